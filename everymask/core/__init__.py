@@ -1,0 +1,1 @@
+"""The nouns: labels, samples, masks, segmentations. Only numpy."""

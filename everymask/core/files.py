@@ -1,0 +1,91 @@
+"""Files and folders that appear whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from everymask.errors import ConfigError, MachineError
+
+
+@contextmanager
+def whole_file(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success it is flushed to disk and renamed to `path`.
+
+    Whatever is killed or fails leaves the old file or the whole new one. Folders above are made. `MachineError` names
+    the path when the disk refuses.
+    """
+    target = Path(path)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MachineError(f"cannot write {target}: {error.strerror or error}") from error
+    temporary = target.parent / f".{uuid.uuid4().hex}{target.suffix}"
+    try:
+        yield temporary
+        with temporary.open("rb") as stream:
+            os.fsync(stream.fileno())
+        temporary.replace(target)
+        _sync_folder(target.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise MachineError(f"cannot write {target}: {error.strerror or error}") from error
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def whole_folder(path: str | Path) -> Iterator[Path]:
+    """Yield a new folder beside `path`; on success it is renamed to `path`, which must be new or empty.
+
+    Whatever fails leaves nothing behind. `ConfigError` when there is something at `path`, `MachineError` when the disk
+    refuses.
+    """
+    target = Path(path)
+    if target.exists() and not (target.is_dir() and next(target.iterdir(), None) is None):
+        kind = "a folder that is not empty" if target.is_dir() else "a file"
+        raise ConfigError(f"{target} must be a new or empty folder, but it is {kind}", hint="choose another one")
+    temporary = target.parent / f".{uuid.uuid4().hex}"
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        temporary.replace(target)
+        _sync_folder(target.parent)
+    except OSError as error:
+        raise MachineError(f"cannot write {target}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_bytes(path: str | Path, data: bytes) -> None:
+    """Write a whole file or none."""
+    with whole_file(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a whole UTF-8 file with Unix line ends, or none."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: str | Path, data: Any, *, indent: int | None = None) -> None:
+    """Write a whole JSON file or none; NaN and infinities are refused."""
+    separators = (",", ":") if indent is None else None
+    write_text(path, json.dumps(data, indent=indent, separators=separators, allow_nan=False, ensure_ascii=False) + "\n")

@@ -1,0 +1,98 @@
+"""What a picture contains: one type for truth and prediction of each task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from everymask.core.arrays import Array, BoolArray, FloatArray, IntArray
+from everymask.core.masks import Masks
+
+
+@dataclass(frozen=True, slots=True)
+class SemanticMap:
+    """`ids`: class id of every pixel, [H, W] or [D, H, W]."""
+
+    ids: IntArray
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceSet:
+    """N objects of one picture; they may overlap.
+
+    `boxes` [N, 4] are float32 xyxy in pixels of the picture (x2, y2 exclusive), `class_ids` [N] int64, `scores` [N]
+    float32 in 0-1 (None for truth), `masks` N binary masks (None for boxes only), `ids` [N] the objects' own
+    numbers, `crowd` [N] True where the annotation stands for a group (never trained on, not counted as a miss).
+
+    Index with an int, a slice, integers or booleans to choose objects: `found[found.scores > 0.8]`.
+    """
+
+    boxes: FloatArray
+    class_ids: IntArray
+    scores: FloatArray | None = None
+    masks: Masks | None = None
+    ids: IntArray | None = None
+    crowd: BoolArray | None = None
+
+    def __post_init__(self) -> None:
+        count = len(self.class_ids)
+        if self.boxes.shape != (count, 4):
+            raise ValueError(f"boxes must be [{count}, 4] like class_ids [{count}], but got {list(self.boxes.shape)}")
+        for name in ("scores", "masks", "ids", "crowd"):
+            column = getattr(self, name)
+            if column is not None and len(column) != count:
+                raise ValueError(f"{name} must have {count} rows like class_ids, but got {len(column)}")
+
+    def __len__(self) -> int:
+        return len(self.class_ids)
+
+    def __getitem__(self, which: int | slice | Array | list[int]) -> InstanceSet:
+        rows = np.atleast_1d(np.arange(len(self))[which])
+        chosen: dict[str, Any] = {
+            column.name: None if getattr(self, column.name) is None else getattr(self, column.name)[rows]
+            for column in fields(self)
+        }
+        return InstanceSet(**chosen)
+
+    def sorted_by_score(self) -> InstanceSet:
+        """The same objects, surest first; equal scores keep their order."""
+        if self.scores is None:
+            return self
+        return self[np.argsort(-self.scores, kind="stable")]
+
+    def with_masks(self, masks: Masks) -> InstanceSet:
+        """The same objects with other masks."""
+        return replace(self, masks=masks)
+
+    @classmethod
+    def empty(cls, size: tuple[int, int], *, scored: bool = False) -> InstanceSet:
+        """No objects in a picture of `size` (H, W)."""
+        return cls(
+            boxes=np.zeros((0, 4), np.float32),
+            class_ids=np.zeros(0, np.int64),
+            scores=np.zeros(0, np.float32) if scored else None,
+            masks=Masks.empty(size),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One row of a panoptic map's table."""
+
+    id: int
+    class_id: int
+    score: float | None = None
+    crowd: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PanopticMap:
+    """`ids`: segment id of every pixel (0: none), and what each segment is."""
+
+    ids: IntArray
+    segments: tuple[Segment, ...] = field(default=())
+
+
+Segmentation: TypeAlias = SemanticMap | InstanceSet | PanopticMap

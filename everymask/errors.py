@@ -1,0 +1,114 @@
+"""The one family of exceptions, and the table row that every defect in a file becomes.
+
+Each class carries the exit status of the command line: 2 usage or configuration, 3 data, 4 the machine (disk,
+permission, memory, a missing package), 5 a model file.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Literal
+
+_SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """One defect of one input: what was expected, what was found, where, and how to mend it.
+
+    `code` is a stable kebab-case word (`"rle-size"`), `where` a JSON pointer, a line or a field inside `file`, `value`
+    the offending value, shortened, and `hint` the cure.
+    """
+
+    code: str
+    message: str
+    file: str = ""
+    where: str = ""
+    value: str = ""
+    hint: str = ""
+    severity: Literal["error", "warning"] = "error"
+
+    def __str__(self) -> str:
+        place = printable(":".join(part for part in (self.file, self.where) if part))
+        text = f"{place}: {self.message}" if place else self.message
+        if self.value:
+            text += f" (found {printable(self.value)})"
+        return f"{text} [{self.code}]" + (f"\n    {self.hint}" if self.hint else "")
+
+
+class EverymaskError(Exception):
+    """Anything that everymask refuses; `hint` says how to mend it."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n    {self.hint}" if self.hint else self.message
+
+
+class ConfigError(EverymaskError):
+    """An option, a setting or an argument that cannot be used."""
+
+    exit_code = 2
+
+
+class DataError(EverymaskError):
+    """Pictures or annotations that cannot be used; `issues` lists the defects (capped), `total` counts them all."""
+
+    exit_code = 3
+
+    def __init__(self, message: str, *, hint: str = "", issues: Iterable[Issue] = (), total: int | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.issues = tuple(issues)
+        self.total = len(self.issues) if total is None else total
+
+    def __str__(self) -> str:
+        lines = [super().__str__(), *(f"  {issue}" for issue in self.issues[:_SHOWN])]
+        if self.total > min(len(self.issues), _SHOWN):
+            lines.append(f"  ... and {self.total - min(len(self.issues), _SHOWN)} more")
+        return "\n".join(lines)
+
+
+class MachineError(EverymaskError):
+    """The disk, a permission, the memory or the device stands in the way."""
+
+    exit_code = 4
+
+
+class MissingExtra(MachineError):
+    """An optional package is not installed."""
+
+
+class TrainingError(EverymaskError):
+    """A training that cannot go on: its loss or its gradient is no longer a number."""
+
+
+class WeightsError(EverymaskError):
+    """A model file that is broken, unsafe, or belongs to another model."""
+
+    exit_code = 5
+
+
+def require(module: str, extra: str) -> ModuleType:
+    """Import an optional package, or say in one line how to install it."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] != module.partition(".")[0]:
+            raise
+        raise MissingExtra(f'this needs {module}: pip install "everymask[{extra}]"') from None
+
+
+def printable(text: object, limit: int = 200) -> str:
+    """The text on one line, control characters and lone surrogates escaped, shortened to `limit` characters."""
+    shown = "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in str(text)
+    )
+    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
