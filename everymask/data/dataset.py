@@ -1,0 +1,220 @@
+"""An annotated data set: pictures on disk and what is drawn on them, kept small until a sample is asked for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+
+from everymask.core.arrays import FloatArray
+from everymask.core.labels import Labels
+from everymask.core.masks import Masks
+from everymask.core.sample import Sample
+from everymask.core.segmentation import InstanceSet
+from everymask.data.images import read_image, read_label_map
+from everymask.data.issues import IssueLog
+from everymask.errors import ConfigError, DataError, Issue, printable
+
+
+@dataclass(frozen=True, slots=True)
+class Polygons:
+    """An object outlined by rings [K, 2] (xy in pixels of the displayed picture); their union is the mask."""
+
+    rings: tuple[FloatArray, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rle:
+    """An object as COCO's compressed run lengths over the whole picture."""
+
+    counts: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class MaskFile:
+    """An object painted in a picture file: the pixels that equal `value`, or all that are not 0 where it is None."""
+
+    file: Path
+    value: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BoxOnly:
+    """An object of which only the box is known."""
+
+
+Shape: TypeAlias = Polygons | Rle | MaskFile | BoxOnly
+Box: TypeAlias = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """One object: its class, outline, and xyxy box in pixels (None: the box of the mask)."""
+
+    class_id: int
+    shape: Shape
+    box: Box | None = None
+    crowd: bool = False
+    id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One picture on disk and its annotations; `size` is (H, W) as displayed, `split` what the data set itself says."""
+
+    id: str
+    image: Path
+    size: tuple[int, int]
+    annotations: tuple[Annotation, ...]
+    split: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """A sequence of samples that are read when asked for.
+
+    `issues` are the defects and oddities that the reader met. `boxes_only` says that no object has a mask. `dataset[i]`
+    decodes a picture and rasterises its objects; `truth(i)` rasterises without decoding the picture.
+    """
+
+    labels: Labels
+    records: tuple[Record, ...]
+    format: str
+    root: Path
+    issues: tuple[Issue, ...] = ()
+    boxes_only: bool = False
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: int) -> Sample:
+        """The picture and its truth; `DataError` where the file cannot be read or is not of the recorded size."""
+        record = self.records[index]
+        image = read_image(record.image)
+        _check_size(image.shape[:2], record.size, record.image, "picture")
+        return Sample(image=image, truth=self.truth(index), id=record.id, file=str(record.image))
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self[index] for index in range(len(self)))
+
+    def truth(self, index: int) -> InstanceSet:
+        """The objects of one picture, in the order of its annotations; a mask file is decoded once.
+
+        `ids` are the annotations' own numbers, or their places counted from 1. `masks` is None where the data set
+        has only boxes. An object with neither box nor a single pixel has the box (0, 0, 0, 0).
+        """
+        record = self.records[index]
+        objects = record.annotations
+        masks = None if self.boxes_only else _masks(record)
+        boxes = np.zeros((len(objects), 4), np.float32) if masks is None else masks.boxes().astype(np.float32)
+        for row, annotation in enumerate(objects):
+            if annotation.box is not None:
+                boxes[row] = annotation.box
+        return InstanceSet(
+            boxes=boxes,
+            class_ids=np.array([annotation.class_id for annotation in objects], np.int64),
+            masks=masks,
+            ids=np.array([row + 1 if a.id is None else a.id for row, a in enumerate(objects)], np.int64),
+            crowd=np.array([annotation.crowd for annotation in objects], np.bool_),
+        )
+
+    def splits(self) -> dict[str, int]:
+        """How many pictures each split has, in the order of the records; empty if the data set brings no splits."""
+        return dict(Counter(record.split for record in self.records if record.split is not None))
+
+    def split(self, name: str) -> Dataset:
+        """The pictures of one split; `ConfigError` names the known splits."""
+        known = self.splits()
+        if name not in known:
+            listed = ", ".join(f"{split} ({count})" for split, count in known.items()) or "none"
+            raise ConfigError(f"there is no split {name!r} in {printable(self.root)}; its splits are: {listed}")
+        return replace(self, records=tuple(record for record in self.records if record.split == name))
+
+    def subset(self, indices: Sequence[int]) -> Dataset:
+        """The records at `indices`, in that order."""
+        return replace(self, records=tuple(self.records[index] for index in indices))
+
+
+def check_shapes(records: Iterable[Record], issues: IssueLog, file: object) -> tuple[tuple[Record, ...], bool]:
+    """The records as a data set may hold them, and whether they are boxes only.
+
+    Either every object has a mask or none has. In a mixture each object without one is noted as an error of `file`, and
+    is left out where the policy allows that.
+    """
+    listed = tuple(records)
+    has_mask = any(not isinstance(a.shape, BoxOnly) for record in listed for a in record.annotations)
+    has_box = any(isinstance(a.shape, BoxOnly) for record in listed for a in record.annotations)
+    if not (has_mask and has_box):
+        return listed, has_box
+    kept = []
+    for record in listed:
+        for annotation in record.annotations:
+            if isinstance(annotation.shape, BoxOnly):
+                issues.error(
+                    "no-mask",
+                    f"an object of {printable(record.id)} has a box and no mask, while others have masks",
+                    file=file,
+                    where="" if annotation.id is None else f"annotation id {annotation.id}",
+                    value=annotation.box,
+                    hint="draw its outline, or remove the object",
+                )
+        masked = tuple(a for a in record.annotations if not isinstance(a.shape, BoxOnly))
+        kept.append(replace(record, annotations=masked))
+    return tuple(kept), False
+
+
+def _masks(record: Record) -> Masks:
+    """One mask per annotation; each kind of shape is rasterised in one go, then the order is restored."""
+    polygons: list[tuple[int, Polygons]] = []
+    runs: list[tuple[int, Rle]] = []
+    painted: dict[Path, list[tuple[int, int | None]]] = {}
+    for row, annotation in enumerate(record.annotations):
+        match annotation.shape:
+            case Polygons() as shape:
+                polygons.append((row, shape))
+            case Rle() as shape:
+                runs.append((row, shape))
+            case MaskFile(file, value):
+                painted.setdefault(file, []).append((row, value))
+            case BoxOnly():
+                raise DataError(f"{printable(record.image)}: object {row + 1} has a box and no mask, while others have")
+    rows, parts = [], [Masks.empty(record.size)]
+    if polygons:
+        rows += [row for row, _ in polygons]
+        parts.append(Masks.from_polygons([shape.rings for _, shape in polygons], record.size))
+    if runs:
+        rows += [row for row, _ in runs]
+        parts.append(Masks.from_rle([shape.counts for _, shape in runs], record.size))
+    for file, values in painted.items():
+        rows += [row for row, _ in values]
+        parts.append(_painted(file, [value for _, value in values], record.size))
+    return Masks.concatenate(parts)[np.argsort(np.array(rows, np.int64), kind="stable")]
+
+
+def _painted(file: Path, values: Sequence[int | None], size: tuple[int, int]) -> Masks:
+    ids = read_label_map(file)
+    _check_size(ids.shape, size, file, "mask")
+    if None in values:
+        parts = [Masks.from_dense((ids != 0 if value is None else ids == value)[None]) for value in values]
+        return Masks.concatenate(parts)
+    return Masks.from_ids(ids, np.array(values, np.int64))
+
+
+def _check_size(found: tuple[int, ...], expected: tuple[int, int], file: Path, what: str) -> None:
+    if tuple(found) == expected:
+        return
+    hint = f"the {what} was changed after it was annotated"
+    if tuple(found) == expected[::-1]:
+        hint = (
+            "width and height are swapped: the annotations were made on the picture as stored, but its EXIF flag "
+            "turns it; save the picture upright"
+        )
+    raise DataError(
+        f"{printable(file)}: expected a {what} of {expected[1]} x {expected[0]} pixels, but it has "
+        f"{found[1]} x {found[0]}",
+        hint=hint,
+    )

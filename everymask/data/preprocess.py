@@ -1,0 +1,327 @@
+"""How a picture becomes what a network takes, and how boxes and masks find the way there and back.
+
+Every family of weights was trained behind its own resizing; `Resize.rule` names the one to repeat.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, TypeAlias, get_args
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from everymask.core.arrays import Array, FloatArray, IntArray
+from everymask.core.masks import Masks
+from everymask.errors import ConfigError, DataError, WeightsError
+
+Rule: TypeAlias = Literal["torchvision", "detectron2", "mmdet", "matterport", "shrink", "none"]
+Size: TypeAlias = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Resize:
+    """How a picture is brought to the network's size: short side to `short` pixels, long side at most `long`.
+
+    - torchvision: bilinear on floats without antialiasing, sizes rounded down (`GeneralizedRCNNTransform`)
+    - detectron2: Pillow's bilinear (which antialiases) on bytes, sizes rounded half up (`ResizeShortestEdge`)
+    - mmdet: OpenCV's bilinear on stored values, sizes rounded half up (`mmcv.imrescale`)
+    - matterport: never smaller than `short` unless `long` demands it, bilinear, centred in a square of side `long`
+    - shrink: as it is, unless its long side exceeds `long` (area-averaged); `short` means nothing
+    - none: as it is
+    """
+
+    short: int = 800
+    long: int = 1333
+    rule: Rule = "torchvision"
+
+    def __post_init__(self) -> None:
+        if self.rule not in get_args(Rule):
+            raise ConfigError(f"resize rule must be one of {', '.join(get_args(Rule))}, but got {self.rule!r}")
+        if not 1 <= self.short <= self.long:
+            raise ConfigError(f"resize needs 1 <= short <= long, but got short {self.short} and long {self.long}")
+
+    def size_of(self, size: Size) -> Size:
+        """(h, w) that a picture of `size` (H, W) is resized to, before any padding; at least 1 x 1."""
+        least, most = min(size), max(size)
+        match self.rule:
+            case "none":
+                return size
+            case "shrink":
+                scale = min(1.0, self.long / most)
+                height, width = (round(side * scale) for side in size)
+            case "torchvision":
+                scale = min(self.short / least, self.long / most)
+                height, width = (math.floor(side * scale) for side in size)
+            case "mmdet":
+                scale = min(self.long / most, self.short / least)
+                height, width = (int(side * scale + 0.5) for side in size)
+            case "detectron2":
+                height, width = self._detectron2_size(size)
+            case "matterport":
+                scale = max(1.0, self.short / least)
+                if round(most * scale) > self.long:
+                    scale = self.long / most
+                height, width = (round(side * scale) for side in size)
+        return max(1, height), max(1, width)
+
+    def _detectron2_size(self, size: Size) -> Size:
+        # Two scalings one after the other, as in the reference: one product would round differently.
+        scale = self.short / min(size)
+        height, width = (side * scale if side != min(size) else float(self.short) for side in size)
+        if max(height, width) > self.long:
+            scale = self.long / max(height, width)
+            height, width = height * scale, width * scale
+        return int(height + 0.5), int(width + 0.5)
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a picture of size `original` (H, W) lies in the network's frame.
+
+    It was resized to `resized` (h, w) and put at `offset` (y, x) of a picture of size `frame` (h, w).
+    """
+
+    original: Size
+    resized: Size
+    offset: Size = (0, 0)
+    frame: Size = (0, 0)
+
+    def __post_init__(self) -> None:
+        if self.frame == (0, 0):
+            object.__setattr__(self, "frame", self.resized)
+
+    def boxes_to_input(self, boxes: FloatArray) -> FloatArray:
+        """Boxes [N, 4] xyxy of the original picture in pixels of the network's frame, float32."""
+        return np.asarray(boxes, np.float32) * _ratios(self.original, self.resized) + self._shift()
+
+    def boxes_to_original(self, boxes: FloatArray) -> FloatArray:
+        """Boxes [N, 4] xyxy of the network's frame in pixels of the original picture, float32; not clipped."""
+        return (np.asarray(boxes, np.float32) - self._shift()) * _ratios(self.resized, self.original)
+
+    def masks_to_input(self, masks: Masks) -> Masks:
+        """Masks of the original picture as masks of the network's frame."""
+        resized = masks if self.original == self.resized else masks.resize(self.resized)
+        if self.resized == self.frame:
+            return resized
+        top, left = self.offset
+        return resized.cut((-left, -top, self.frame[1] - left, self.frame[0] - top))
+
+    def _shift(self) -> FloatArray:
+        top, left = self.offset
+        return np.array((left, top, left, top), np.float32)
+
+
+def _ratios(old: Size, new: Size) -> FloatArray:
+    height, width = (np.float32(after) / np.float32(before) for before, after in zip(old, new, strict=True))
+    return np.array((width, height, width, height), np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocess:
+    """What a network wants to be fed; travels with its weights.
+
+    `channels` is the number of channels. A stored value is divided by `scale` (255 for bytes, 65535 for full 16-bit
+    pictures, 1 for floats in 0-1), then `mean` is taken off and divided by `std`, all in the picture's channel order.
+    With `bgr` the channels are reversed last. `collate` pads the right and the bottom to multiples of `divisor`.
+    """
+
+    channels: int = 3
+    scale: float = 255.0
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    resize: Resize = Resize()
+    divisor: int = 32
+    bgr: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("mean", "std"):
+            values = getattr(self, name)
+            if len(values) != self.channels or not all(map(math.isfinite, values)):
+                raise ConfigError(f"{name} must be {self.channels} finite numbers, one per channel, but got {values}")
+        if self.channels < 1 or self.divisor < 1:
+            raise ConfigError(f"channels and divisor must be >= 1, but got {self.channels} and {self.divisor}")
+        if min(self.std) <= 0 or not (math.isfinite(self.scale) and self.scale > 0):
+            raise ConfigError(f"std and scale must be greater than 0, but got {self.std} and {self.scale}")
+        if self.bgr and self.channels != 3:
+            raise ConfigError(f"bgr needs 3 channels, but got {self.channels}")
+
+    def apply(self, image: Array) -> tuple[FloatArray, Placement]:
+        """The network's picture [C, h, w] float32 of a picture [H, W, C], and how to find the way back.
+
+        `DataError`: other channels than the network takes (grey is repeated, alpha is dropped), a stored range that
+        does not fit `scale`, or NaN and infinite pixels.
+        """
+        image = match_channels(image, self.channels)
+        check_range(image, self.scale)
+        size = (image.shape[0], image.shape[1])
+        resized = self.resize.size_of(size)
+        planes = _resize(image, resized, self.resize.rule)
+        placement = Placement(size, resized)
+        if self.resize.rule == "matterport":
+            planes, placement = _centre(planes, size, self.resize.long)
+        return self._normalise(planes), placement
+
+    def normalise(self, image: Array) -> FloatArray:
+        """The picture [H, W, C] as [C, H, W] float32 at its own size; channels and range are taken as checked."""
+        return self._normalise(_planes(image))
+
+    def _normalise(self, planes: FloatArray) -> FloatArray:
+        for channel, (mean, std) in enumerate(zip(self.mean, self.std, strict=True)):
+            planes[channel] *= np.float32(1 / (self.scale * std))
+            planes[channel] -= np.float32(mean / std)
+        return np.ascontiguousarray(planes[::-1]) if self.bgr else planes
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain lists and numbers, as `from_json` takes them."""
+        return {**asdict(self), "mean": list(self.mean), "std": list(self.std)}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Preprocess:
+        """What `to_json` wrote; `WeightsError` where that is not complete and valid."""
+        try:
+            return cls(
+                channels=int(data["channels"]),
+                scale=float(data["scale"]),
+                mean=tuple(float(value) for value in data["mean"]),
+                std=tuple(float(value) for value in data["std"]),
+                resize=Resize(int(data["resize"]["short"]), int(data["resize"]["long"]), data["resize"]["rule"]),
+                divisor=int(data["divisor"]),
+                bgr=bool(data["bgr"]),
+            )
+        except (KeyError, TypeError, ValueError, ConfigError) as error:
+            raise WeightsError(
+                f"the model file's preprocessing cannot be read: {error!r}",
+                hint="without it the weights cannot be used; get a complete copy of the file",
+            ) from error
+
+
+def match_channels(image: Array, channels: int) -> Array:
+    """The picture [H, W, C] with the channels that a network takes.
+
+    Grey is repeated to three, three equal channels become one, an alpha channel after red, green and blue is dropped.
+    Any other difference is a `DataError`.
+    """
+    if image.ndim != 3 or 0 in image.shape:
+        raise DataError(f"a picture must be [height, width, channels] and not empty, but its shape is {image.shape}")
+    found = image.shape[2]
+    if found == channels:
+        return image
+    if found == 1 and channels == 3:
+        return np.repeat(image, 3, axis=2)
+    if found == 4 and channels == 3:
+        return image[..., :3]
+    if found in (3, 4) and channels == 1 and (image[..., :1] == image[..., 1:3]).all():
+        return image[..., :1]
+    raise DataError(
+        f"the model takes pictures with {channels} channel{'s' if channels > 1 else ''}, but this one has {found}",
+        hint="give the channels the model was trained on, in the same order",
+    )
+
+
+def check_range(image: Array, scale: float) -> None:
+    """`DataError` unless the stored type fits `scale` and all pixels are finite."""
+    trained = f"the model divides stored values by {scale:g}"
+    hint = "convert the picture to what the model was trained on, or train on such pictures"
+    if image.dtype == np.uint8:
+        if scale > 255:
+            raise DataError(f"{trained}, but the picture is uint8 (0-255)", hint=hint)
+    elif image.dtype == np.uint16:
+        if scale <= 255:
+            raise DataError(f"{trained}, but the picture is uint16 (0-65535)", hint=hint)
+    elif image.dtype == np.float32:
+        finite = np.isfinite(image)
+        if not finite.all():
+            bad = np.argwhere(~finite)
+            raise DataError(
+                f"the picture has {len(bad)} NaN or infinite values; the first is at (y, x, channel) "
+                f"{tuple(map(int, bad[0]))}",
+                hint="fill or mask them before",
+            )
+        if scale >= 255 and 0 < image.max() <= 1:
+            raise DataError(f"{trained}, but the picture is float32 with values up to {image.max():g}", hint=hint)
+    else:
+        raise DataError(f"a picture must be uint8, uint16 or float32, but got {image.dtype}", hint=hint)
+
+
+def _planes(image: Array) -> FloatArray:
+    planes = np.empty((image.shape[2], *image.shape[:2]), np.float32)
+    planes[:] = image.transpose(2, 0, 1)
+    return planes
+
+
+def _resize(image: Array, size: Size, rule: Rule) -> FloatArray:
+    """The picture [H, W, C] as float32 planes [C, h, w] of stored values."""
+    if image.shape[:2] == size:
+        return _planes(image)
+    if rule in ("mmdet", "shrink"):
+        method = cv2.INTER_LINEAR if rule == "mmdet" else cv2.INTER_AREA
+        resized = cv2.resize(image, size[::-1], interpolation=method)
+        return _planes(resized.reshape(*size, -1))
+    out = np.empty((image.shape[2], *size), np.float32)
+    for plane, channel in zip(out, np.moveaxis(image, 2, 0), strict=True):
+        if rule == "detectron2" and image.dtype == np.uint8:
+            picture = Image.fromarray(np.ascontiguousarray(channel))
+            plane[:] = np.asarray(picture.resize(size[::-1], Image.Resampling.BILINEAR))
+        else:
+            _bilinear(channel, plane)
+    if rule == "matterport":
+        _fade(out, (image.shape[0], image.shape[1]))
+        if image.dtype != np.float32:
+            np.floor(out, out=out)
+    return out
+
+
+def _bilinear(channel: Array, out: FloatArray) -> None:
+    """Resize [H, W] into `out` [h, w] without antialiasing; the cheaper of the two axes goes first."""
+    height, width = out.shape
+    if height <= channel.shape[0]:
+        rows = _resize_rows(channel, height)
+        out[:] = cv2.transpose(_resize_rows(cv2.transpose(rows), width))
+    else:
+        columns = _resize_rows(np.ascontiguousarray(channel.T), width)
+        out[:] = _resize_rows(cv2.transpose(columns), height)
+
+
+def _resize_rows(plane: Array, count: int) -> FloatArray:
+    if plane.shape[0] == count:
+        return plane.astype(np.float32)
+    low, high, share = _taps(plane.shape[0], count)
+    values = plane[high].astype(np.float32)
+    first = plane[low].astype(np.float32)
+    values -= first
+    values *= share[:, None]
+    values += first
+    return values
+
+
+def _taps(before: int, after: int) -> tuple[IntArray, IntArray, FloatArray]:
+    """For each new pixel its two old neighbours and the share of the second.
+
+    Positions are rounded to float32 as PyTorch's fused kernel does: at a thousand pixels OpenCV's double
+    precision already differs by 1e-4 of a pixel.
+    """
+    ratio = float(np.float32(before) / np.float32(after))
+    position = np.maximum((ratio * (np.arange(after) + 0.5) - 0.5).astype(np.float32), 0)
+    low = np.minimum(position.astype(np.int64), before - 1)
+    return low, np.minimum(low + 1, before - 1), (position - low).astype(np.float32)
+
+
+def _fade(planes: FloatArray, original: Size) -> None:
+    """Blend the border with zeros, as scikit-image's order-1 resize does where it looks outside the picture."""
+    for axis, before in enumerate(original):
+        after = planes.shape[axis + 1]
+        position = before / after * (np.arange(after) + 0.5) - 0.5
+        inside = 1 - np.maximum(0, -position) - np.maximum(0, position - (before - 1))
+        planes *= inside.astype(np.float32).reshape((-1, 1) if axis == 0 else (1, -1))
+
+
+def _centre(planes: FloatArray, original: Size, side: int) -> tuple[FloatArray, Placement]:
+    # Zeros before normalisation, as the reference has it: after it the padding is -mean / std.
+    height, width = planes.shape[1:]
+    top, left = (side - height) // 2, (side - width) // 2
+    square = np.zeros((len(planes), side, side), np.float32)
+    square[:, top : top + height, left : left + width] = planes
+    return square, Placement(original, (height, width), (top, left), (side, side))
