@@ -1,0 +1,1 @@
+"""From pictures to results: what runs a trained model."""

@@ -1,0 +1,178 @@
+"""What a model found in one picture, in the forms that people use."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from everymask.core.arrays import Array, ByteArray, IntArray
+from everymask.core.labels import Labels
+from everymask.core.sample import Sample
+from everymask.core.segmentation import InstanceSet, Segmentation
+from everymask.errors import ConfigError, DataError, printable
+
+_SHOWN_SIDE = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One object: its number (from 1, as in `Result.to_ids`), class name, score 0-1, area in pixels, box xyxy."""
+
+    number: int
+    name: str
+    score: float | None
+    area: int
+    box: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Result:
+    """A picture, what was found in it, and how many seconds that took.
+
+    Choose objects by indexing, and keep the rest with `dataclasses.replace`:
+
+    >>> sure = result.instances[result.instances.scores > 0.8]
+    >>> replace(result, segmentation=sure).save("sure.png")
+    """
+
+    sample: Sample
+    segmentation: Segmentation
+    labels: Labels
+    seconds: float = 0.0
+
+    @property
+    def id(self) -> str:
+        """The sample's id."""
+        return self.sample.id
+
+    @property
+    def file(self) -> str:
+        """The path of the picture as text; empty where it came as an array."""
+        return self.sample.file
+
+    @property
+    def instances(self) -> InstanceSet:
+        """The objects; `ConfigError` where the model predicts another kind of segmentation."""
+        if not isinstance(self.segmentation, InstanceSet):
+            raise ConfigError(
+                f"expected objects (InstanceSet), but this result is a {type(self.segmentation).__name__}"
+            )
+        return self.segmentation
+
+    def draw(self, *, min_score: float = 0.0, alpha: float = 0.45, names: bool = True) -> ByteArray:
+        """The picture with its objects drawn on it, uint8 [H, W, 3]; see `everymask.viz.draw.draw_instances`."""
+        from everymask.viz.draw import draw_instances
+
+        return draw_instances(
+            self.sample.image, self.instances, self.labels, min_score=min_score, alpha=alpha, names=names
+        )
+
+    def show(self) -> None:
+        """Display the drawn picture: in the notebook cell, or else in the system's picture viewer if there is one."""
+        if _in_notebook():
+            from IPython.display import Image as Picture
+            from IPython.display import display
+
+            display(Picture(data=self._repr_png_()))
+            return
+        from PIL import Image
+
+        Image.fromarray(self.draw()).show(title=self.id)
+
+    def save(self, path: str | Path) -> None:
+        """Write the drawn picture as PNG or JPEG, whole or not at all."""
+        from everymask.data.images import write_image
+
+        write_image(path, self.draw())
+
+    def table(self) -> list[Row]:
+        """The objects as rows, in the order of `instances`; without masks the area is the box's."""
+        found = self.instances
+        sides = found.boxes[:, 2:] - found.boxes[:, :2]
+        areas = sides.prod(axis=1).round() if found.masks is None else found.masks.areas()
+        return [
+            Row(
+                number=row + 1,
+                name=self.labels.names[int(found.class_ids[row])],
+                score=None if found.scores is None else _short(found.scores[row]),
+                area=int(areas[row]),
+                box=(_short(box[0]), _short(box[1]), _short(box[2]), _short(box[3])),
+            )
+            for row, box in enumerate(found.boxes)
+        ]
+
+    def to_coco(self, image_id: int | str | None = None) -> list[dict[str, Any]]:
+        """The objects as COCO results: bbox xywh, score (1 for truth), compressed RLE as text, area.
+
+        `category_id` is the class id + 1; `image_id` is the sample's id unless given.
+        """
+        found = self.instances
+        counts = None if found.masks is None else found.masks.to_rle()
+        rows: list[dict[str, Any]] = []
+        for row in self.table():
+            x1, y1, x2, y2 = found.boxes[row.number - 1]
+            entry: dict[str, Any] = {
+                "image_id": self.id if image_id is None else image_id,
+                "category_id": int(found.class_ids[row.number - 1]) + 1,
+                "bbox": [_short(x1), _short(y1), _short(x2 - x1), _short(y2 - y1)],
+                "area": row.area,
+                "score": 1.0 if row.score is None else row.score,
+            }
+            if counts is not None:
+                entry["segmentation"] = {
+                    "size": list(self.sample.size),
+                    "counts": counts[row.number - 1].decode("ascii"),
+                }
+            rows.append(entry)
+        return rows
+
+    def to_ids(self) -> IntArray:
+        """Which object each pixel belongs to, [H, W] int32: 0 none, else the object's row + 1.
+
+        Where objects overlap the surest is on top (of equals, and without scores, the first). `DataError` where the
+        objects have no masks.
+        """
+        found = self.instances
+        if found.masks is None:
+            raise DataError("these objects have boxes but no masks, so there is no map of their pixels")
+        ids = np.zeros(self.sample.size, np.int32)
+        order = np.arange(len(found)) if found.scores is None else np.argsort(-found.scores, kind="stable")
+        for row in order[::-1].tolist():
+            x1, y1, x2, y2 = found.masks.windows[row].tolist()
+            ids[y1:y2, x1:x2][found.masks.crop(row)] = row + 1
+        return ids
+
+    def __repr__(self) -> str:
+        name = printable(self.id or "picture", limit=60)
+        if not isinstance(self.segmentation, InstanceSet):
+            return f"<Result {name}: {type(self.segmentation).__name__}, {self.seconds:.2f} s>"
+        counts = Counter(self.labels.names[class_id] for class_id in self.segmentation.class_ids.tolist())
+        listed = ", ".join(f"{number} {printable(kind, limit=40)}" for kind, number in counts.most_common(5))
+        return f"<Result {name}: {listed or 'no objects'}{', ...' if len(counts) > 5 else ''}, {self.seconds:.2f} s>"
+
+    def _repr_png_(self) -> bytes:
+        """What a notebook shows: the drawn picture as PNG, at most 1,024 pixels a side."""
+        from PIL import Image
+
+        picture = Image.fromarray(self.draw())
+        picture.thumbnail((_SHOWN_SIDE, _SHOWN_SIDE))
+        buffer = io.BytesIO()
+        picture.save(buffer, "PNG")
+        return buffer.getvalue()
+
+
+def _short(value: np.floating[Any] | Array) -> float:
+    """The shortest decimal that is this float32: files stay small and order and equality of scores stay as they are."""
+    return float(str(np.float32(value)))
+
+
+def _in_notebook() -> bool:
+    module = sys.modules.get("IPython")
+    shell = module.get_ipython() if module is not None else None
+    return getattr(shell, "kernel", None) is not None

@@ -1,0 +1,320 @@
+"""The report of a run: one HTML file that needs nothing else, readable on a phone, in light and dark."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from everymask.core.arrays import ByteArray, FloatArray, IntArray
+from everymask.core.files import write_text
+from everymask.errors import Issue
+from everymask.viz.charts import Line, bar_chart, escaped, folded, heat_table, line_chart, number_text
+from everymask.viz.page import page
+
+_MAX_SIDE = 640
+_MAX_PANELS = 12
+_MAX_HEAT = 16
+_MAX_ROWS = 24
+_MAX_ISSUES = 50
+_MAX_CURVES = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """One of the few numbers at the top; `note` says of what."""
+
+    name: str
+    value: float | str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StepRow:
+    """One line of the training log; `losses` by name, the sum under "loss"."""
+
+    step: int
+    losses: Mapping[str, float]
+    epoch: float | None = None
+    lr: float | None = None
+    images_per_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ValidationRow:
+    """What an evaluation during training gave: scores 0-1 by name, for example "mask AP50"."""
+
+    epoch: float
+    scores: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class PrecisionRecall:
+    """Precision [K, R] of K classes at R recalls, at one IoU threshold; NaN (or -1) where a class has no objects."""
+
+    iou: float
+    recall: FloatArray
+    precision: FloatArray
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Confusion:
+    """`counts` [K, K]: rows are the truth, columns the prediction; a last "nothing" stands for missed and invented."""
+
+    names: tuple[str, ...]
+    counts: IntArray
+
+
+@dataclass(frozen=True, slots=True)
+class ClassRow:
+    """A class's average precisions (NaN where it has no objects) and its number of objects."""
+
+    name: str
+    ap: float
+    ap50: float
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """A picture twice, uint8 [H, W, 3]: with its truth and with its prediction drawn on it."""
+
+    title: str
+    caption: str
+    truth: ByteArray
+    prediction: ByteArray
+
+
+@dataclass(frozen=True, slots=True)
+class ReportContent:
+    """All that a report can show; what is empty is left out."""
+
+    title: str
+    when: str = ""
+    headlines: tuple[Headline, ...] = ()
+    steps: Sequence[StepRow] = ()
+    validations: Sequence[ValidationRow] = ()
+    precision_recall: tuple[PrecisionRecall, ...] = ()
+    confusion: Confusion | None = None
+    classes: tuple[ClassRow, ...] = ()
+    best: tuple[Panel, ...] = ()
+    worst: tuple[Panel, ...] = ()
+    dataset: Mapping[str, object] = field(default_factory=dict)
+    issues: Sequence[Issue | str] = ()
+    settings: Mapping[str, object] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+def write_report(path: str | Path, content: ReportContent) -> None:
+    """Write the report as one HTML file, whole or not at all.
+
+    Pictures are scaled down to 640 pixels and embedded, at most 12 panels; curves, tables and lists are bounded, so
+    that the file stays within a few megabytes whatever the run. `dataset` and `settings` may be nested; a mapping from
+    names to numbers inside `dataset` becomes a bar chart. Everything is shown as text: no name can become markup.
+
+    >>> write_report("runs/a/report.html", ReportContent("nuclei", headlines=(Headline("mask AP50", 0.83),)))
+    """
+    sections = [
+        ("Result", _headlines(content.headlines)),
+        ("Training", _training(content.steps, content.validations)),
+        ("Precision and recall", _precision_recall(content.precision_recall)),
+        ("Classes", _classes(content.classes)),
+        ("Confusion between classes", "" if content.confusion is None else _confusion(content.confusion)),
+        ("Worst pictures", _panels(content.worst[: _MAX_PANELS // 2])),
+        ("Best pictures", _panels(content.best[: _MAX_PANELS - min(len(content.worst), _MAX_PANELS // 2)])),
+        ("Data set", _dataset(content.dataset)),
+        (f"Warnings ({len(content.issues)})", _issues(content.issues)),
+        ("Settings", _definitions(content.settings)),
+        ("Versions", _definitions(content.versions)),
+    ]
+    write_text(path, page(content.title, content.when, [(name, body) for name, body in sections if body]))
+
+
+def _headlines(numbers: Sequence[Headline]) -> str:
+    cards = "".join(
+        f'<div class="card"><dt>{escaped(number.name)}</dt><dd>{_value(number.value)}</dd>'
+        f"<dd class='note'>{escaped(number.note)}</dd></div>"
+        for number in numbers
+    )
+    return f'<dl class="cards">{cards}</dl>' if cards else ""
+
+
+def _headline(value: float | str) -> str:
+    return escaped(value) if isinstance(value, str) else number_text(value)
+
+
+def _training(steps: Sequence[StepRow], validations: Sequence[ValidationRow]) -> str:
+    x = [row.step for row in steps]
+    names = list(dict.fromkeys(name for row in steps for name in row.losses))
+    charts = []
+    if names:
+        losses = [Line(name, x, [row.losses.get(name, np.nan) for row in steps]) for name in names]
+        charts.append(line_chart(losses, title="Loss", x_label="step", y_label="loss"))
+    scores = list(dict.fromkeys(name for row in validations for name in row.scores))
+    if scores:
+        epochs = [row.epoch for row in validations]
+        curves = [Line(name, epochs, [row.scores.get(name, np.nan) for row in validations]) for name in scores]
+        charts.append(line_chart(curves, title="Validation", x_label="epoch", y_label="score", y_range=(0, 1)))
+    columns: tuple[tuple[Literal["lr", "images_per_s"], str, str], ...] = (
+        ("lr", "Learning rate", "learning rate"),
+        ("images_per_s", "Speed", "pictures per second"),
+    )
+    for column, title, label in columns:
+        values = [np.nan if (value := getattr(row, column)) is None else value for row in steps]
+        if np.isfinite(values).any():
+            charts.append(line_chart([Line(label, x, values)], title=title, x_label="step", y_label=label))
+    return _grid(charts)
+
+
+def _precision_recall(curves: Sequence[PrecisionRecall]) -> str:
+    if not curves:
+        return ""
+    if all(len(curve.names) == 1 for curve in curves):
+        lines = [Line(f"IoU {curve.iou:.2f}", curve.recall, _known(curve.precision)[0]) for curve in curves]
+        return _grid([_precision_chart(lines, curves[0].names[0])])
+    charts = []
+    for curve in curves:
+        precision = _known(curve.precision)
+        present = np.isfinite(precision).any(axis=1)
+        shown = np.flatnonzero(present)
+        if not len(shown):
+            continue
+        lines = [Line(f"mean of {len(shown)} classes", curve.recall, precision[present].mean(axis=0))]
+        if len(shown) <= _MAX_CURVES:
+            lines += [Line(curve.names[row], curve.recall, precision[row]) for row in shown]
+        charts.append(_precision_chart(lines, f"IoU at least {curve.iou:.2f}"))
+    return _grid(charts)
+
+
+def _precision_chart(lines: Sequence[Line], title: str) -> str:
+    return line_chart(lines, title=title, x_label="recall", y_label="precision", y_range=(0, 1))
+
+
+def _known(precision: FloatArray) -> FloatArray:
+    return np.where(np.asarray(precision) >= 0, precision, np.nan)
+
+
+def _classes(rows: Sequence[ClassRow]) -> str:
+    if not rows:
+        return ""
+    body = [
+        f'<tr><th scope="row">{escaped(row.name)}</th><td>{number_text(row.count)}</td>'
+        f"{_score_cell(row.ap)}{_score_cell(row.ap50)}</tr>"
+        for row in rows
+    ]
+    head = "".join(f'<th scope="col">{word}</th>' for word in ("class", "objects", "AP", "AP50"))
+    table = f'<table class="classes"><tr>{head}</tr>{{}}</table>'
+    rest = body[_MAX_ROWS:]
+    more = folded(f"{len(rest)} more classes", table.format("".join(rest))) if rest else ""
+    return table.format("".join(body[:_MAX_ROWS])) + more
+
+
+def _score_cell(value: float) -> str:
+    if not np.isfinite(value):
+        return "<td>–</td>"
+    share = 100 * min(max(value, 0), 1)
+    return f'<td class="score">{value:.3f}<i><b style="width:{share:.0f}%"></b></i></td>'
+
+
+def _confusion(confusion: Confusion) -> str:
+    counts, names = np.asarray(confusion.counts), confusion.names
+    if len(names) <= _MAX_HEAT:
+        return heat_table(counts, names, row_title="truth", column_title="found")
+    wrong = np.where(np.eye(len(names), dtype=bool), 0, counts)
+    pairs = [divmod(int(cell), len(names)) for cell in np.argsort(-wrong, axis=None, kind="stable")[:_MAX_ROWS]]
+    bars = [(f"{names[a]} → {names[b]}", float(wrong[a, b])) for a, b in pairs if wrong[a, b] > 0]
+    return _grid([bar_chart(bars, title="Most frequent mistakes (truth → found)")]) if bars else ""
+
+
+def _panels(panels: Sequence[Panel]) -> str:
+    def one(panel: Panel) -> str:
+        pictures = "".join(
+            f'<figure><img src="{_data_uri(picture)}" alt="{escaped(panel.title)}: {word}" loading="lazy">'
+            f"<figcaption>{word}</figcaption></figure>"
+            for word, picture in (("truth", panel.truth), ("prediction", panel.prediction))
+        )
+        shape = "pair landscape" if panel.truth.shape[1] > 1.2 * panel.truth.shape[0] else "pair"
+        return (
+            f'<article class="panel"><h3>{escaped(panel.title)}</h3><p>{escaped(panel.caption)}</p>'
+            f'<div class="{shape}">{pictures}</div></article>'
+        )
+
+    return f'<div class="panels">{"".join(map(one, panels))}</div>' if panels else ""
+
+
+def _data_uri(picture: ByteArray) -> str:
+    from PIL import Image
+
+    image = Image.fromarray(np.ascontiguousarray(picture))
+    image.thumbnail((_MAX_SIDE, _MAX_SIDE), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    # Full chroma: halved colour resolution would smear the one-pixel outlines.
+    image.save(buffer, "JPEG", quality=82, subsampling=0, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def _dataset(statistics: Mapping[str, object]) -> str:
+    charts, plain = [], {}
+    for name, value in statistics.items():
+        if isinstance(value, Mapping) and value and all(_is_number(v) for v in value.values()):
+            charts.append(bar_chart([(str(key), float(number)) for key, number in value.items()], title=str(name)))
+        else:
+            plain[name] = value
+    return _definitions(plain) + _grid(charts)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+
+
+def _issues(issues: Sequence[Issue | str]) -> str:
+    def line(issue: Issue | str) -> str:
+        if isinstance(issue, str):
+            return f"<li>{escaped(issue)}</li>"
+        place = ":".join(part for part in (issue.file, issue.where) if part)
+        found = f" (found {escaped(issue.value)})" if issue.value else ""
+        hint = f"<br><small>{escaped(issue.hint)}</small>" if issue.hint else ""
+        return (
+            f"<li><b>{escaped(place)}</b> {escaped(issue.message)}{found} <code>{escaped(issue.code)}</code>{hint}</li>"
+        )
+
+    if not issues:
+        return ""
+    more = f"<p>... and {len(issues) - _MAX_ISSUES} more.</p>" if len(issues) > _MAX_ISSUES else ""
+    listed = f'<ul class="issues">{"".join(map(line, issues[:_MAX_ISSUES]))}</ul>{more}'
+    return listed if len(issues) <= 8 else folded(f"show {min(len(issues), _MAX_ISSUES)} of {len(issues)}", listed)
+
+
+def _definitions(values: Mapping[str, object]) -> str:
+    rows = "".join(f"<div><dt>{escaped(name)}</dt><dd>{_value(value)}</dd></div>" for name, value in _flat(values))
+    return f'<dl class="facts">{rows}</dl>' if rows else ""
+
+
+def _flat(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _value(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return escaped(f"{value:.6g}")
+    if isinstance(value, int):
+        return number_text(value)
+    if isinstance(value, list | tuple | set | frozenset):
+        return ", ".join(_value(item) for item in value) or "–"
+    return "–" if value is None or value in ({}, "") else escaped(value)
+
+
+def _grid(figures: Sequence[str]) -> str:
+    return f'<div class="grid">{"".join(figures)}</div>' if figures else ""
