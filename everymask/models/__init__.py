@@ -1,0 +1,1 @@
+"""Networks. `specs` and `catalog` are plain data and never import torch; the rest is torch."""

@@ -1,0 +1,91 @@
+"""What networks take and give: the batch, the outputs, and the two methods that every model has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+
+import torch
+from torch import Tensor, nn
+
+from everymask.core.segmentation import Segmentation
+from everymask.data.pipelines import Prepared
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Pictures of one step, padded at right and bottom to a common size.
+
+    `images` [B, C, H, W] float32 normalised (padding is 0), `sizes` [B, 2] int64 (h, w) of each picture without its
+    padding, `truths` in the network's frame, `ids` and `files` for messages.
+    """
+
+    images: Tensor
+    sizes: Tensor
+    truths: tuple[Segmentation | None, ...]
+    ids: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+
+    def to(self, device: torch.device | str, *, channels_last: bool = False) -> Self:
+        """The same batch with its pictures on `device`; sizes and truths stay where they are."""
+        layout = torch.channels_last if channels_last else torch.contiguous_format
+        images = self.images.to(device, non_blocking=True, memory_format=layout)
+        return type(self)(images, self.sizes, self.truths, self.ids, self.files)
+
+    def pin_memory(self) -> Self:
+        """The same batch in page-locked memory, from which copies to a GPU need not wait."""
+        return type(self)(self.images.pin_memory(), self.sizes, self.truths, self.ids, self.files)
+
+
+@dataclass(frozen=True, slots=True)
+class RegionOutputs:
+    """K detections of a whole batch, surest first within each picture.
+
+    `boxes` [K, 4] xyxy in the network's frame, `class_ids` [K] 0-based without background, `scores` [K] in 0-1,
+    `mask_logits` [K, M, M] of the detection's class relative to its box (None without mask head), `image_index` [K].
+    """
+
+    boxes: Tensor
+    class_ids: Tensor
+    scores: Tensor
+    mask_logits: Tensor | None
+    image_index: Tensor
+
+
+class Model(Protocol):
+    """What training and prediction need of a network, whatever its task."""
+
+    def __call__(self, images: Tensor, sizes: Tensor | None = None) -> RegionOutputs:
+        """Predict; `sizes` [B, 2] are the pictures' sizes without padding (None: no padding)."""
+
+    def loss(self, batch: Batch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
+        """Scalar losses by name; their sum is what is minimised. `generator` draws whatever is sampled."""
+
+
+def collate(prepared: Sequence[Prepared], divisor: int) -> Batch:
+    """Stack prepared pictures: the only place where numpy becomes torch. H and W become multiples of `divisor`."""
+    sizes = [picture.image.shape[1:] for picture in prepared]
+    height, width = (-(-max(size[axis] for size in sizes) // divisor) * divisor for axis in (0, 1))
+    images = torch.zeros((len(prepared), prepared[0].image.shape[0], height, width))
+    for row, picture in zip(images, prepared, strict=True):
+        row[:, : picture.image.shape[1], : picture.image.shape[2]] = torch.from_numpy(picture.image)
+    return Batch(
+        images=images,
+        sizes=torch.tensor(sizes, dtype=torch.int64).reshape(-1, 2),
+        truths=tuple(picture.truth for picture in prepared),
+        ids=tuple(picture.id for picture in prepared),
+        files=tuple(picture.file for picture in prepared),
+    )
+
+
+class TrainStep(nn.Module):
+    """Forward calls `loss`, so that what wraps forward (DDP, torch.compile) can wrap a training step."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, batch: Batch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
+        model: Any = self.module
+        return model.loss(batch, generator)

@@ -1,0 +1,126 @@
+"""Pretrained weights: one row each, with where they lie, what they are worth and under which licence they stand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from everymask.core.labels import Labels, labels_of
+from everymask.data.preprocess import Preprocess
+from everymask.errors import ConfigError
+from everymask.models.specs import FasterRCNN, MaskRCNN, ModelSpec, RegionProfile, faster_rcnn_v2, mask_rcnn_v2
+
+# torchvision's first detectors were trained with batch norm whose epsilon was 0.
+_LEGACY = RegionProfile(norm_eps=0.0)
+_SERVER = "https://download.pytorch.org/models/"
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Published weights: `sha256` is the start of the file's hash, `metrics` what the publisher measured.
+
+    `params` counts the parameters, `megabytes` the file. `recipe` says how they were trained.
+    """
+
+    name: str
+    spec: ModelSpec
+    labels: Labels
+    preprocess: Preprocess
+    url: str
+    sha256: str
+    licence: str
+    metrics: tuple[tuple[str, float], ...]
+    params: int
+    megabytes: float
+    recipe: str
+
+
+_COCO_CLASSES = (
+    "person, bicycle, car, motorcycle, airplane, bus, train, truck, boat, traffic light, fire hydrant, -, stop "
+    "sign, parking meter, bench, bird, cat, dog, horse, sheep, cow, elephant, bear, zebra, giraffe, -, "
+    "backpack, umbrella, -, -, handbag, tie, suitcase, frisbee, skis, snowboard, sports ball, kite, baseball "
+    "bat, baseball glove, skateboard, surfboard, tennis racket, bottle, -, wine glass, cup, fork, knife, spoon, "
+    "bowl, banana, apple, sandwich, orange, broccoli, carrot, hot dog, pizza, donut, cake, chair, couch, potted "
+    "plant, bed, -, dining table, -, -, toilet, -, tv, laptop, mouse, remote, keyboard, cell phone, microwave, "
+    "oven, toaster, sink, refrigerator, -, book, clock, vase, scissors, teddy bear, hair drier, toothbrush "
+)
+
+
+def coco_labels() -> Labels:
+    """COCO's 90 category ids in order, minus one; the ten that it never uses are called "unused 12" and so on."""
+    names = _COCO_CLASSES.strip().split(", ")
+    return labels_of(name if name != "-" else f"unused {number}" for number, name in enumerate(names, start=1))
+
+
+def catalog() -> tuple[Weights, ...]:
+    """All rows."""
+    labels = coco_labels()
+
+    def row(
+        name: str,
+        spec: ModelSpec,
+        file: str,
+        metrics: tuple[tuple[str, float], ...],
+        params: int,
+        megabytes: float,
+        recipe: str,
+    ) -> Weights:
+        return Weights(
+            name=name,
+            spec=spec,
+            labels=labels,
+            preprocess=Preprocess(),
+            url=_SERVER + file,
+            sha256=file.removesuffix(".pth").rpartition("-")[2],
+            licence="BSD-3-Clause (torchvision); trained on COCO 2017",
+            metrics=metrics,
+            params=params,
+            megabytes=megabytes,
+            recipe="https://github.com/pytorch/vision/" + recipe,
+        )
+
+    return (
+        row(
+            "maskrcnn-resnet50-fpn-coco",
+            MaskRCNN(norm="frozen", profile=_LEGACY),
+            "maskrcnn_resnet50_fpn_coco-bf2d0c1e.pth",
+            (("box AP", 0.379), ("mask AP", 0.346)),
+            44_401_393,
+            169.8,
+            "tree/main/references/detection#mask-r-cnn",
+        ),
+        row(
+            "maskrcnn-resnet50-fpn-v2-coco",
+            mask_rcnn_v2(),
+            "maskrcnn_resnet50_fpn_v2_coco-73cbd019.pth",
+            (("box AP", 0.474), ("mask AP", 0.418)),
+            46_359_409,
+            177.2,
+            "pull/5773",
+        ),
+        row(
+            "fasterrcnn-resnet50-fpn-coco",
+            FasterRCNN(norm="frozen", profile=_LEGACY),
+            "fasterrcnn_resnet50_fpn_coco-258fb6c6.pth",
+            (("box AP", 0.370),),
+            41_755_286,
+            159.7,
+            "tree/main/references/detection#faster-r-cnn-resnet-50-fpn",
+        ),
+        row(
+            "fasterrcnn-resnet50-fpn-v2-coco",
+            faster_rcnn_v2(),
+            "fasterrcnn_resnet50_fpn_v2_coco-dd69338a.pth",
+            (("box AP", 0.467),),
+            43_712_278,
+            167.1,
+            "pull/5763",
+        ),
+    )
+
+
+def weights_named(name: str) -> Weights:
+    """The row of that name; `ConfigError` lists the names."""
+    rows = {row.name: row for row in catalog()}
+    if name not in rows:
+        raise ConfigError(f"there are no weights called {name!r}; the catalogue has {', '.join(rows)}")
+    return rows[name]

@@ -1,0 +1,155 @@
+"""Model files: weights and all that is needed to predict, in one safetensors file whose header carries the meaning."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+import everymask
+from everymask.core.files import write_bytes
+from everymask.core.labels import Labels
+from everymask.data.preprocess import Preprocess
+from everymask.errors import WeightsError
+from everymask.models.build import build
+from everymask.models.rcnn import RCNN
+from everymask.models.specs import ModelSpec, spec_from_json, spec_to_json
+
+SCHEMA = 1
+_KEY = "everymask"
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What weights mean: the network, its classes, what it is fed, how good it is, and under which licence it stands.
+
+    `metrics` are numbers by name ("mask AP"), `licence` the licence of the weights ("" when the owner has not said),
+    `source` where they came from.
+    """
+
+    spec: ModelSpec
+    labels: Labels
+    preprocess: Preprocess
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    licence: str = ""
+    source: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values, as `from_json` takes them."""
+        return {
+            "schema": SCHEMA,
+            "version": everymask.__version__,
+            "spec": spec_to_json(self.spec),
+            "labels": self.labels.to_json(),
+            "preprocess": self.preprocess.to_json(),
+            "metrics": dict(self.metrics),
+            "licence": self.licence,
+            "source": self.source,
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Card:
+        """The card that `to_json` wrote; `WeightsError` when it is incomplete or from a newer version."""
+        if data.get("schema", 0) > SCHEMA:
+            raise WeightsError(
+                f"the model was written by everymask {data.get('version', '?')}, which stores more than this one reads",
+                hint="upgrade with pip",
+            )
+        try:
+            return cls(
+                spec=spec_from_json(data["spec"]),
+                labels=Labels.from_json(data["labels"]),
+                preprocess=Preprocess.from_json(data["preprocess"]),
+                metrics=data.get("metrics", {}),
+                licence=data.get("licence", ""),
+                source=data.get("source", ""),
+            )
+        except KeyError as error:
+            raise WeightsError(f"the model's description lacks {error}") from error
+
+
+def save_model(path: str | Path, module: nn.Module, card: Card) -> None:
+    """Write the weights of `module` and its card: the whole file, or none."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    description = card.to_json() | {"sha256": _digest(tensors)}
+    write_bytes(path, save(tensors, {_KEY: json.dumps(description, allow_nan=False)}))
+
+
+def load_model(path: str | Path) -> tuple[RCNN, Card]:
+    """The network and its card from a file that `save_model` wrote, checked against its hash; in evaluation mode.
+
+    `WeightsError` when the file is missing, damaged, not ours, or does not fit its own description.
+    """
+    tensors, card = read_model(path)
+    module = build(card.spec, len(card.labels))
+    load_exactly(module, tensors, path)
+    return module.eval(), card
+
+
+def read_model(path: str | Path) -> tuple[dict[str, Tensor], Card]:
+    """Tensors by name and the card; errors as in `load_model`."""
+    tensors, metadata = read_safetensors(path)
+    if _KEY not in metadata:
+        raise WeightsError(
+            f"{path} holds weights without a description of the network",
+            hint="use it with everymask train --weights FILE, or through the catalogue (everymask models)",
+        )
+    try:
+        description = json.loads(metadata[_KEY])
+    except ValueError as error:
+        raise WeightsError(f"{path}: the description in the header is damaged: {error}") from error
+    if description.get("sha256") != _digest(tensors):
+        raise WeightsError(f"{path} is damaged: its weights do not match their hash", hint="copy or train it again")
+    return tensors, Card.from_json(description)
+
+
+def read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """All tensors of a safetensors file and the texts of its header."""
+    file = Path(path)
+    if not file.is_file():
+        raise WeightsError(f"there is no model file {file}")
+    try:
+        with safe_open(file, framework="pt") as stream:
+            return {name: stream.get_tensor(name) for name in stream.keys()}, stream.metadata() or {}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise WeightsError(f"{file} is not a whole safetensors file: {error}") from error
+
+
+def load_exactly(module: nn.Module, tensors: Mapping[str, Tensor], path: object) -> None:
+    """Give the module these weights; `WeightsError` lists every key that is missing, unexpected or of another shape.
+
+    The counters of batch norm (`num_batches_tracked`) may be missing: frozen norms are stored without them.
+    """
+    own = module.state_dict()
+    counters = {name for name in own if name.endswith("num_batches_tracked")}
+    given = {
+        name: tensor for name, tensor in tensors.items() if not name.endswith("num_batches_tracked") or name in own
+    }
+    problems = [f"missing {name}" for name in own if name not in given and name not in counters]
+    problems += [f"unexpected {name}" for name in given if name not in own]
+    problems += [
+        f"{name} is {list(tensor.shape)}, expected {list(own[name].shape)}"
+        for name, tensor in given.items()
+        if name in own and own[name].shape != tensor.shape
+    ]
+    if problems:
+        raise WeightsError(f"{path} does not fit the network:\n  " + "\n  ".join(problems))
+    module.load_state_dict(given, strict=False)
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, types, shapes and bytes, in the order of the names."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].contiguous()
+        digest.update(f"{name}|{tensor.dtype}|{list(tensor.shape)}|".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -1,0 +1,155 @@
+"""Our Mask R-CNN and torchvision's are the same network: same weights, same detections, same losses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torchvision.models.detection import maskrcnn_resnet50_fpn, maskrcnn_resnet50_fpn_v2
+
+from everymask.core.segmentation import InstanceSet
+from everymask.data.coco import read_coco
+from everymask.data.dataset import Dataset
+from everymask.data.preprocess import Preprocess, Resize
+from everymask.infer.predictor import build_predictor
+from everymask.models.base import Batch
+from everymask.models.build import build
+from everymask.models.catalog import coco_labels
+from everymask.models.checkpoint import Card
+from everymask.models.specs import MaskRCNN, mask_rcnn_v2
+
+SHORT, LONG = 160, 224
+PICTURES = 20
+VERSIONS = {"v1": (maskrcnn_resnet50_fpn, MaskRCNN()), "v2": (maskrcnn_resnet50_fpn_v2, mask_rcnn_v2())}
+
+
+@pytest.fixture(scope="module")
+def photographs(shared: Path) -> Dataset:
+    folder = shared / "coco128_seg"
+    dataset = read_coco(folder / "instances.json", images=folder / "images" / "train2017", policy="skip")
+    annotated = [index for index, record in enumerate(dataset.records) if 0 < len(record.annotations) <= 12]
+    return dataset.subset(annotated[:PICTURES])
+
+
+@pytest.fixture(scope="module", params=list(VERSIONS))
+def trained(request: pytest.FixtureRequest, photographs: Dataset) -> tuple[nn.Module, MaskRCNN]:
+    """torchvision's model, trained until it finds objects, and the spec of ours."""
+    factory, spec = VERSIONS[request.param]
+    torch.manual_seed(0)
+    model = factory(
+        weights=None,
+        weights_backbone=None,
+        num_classes=91,
+        min_size=SHORT,
+        max_size=LONG,
+        box_score_thresh=0.2,
+        box_batch_size_per_image=64,
+        rpn_post_nms_top_n_train=200,
+    )
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 0.3
+    pictures = [_for_torchvision(photographs, index) for index in range(6)]
+    optimizer = torch.optim.AdamW(model.parameters(), 3e-4 if request.param == "v1" else 1e-3)
+    for step in range(14):
+        pair = [pictures[(2 * step + k) % 6] for k in (0, 1)]
+        losses = model([image for image, _ in pair], [{k: v.clone() for k, v in truth.items()} for _, truth in pair])
+        optimizer.zero_grad()
+        torch.stack(list(losses.values())).sum().backward()
+        optimizer.step()
+    return model.eval(), replace(spec, score_threshold=0.2)
+
+
+def _for_torchvision(dataset: Dataset, index: int) -> tuple[Tensor, dict[str, Tensor]]:
+    sample = dataset[index]
+    truth = sample.truth
+    assert isinstance(truth, InstanceSet) and truth.masks is not None
+    image = torch.tensor(sample.image).permute(2, 0, 1).float() / 255
+    dense = np.stack([truth.masks.to_dense(k) for k in range(len(truth))])
+    return image, {
+        "boxes": torch.from_numpy(truth.boxes),
+        "labels": torch.from_numpy(truth.class_ids) + 1,
+        "masks": torch.from_numpy(dense).byte(),
+    }
+
+
+def test_same_detections_on_real_pictures(trained: tuple[nn.Module, MaskRCNN], photographs: Dataset) -> None:
+    reference, spec = trained
+    ours = build(spec, 90)
+    ours.load_state_dict(reference.state_dict())
+    preprocess = Preprocess(resize=Resize(SHORT, LONG))
+    predictor = build_predictor(ours, Card(spec, coco_labels(), preprocess), "cpu")
+    found, equal, pixels = 0, 0, 0
+    for index in range(PICTURES):
+        sample = photographs[index]
+        with torch.inference_mode():
+            expected = reference([torch.tensor(sample.image).permute(2, 0, 1).float() / 255])[0]
+        instances = predictor.predict(sample.image).instances
+        assert len(instances) == len(expected["scores"])
+        np.testing.assert_allclose(instances.boxes, expected["boxes"], atol=1e-2)
+        np.testing.assert_allclose(instances.scores, expected["scores"], atol=1e-4)
+        np.testing.assert_array_equal(instances.class_ids + 1, expected["labels"])
+        assert instances.masks is not None
+        for k, soft in enumerate(expected["masks"][:, 0].numpy() > 0.5):
+            mine = instances.masks.to_dense(k)
+            equal += np.count_nonzero(mine & soft)
+            pixels += np.count_nonzero(mine | soft)
+        found += len(instances)
+    assert found >= 40, "the weights must give real detections, or equality means nothing"
+    assert equal / pixels >= 0.999
+
+
+@pytest.mark.parametrize("version", list(VERSIONS))
+def test_same_training_losses(version: str, photographs: Dataset) -> None:
+    """With every anchor and region sampled, nothing is left to chance."""
+    factory, spec = VERSIONS[version]
+    everything, proposals = 10**6, 100
+    torch.manual_seed(0)
+    reference = factory(
+        weights=None,
+        weights_backbone=None,
+        num_classes=91,
+        rpn_batch_size_per_image=everything,
+        box_batch_size_per_image=everything,
+        rpn_post_nms_top_n_train=proposals,
+    ).train()
+    spec = replace(spec, rpn_samples=everything, box_samples=everything, rpn_post_nms=(proposals, proposals))
+    ours = build(spec, 90).train()
+    ours.load_state_dict(reference.state_dict())
+    size = (128, 160)
+    images, truths, targets = [], [], []
+    for index in (0, 1):
+        sample = photographs[index]
+        assert isinstance(sample.truth, InstanceSet) and sample.truth.masks is not None
+        masks = sample.truth.masks.resize(size)
+        kept = masks.areas() > 4
+        masks = masks[kept]
+        boxes, class_ids = masks.boxes(), sample.truth.class_ids[kept]
+        images.append(torch.from_numpy(cv2.resize(sample.image, size[::-1])).permute(2, 0, 1).float() / 255)
+        truths.append(InstanceSet(boxes, class_ids, masks=masks))
+        dense = np.stack([masks.to_dense(k) for k in range(len(masks))])
+        targets.append(
+            {
+                "boxes": torch.from_numpy(boxes),
+                "labels": torch.from_numpy(class_ids) + 1,
+                "masks": torch.from_numpy(dense).byte(),
+            }
+        )
+    _without_resizing(reference)
+    expected = reference(images, targets)
+    normalised = torch.stack([reference.transform.normalize(image) for image in images])
+    losses = ours.loss(Batch(normalised, torch.tensor([size] * 2), tuple(truths), ("a", "b"), ("a", "b")))
+    assert set(losses) == set(expected)
+    for name, value in expected.items():
+        assert abs(losses[name].item() - value.item()) < 1e-4, name
+
+
+def _without_resizing(model: nn.Module) -> None:
+    resize: Callable[..., tuple[Tensor, dict[str, Tensor]]] = lambda image, target=None: (image, target)  # noqa: E731
+    model.transform.resize = resize
