@@ -1,6 +1,6 @@
 """Randomness as a pure function of what it is for.
 
-No generator is shared or global: a batch is the same whatever the number of workers, and a run can be continued exactly.
+No generator is shared or global: a batch is the same for any number of workers, and a run can be continued exactly.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from everymask.core.labels import Labels, labels_of
 from everymask.data.preprocess import Preprocess
@@ -53,69 +54,69 @@ def coco_labels() -> Labels:
 
 def catalog() -> tuple[Weights, ...]:
     """All rows."""
-    labels = coco_labels()
-
-    def row(
-        name: str,
-        spec: ModelSpec,
-        file: str,
-        metrics: tuple[tuple[str, float], ...],
-        params: int,
-        megabytes: float,
-        recipe: str,
-    ) -> Weights:
-        return Weights(
-            name=name,
-            spec=spec,
-            labels=labels,
-            preprocess=Preprocess(),
-            url=_SERVER + file,
-            sha256=file.removesuffix(".pth").rpartition("-")[2],
-            licence="BSD-3-Clause (torchvision); trained on COCO 2017",
-            metrics=metrics,
-            params=params,
-            megabytes=megabytes,
-            recipe="https://github.com/pytorch/vision/" + recipe,
-        )
-
     return (
-        row(
+        _row(
             "maskrcnn-resnet50-fpn-coco",
             MaskRCNN(norm="frozen", profile=_LEGACY),
             "maskrcnn_resnet50_fpn_coco-bf2d0c1e.pth",
             (("box AP", 0.379), ("mask AP", 0.346)),
-            44_401_393,
-            169.8,
+            (44_401_393, 169.8),
             "tree/main/references/detection#mask-r-cnn",
         ),
-        row(
+        _row(
             "maskrcnn-resnet50-fpn-v2-coco",
             mask_rcnn_v2(),
             "maskrcnn_resnet50_fpn_v2_coco-73cbd019.pth",
             (("box AP", 0.474), ("mask AP", 0.418)),
-            46_359_409,
-            177.2,
+            (46_359_409, 177.2),
             "pull/5773",
         ),
-        row(
+        _row(
             "fasterrcnn-resnet50-fpn-coco",
             FasterRCNN(norm="frozen", profile=_LEGACY),
             "fasterrcnn_resnet50_fpn_coco-258fb6c6.pth",
             (("box AP", 0.370),),
-            41_755_286,
-            159.7,
+            (41_755_286, 159.7),
             "tree/main/references/detection#faster-r-cnn-resnet-50-fpn",
         ),
-        row(
+        _row(
             "fasterrcnn-resnet50-fpn-v2-coco",
             faster_rcnn_v2(),
             "fasterrcnn_resnet50_fpn_v2_coco-dd69338a.pth",
             (("box AP", 0.467),),
-            43_712_278,
-            167.1,
+            (43_712_278, 167.1),
             "pull/5763",
         ),
     )
+
+
+def _row(
+    name: str,
+    spec: ModelSpec,
+    file: str,
+    metrics: tuple[tuple[str, float], ...],
+    extent: tuple[int, float],
+    recipe: str,
+) -> Weights:
+    """A row of torchvision's COCO detectors; `extent` counts parameters and megabytes."""
+    return Weights(
+        name=name,
+        spec=spec,
+        labels=coco_labels(),
+        preprocess=Preprocess(),
+        url=_SERVER + file,
+        sha256=file.removesuffix(".pth").rpartition("-")[2],
+        licence="BSD-3-Clause (torchvision); trained on COCO 2017",
+        metrics=metrics,
+        params=extent[0],
+        megabytes=extent[1],
+        recipe="https://github.com/pytorch/vision/" + recipe,
+    )
+
+
+def published_as(path: Path) -> Weights | None:
+    """The row whose file has that name."""
+    return next((row for row in catalog() if row.url.endswith(f"/{path.name}")), None)
 
 
 def weights_named(name: str) -> Weights:

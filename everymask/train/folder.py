@@ -1,0 +1,107 @@
+"""The folder of a run: taken by one process at a time, never overwritten by accident."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO
+
+from everymask.errors import ConfigError, MachineError, printable
+
+CONFIG, ORIGIN, SPLITS = "config.json", "origin.json", "splits.json"
+_OURS = (
+    CONFIG,
+    "log.jsonl",
+    "best.safetensors",
+    SPLITS,
+    "report.html",
+    "nonfinite.json",
+    "state",
+    "tensorboard",
+)
+_LOCK = ".lock"
+
+
+@contextmanager
+def open_folder(path: str | Path, *, resume: bool, overwrite: bool, data: str | Path = "") -> Iterator[Path]:
+    """The run folder, made if need be and locked against other processes within the block.
+
+    It must be new or empty; `resume` wants a run in it, `overwrite` allows one, which `clear_folder` then removes.
+    `ConfigError` otherwise, when another process works there, or when it lies inside `data`; `MachineError` when it
+    cannot be written.
+    """
+    folder = Path(path)
+    if data and Path(data).is_dir() and folder.resolve().is_relative_to(Path(data).resolve()):
+        raise ConfigError(
+            f"the run folder {printable(folder)} lies inside the data {printable(data)}", hint="choose another --out"
+        )
+    with ExitStack() as held:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = held.enter_context((folder / _LOCK).open("a+"))
+            _take(lock, folder)
+            _check(folder, resume, overwrite)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise MachineError(f"cannot write the run folder {printable(folder)}: {reason}") from error
+        yield folder
+
+
+def clear_folder(folder: Path) -> None:
+    """Remove what a run leaves in its folder, and nothing else."""
+    for name in _OURS:
+        child = folder / name
+        if child.is_dir():
+            shutil.rmtree(child)
+        else:
+            child.unlink(missing_ok=True)
+
+
+def _take(lock: IO[str], folder: Path) -> None:
+    """The system frees the lock when its process ends, however it ends; the text only says whose it is."""
+    try:
+        import fcntl
+    except ImportError:
+        return
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.seek(0)
+        raise ConfigError(
+            f"another training works in {printable(folder)}: {printable(lock.read().strip()) or 'process unknown'}",
+            hint="wait for it, or choose another --out",
+        ) from None
+    lock.truncate(0)
+    lock.write(f"process {os.getpid()} on {socket.gethostname()}")
+    lock.flush()
+
+
+def _check(folder: Path, resume: bool, overwrite: bool) -> None:
+    found = sorted(child.name for child in folder.iterdir() if child.name != _LOCK)
+    has_run = _is_run(folder)
+    if resume:
+        if not has_run:
+            raise ConfigError(f"there is no run to continue in {printable(folder)}", hint="start it without --resume")
+        return
+    if overwrite and (has_run or not found):
+        return
+    if found:
+        shown = ", ".join(found[:3]) + (" ..." if len(found) > 3 else "")
+        raise ConfigError(
+            f"the run folder {printable(folder)} is not empty: {printable(shown)}",
+            hint="continue the run with --resume, replace it with --overwrite, or choose another --out"
+            if has_run
+            else "choose another --out",
+        )
+
+
+def _is_run(folder: Path) -> bool:
+    try:
+        return "model" in json.loads((folder / CONFIG).read_bytes())
+    except (OSError, ValueError, TypeError):
+        return False

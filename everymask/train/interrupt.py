@@ -1,0 +1,57 @@
+"""Ctrl-C and termination: a request to stop after the step, not in the middle of it."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupt:
+    """`number` is that of the signal that asked for a stop, 0 while none has."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        self._patient = True
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Within the block the first signal raises `KeyboardInterrupt` too."""
+        self._patient = False
+        try:
+            yield
+        finally:
+            self._patient = True
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        again, self.number = bool(self.number), number
+        if again or not self._patient:
+            raise KeyboardInterrupt
+
+
+@contextmanager
+def catch_interrupts() -> Iterator[Interrupt]:
+    """Within the block the first SIGINT or SIGTERM is noted; the second raises `KeyboardInterrupt`.
+
+    Outside the main thread, where Python delivers no signals, nothing is caught.
+    """
+    interrupt = Interrupt()
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupt
+        return
+    before = {number: signal.signal(number, interrupt._ask) for number in _SIGNALS}
+    try:
+        yield interrupt
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def ignore_in_worker() -> None:
+    """For loader processes: Ctrl-C is the parent's business, and being terminated by it must work as usual."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)

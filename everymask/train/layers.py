@@ -1,0 +1,72 @@
+"""Which layers learn: the presets of matterport's Mask R-CNN, or a regular expression."""
+
+from __future__ import annotations
+
+import re
+
+from torch import nn
+
+from everymask.errors import ConfigError
+from everymask.train.schedule import PRESETS
+
+_BODY = "backbone.body."
+# Stage 1 is the stem; stage n ends at stride 2**n. The MobileNets' blocks are sorted in by their strides.
+_STAGES = {
+    1: ("conv1.", "bn1.", "conv_stem.", "blocks.0."),
+    2: ("layer1.", "blocks.1."),
+    3: ("layer2.", "blocks.2."),
+    4: ("layer3.", "blocks.3.", "blocks.4."),
+    5: ("layer4.", "blocks.5.", "blocks.6."),
+}
+
+
+def frozen_parameters(module: nn.Module) -> frozenset[str]:
+    """The parameters that a newly built model itself holds frozen, such as those of frozen norms."""
+    return frozenset(name for name, parameter in module.named_parameters() if not parameter.requires_grad)
+
+
+def learning_parameters(
+    module: nn.Module, selection: str, frozen: frozenset[str] = frozenset()
+) -> dict[str, nn.Parameter]:
+    """The parameters that `selection` lets learn; `ConfigError` when there are none.
+
+    `heads` is everything outside the encoder, `3+` adds its stages 3 to 5, and so on; `all` is everything; anything
+    else is a regular expression searched for in parameter names. Those in `frozen` never learn.
+    """
+    named = dict(module.named_parameters())
+    learning = {name: value for name, value in named.items() if name not in frozen and is_selected(name, selection)}
+    if not learning:
+        raise ConfigError(
+            f"layers: no parameter would learn with {selection!r}",
+            hint=f"use one of {', '.join(PRESETS)}, or a regular expression that matches names such as "
+            + ", ".join(list(named)[:3]),
+        )
+    return learning
+
+
+def select_layers(module: nn.Module, selection: str, frozen: frozenset[str] = frozenset()) -> None:
+    """Put `module` in training mode and let only the layers of `selection` learn.
+
+    Batch norms whose weights do not learn keep their statistics too. Errors as in `learning_parameters`.
+    """
+    learning = learning_parameters(module, selection, frozen)
+    module.train()
+    for name, parameter in module.named_parameters():
+        parameter.requires_grad_(name in learning)
+    for norm in module.modules():
+        if isinstance(norm, nn.modules.batchnorm._BatchNorm) and not any(p.requires_grad for p in norm.parameters()):
+            norm.eval()
+
+
+def is_selected(name: str, selection: str) -> bool:
+    """Whether the parameter of that name learns under the selection."""
+    if selection == "all":
+        return True
+    if selection not in PRESETS:
+        return re.search(selection, name) is not None
+    if not name.startswith(_BODY):
+        return True
+    if selection == "heads":
+        return False
+    stages = (prefix for stage in range(int(selection[0]), 6) for prefix in _STAGES[stage])
+    return name.removeprefix(_BODY).startswith(tuple(stages))

@@ -1,0 +1,231 @@
+"""The training loop. Read it from top to bottom: the order on the page is the order in time.
+
+Whoever needs another loop copies this file and keeps using its parts.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from everymask.core.files import write_json
+from everymask.core.randomness import rng
+from everymask.errors import MachineError, TrainingError, printable
+from everymask.models.base import Batch, TrainStep
+from everymask.train.config import TrainConfig, chosen
+from everymask.train.ema import Ema
+from everymask.train.interrupt import Interrupt, catch_interrupts
+from everymask.train.layers import frozen_parameters, select_layers
+from everymask.train.loader import Order
+from everymask.train.logs import Log
+from everymask.train.optim import build_optimizer, clip_gradients, learning_rate
+from everymask.train.schedule import layer_phases, phase_at, seconds
+from everymask.train.state import Progress, Training, read_state, write_state
+
+SAVE_SECONDS = 300.0
+_logger = logging.getLogger(__name__)
+Reason = Literal["finished", "time limit", "no progress", "interrupted"]
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """`score` decides which weights are the best (higher is better); `numbers` go into the log."""
+
+    score: float
+    numbers: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Why training ended, how far it came, the weights it ended with, and the signal that stopped it (0: none)."""
+
+    reason: Reason
+    progress: Progress
+    module: nn.Module
+    signal: int = 0
+
+
+def fit(
+    module: nn.Module,
+    order: Order,
+    batches: Callable[[int, int], Iterator[Batch]],
+    config: TrainConfig,
+    *,
+    folder: Path,
+    device: torch.device,
+    log: Log,
+    validate: Callable[[nn.Module], Validation] | None = None,
+    keep: Callable[[nn.Module, Validation], None] | None = None,
+) -> Outcome:
+    """Train `module` as `config` says; what may be None there must have been chosen.
+
+    `batches(first, last)` gives the batches of those optimizer steps, `order.passes` for each. `validate` is called
+    after epochs, and `keep` with weights whose score is the best so far. The state is saved in `folder / "state"`.
+    `TrainingError` when a loss or the gradient is no longer finite: the weights of the step before are then saved.
+    """
+    total = chosen(config.epochs) * order.steps_per_epoch
+    limit = seconds(config.time_limit) if config.time_limit else math.inf
+    phases, phase, frozen = layer_phases(config.layers), None, frozen_parameters(module)
+    training = _begin(module, config, device, folder)
+    progress = training.progress
+    log.start(progress, total, order.steps_per_epoch)
+    source = batches(progress.step, total)
+    began, saved = time.monotonic() - progress.seconds, time.monotonic()
+    with catch_interrupts() as interrupt:
+        while True:
+            epoch, position = divmod(progress.step, order.steps_per_epoch)
+
+            # After an epoch, and at the end: how good is it?
+            due = position == 0 and epoch % chosen(config.validate_every) == 0
+            due = (due or progress.step == total or progress.seconds >= limit) and progress.step > progress.validated
+            if validate and due and not interrupt.number:
+                _validate(training, validate, keep, log, interrupt)
+
+            reason = _reason_to_stop(progress, total, limit, config, order, interrupt.number)
+            if reason or time.monotonic() - saved > SAVE_SECONDS:
+                _save(folder, training, config, needed=reason is not None)
+                saved = time.monotonic()
+            if reason:
+                return Outcome(reason, progress, training.averaged, interrupt.number)
+
+            # Validation leaves the model in prediction mode, and a new phase trains other layers.
+            if not module.training or phase != phase_at(phases, epoch):
+                phase = phase_at(phases, epoch)
+                select_layers(module, phase.selection, frozen)
+
+            # With a time limit the schedule ends when the time does: what counts is the larger share of the two.
+            done = max(progress.step / total, progress.seconds / limit)
+            rate = learning_rate(config, progress.step, progress.step / done if done else total)
+            for group in training.optimizer.param_groups:
+                group["lr"] = rate
+
+            step_batches = [next(source) for _ in range(order.passes)]
+            values = _step(training, step_batches, config, device, folder)
+            progress.step += 1
+            progress.seconds = time.monotonic() - began
+            images = sum(len(batch.images) for batch in step_batches)
+            log.step(progress, values, rate=rate, images=images, device=device)
+
+
+def _begin(module: nn.Module, config: TrainConfig, device: torch.device, folder: Path) -> Training:
+    """Everything that a step changes, new or as the saved state left it."""
+    # Channels last is the layout in which convolutions are fast, on GPUs and on CPUs.
+    module.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    ema = Ema(module, config.ema) if config.ema else None
+    training = Training(module, build_optimizer(module, config), ema, Progress())
+    if config.resume:
+        read_state(folder / "state", training, config)
+    return training
+
+
+def _step(
+    training: Training, batches: list[Batch], config: TrainConfig, device: torch.device, folder: Path
+) -> dict[str, float]:
+    """One optimizer step over all of `batches`; the mean of each loss, their sum `loss`, and `grad_norm`."""
+    module, optimizer, step = training.module, training.optimizer, training.progress.step
+    train_step = TrainStep(module)
+    # The forward pass moves the statistics of batch norms; should this step fail, they go back.
+    statistics = [buffer.clone() for buffer in module.buffers()]
+
+    passes: list[dict[str, Tensor]] = []
+    for index, batch in enumerate(batches):
+        # What the model samples is a function of seed, step and pass, so that a resumed run draws the same.
+        generator = torch.Generator().manual_seed(int(rng(config.seed, step, index, "loss").integers(2**63)))
+        with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+            losses = train_step(batch.to(device, channels_last=True), generator)
+        (sum(losses.values(), torch.zeros((), device=device)) / len(batches)).backward()
+        passes.append({name: loss.detach().float() for name, loss in losses.items()})
+    norm = clip_gradients(module.parameters(), config.clip_norm)
+
+    # The only wait for the device in a step: all numbers come over at once.
+    table = torch.stack([torch.stack([*losses.values(), norm]) for losses in passes]).tolist()
+    terms = [dict(zip([*passes[0], "grad_norm"], row, strict=True)) for row in table]
+    if not all(math.isfinite(value) for row in table for value in row):
+        optimizer.zero_grad(set_to_none=True)
+        for buffer, before in zip(module.buffers(), statistics, strict=True):
+            buffer.copy_(before)
+        write_state(folder / "state", training, config)
+        raise _not_finite(folder / "nonfinite.json", step, batches, terms)
+
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    if training.ema:
+        training.ema.update(module, step)
+    means = {name: sum(row[name] for row in terms) / len(terms) for name in terms[0]}
+    return {"loss": sum(means.values()) - means["grad_norm"]} | means
+
+
+def _validate(
+    training: Training,
+    validate: Callable[[nn.Module], Validation],
+    keep: Callable[[nn.Module, Validation], None] | None,
+    log: Log,
+    interrupt: Interrupt,
+) -> None:
+    """Judge the weights and keep them if they are the best so far.
+
+    It can take long, so a signal breaks it off; the step then counts as not validated, and a resumed run makes up for
+    it.
+    """
+    progress, result = training.progress, None
+    with suppress(KeyboardInterrupt), interrupt.at_once():
+        result = validate(training.averaged)
+    if result is None:
+        return
+    progress.validated = progress.step
+    if progress.best is None or result.score > progress.best:
+        progress.best, progress.best_step = result.score, progress.step
+        if keep:
+            keep(training.averaged, result)
+    log.validation(progress, result.numbers)
+
+
+def _save(folder: Path, training: Training, config: TrainConfig, *, needed: bool) -> None:
+    """Save the state; a full disk ends the run only where there is no later chance."""
+    try:
+        write_state(folder / "state", training, config)
+    except MachineError as error:
+        if needed:
+            raise
+        _logger.warning("the state could not be saved and training goes on: %s", error)
+
+
+def _reason_to_stop(
+    progress: Progress, total: int, limit: float, config: TrainConfig, order: Order, signal: int
+) -> Reason | None:
+    if signal:
+        return "interrupted"
+    if progress.step == total:
+        return "finished"
+    if progress.seconds >= limit:
+        return "time limit"
+    if config.patience and progress.best is not None:
+        waited = (progress.validated - progress.best_step) / order.steps_per_epoch
+        return "no progress" if waited >= config.patience else None
+    return None
+
+
+def _not_finite(file: Path, step: int, batches: list[Batch], terms: list[dict[str, float]]) -> TrainingError:
+    """The error for a step whose numbers are not finite, with its pictures, which are also written to `file`."""
+    bad = [row for row in terms if not all(math.isfinite(row[name]) for name in row if name != "grad_norm")]
+    suspects = [batch for batch, row in zip(batches, terms, strict=True) if row in (bad or terms)]
+    shown = ", ".join(f"{name} {value:g}" for name, value in (bad or terms)[0].items())
+    names = [name for batch in suspects for name in (batch.files if any(batch.files) else batch.ids)]
+    ids = [name for batch in suspects for name in batch.ids]
+    text = {name: f"{value:g}" for name, value in (bad or terms)[0].items()}
+    write_json(file, {"step": step, "ids": ids, "files": names, "terms": text}, indent=1)
+    return TrainingError(
+        f"step {step}: {'the loss' if bad else 'the gradient'} is not finite ({shown}); pictures of the batch: "
+        + ", ".join(map(printable, names)),
+        hint="look at these pictures and their annotations (everymask check); if they are sound, train with a smaller "
+        f"lr or a clip_norm. The weights of the step before are saved; details are in {file}",
+    )

@@ -1,0 +1,54 @@
+"""The optimizer, its learning rate, and which parameters weight decay leaves alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from everymask.train.config import TrainConfig, chosen
+
+_DECAY = 0.1
+_WARMUP_START = 0.001
+
+
+def build_optimizer(module: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    """SGD with momentum, or AdamW, over all parameters; frozen ones have no gradient and are passed over.
+
+    Weight decay acts on weights only: norms and biases have one dimension and are left alone.
+    """
+    parameters = list(module.parameters())
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": chosen(config.weight_decay)},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    rate = chosen(config.lr)
+    if config.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=rate, betas=(config.momentum, 0.999))
+    return torch.optim.SGD(groups, lr=rate, momentum=config.momentum)
+
+
+def clip_gradients(parameters: Iterable[Tensor], limit: float | None) -> Tensor:
+    """Shorten the gradient to length `limit` at most (None: leave it); its length before, a scalar on the device."""
+    return nn.utils.clip_grad_norm_(parameters, math.inf if limit is None else limit)
+
+
+def learning_rate(config: TrainConfig, step: int, total: float) -> float:
+    """The learning rate of optimizer step `step` (from 0) out of `total`.
+
+    It rises linearly over the first `warmup_steps` steps from a thousandth (Goyal et al. 2017). Then it stays
+    (`constant`), falls to a tenth at each milestone (`multistep`; milestones are fractions of the run), or falls to
+    zero along half a cosine (`cosine`; Loshchilov and Hutter 2017).
+    """
+    rate, warmup = chosen(config.lr), chosen(config.warmup_steps)
+    if config.schedule == "multistep":
+        rate *= _DECAY ** sum(step >= milestone * total for milestone in config.milestones)
+    elif config.schedule == "cosine":
+        done = (step - warmup) / max(1.0, total - warmup)
+        rate *= 0.5 * (1 + math.cos(math.pi * min(max(done, 0.0), 1.0)))
+    if step < warmup:
+        rate *= _WARMUP_START + (1 - _WARMUP_START) * step / warmup
+    return rate

@@ -1,0 +1,199 @@
+"""Settings that suit a data set, each with its reason, and two complete recipes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from everymask.data.augment import Augment
+from everymask.data.fingerprint import Fingerprint
+from everymask.data.preprocess import Preprocess, Resize
+from everymask.models.specs import FasterRCNN, MaskRCNN, ModelSpec
+from everymask.train.config import TrainConfig
+
+_LONGEST = 1333
+_LEVELS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where weights come from: how they want to be fed, and whether they detect already or only encode."""
+
+    preprocess: Preprocess
+    detects: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A complete configuration, how pictures are fed, and why it was chosen so, a line per choice."""
+
+    config: TrainConfig
+    preprocess: Preprocess
+    reasons: tuple[str, ...]
+
+
+def resolve(config: TrainConfig, measured: Fingerprint, *, gpu: bool, start: Start | None = None) -> Recipe:
+    """Choose whatever `config` leaves open for a data set that measures so; what is set stays.
+
+    `measured` is of the training pictures. Sources: learning rate and its scaling with the batch from Detectron2's
+    Mask R-CNN (0.02 for 16 pictures; Goyal et al. 2017), AdamW's from ViTDet.
+    """
+    reasons: list[str] = []
+    preprocess = _preprocess(config, measured, start, reasons)
+    spec = _spec(config, measured, preprocess, start, reasons)
+    size = config.crop or _size(measured, preprocess.resize, gpu, reasons)
+    batch = config.batch or _batch(size, measured.pictures // config.accumulate, gpu, reasons)
+    pictures = batch * config.accumulate
+    steps_per_epoch = max(1, measured.pictures // pictures)
+    epochs = config.epochs or _epochs(steps_per_epoch, start, reasons)
+    lr = config.lr or _rate(config, pictures, reasons)
+    decay = 1e-4 if config.optimizer == "sgd" else 0.05
+    resolved = replace(
+        config,
+        model=spec,
+        max_detections=spec.max_detections,
+        size=size,
+        batch=batch,
+        epochs=epochs,
+        lr=lr,
+        weight_decay=decay if config.weight_decay is None else config.weight_decay,
+        warmup_steps=min(500, epochs * steps_per_epoch // 10) if config.warmup_steps is None else config.warmup_steps,
+        validate_every=config.validate_every or max(1, epochs // 20),
+    )
+    return Recipe(resolved, preprocess, tuple(reasons))
+
+
+def _preprocess(config: TrainConfig, measured: Fingerprint, start: Start | None, reasons: list[str]) -> Preprocess:
+    resize = Resize(short=1, long=_LONGEST, rule="shrink")
+    if config.resize is not None:
+        resize = Resize(*config.resize)
+    elif start is not None and start.detects:
+        resize = start.preprocess.resize
+        reasons.append(f"pictures are resized as for the weights: short side {resize.short}, at most {resize.long}")
+    elif measured.long > _LONGEST:
+        reasons.append(f"pictures are shrunk to {_LONGEST} pixels where they are longer")
+    if start is not None:
+        scale = start.preprocess.scale if measured.dtype == "uint8" else start.preprocess.scale / 255 * measured.scale
+        return replace(start.preprocess, resize=resize, scale=scale)
+    return Preprocess(measured.channels, measured.scale, measured.mean, measured.std, resize)
+
+
+def _spec(
+    config: TrainConfig, measured: Fingerprint, preprocess: Preprocess, start: Start | None, reasons: list[str]
+) -> ModelSpec:
+    """The model with the data's channels and detection limit, and anchors as large as the objects."""
+    spec = replace(config.model, channels=preprocess.channels)
+    most = config.max_detections or spec.max_detections
+    if config.max_detections is None and 1.3 * measured.max_objects > most:
+        most = 50 * math.ceil(1.3 * measured.max_objects / 50)
+        reasons.append(f"up to {most} detections: a picture holds up to {measured.max_objects} objects")
+    pre, post = ((training, max(found, 2 * most)) for training, found in (spec.rpn_pre_nms, spec.rpn_post_nms))
+    spec = replace(spec, max_detections=most, rpn_pre_nms=pre, rpn_post_nms=post)
+    untouched = spec.anchor_sizes == FasterRCNN().anchor_sizes
+    if untouched and measured.object_sizes and not (start is not None and start.detects):
+        spec = replace(spec, anchor_sizes=anchor_sizes(_resized(measured.object_sizes, measured, preprocess.resize)))
+        low, high = measured.object_sizes[0], measured.object_sizes[-1]
+        reasons.append(
+            f"anchors of {', '.join(map(str, spec.anchor_sizes))} pixels: objects are {low:.0f} to {high:.0f} across"
+        )
+    return spec
+
+
+def anchor_sizes(objects: tuple[float, ...]) -> tuple[int, ...]:
+    """Five doubling anchor sizes whose middle is the middle of the objects' sizes (rising quantiles, in pixels)."""
+    middle = math.sqrt(max(1.0, objects[0]) * max(1.0, objects[-1]))
+    smallest = min(32, max(8, 8 * round(middle / 2 ** (_LEVELS // 2) / 8)))
+    return tuple(smallest * 2**level for level in range(_LEVELS))
+
+
+def _resized(sizes: tuple[float, ...], measured: Fingerprint, resize: Resize) -> tuple[float, ...]:
+    before = (round(measured.short), round(measured.long))
+    factor = resize.size_of(before)[1] / before[1]
+    return tuple(size * factor for size in sizes)
+
+
+def _size(measured: Fingerprint, resize: Resize, gpu: bool, reasons: list[str]) -> tuple[int, int]:
+    """Squares of the area of a typical picture, within what the device can work through."""
+    height, width = resize.size_of((round(measured.short), round(measured.long)))
+    limit = 1024 if gpu else 512
+    side = min(limit, max(64, 32 * math.ceil(math.sqrt(height * width) / 32)))
+    reasons.append(f"training crops of {side} x {side}: a typical picture is {height} x {width}")
+    return side, side
+
+
+def _batch(size: tuple[int, int], most: int, gpu: bool, reasons: list[str]) -> int:
+    """As many pictures as make 4 megapixels on a GPU, half a megapixel on a CPU; 2 to 16."""
+    pixels = 16 * 512**2 if gpu else 8 * 256**2
+    batch = max(1, min(16, max(2, pixels // (size[0] * size[1])), most))
+    reasons.append(f"batches of {batch} for crops of {size[0]} x {size[1]} on a {'GPU' if gpu else 'CPU'}")
+    return batch
+
+
+def _epochs(steps_per_epoch: int, start: Start | None, reasons: list[str]) -> int:
+    steps, words = (12_000, "from scratch") if start is None else (6_000, "from an encoder")
+    if start is not None and start.detects:
+        steps, words = 3_000, "from a detector"
+    epochs = min(300, max(10, math.ceil(steps / steps_per_epoch)))
+    reasons.append(f"{epochs} epochs of {steps_per_epoch} steps: about {steps:,} steps are usual {words}")
+    return epochs
+
+
+def _rate(config: TrainConfig, pictures: int, reasons: list[str]) -> float:
+    rate = 0.02 * pictures / 16 if config.optimizer == "sgd" else 1e-4 * math.sqrt(pictures / 16)
+    reasons.append(f"lr {rate:.3g} for {pictures} pictures per step")
+    return rate
+
+
+def demo_recipe(data: str, out: str, *, seed: int = 0) -> TrainConfig:
+    """A small Mask R-CNN that learns the synthetic shapes of 128 x 128 pixels in minutes on two CPU cores."""
+    return TrainConfig(
+        data=data,
+        out=out,
+        model=_small(fpn_channels=64, anchor_sizes=(16, 24, 32, 48, 64), max_detections=20),
+        epochs=8,
+        batch=8,
+        size=128,
+        augment=Augment(scale=(0.8, 1.25), blur=0.0, noise=0.0),
+        lr=0.02,
+        warmup_steps=50,
+        clip_norm=5.0,
+        ema=0.99,
+        validate_every=4,
+        seed=seed,
+        overwrite=True,
+    )
+
+
+def microscopy_recipe(data: str, out: str, *, seed: int = 0) -> TrainConfig:
+    """Many small objects without an up, from scratch on a CPU: nuclei, cells, grains."""
+    return TrainConfig(
+        data=data,
+        out=out,
+        model=_small(fpn_channels=128, anchor_sizes=(8, 16, 32, 64, 128), max_detections=500),
+        epochs=20,
+        batch=8,
+        size=256,
+        validate_every=5,
+        augment=Augment(vertical=0.5, rotate=0.75, scale=(0.6, 1.6), saturation=0.3, hue=0.1),
+        lr=0.02,
+        clip_norm=5.0,
+        ema=0.998,
+        seed=seed,
+    )
+
+
+def _small(fpn_channels: int, anchor_sizes: tuple[int, ...], max_detections: int) -> MaskRCNN:
+    """ResNet-18 with narrow heads and few proposals: most of a small picture's time would go there."""
+    return MaskRCNN(
+        encoder="resnet18",
+        fpn_channels=fpn_channels,
+        rpn_channels=fpn_channels,
+        anchor_sizes=anchor_sizes,
+        rpn_pre_nms=(500, max(200, 2 * max_detections)),
+        rpn_post_nms=(200, max(100, 2 * max_detections)),
+        box_fcs=(256, 256),
+        box_samples=64,
+        mask_convs=(fpn_channels,) * 4,
+        mask_channels=fpn_channels,
+        max_detections=max_detections,
+    )

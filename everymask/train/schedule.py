@@ -1,0 +1,73 @@
+"""What happens when: which layers learn in an epoch, and how long a run may take."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from everymask.errors import ConfigError
+
+PRESETS = ("heads", "3+", "4+", "5+", "all")
+_SECONDS = {"h": 3600, "m": 60, "s": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """Until epoch `end` (exclusive; None: to the end of the run) the layers of `selection` learn."""
+
+    selection: str
+    end: int | None
+
+
+def layer_phases(text: str) -> tuple[Phase, ...]:
+    """The phases of `"heads:5,4+:10,all"`: 5 epochs of the heads, then 10 of stage 4 and up, then everything.
+
+    A selection is `heads`, `3+`, `4+`, `5+`, `all`, or a regular expression over parameter names (without commas).
+    Every phase but the last needs its number of epochs. `ConfigError` says which part cannot be read.
+    """
+    phases: list[Phase] = []
+    parts = [part.strip() for part in text.split(",")]
+    end = 0
+    for index, part in enumerate(parts):
+        selection, colon, count = part.rpartition(":")
+        if not (colon and count.strip().isdigit()):
+            selection, count = part, ""
+        last = index == len(parts) - 1
+        if not selection.strip() or (count and int(count) < 1) or not (count or last):
+            raise ConfigError(
+                f"layers: cannot read {part!r} of {text!r}",
+                hint='write selections with their numbers of epochs, the last without: --layers "heads:5,4+:10,all"',
+            )
+        _check_selection(selection)
+        end += int(count) if count else 0
+        phases.append(Phase(selection, end if count and not last else None))
+    return tuple(phases)
+
+
+def phase_at(phases: tuple[Phase, ...], epoch: int) -> Phase:
+    """The phase in which `epoch` (from 0) lies."""
+    return next(phase for phase in phases if phase.end is None or epoch < phase.end)
+
+
+def _check_selection(selection: str) -> None:
+    if selection in PRESETS:
+        return
+    try:
+        re.compile(selection)
+    except re.error as error:
+        raise ConfigError(
+            f"layers: {selection!r} is neither one of {', '.join(PRESETS)} nor a regular expression: {error}"
+        ) from None
+
+
+def seconds(text: str) -> float:
+    """The seconds of a duration: `"90s"`, `"30m"`, `"2h"`, `"1h30m"`. `ConfigError` names these forms."""
+    parts = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?", text.strip().lower())
+    total = (
+        sum(float(part) * _SECONDS[unit] for part, unit in zip(parts.groups(), "hms", strict=True) if part)
+        if parts
+        else 0
+    )
+    if not total:
+        raise ConfigError(f"cannot read the duration {text!r}", hint="write it as 90s, 30m, 2h or 1h30m")
+    return total

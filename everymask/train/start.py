@@ -1,0 +1,78 @@
+"""Where a training starts from: nothing, an encoder, or a detector with other classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from everymask.core.labels import Labels
+from everymask.core.randomness import rng
+from everymask.data.preprocess import Preprocess
+from everymask.errors import WeightsError
+from everymask.models.build import build
+from everymask.models.catalog import catalog, published_as, weights_named
+from everymask.models.checkpoint import read_model, read_safetensors
+from everymask.models.fine_tune import fit_weights
+from everymask.models.pretrained import fetch_weights
+from everymask.models.rcnn import RCNN
+from everymask.models.specs import ModelSpec
+from everymask.models.torchvision_weights import read_state_dict, upgrade_names
+from everymask.train.recipes import Start
+
+BEST = "best.safetensors"
+_ENCODER = "imagenet"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Weights to start from: tensors by name (none: the encoder's own), the network and the classes they belong to."""
+
+    start: Start
+    tensors: Mapping[str, Tensor] | None = None
+    spec: ModelSpec | None = None
+    labels: Labels | None = None
+
+
+def read_source(weights: str | None) -> Source | None:
+    """What `TrainConfig.weights` names: a run folder, a model file, a row of the catalogue, or "imagenet".
+
+    `WeightsError` when there is no such file or it cannot be used.
+    """
+    if weights is None:
+        return None
+    if weights == _ENCODER:
+        return Source(Start(Preprocess(), detects=False))
+    path = Path(weights)
+    if not path.exists() and weights in {row.name for row in catalog()}:
+        path = fetch_weights(weights_named(weights))
+    path = path / BEST if path.is_dir() else path
+    if not path.exists():
+        raise WeightsError(
+            f"there are no weights {weights!r}",
+            hint='name a run folder, a .safetensors or .pth file, a name of `everymask models`, or "imagenet"',
+        )
+    if path.suffix == ".safetensors" and "everymask" in read_safetensors(path)[1]:
+        tensors, card = read_model(path)
+        return Source(Start(card.preprocess, detects=True), tensors, card.spec, card.labels)
+    tensors = upgrade_names(read_state_dict(path))
+    published = published_as(path)
+    if published is None:
+        return Source(Start(Preprocess(), detects=True), tensors)
+    return Source(Start(published.preprocess, detects=True), tensors, published.spec, published.labels)
+
+
+def build_start(spec: ModelSpec, labels: Labels, source: Source | None, seed: int) -> tuple[RCNN, str]:
+    """The network, initialised by `seed` and then from `source`, and a line about what it starts with."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(rng(seed, "weights").integers(2**63)))
+        module = build(spec, len(labels), pretrained_encoder=source is not None and source.tensors is None)
+    parameters = f"{sum(parameter.numel() for parameter in module.parameters()):,} parameters"
+    if source is None:
+        return module, f"{parameters}, from scratch"
+    if source.tensors is None:
+        return module, f"{parameters}, encoder trained on ImageNet"
+    return module, f"{parameters}; {fit_weights(module, labels, source.tensors, source.labels)}"

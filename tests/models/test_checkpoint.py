@@ -1,0 +1,153 @@
+"""Model files: whole, checked, self-describing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from everymask.core.labels import labels_of
+from everymask.data.preprocess import Preprocess, Resize
+from everymask.errors import WeightsError
+from everymask.models.build import build
+from everymask.models.checkpoint import Card, load_exactly, load_model, read_safetensors, save_model
+from everymask.models.fine_tune import fit_weights
+from everymask.models.specs import MaskRCNN
+
+SPEC = MaskRCNN(
+    encoder="resnet18", fpn_channels=16, rpn_channels=16, box_fcs=(32, 32), mask_convs=(16,), mask_channels=16
+)
+CARD = Card(SPEC, labels_of(["cat", "dog"]), Preprocess(resize=Resize(128, 160)), {"mask AP": 0.5}, "CC0-1.0", "a test")
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    save_model(tmp_path / "model.safetensors", build(SPEC, 2), CARD)
+    return tmp_path / "model.safetensors"
+
+
+def test_round_trip(saved: Path) -> None:
+    torch.manual_seed(0)
+    original = build(SPEC, 2)
+    module, card = load_model(saved)
+    assert card == CARD
+    assert not module.training
+    for name, tensor in original.state_dict().items():
+        assert torch.equal(tensor, module.state_dict()[name])
+
+
+def test_same_weights_same_bytes(saved: Path, tmp_path: Path) -> None:
+    save_model(tmp_path / "again.safetensors", *load_model(saved))
+    assert (tmp_path / "again.safetensors").read_bytes() == saved.read_bytes()
+
+
+def test_every_flipped_bit_is_found(saved: Path) -> None:
+    """E03: a sample of positions all over the file."""
+    content = saved.read_bytes()
+    for position in np.random.default_rng(0).integers(8, len(content), 20):
+        broken = bytearray(content)
+        broken[position] ^= 1 << int(position % 8)
+        saved.write_bytes(broken)
+        with pytest.raises(WeightsError):
+            load_model(saved)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.999], ids=lambda share: f"E02 cut at {share}")
+def test_cut_files_are_refused(share: float, saved: Path) -> None:
+    content = saved.read_bytes()
+    saved.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(WeightsError, match="not a whole safetensors file"):
+        load_model(saved)
+
+
+def test_missing_file_and_folder(tmp_path: Path) -> None:
+    """E01"""
+    for path in (tmp_path / "none.safetensors", tmp_path):
+        with pytest.raises(WeightsError, match="there is no model file"):
+            load_model(path)
+
+
+def _rewrite(saved: Path, **changes: object) -> None:
+    tensors, metadata = read_safetensors(saved)
+    description = json.loads(metadata["everymask"]) | changes
+    save_file(tensors, saved, {"everymask": json.dumps({k: v for k, v in description.items() if v is not None})})
+
+
+def test_newer_schema(saved: Path) -> None:
+    """E15"""
+    _rewrite(saved, schema=99, version="9.0")
+    with pytest.raises(WeightsError, match=r"written by everymask 9\.0"):
+        load_model(saved)
+
+
+@pytest.mark.parametrize("field", ["preprocess", "labels", "spec"], ids=lambda field: f"E23 without {field}")
+def test_incomplete_description(field: str, saved: Path) -> None:
+    _rewrite(saved, **{field: None})
+    with pytest.raises(WeightsError, match=field):
+        load_model(saved)
+
+
+def test_unknown_setting_and_kind(saved: Path) -> None:
+    description = CARD.to_json()["spec"]
+    _rewrite(saved, spec=description | {"telepathy": 1})
+    with pytest.raises(WeightsError, match="telepathy"):
+        load_model(saved)
+    _rewrite(saved, spec=description | {"kind": "oracle"})
+    with pytest.raises(WeightsError, match="oracle"):
+        load_model(saved)
+
+
+def test_plain_weights_are_not_a_model(tmp_path: Path) -> None:
+    save_file({"a": torch.ones(1)}, tmp_path / "a.safetensors")
+    with pytest.raises(WeightsError, match="without a description"):
+        load_model(tmp_path / "a.safetensors")
+
+
+def test_all_misfits_are_listed() -> None:
+    """E12"""
+    module = build(SPEC, 2)
+    tensors = dict(module.state_dict())
+    del tensors["rpn.head.cls_logits.bias"]
+    tensors["rpn.head.surprise"] = torch.ones(1)
+    tensors["backbone.body.conv1.weight"] = torch.ones(1)
+    with pytest.raises(WeightsError) as caught:
+        load_exactly(module, tensors, "a.pth")
+    text = str(caught.value)
+    assert "missing rpn.head.cls_logits.bias" in text
+    assert "unexpected rpn.head.surprise" in text
+    assert "backbone.body.conv1.weight is [1], expected [64, 3, 7, 7]" in text
+
+
+def test_fine_tuning_keeps_rows_by_class_name() -> None:
+    torch.manual_seed(0)
+    source = build(SPEC, 3)
+    module = build(SPEC, 2)
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    report = fit_weights(module, labels_of(["dog", "owl"]), source.state_dict(), labels_of(["cat", "dog", "emu"]))
+    after, given = module.state_dict(), source.state_dict()
+    assert report.classes_kept == ("dog",) and report.classes_reset == ("owl",) and not report.reset
+    assert "classes kept: dog" in str(report) and "new classes: owl" in str(report)
+    for head, rows in (
+        ("box_predictor.cls_score", 1),
+        ("box_predictor.bbox_pred", 4),
+        ("mask_predictor.mask_fcn_logits", 1),
+    ):
+        name = f"roi_heads.{head}.weight"
+        assert torch.equal(after[name][:rows], given[name][:rows]), "background"
+        assert torch.equal(after[name][rows : 2 * rows], given[name][2 * rows : 3 * rows]), "dog"
+        assert torch.equal(after[name][2 * rows :], before[name][2 * rows :]), "owl"
+    assert torch.equal(after["backbone.body.conv1.weight"], given["backbone.body.conv1.weight"])
+
+
+def test_fine_tuning_says_what_it_resets_and_refuses_strangers() -> None:
+    module = build(SPEC, 2)
+    encoder_only = {k: v for k, v in build(SPEC, 2).state_dict().items() if k.startswith("backbone.body")}
+    report = fit_weights(module, labels_of(["a", "b"]), encoder_only, None)
+    assert report.kept and all(not name.startswith("backbone.body") for name in report.reset)
+    with pytest.raises(WeightsError, match="same --encoder"):
+        fit_weights(module, labels_of(["a", "b"]), {"conv1.weight": torch.ones(1)}, None)

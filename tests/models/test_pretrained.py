@@ -1,0 +1,186 @@
+"""The catalogue's weights: fetched only when asked for, checked, and loaded by their old names."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import torch
+
+import everymask.api
+from everymask.errors import ConfigError, WeightsError
+from everymask.models import pretrained
+from everymask.models.build import build
+from everymask.models.catalog import Weights, catalog, coco_labels, weights_named
+from everymask.models.pretrained import fetch_weights, load_pretrained
+from everymask.models.torchvision_weights import read_state_dict, upgrade_names
+
+OLD_NAMES = {
+    "backbone.fpn.inner_blocks.0.0.weight": "backbone.fpn.inner_blocks.0.weight",
+    "backbone.fpn.layer_blocks.3.0.bias": "backbone.fpn.layer_blocks.3.bias",
+    "rpn.head.conv.0.0.weight": "rpn.head.conv.weight",
+    "roi_heads.mask_head.0.0.weight": "roi_heads.mask_head.mask_fcn1.weight",
+    "roi_heads.mask_head.3.0.bias": "roi_heads.mask_head.mask_fcn4.bias",
+}
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """A file server on loopback: its address and the folder that it serves."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=str(folder))) as httpd:
+        thread = threading.Thread(target=httpd.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{httpd.server_port}/", folder
+        httpd.shutdown()
+        thread.join()
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "everymask"
+
+
+def _publish(server: tuple[str, Path], content: dict[str, torch.Tensor], row: Weights) -> Weights:
+    address, folder = server
+    torch.save(content, folder / "plain")
+    digest = hashlib.sha256((folder / "plain").read_bytes()).hexdigest()[:8]
+    name = f"model-{digest}.pth"
+    (folder / "plain").rename(folder / name)
+    return replace(row, url=address + name, sha256=digest)
+
+
+def test_rows_are_complete() -> None:
+    names = [row.name for row in catalog()]
+    assert len(set(names)) == len(names)
+    for row in catalog():
+        assert row.licence and row.metrics and row.url.startswith("https://")
+        assert row.sha256 in row.url and len(row.sha256) == 8
+        assert sum(p.numel() for p in build(row.spec, len(row.labels)).parameters()) + _frozen(row) == row.params
+    labels = coco_labels()
+    assert (len(labels), labels.names[0], labels.names[89], labels.names[11]) == (
+        90,
+        "person",
+        "toothbrush",
+        "unused 12",
+    )
+
+
+def _frozen(row: Weights) -> int:
+    """torchvision does not count frozen norms as parameters, and we do."""
+    if row.spec.norm != "frozen":
+        return 0
+    module = build(row.spec, len(row.labels))
+    return -sum(m.weight.numel() + m.bias.numel() for m in module.modules() if isinstance(m, torch.nn.BatchNorm2d))
+
+
+def test_old_names_are_upgraded_and_new_ones_kept() -> None:
+    tensors = {old: torch.zeros(1) for old in OLD_NAMES.values()}
+    assert list(upgrade_names(tensors)) == list(OLD_NAMES)
+    assert list(upgrade_names(dict.fromkeys(OLD_NAMES, torch.zeros(1)))) == list(OLD_NAMES)
+
+
+@pytest.mark.parametrize("row", catalog(), ids=lambda row: row.name)
+def test_a_file_as_on_torchvisions_server_loads(row: Weights, server: tuple[str, Path], cache: Path) -> None:
+    """Written with the names of the time, without batch norm's counters where norms are frozen."""
+    torch.manual_seed(0)
+    original = build(row.spec, 90)
+    old = {new: old for new, old in OLD_NAMES.items() if "v2" not in row.name}
+    frozen = row.spec.norm == "frozen"
+    content = {
+        old.get(name, name): tensor
+        for name, tensor in original.state_dict().items()
+        if not (frozen and name.endswith("num_batches_tracked"))
+    }
+    published = _publish(server, content, row)
+    module, card = load_pretrained(published)
+    assert card.licence == row.licence and card.labels == coco_labels()
+    for name, tensor in original.state_dict().items():
+        if not name.endswith("num_batches_tracked"):
+            assert torch.equal(module.state_dict()[name], tensor), name
+    assert [file.name for file in cache.iterdir()] == [published.url.rpartition("/")[2]]
+
+
+def test_the_cache_is_used(server: tuple[str, Path]) -> None:
+    published = _publish(server, {"a": torch.ones(3)}, catalog()[0])
+    first = fetch_weights(published)
+    (server[1] / first.name).unlink()
+    assert fetch_weights(published) == first
+
+
+def test_another_file_under_the_url_is_refused(server: tuple[str, Path], cache: Path) -> None:
+    published = _publish(server, {"a": torch.ones(3)}, catalog()[0])
+    (server[1] / published.url.rpartition("/")[2]).write_bytes(b"something else")
+    with pytest.raises(WeightsError, match="SHA-256"):
+        fetch_weights(published)
+    assert not list(cache.iterdir())
+
+
+def test_offline_the_error_names_url_and_place(cache: Path) -> None:
+    row = replace(catalog()[0], url="http://127.0.0.1:9/model-12345678.pth")
+    with pytest.raises(WeightsError) as caught:
+        fetch_weights(row)
+    assert row.url in str(caught.value) and str(cache / "model-12345678.pth") in str(caught.value)
+
+
+def test_load_by_name_fetches_and_a_wrong_name_is_refused(
+    server: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = catalog()[2]
+    published = _publish(server, build(row.spec, 90).state_dict(), row)
+    monkeypatch.setattr(pretrained, "fetch_weights", lambda weights: fetch_weights(published))
+    assert everymask.api.load(row.name, device="cpu").card.source == row.url
+    with pytest.raises(WeightsError, match="did you mean"):
+        everymask.api.load(row.name[:-1])
+    with pytest.raises(ConfigError, match="the catalogue has"):
+        weights_named("resnet")
+
+
+def test_named_hash_is_checked(tmp_path: Path) -> None:
+    file = tmp_path / "weights-00000000.pth"
+    torch.save({"a": torch.ones(1)}, file)
+    with pytest.raises(WeightsError, match="SHA-256 that begins 00000000"):
+        read_state_dict(file)
+
+
+class Dangerous:
+    def __reduce__(self) -> tuple[object, tuple[str, str]]:
+        return open, (str(Path(torch.__file__).parent / "never-written"), "w")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"PK\x03\x04", b"not a model"], ids=["E01 empty", "E02 cut short", "E02 text"]
+)
+def test_broken_files_are_refused(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a.pth").write_bytes(content)
+    with pytest.raises(WeightsError, match="not a whole PyTorch file"):
+        read_state_dict(tmp_path / "a.pth")
+
+
+def test_code_in_a_pickle_is_not_run(tmp_path: Path) -> None:
+    """E05"""
+    torch.save({"a": Dangerous()}, tmp_path / "a.pth")
+    with pytest.raises(WeightsError, match="never code"):
+        read_state_dict(tmp_path / "a.pth")
+    assert not (Path(torch.__file__).parent / "never-written").exists()
+
+
+def test_training_checkpoints_and_wrapped_names(tmp_path: Path) -> None:
+    torch.save({"model": {"module.a": torch.ones(2)}, "epoch": 3}, tmp_path / "a.pth")
+    assert list(read_state_dict(tmp_path / "a.pth")) == ["a"]
+    torch.save({"epoch": 3}, tmp_path / "b.pth")
+    with pytest.raises(WeightsError, match="holds no tensors"):
+        read_state_dict(tmp_path / "b.pth")

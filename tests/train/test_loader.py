@@ -1,0 +1,107 @@
+"""Batches depend on the seed and on nothing else."""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+from collections import Counter
+
+import pytest
+import torch
+from tiny_training import picture
+
+from everymask.data.pipelines import Prepared
+from everymask.errors import ConfigError, DataError, Issue, MachineError
+from everymask.models.base import Batch
+from everymask.train.failures import machine_failures
+from everymask.train.loader import Order, read_batches
+
+
+def batches(workers: int, first: int = 0, order: Order | None = None) -> list[Batch]:
+    order = order or Order(7, 2, passes=1, seed=3)
+    return list(read_batches(picture, order, first=first, last=8, workers=workers, divisor=8))
+
+
+def test_every_epoch_is_a_permutation() -> None:
+    order = Order(10, 2, seed=1)
+    epochs = [[index for step in range(5 * e, 5 * e + 5) for _, index in order.pictures(step)] for e in range(3)]
+    assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
+    assert epochs[0] != epochs[1] != epochs[2]
+    assert {e for e, _ in order.pictures(7)} == {1}
+
+
+def test_pictures_that_fill_no_step_wait_for_another_epoch() -> None:
+    order = Order(11, 2, passes=2, seed=1)
+    assert order.steps_per_epoch == 2
+    seen = Counter(i for step in range(200) for index in range(2) for _, i in order.pictures(step, index))
+    assert set(seen) == set(range(11))
+
+
+def test_the_order_belongs_to_the_seed() -> None:
+    assert Order(50, 5, seed=1).pictures(3) == Order(50, 5, seed=1).pictures(3)
+    assert Order(50, 5, seed=1).pictures(3) != Order(50, 5, seed=2).pictures(3)
+
+
+def test_more_pictures_per_step_than_there_are() -> None:
+    """F15: training would have no step."""
+    with pytest.raises(ConfigError, match=r"7 training pictures .* 8\n.*accumulate"):
+        Order(7, 4, passes=2)
+
+
+def test_batches_do_not_depend_on_the_number_of_workers() -> None:
+    alone = batches(0)
+    assert len(alone) == 8
+    for workers in (1, 2):
+        for ours, theirs in zip(alone, batches(workers), strict=True):
+            assert ours.ids == theirs.ids
+            assert torch.equal(ours.images, theirs.images)
+
+
+def test_batches_can_begin_anywhere() -> None:
+    for ours, theirs in zip(batches(0)[5:], batches(1, first=5), strict=True):
+        assert ours.ids == theirs.ids
+        assert torch.equal(ours.images, theirs.images)
+
+
+def broken(epoch: int, index: int) -> Prepared:
+    if index == 4:
+        raise DataError(
+            "bad.png: cannot be read", hint="mend it", issues=[Issue("image", "cut off", "bad.png")], total=1
+        )
+    return picture(epoch, index)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_error_of_a_worker_reaches_the_user_whole(workers: int) -> None:
+    with pytest.raises(DataError) as caught:
+        list(read_batches(broken, Order(7, 2), first=0, last=8, workers=workers, divisor=8))
+    assert caught.value.message == "bad.png: cannot be read"
+    assert caught.value.hint == "mend it"
+    assert [issue.code for issue in caught.value.issues] == ["image"]
+
+
+def deadly(epoch: int, index: int, *, parent: int) -> Prepared:
+    if index == 4 and os.getpid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return picture(epoch, index)
+
+
+def test_a_killed_worker_is_an_error_of_the_machine() -> None:
+    """Fault F6."""
+    pipeline = functools.partial(deadly, parent=os.getpid())
+    with pytest.raises(MachineError, match=r"died(.|\n)*lower workers"):
+        list(read_batches(pipeline, Order(7, 2), first=0, last=8, workers=1, divisor=8))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        pytest.param(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB. GPU 0 has"), id="F14 GPU"),
+        pytest.param(RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), id="F13 torch"),
+        pytest.param(MemoryError(), id="F13 numpy"),
+    ],
+)
+def test_full_memory_is_an_error_of_the_machine(error: Exception) -> None:
+    with pytest.raises(MachineError, match=r"memory is full(.|\n)*lower batch"), machine_failures():
+        raise error

@@ -1,0 +1,103 @@
+"""A run folder belongs to one run and one process."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from everymask.errors import ConfigError, MachineError
+from everymask.train.config import TrainConfig, continued
+from everymask.train.folder import clear_folder, open_folder
+
+
+@pytest.fixture
+def finished(tmp_path: Path) -> Path:
+    folder = tmp_path / "run"
+    (folder / "state").mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(TrainConfig(data="d").to_json()))
+    (folder / "log.jsonl").write_text("{}\n")
+    return folder
+
+
+def opened(folder: Path, *, resume: bool = False, overwrite: bool = False, data: str = "") -> list[str]:
+    with open_folder(folder, resume=resume, overwrite=overwrite, data=data) as path:
+        return sorted(child.name for child in path.iterdir() if not child.name.startswith("."))
+
+
+def test_a_new_folder_is_made(tmp_path: Path) -> None:
+    assert opened(tmp_path / "a" / "b") == []
+
+
+def test_a_run_is_not_replaced_by_accident(finished: Path) -> None:
+    """F11."""
+    with pytest.raises(ConfigError, match=r"config.json, log.jsonl(.|\n)*--resume"):
+        opened(finished)
+    assert (finished / "log.jsonl").exists()
+
+
+def test_a_run_can_be_replaced(finished: Path) -> None:
+    (finished / "my notes.txt").write_text("mine")
+    assert opened(finished, overwrite=True) == ["config.json", "log.jsonl", "my notes.txt", "state"]
+    clear_folder(finished)
+    assert [path.name for path in finished.iterdir() if path.name != ".lock"] == ["my notes.txt"]
+
+
+def test_a_folder_that_holds_no_run_is_never_emptied(tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").write_text("somebody's")
+    with pytest.raises(ConfigError, match="not empty"):
+        opened(tmp_path, overwrite=True)
+    assert (tmp_path / "log.jsonl").read_text() == "somebody's"
+
+
+def test_resume_needs_a_run(tmp_path: Path, finished: Path) -> None:
+    """E19."""
+    assert opened(finished, resume=True) == ["config.json", "log.jsonl", "state"]
+    with pytest.raises(ConfigError, match="no run to continue"):
+        opened(tmp_path / "new", resume=True)
+
+
+def test_one_process_at_a_time(tmp_path: Path) -> None:
+    """F13, fault F30."""
+    with (
+        open_folder(tmp_path / "run", resume=False, overwrite=False),
+        pytest.raises(ConfigError, match=f"process {os.getpid()} on "),
+    ):
+        opened(tmp_path / "run")
+    assert opened(tmp_path / "run") == []
+
+
+def test_the_run_does_not_go_into_the_data(tmp_path: Path) -> None:
+    """F12."""
+    with pytest.raises(ConfigError, match="inside the data"):
+        opened(tmp_path / "pictures" / "run", data=str(tmp_path))
+
+
+def test_a_file_in_the_way(tmp_path: Path) -> None:
+    """F07."""
+    (tmp_path / "run").write_text("")
+    with pytest.raises(MachineError, match="cannot write the run folder"):
+        opened(tmp_path / "run")
+
+
+ORIGIN = TrainConfig(data="d", epochs=9, size=64, out="runs/a", overwrite=True)
+STORED = replace(ORIGIN, size=(64, 64), lr=0.1, workers=2, overwrite=False)
+
+
+@pytest.mark.parametrize(
+    "again", [{}, {"epochs": 9, "size": 64}, {"lr": 0.1}], ids=["nothing", "the same words", "what was chosen"]
+)
+def test_a_run_goes_on_with_its_own_settings(again: dict[str, object]) -> None:
+    given = TrainConfig(**({"data": "d", "out": "runs/a", "resume": True, "time_limit": "1h"} | again))  # type: ignore[arg-type]
+    assert continued(STORED, ORIGIN, given) == replace(STORED, resume=True, time_limit="1h")
+
+
+@pytest.mark.parametrize("changes", [{"lr": 0.2}, {"data": "other"}, {"epochs": 20}])
+def test_other_settings_cannot_change(changes: dict[str, object]) -> None:
+    """E17."""
+    name = next(iter(changes))
+    with pytest.raises(ConfigError, match=f"{name} was .*, now "):
+        continued(STORED, ORIGIN, TrainConfig(**({"data": "d", "resume": True} | changes)))  # type: ignore[arg-type]

@@ -1,0 +1,110 @@
+"""Settings refuse what cannot be used, say why, and survive JSON."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from everymask.data.augment import Augment
+from everymask.errors import ConfigError
+from everymask.models.specs import MaskRCNN
+from everymask.train.config import TrainConfig, changed_settings, chosen, config_from_json
+from everymask.train.schedule import Phase, layer_phases, phase_at, seconds
+
+
+def test_settings_survive_json() -> None:
+    config = TrainConfig(
+        data="cells",
+        model=MaskRCNN(encoder="resnet18", anchor_sizes=(8, 16, 32, 64, 128)),
+        size=(256, 320),
+        augment=Augment(vertical=0.5, scale=(0.5, 2.0)),
+        milestones=(0.5,),
+        layers="heads:2,all",
+        lr=0.01,
+    )
+    assert config_from_json(json.loads(json.dumps(config.to_json()))) == config
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        pytest.param({"batch": "8"}, "batch", id="F02 text for a number"),
+        pytest.param({"batch": True}, "batch", id="F02 truth for a number"),
+        pytest.param({"epochs": 1.5}, "epochs", id="F02 part of an epoch"),
+        pytest.param({"optimizer": "adam"}, "sgd, adamw", id="F02 unknown optimizer"),
+        pytest.param({"lr": -0.1}, "lr", id="F03 lr below 0"),
+        pytest.param({"lr": 0.0}, "lr", id="F03 lr 0"),
+        pytest.param({"lr": float("nan")}, "lr", id="F03 lr nan"),
+        pytest.param({"lr": float("inf")}, "lr", id="F03 lr inf"),
+        pytest.param({"batch": 0}, "batch", id="F03 batch 0"),
+        pytest.param({"momentum": 1.0}, "momentum", id="F03 momentum 1"),
+        pytest.param({"ema": 1.0}, "ema", id="F03 ema 1"),
+        pytest.param({"milestones": (0.9, 0.7)}, "milestones", id="F03 milestones fall"),
+        pytest.param({"size": 8}, "size", id="F14 crop too small"),
+        pytest.param({"size": (64, 64, 3)}, "size", id="F14 crop with three sides"),
+        pytest.param({"resume": True, "overwrite": True}, "resume", id="F10 exclusive"),
+        pytest.param({"val_fraction": 0.6, "test_fraction": 0.4}, "train on", id="F16 nothing left"),
+        pytest.param({"time_limit": "30 minutes"}, "90s, 30m, 2h", id="F03 time limit"),
+        pytest.param({"layers": "heads:5,all", "epochs": 5}, "epoch 5", id="F03 phase never begins"),
+        pytest.param({"layers": "heads,all"}, "heads", id="F03 phase without end"),
+        pytest.param({"layers": "(head"}, "regular expression", id="F03 layers regex"),
+        pytest.param({"out": "runs/\x07"}, "out", id="F20 control character"),
+        pytest.param({"workers": 5000}, "workers", id="F18 workers"),
+    ],
+)
+def test_unusable_settings_are_named(changes: dict[str, object], named: str) -> None:
+    with pytest.raises(ConfigError, match=named.replace("(", r"\(")):
+        TrainConfig(**({"data": "cells"} | changes))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("values", "near"),
+    [
+        pytest.param({"data": "d", "epoch": 3}, "'epochs'", id="F01 typo"),
+        pytest.param({"data": "d", "augment": {"flp": 1.0}}, "'augment.flip'", id="F01 typo inside"),
+    ],
+)
+def test_unknown_settings_get_the_nearest_name(values: dict[str, object], near: str) -> None:
+    with pytest.raises(ConfigError, match=near):
+        config_from_json(values)
+
+
+def test_missing_data_is_named() -> None:
+    with pytest.raises(ConfigError, match="'data'"):
+        config_from_json({"epochs": 3})
+
+
+def test_an_open_setting_cannot_be_used() -> None:
+    with pytest.raises(ConfigError, match="open"):
+        chosen(TrainConfig(data="d").lr)
+
+
+def test_changed_settings_lists_both_values() -> None:
+    before, after = TrainConfig(data="d", seed=1), TrainConfig(data="d", seed=2)
+    assert changed_settings(before, after) == {"seed": (1, 2)}
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"), [("90s", 90), ("30m", 1800), ("2h", 7200), ("1h30m", 5400), ("0.5H", 1800)]
+)
+def test_durations(text: str, wanted: float) -> None:
+    assert seconds(text) == wanted
+
+
+@pytest.mark.parametrize("text", ["", "30", "m", "0s", "-5m", "5m2h"])
+def test_other_durations_are_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="90s, 30m, 2h"):
+        seconds(text)
+
+
+def test_phases_follow_each_other() -> None:
+    phases = layer_phases("heads:5, 4+:10, all")
+    assert phases == (Phase("heads", 5), Phase("4+", 15), Phase("all", None))
+    assert [phase_at(phases, epoch).selection for epoch in (0, 4, 5, 14, 15, 99)] == [
+        "heads", "heads", "4+", "4+", "all", "all",
+    ]  # fmt: skip
+
+
+def test_an_expression_may_hold_colons() -> None:
+    assert layer_phases(r"(?:rpn|roi)\..*") == (Phase(r"(?:rpn|roi)\..*", None),)
