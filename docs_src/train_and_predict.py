@@ -1,0 +1,12 @@
+import everymask as em
+
+run = em.train(em.TrainConfig(data="data", out="runs/a", model=em.MaskRCNN(encoder="resnet18"), epochs=20))
+
+model = em.load("runs/a")
+result = model.predict("photo.png")
+sure = result.instances[result.instances.scores > 0.8]
+print(f"{len(sure)} objects, the largest of {sure.masks.areas().max(initial=0)} pixels")
+result.save("photo_masks.png")
+
+report = em.evaluate(model, em.read_dataset("data").split("val"))
+print(report)

@@ -1,0 +1,108 @@
+"""The command line: one subcommand per verb, errors with exit codes, nothing else.
+
+Exit codes: 0 done, 2 usage, 3 data, 4 the machine, 5 a model file, 130 stopped by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated, TypeAlias, assert_never
+
+import tyro
+
+import everymask
+from everymask.commands import check, convert, demo, evaluate, models, predict, train
+from everymask.errors import ConfigError, EverymaskError, printable
+
+_ABOUT = """From annotated pictures to masks on new pictures.
+
+Begin with `everymask demo`, or with `everymask check DATA` for your own.
+
+`everymask VERB --help` shows the options of a verb, `--version` the version. After
+a verb, `--traceback` shows where in the program an error arose."""
+VERBS = ("demo", "check", "convert", "train", "evaluate", "predict", "models")
+
+Verb: TypeAlias = (
+    Annotated[demo.Demo, tyro.conf.subcommand("demo")]
+    | Annotated[check.Check, tyro.conf.subcommand("check")]
+    | Annotated[convert.Convert, tyro.conf.subcommand("convert")]
+    | Annotated[train.Train, tyro.conf.subcommand("train")]
+    | Annotated[evaluate.Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[predict.Predict, tyro.conf.subcommand("predict")]
+    | Annotated[models.Models, tyro.conf.subcommand("models")]
+)
+
+
+def main() -> None:
+    """Run the arguments of this process and leave with their exit code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Do what the arguments say and return the exit code; help and wrong usage raise `SystemExit`."""
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING, stream=sys.stderr)
+    try:
+        _run([argument for argument in arguments if argument != "--traceback"])
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader of stdout (`| head`) has left: nothing to say, and nowhere to say it when Python flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except KeyboardInterrupt:
+        _complain("stopped")
+        return 130
+    except (EverymaskError, OSError, MemoryError) as error:
+        if "--traceback" in arguments:
+            traceback.print_exc()
+        _complain(str(error) or type(error).__name__)
+        return error.exit_code if isinstance(error, EverymaskError) else 4
+    return 0
+
+
+def _run(arguments: list[str]) -> None:
+    if arguments == ["--version"]:
+        sys.stdout.write(f"everymask {everymask.__version__}\n")
+    else:
+        _dispatch(parse(arguments))
+
+
+def parse(arguments: Sequence[str]) -> Verb:
+    """The verb and its options; help and wrong usage raise `SystemExit`, a value that cannot be used `ConfigError`."""
+    if arguments and not arguments[0].startswith("-") and arguments[0] not in VERBS:
+        near = difflib.get_close_matches(arguments[0], VERBS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"the commands are {', '.join(VERBS)}"
+        raise ConfigError(f"there is no command {printable(arguments[0])!r}", hint=hint)
+    return tyro.cli(Verb, prog="everymask", description=_ABOUT, args=arguments, config=(tyro.conf.FlagCreatePairsOff,))
+
+
+def _dispatch(verb: Verb) -> None:
+    match verb:
+        case demo.Demo():
+            demo.run(verb)
+        case check.Check():
+            check.run(verb)
+        case convert.Convert():
+            convert.run(verb)
+        case train.Train():
+            train.run(verb)
+        case evaluate.Evaluate():
+            evaluate.run(verb)
+        case predict.Predict():
+            predict.run(verb)
+        case models.Models():
+            models.run(verb)
+        case _:
+            assert_never(verb)
+
+
+def _complain(message: str) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(stderr=True, highlight=False)
+    console.print(Text.assemble(("error: ", "bold red"), message), soft_wrap=True)

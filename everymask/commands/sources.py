@@ -1,0 +1,52 @@
+"""Which pictures the words on the command line mean."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable
+from pathlib import Path
+
+from everymask.data.images import SUFFIXES
+from everymask.errors import ConfigError, DataError, printable
+
+
+def find_pictures(sources: Iterable[str]) -> list[Path]:
+    """The picture files that `sources` name, each once: files, folders with all that is below them, and patterns.
+
+    Files and folders that begin with a dot are left out. `DataError` for what does not exist and for a folder without
+    pictures; `ConfigError` for a pattern that matches nothing, and where no picture is left.
+    """
+    found = [picture for source in sources for picture in _pictures(source)]
+    if not found:
+        raise ConfigError("no picture was named", hint="give pictures, folders of pictures, or patterns: photos/*.jpg")
+    return list({picture.resolve(): picture for picture in reversed(found)}.values())[::-1]
+
+
+def _pictures(source: str) -> list[Path]:
+    path = Path(source)
+    if path.is_dir():
+        return _below(path)
+    if path.exists():
+        return [path]
+    if glob.has_magic(source):
+        matches = sorted(map(Path, glob.glob(source, recursive=True)))  # noqa: PTH207 (Path.glob needs a folder)
+        if not matches:
+            raise ConfigError(f"the pattern {printable(source)!r} matched nothing")
+        return [match for match in matches if match.is_file() and match.suffix.lower() in SUFFIXES]
+    raise DataError(f"{printable(source)} does not exist", hint="give a picture, a folder of pictures, or a pattern")
+
+
+def _below(folder: Path) -> list[Path]:
+    pictures = [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.suffix.lower() in SUFFIXES
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
+    if not pictures:
+        raise DataError(
+            f"there is no picture in the folder {printable(folder)}",
+            hint=f"pictures end in {', '.join(sorted(SUFFIXES))}",
+        )
+    return pictures

@@ -1,0 +1,62 @@
+"""Answers: JSON for programs, tables for people, both on stdout; progress on stderr."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+
+def show(*answers: object) -> None:
+    """Print texts and tables, without colours where stdout is no terminal."""
+    from rich.console import Console
+
+    console = Console(highlight=False, markup=False)
+    # Captured first: on a broken pipe rich would end the process with a code of its own.
+    with console.capture() as text:
+        for answer in answers:
+            console.print(answer, soft_wrap=isinstance(answer, str))
+    sys.stdout.write(text.get())
+
+
+def show_json(answer: dict[str, Any]) -> None:
+    """Print one JSON object."""
+    sys.stdout.write(json.dumps(answer, ensure_ascii=False, allow_nan=False, indent=2) + "\n")
+
+
+def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> Group:
+    """A titled table for `show`: text in the first column, numbers aligned at the right in the others."""
+    from rich import box
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for index, column in enumerate(columns):
+        made.add_column(column, justify="right" if index else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*(Text(f"{cell:.3f}" if isinstance(cell, float) else str(cell)) for cell in row))
+    return Group(Text(title, "bold"), made)
+
+
+def quoted(path: object) -> str:
+    """A path as it is typed in a shell."""
+    return shlex.quote(str(path))
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr, moved by calling it with (done, total); nothing where stderr is no terminal."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

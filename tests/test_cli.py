@@ -1,0 +1,375 @@
+"""What the command line promises: its words, its exit codes, JSON that a program can read."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from everymask import __version__
+from everymask.cli import VERBS, parse, run
+from everymask.data.images import write_image
+from everymask.data.shapes import write_shapes
+from everymask.models.specs import MaskRCNN
+from everymask.train.config import TrainConfig
+
+OPTIONS = Path(__file__).with_name("cli_options.txt")
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("shapes")
+    write_shapes(folder, train=3, val=2, size=64)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder with a small model that knows the shapes' classes and has learned nothing."""
+    import torch
+
+    from everymask.core.labels import labels_of
+    from everymask.data.preprocess import Preprocess, Resize
+    from everymask.models.build import build
+    from everymask.models.checkpoint import Card, save_model
+
+    spec = MaskRCNN(
+        encoder="mobilenetv3_small_100", fpn_channels=16, box_fcs=(16,), mask_convs=(16,), score_threshold=0
+    )
+    labels = labels_of(["square", "circle", "triangle"])
+    folder = tmp_path_factory.mktemp("run")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module = build(spec, len(labels))
+    save_model(folder / "best.safetensors", module, Card(spec, labels, Preprocess(resize=Resize(short=64, long=64))))
+    return folder
+
+
+def call(*arguments: object) -> int:
+    """The exit code of `everymask` with these arguments."""
+    try:
+        return run([str(argument) for argument in arguments])
+    except SystemExit as stop:
+        return int(stop.code or 0)
+
+
+def words(verb: str, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """The verb's positional words and options, as its help lists them."""
+    assert call(verb, "--help") == 0
+    found = re.findall(r"^[│ ] ((?:--[a-z][\w.-]*)|(?:[A-Z]{2,}))(?= |$)", capsys.readouterr().out, re.MULTILINE)
+    return [f"{verb} {word}" for word in sorted(set(found))]
+
+
+def test_the_options_change_on_purpose_or_not_at_all(capsys: pytest.CaptureFixture[str]) -> None:
+    """After a wanted change, write the new list into cli_options.txt and a line into the changelog."""
+    assert [word for verb in VERBS for word in words(verb, capsys)] == OPTIONS.read_text("utf-8").splitlines()
+
+
+def test_the_commands_in_the_readme_exist() -> None:
+    blocks = re.findall(r"```\n(.*?)```", (OPTIONS.parents[1] / "README.md").read_text("utf-8"), re.DOTALL)
+    lines = [line.partition("#")[0].split() for line in "".join(blocks).splitlines() if line.startswith("everymask ")]
+    verbs = [type(parse(words[1:])).__name__.lower() for words in lines]
+    assert verbs == [words[1] for words in lines]
+    assert set(verbs) == set(VERBS) - {"demo"}
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("--version") == 0
+    assert capsys.readouterr().out == f"everymask {__version__}\n"
+
+
+def test_help_lists_the_verbs_and_imports_no_torch() -> None:
+    code = (
+        "import sys\nfrom everymask.cli import run\n"
+        "try: run(['--help'])\nexcept SystemExit: pass\n"
+        "print([name for name in ('torch', 'torchvision', 'timm', 'hotcoco', 'scipy') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("[]\n")
+    assert all(re.search(rf"^. +\S {verb} ", done.stdout, re.MULTILINE) for verb in VERBS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        pytest.param(["chek", "DATA"], 2, "did you mean check?", id="F01 unknown command"),
+        pytest.param(["check", "DATA", "--on-defct", "skip"], 2, "--on-defect", id="F01 unknown option"),
+        pytest.param(["check"], 2, "DATA", id="F01 missing argument"),
+        pytest.param(["check", "DATA", "--format", "pascal"], 2, "voc", id="F01 unknown choice"),
+        pytest.param(["train", "DATA", "--epochs", "many"], 2, "--epochs", id="F02 wrong type"),
+        pytest.param(["train", "DATA", "--lr", "-1"], 2, "lr must be", id="F03 out of range"),
+        pytest.param(["train", "DATA", "--encoder", "resnet1"], 2, "resnet18", id="F03 unknown encoder"),
+        pytest.param(["train", "DATA", "--resume", "--overwrite"], 2, "exclude each other", id="F10 exclusive"),
+        pytest.param(["check", "no-such-folder"], 3, "no-such-folder", id="F07 missing folder"),
+        pytest.param(
+            ["predict", "runs/a", "nothing-*.png", "--out", "m"], 2, "matched nothing", id="F20 empty pattern"
+        ),
+        pytest.param(
+            ["predict", "runs/a", "no.png", "--out", "m"], 3, "no.png does not exist", id="A02 missing picture"
+        ),
+        pytest.param(["predict", "runs/a", ".", "--out", "m"], 3, "no picture in the folder", id="F16 empty folder"),
+        pytest.param(["predict", "r", "p", "--out", "m", "--min-score", "7"], 2, "min-score", id="F03 min-score"),
+    ],
+)
+def test_mistakes_are_named_with_their_exit_code(
+    arguments: list[str],
+    code: int,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert call(*arguments) == code
+    told = capsys.readouterr()
+    assert said in told.err
+    assert "Traceback" not in told.err
+    assert told.out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "content", [None, b"", b"not safetensors at all"], ids=["E01 missing", "E01 empty", "E08 broken"]
+)
+def test_a_model_that_cannot_be_used_is_exit_code_5(
+    content: bytes | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture, model = tmp_path / "a.png", tmp_path / "model.safetensors"
+    write_image(picture, np.zeros((8, 8, 3), np.uint8))
+    if content is not None:
+        model.write_bytes(content)
+    assert call("predict", model, picture, "--out", tmp_path / "masks") == 5
+    assert "model.safetensors" in capsys.readouterr().err
+    assert not (tmp_path / "masks").exists()
+
+
+def test_evaluate_gives_the_coco_numbers(tiny: Path, shapes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("evaluate", tiny, shapes, "--split", "val", "--max-detections", 5, "--json") == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["num_pictures"] == 2
+    assert answer["max_detections"] == 5
+    assert len(answer["mask"]) == len(answer["box"]) == 12
+    assert call("evaluate", tiny, shapes, "--split", "val") == 0
+    told = capsys.readouterr().out
+    assert all(word in told for word in ("AP50", "mask", "box", "circle"))
+    assert max(map(len, told.splitlines())) <= 80
+
+
+def test_evaluate_names_the_splits_that_there_are(tiny: Path, shapes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("evaluate", tiny, shapes, "--split", "test") == 2
+    assert "train (3), val (2)" in capsys.readouterr().err
+
+
+def test_evaluate_refuses_classes_that_the_model_does_not_know(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_shapes(tmp_path, train=1, val=1, size=64)
+    for file in (tmp_path / "annotations").iterdir():
+        file.write_text(file.read_text("utf-8").replace("circle", "disc"), "utf-8")
+    assert call("evaluate", tiny, tmp_path) == 3
+    assert "disc" in capsys.readouterr().err
+
+
+def test_predict_writes_overlays_ids_coco_and_csv(tiny: Path, shapes: Path, tmp_path: Path) -> None:
+    pictures = sorted((shapes / "images" / "val").iterdir())
+    assert call("predict", tiny, shapes / "images" / "val", "--out", tmp_path / "masks", "--min-score", 0) == 0
+    stems = {picture.stem for picture in pictures}
+    assert {path.stem for path in (tmp_path / "masks" / "overlays").iterdir()} == stems
+    assert {path.stem for path in (tmp_path / "masks" / "ids").iterdir()} == stems
+    coco = json.loads((tmp_path / "masks" / "predictions.json").read_text("utf-8"))
+    assert {image["file_name"] for image in coco["images"]} == {picture.name for picture in pictures}
+    assert len((tmp_path / "masks" / "predictions.csv").read_text("utf-8").splitlines()) == len(coco["annotations"]) + 1
+
+
+def test_one_bad_picture_does_not_stop_the_others(
+    tiny: Path, shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = next((shapes / "images" / "val").iterdir())
+    (tmp_path / "bad.png").write_bytes(b"<html>")
+    assert call("predict", tiny, tmp_path / "bad.png", good, "--out", tmp_path / "masks", "--json") == 3
+    told = capsys.readouterr()
+    answer = json.loads(told.out)
+    assert answer["pictures"] == 1
+    assert "bad.png" in answer["failed"][0]
+    assert "bad.png" in told.err
+    assert [path.stem for path in (tmp_path / "masks" / "overlays").iterdir()] == [good.stem]
+
+
+def test_predict_does_not_write_into_a_folder_that_is_not_empty(
+    tiny: Path, shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_image(tmp_path / "masks" / "mine.png", np.zeros((8, 8, 3), np.uint8))
+    assert call("predict", tiny, shapes / "images", "--out", tmp_path / "masks") == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "masks").iterdir()] == ["mine.png"]
+
+
+@pytest.mark.parametrize(
+    "arguments", [["train", "."], ["evaluate", "m", "."], ["predict", "m", "a.png", "--out", "o"], ["demo"]]
+)
+def test_without_torch_the_error_says_what_to_install(arguments: list[str], tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png", np.zeros((8, 8, 3), np.uint8))
+    code = (
+        "import sys\nclass Absent:\n    def find_spec(self, name, *_):\n"
+        "        if name == 'torch': raise ModuleNotFoundError('No module named torch', name='torch')\n"
+        f"sys.meta_path.insert(0, Absent())\nfrom everymask.cli import run\nsys.exit(run({arguments!r}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 4
+    assert 'pip install "everymask[train]"' in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_traceback_shows_where_an_error_arose(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("check", "no-such-folder", "--traceback") == 3
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_check_says_what_is_there(shapes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("check", shapes) == 0
+    told = capsys.readouterr()
+    assert all(word in told.out for word in ("train", "val", "circle", "square", "triangle"))
+    assert max(map(len, told.out.splitlines())) <= 80
+    assert told.err == ""
+
+
+def test_json_answers_are_one_object_on_stdout(shapes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["check", shapes, "--json"], ["models", "--json"]):
+        assert call(*arguments) == 0
+        answer: dict[str, Any] = json.loads(capsys.readouterr().out)
+        assert isinstance(answer, dict)
+        assert answer
+
+
+@pytest.mark.parametrize("target", ["coco", "yolo", "labelme", "mask-files"])
+def test_convert_writes_what_check_reads(
+    target: str, shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("convert", shapes, "--to", target, "--out", tmp_path / "new") == 0
+    capsys.readouterr()
+    assert call("check", tmp_path / "new", "--json") == 0
+    new = json.loads(capsys.readouterr().out)
+    assert call("check", shapes, "--json") == 0
+    old = json.loads(capsys.readouterr().out)
+    assert new["format"] == target
+    assert new["pictures"] == old["pictures"] == 5
+
+
+@pytest.mark.parametrize(
+    ("out", "said"),
+    [
+        pytest.param("other", "not empty", id="F11 folder with something in it"),
+        pytest.param("data", "inside the data set", id="F12 the data set itself"),
+        pytest.param("data/new", "inside the data set", id="F12 inside the data set"),
+    ],
+)
+def test_convert_never_writes_over_anything(
+    out: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_shapes(tmp_path / "data", train=1, val=1, size=64)
+    write_image(tmp_path / "other" / "mine.png", np.zeros((8, 8, 3), np.uint8))
+    before = sorted(tmp_path.rglob("*"))
+    assert call("convert", tmp_path / "data", "--to", "coco", "--out", tmp_path / out) == 2
+    assert said in capsys.readouterr().err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_convert_leaves_nothing_of_a_data_set_that_is_refused(tmp_path: Path) -> None:
+    write_shapes(tmp_path / "data", train=1, val=1, size=64)
+    next((tmp_path / "data" / "images" / "val").iterdir()).unlink()
+    assert call("convert", tmp_path / "data", "--to", "yolo", "--out", tmp_path / "new") == 3
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def test_check_shows_the_numbers_and_then_fails_on_defects(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_shapes(tmp_path, train=2, val=1, size=64)
+    next((tmp_path / "images" / "train").iterdir()).unlink()
+    assert call("check", tmp_path, "--json") == 3
+    told = capsys.readouterr()
+    assert json.loads(told.out)["num_errors"] == 1
+    assert "1 defect found" in told.err
+    assert call("check", tmp_path, "--on-defect", "skip") == 0
+    assert "1 defect" in capsys.readouterr().out
+
+
+def test_a_reader_that_leaves_early_is_no_error() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-c", "from everymask.cli import main; main()", "models"],
+        stdout=writing, stderr=subprocess.PIPE, text=True, check=False,
+    )  # fmt: skip
+    os.close(writing)
+    assert done.returncode == 141
+    assert done.stderr == ""
+
+
+def test_train_evaluate_predict_and_what_a_second_training_says(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The words of the README, on pictures without splits: training draws them and evaluation keeps to them."""
+    monkeypatch.chdir(tmp_path)
+    write_shapes(tmp_path / "drawn", train=4, val=1, size=64)
+    assert call("convert", "drawn/annotations/instances_train.json", "--to", "labelme", "--out", "data") == 0
+    options = [
+        "--encoder",
+        "mobilenetv3_small_100",
+        "--epochs",
+        1,
+        "--batch",
+        2,
+        "--max-detections",
+        5,
+        "--out",
+        "runs/a",
+    ]
+    assert call("train", "data", "--model", "mask-rcnn", *options) == 0
+    told = capsys.readouterr()
+    assert "runs/a/report.html" in told.out
+    assert "everymask predict runs/a" in told.out
+    assert "Traceback" not in told.err
+
+    assert call("evaluate", "runs/a", "data", "--split", "val", "--json") == 0
+    splits = json.loads((tmp_path / "runs" / "a" / "splits.json").read_text("utf-8"))
+    assert [picture["id"] for picture in json.loads(capsys.readouterr().out)["pictures"]] == splits["val"]
+    assert call("evaluate", "runs/a", "data") == 0
+    assert "trained on" in caplog.text
+
+    assert call("predict", "runs/a", "drawn/images/val", "--out", "masks") == 0
+    assert (tmp_path / "masks" / "predictions.json").is_file()
+    assert call("train", "data", *options) == 2
+    assert "--resume" in capsys.readouterr().err
+
+
+def test_ctrl_c_is_exit_code_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def stop(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("everymask.commands.models.run", stop)
+    assert call("models") == 130
+    assert capsys.readouterr().err == "error: stopped\n"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_training_that_a_signal_ended_says_how_to_go_on(
+    number: int, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from everymask.train import run as training
+
+    def train(config: TrainConfig) -> training.Run:
+        return training.Run(tmp_path / "a b", "interrupted", None, config, steps=7, seconds=60.0, signal=number)
+
+    monkeypatch.setattr(training, "train", train)
+    assert call("train", "DATA") == code
+    assert f"--resume --out '{tmp_path}/a b'" in capsys.readouterr().out

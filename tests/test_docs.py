@@ -1,0 +1,48 @@
+"""What the documentation shows is what runs."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import shutil
+from pathlib import Path
+
+import pytest
+
+from everymask.data.shapes import write_shapes
+
+ROOT = Path(__file__).resolve().parents[1]
+EXAMPLES = sorted((ROOT / "docs_src").glob("*.py"))
+PAGES = [ROOT / "README.md", *sorted(path for path in (ROOT / "docs").glob("*.md") if path.name != "design.md")]
+
+
+def python_blocks() -> list[str]:
+    return [block for page in PAGES for block in re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL)]
+
+
+def test_every_example_in_the_docs_is_a_file_that_runs() -> None:
+    assert sorted(python_blocks()) == sorted(path.read_text("utf-8") for path in EXAMPLES)
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_the_example_runs(example: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_shapes(tmp_path / "data", train=4, val=2, size=64)
+    shutil.copy(next((tmp_path / "data" / "images" / "val").iterdir()), tmp_path / "photo.png")
+    script = tmp_path / example.name
+    # One round instead of twenty: that the example trains well is not what is tested here.
+    script.write_text(example.read_text("utf-8").replace("epochs=20", "epochs=1"), "utf-8")
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(script))
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=lambda path: path.name)
+def test_links_lead_to_files(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#]+)\)", page.read_text("utf-8"))
+    missing = [link for link in links if not link.startswith("http") and not (page.parent / link).exists()]
+    assert not missing
+
+
+def test_the_readme_has_the_two_commands() -> None:
+    lines = (ROOT / "README.md").read_text("utf-8").splitlines()
+    assert 'pip install -e ".[all]" && everymask demo' in lines
+    assert 'pip install -e ".[all,test]" && pytest' in lines

@@ -1,0 +1,46 @@
+"""The names that users import: changed on purpose or not at all."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import everymask
+
+PUBLIC = {
+    "Dataset", "EverymaskError", "FasterRCNN", "InstanceSet", "Labels", "MaskRCNN", "Masks", "PanopticMap", "Result",
+    "Sample", "SemanticMap", "TrainConfig", "evaluate", "faster_rcnn_v2", "load", "mask_rcnn_v2", "read_coco",
+    "read_dataset", "read_instance_pngs", "read_labelme", "read_mask_files", "read_voc", "read_yolo", "train",
+    "__version__",
+}  # fmt: skip
+
+
+def imported_by(code: str) -> set[str]:
+    """Names of the heavy packages that a fresh Python has imported after `code`."""
+    heavy = ("numpy", "torch", "torchvision", "timm", "scipy", "cv2", "PIL", "rich", "tyro", "hotcoco")
+    code += f"\nimport sys; print(*(name for name in {heavy!r} if name in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_public_names_are_these_and_at_most_thirty() -> None:
+    assert set(everymask.__all__) == PUBLIC
+    assert len(PUBLIC) <= 30
+
+
+def test_every_public_name_exists_and_is_described() -> None:
+    for name in PUBLIC - {"__version__"}:
+        assert getattr(everymask, name).__doc__, name
+
+
+def test_importing_everymask_imports_nothing_heavy() -> None:
+    assert imported_by("import everymask") == set()
+
+
+def test_functions_keep_their_names_after_the_modules_of_the_same_name_are_imported() -> None:
+    """`everymask/train/` and `everymask/evaluate.py` must not hide `everymask.train` and `everymask.evaluate`."""
+    code = (
+        "import everymask, everymask.train.config, everymask.train.run, everymask.evaluate\n"
+        "assert callable(everymask.train) and callable(everymask.evaluate)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
