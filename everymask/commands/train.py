@@ -3,40 +3,51 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, assert_never, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, assert_never, get_args
 
 import tyro
 
 from everymask.commands import options as shared
 from everymask.commands.terminal import quoted, show
 from everymask.errors import require
-from everymask.models.specs import FasterRCNN, MaskRCNN, ModelSpec, Norm, faster_rcnn_v2, mask_rcnn_v2
+from everymask.models.specs import (
+    FasterRCNN,
+    MaskRCNN,
+    ModelSpec,
+    Norm,
+    faster_rcnn_v2,
+    mask_rcnn_small,
+    mask_rcnn_v2,
+)
 from everymask.train.config import TrainConfig
 
 if TYPE_CHECKING:
     from everymask.train.run import Run
 
-Architecture: TypeAlias = Literal["mask-rcnn", "mask-rcnn-v2", "faster-rcnn", "faster-rcnn-v2"]
+Architecture: TypeAlias = Literal["mask-rcnn", "mask-rcnn-v2", "mask-rcnn-small", "faster-rcnn", "faster-rcnn-v2"]
 ARCHITECTURES: tuple[str, ...] = get_args(Architecture)
 
 
-def network(model: Architecture = "mask-rcnn", encoder: str = "resnet50", norm: Norm = "batch") -> ModelSpec:
+def network(model: Architecture = "mask-rcnn", encoder: str | None = None, norm: Norm = "batch") -> ModelSpec:
     """The spec that the options name.
 
     Args:
         model: The architecture.
-        encoder: The network that sees: resnet18, resnet34, resnet50, ... as `everymask models` lists them.
+        encoder: The network that sees, as `everymask models` lists them; resnet50, or resnet18 in a small model.
         norm: Normalisation: of the batch, frozen (for fine-tuning with few pictures per batch), or in groups.
     """
+    options: dict[str, Any] = {"norm": norm} | ({} if encoder is None else {"encoder": encoder})
     match model:
         case "mask-rcnn":
-            return MaskRCNN(encoder=encoder, norm=norm)
+            return MaskRCNN(**options)
         case "mask-rcnn-v2":
-            return mask_rcnn_v2(encoder=encoder, norm=norm)
+            return mask_rcnn_v2(**options)
+        case "mask-rcnn-small":
+            return mask_rcnn_small(**options)
         case "faster-rcnn":
-            return FasterRCNN(encoder=encoder, norm=norm)
+            return FasterRCNN(**options)
         case "faster-rcnn-v2":
-            return faster_rcnn_v2(encoder=encoder, norm=norm)
+            return faster_rcnn_v2(**options)
         case _:
             assert_never(model)
 

@@ -25,8 +25,9 @@ from everymask.data.images import write_image
 from everymask.errors import ConfigError
 
 LABELS = Labels(("square", "circle", "triangle"))
-_VISIBLE = 0.5
+_VISIBLE = 0.7
 _CONTRAST = 90.0
+_TILT = math.pi / 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class ShapesConfig:
 
     pictures: int = 600
     size: tuple[int, int] = (128, 128)
-    max_objects: int = 4
+    max_objects: int = 3
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -49,7 +50,7 @@ class ShapesConfig:
 def draw_shapes(config: ShapesConfig, index: int) -> Sample:
     """Picture `index` of the set, uint8 RGB, and its objects from the lowest to the topmost.
 
-    Masks hold what is visible; at least half of each object is.
+    Masks hold what is visible; at least 0.7 of each object is.
     """
     image, class_ids, masks = _draw(config, index)
     truth = InstanceSet(boxes=masks.boxes(), class_ids=np.array(class_ids, np.int64), masks=masks)
@@ -77,7 +78,7 @@ def _draw(config: ShapesConfig, index: int) -> tuple[ByteArray, list[int], Masks
 
 
 def write_shapes(
-    folder: str | Path, *, train: int = 500, val: int = 100, seed: int = 0, size: int = 128, max_objects: int = 4
+    folder: str | Path, *, train: int = 500, val: int = 100, seed: int = 0, size: int = 128, max_objects: int = 3
 ) -> Dataset:
     """Draw the set and write it as COCO: `images/<split>/` and `annotations/instances_<split>.json`.
 
@@ -124,16 +125,21 @@ def _background(size: tuple[int, int], draw: np.random.Generator) -> FloatArray:
 
 
 def _shape(class_id: int, size: tuple[int, int], draw: np.random.Generator) -> BoolArray:
-    """A mask [H, W] of a whole shape somewhere in the picture, 0.2 to 0.45 of its shorter side across."""
-    radius = draw.uniform(0.1, 0.225) * min(size)
-    y, x = (draw.uniform(radius, side - radius) for side in size)
+    """A mask [H, W] of a whole shape somewhere in the picture, tilted by up to 15 degrees.
+
+    Circles are 0.28 to 0.44 of the picture's shorter side across; squares and triangles have about their area.
+    """
+    radius = draw.uniform(0.14, 0.22) * min(size)
+    name = LABELS.names[class_id]
+    reach = radius * {"circle": 1.0, "square": 1.25, "triangle": 1.45}[name]
+    y, x = (draw.uniform(reach, side - reach) for side in size)
     down, right = np.mgrid[0 : size[0], 0 : size[1]] + 0.5 - np.array((y, x))[:, None, None]
-    angle = draw.uniform(0, 2 * math.pi)
-    if LABELS.names[class_id] == "circle":
-        return np.asarray(np.hypot(down, right) <= radius)
-    corners = 4 if LABELS.names[class_id] == "square" else 3
-    inner = radius * math.cos(math.pi / corners)
-    normals = angle + 2 * math.pi / corners * np.arange(corners)
+    tilt = draw.uniform(-_TILT, _TILT)
+    if name == "circle":
+        return np.asarray(np.hypot(down, right) <= reach)
+    corners = 4 if name == "square" else 3
+    inner = reach * math.cos(math.pi / corners)
+    normals = math.pi / 2 + tilt + 2 * math.pi / corners * np.arange(corners)
     mask: BoolArray = np.all([right * math.cos(n) + down * math.sin(n) <= inner for n in normals], axis=0)
     return mask
 

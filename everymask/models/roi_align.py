@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torchvision.ops import roi_align
 
@@ -40,29 +41,65 @@ def pool_regions(
     """Features [N, C, size, size] of boxes [N, 4] in the network's frame, from P2-P5; `image_index` [N] says whose."""
     levels = pyramid_levels(boxes, image_size, profile)
     rois = torch.cat([image_index[:, None].to(boxes.dtype), boxes], dim=1)
+    strides = boxes.new_tensor(_STRIDES)[levels]
+    rois[:, 1:] /= strides[:, None]
+    ratio, aligned = profile.roi_sampling_ratio, profile.roi_align == "aligned"
+    if profile.roi_align == "crop-and-resize":
+        shapes = boxes.new_tensor([x.shape[-2:] for x in maps])[levels]
+        rois = _crop_and_resize_boxes(boxes, image_index, shapes, size, image_size)
+        ratio, aligned = 1, True
+    if maps[0].device.type == "cpu" and ratio:
+        return _align_by_rows(maps, rois, levels, size, ratio, aligned=aligned)
     pooled = maps[0].new_zeros((len(boxes), maps[0].shape[1], size, size))
-    for level, (x, stride) in enumerate(zip(maps, _STRIDES, strict=True)):
+    for level, x in enumerate(maps):
         rows = (levels == level).nonzero()[:, 0]
-        if len(rows) or torch.is_grad_enabled():
-            pooled = pooled.index_copy(0, rows, _align(x, rois[rows], size, stride, image_size, profile))
+        part = roi_align(x, rois[rows].to(x.dtype), size, 1.0, sampling_ratio=ratio or -1, aligned=aligned)
+        pooled = pooled.index_copy(0, rows, part)
     return pooled
 
 
-def _align(
-    x: Tensor, rois: Tensor, size: int, stride: int, image_size: tuple[int, int], profile: RegionProfile
+def _align_by_rows(maps: list[Tensor], rois: Tensor, levels: Tensor, size: int, ratio: int, *, aligned: bool) -> Tensor:
+    """RoIAlign as sums of weighted rows of one table that holds every pixel of every map.
+
+    torchvision's CPU kernel takes several times as long, and its backward pass runs on one thread.
+    """
+    heights, widths = (torch.tensor([x.shape[axis] for x in maps])[levels] for axis in (2, 3))
+    begins = torch.tensor([0, *(len(x) * x.shape[2] * x.shape[3] for x in maps)]).cumsum(0)[levels]
+    low, extent = rois[:, 1:3], rois[:, 3:] - rois[:, 1:3]
+    low, extent = (low - 0.5, extent) if aligned else (low, extent.clamp(min=1))
+    xs, across = _axis_samples(low[:, 0], extent[:, 0], size, ratio, widths)
+    ys, down = _axis_samples(low[:, 1], extent[:, 1], size, ratio, heights)
+    begins = begins + rois[:, 0].long() * heights * widths
+    # [N, size, size, samples of y, samples of x]
+    rows = begins.view(-1, 1, 1, 1, 1) + ys[:, :, None, :, None] * widths.view(-1, 1, 1, 1, 1) + xs[:, None, :, None, :]
+    weights = down[:, :, None, :, None] * across[:, None, :, None, :]
+    table = torch.cat([x.permute(0, 2, 3, 1).flatten(0, 2) for x in maps]).float()
+    samples = (2 * ratio) ** 2
+    pooled = F.embedding_bag(
+        rows.reshape(-1, samples), table, per_sample_weights=weights.reshape(-1, samples), mode="sum"
+    )
+    return pooled.view(-1, size, size, table.shape[1]).permute(0, 3, 1, 2)
+
+
+def _axis_samples(low: Tensor, extent: Tensor, size: int, ratio: int, length: Tensor) -> tuple[Tensor, Tensor]:
+    """Along one axis, the pixels that each bin reads and their weights, both [N, size, 2 * ratio]."""
+    places = (torch.arange(size * ratio) + 0.5) / (size * ratio)
+    positions = low[:, None] + places * extent[:, None]
+    inside = (positions >= -1) & (positions <= length[:, None])
+    positions = torch.minimum(positions.clamp(min=0), length[:, None] - 1)
+    first = positions.floor()
+    share = positions - first
+    second = torch.minimum(first + 1, length[:, None] - 1)
+    weights = torch.stack([1 - share, share], dim=-1) * inside[..., None] / ratio
+    pixels = torch.stack([first, second], dim=-1).long()
+    return pixels.reshape(-1, size, 2 * ratio), weights.reshape(-1, size, 2 * ratio)
+
+
+def _crop_and_resize_boxes(
+    boxes: Tensor, image_index: Tensor, shapes: Tensor, size: int, image_size: tuple[int, int]
 ) -> Tensor:
-    if profile.roi_align == "crop-and-resize":
-        rois = _crop_and_resize_boxes(rois, x, size, image_size)
-        return roi_align(x, rois.to(x.dtype), size, 1.0, sampling_ratio=1, aligned=True)
-    ratio = profile.roi_sampling_ratio if profile.roi_sampling_ratio else -1
-    aligned = profile.roi_align == "aligned"
-    return roi_align(x, rois.to(x.dtype), size, 1 / stride, sampling_ratio=ratio, aligned=aligned)
-
-
-def _crop_and_resize_boxes(rois: Tensor, x: Tensor, size: int, image_size: tuple[int, int]) -> Tensor:
-    """Boxes for which RoIAlign with one sample per bin reads where TensorFlow's crop_and_resize does."""
-    height, width = x.shape[-2:]
-    scale = rois.new_tensor([(width - 1) / (image_size[1] - 1), (height - 1) / (image_size[0] - 1)])
-    first, last = rois[:, 1:3] * scale, rois[:, 3:5] * scale
+    """Boxes on maps of `shapes` [N, 2] for which RoIAlign with one sample per bin reads where crop_and_resize does."""
+    scale = (shapes.flip(1) - 1) / boxes.new_tensor([image_size[1] - 1, image_size[0] - 1])
+    first, last = boxes[:, :2] * scale, boxes[:, 2:] * scale
     half_bin = (last - first) / (size - 1) / 2
-    return torch.cat([rois[:, :1], first - half_bin + 0.5, last + half_bin + 0.5], dim=1)
+    return torch.cat([image_index[:, None].to(boxes.dtype), first - half_bin + 0.5, last + half_bin + 0.5], dim=1)

@@ -113,7 +113,7 @@ class TrainConfig:
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps ..."""
     precision: Precision = "auto"
-    """auto is bf16 on GPUs that have it, else fp32."""
+    """auto is bf16 where the hardware calculates it (GPUs since Ampere, CPUs with AVX512-BF16), else fp32."""
     workers: int | None = None
     """Processes that prepare pictures; batches do not depend on it."""
     on_defect: Policy = "strict"

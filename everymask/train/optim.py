@@ -27,8 +27,8 @@ def build_optimizer(module: nn.Module, config: TrainConfig) -> torch.optim.Optim
     groups = [group for group in groups if group["params"]]
     rate = chosen(config.lr)
     if config.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=rate, betas=(config.momentum, 0.999))
-    return torch.optim.SGD(groups, lr=rate, momentum=config.momentum)
+        return torch.optim.AdamW(groups, lr=rate, betas=(config.momentum, 0.999), fused=True)
+    return torch.optim.SGD(groups, lr=rate, momentum=config.momentum, fused=True)
 
 
 def clip_gradients(parameters: Iterable[Tensor], limit: float | None) -> Tensor:

@@ -1,4 +1,4 @@
-"""Settings that suit a data set, each with its reason, and two complete recipes."""
+"""Settings that suit a data set, each with its reason, and the demo's complete recipe."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from everymask.data.augment import Augment
 from everymask.data.fingerprint import Fingerprint
 from everymask.data.preprocess import Preprocess, Resize
-from everymask.models.specs import FasterRCNN, MaskRCNN, ModelSpec
+from everymask.models.specs import FasterRCNN, ModelSpec, mask_rcnn_small
 from everymask.train.config import TrainConfig
 
 _LONGEST = 1333
@@ -100,9 +100,12 @@ def _spec(
 
 
 def anchor_sizes(objects: tuple[float, ...]) -> tuple[int, ...]:
-    """Five doubling anchor sizes whose middle is the middle of the objects' sizes (rising quantiles, in pixels)."""
+    """Five doubling anchor sizes, the second near the middle of the objects' sizes (rising quantiles, in pixels).
+
+    So most objects belong to the two finest levels, on which anchors lie dense enough to overlap them well.
+    """
     middle = math.sqrt(max(1.0, objects[0]) * max(1.0, objects[-1]))
-    smallest = min(32, max(8, 8 * round(middle / 2 ** (_LEVELS // 2) / 8)))
+    smallest = min(32, max(8, 8 * round(middle / 2 / 8)))
     return tuple(smallest * 2**level for level in range(_LEVELS))
 
 
@@ -149,51 +152,17 @@ def demo_recipe(data: str, out: str, *, seed: int = 0) -> TrainConfig:
     return TrainConfig(
         data=data,
         out=out,
-        model=_small(fpn_channels=64, anchor_sizes=(16, 24, 32, 48, 64), max_detections=20),
+        model=mask_rcnn_small(box_samples=48, max_detections=20, rpn_post_nms=(200, 100)),
         epochs=8,
         batch=8,
         size=128,
-        augment=Augment(scale=(0.8, 1.25), blur=0.0, noise=0.0),
-        lr=0.02,
+        augment=replace(Augment.none(), flip=0.5),
+        optimizer="adamw",
+        lr=2e-3,
         warmup_steps=50,
         clip_norm=5.0,
-        ema=0.99,
-        validate_every=4,
+        ema=0.98,
+        validate_every=8,
         seed=seed,
         overwrite=True,
-    )
-
-
-def microscopy_recipe(data: str, out: str, *, seed: int = 0) -> TrainConfig:
-    """Many small objects without an up, from scratch on a CPU: nuclei, cells, grains."""
-    return TrainConfig(
-        data=data,
-        out=out,
-        model=_small(fpn_channels=128, anchor_sizes=(8, 16, 32, 64, 128), max_detections=500),
-        epochs=20,
-        batch=8,
-        size=256,
-        validate_every=5,
-        augment=Augment(vertical=0.5, rotate=0.75, scale=(0.6, 1.6), saturation=0.3, hue=0.1),
-        lr=0.02,
-        clip_norm=5.0,
-        ema=0.998,
-        seed=seed,
-    )
-
-
-def _small(fpn_channels: int, anchor_sizes: tuple[int, ...], max_detections: int) -> MaskRCNN:
-    """ResNet-18 with narrow heads and few proposals: most of a small picture's time would go there."""
-    return MaskRCNN(
-        encoder="resnet18",
-        fpn_channels=fpn_channels,
-        rpn_channels=fpn_channels,
-        anchor_sizes=anchor_sizes,
-        rpn_pre_nms=(500, max(200, 2 * max_detections)),
-        rpn_post_nms=(200, max(100, 2 * max_detections)),
-        box_fcs=(256, 256),
-        box_samples=64,
-        mask_convs=(fpn_channels,) * 4,
-        mask_channels=fpn_channels,
-        max_detections=max_detections,
     )

@@ -21,7 +21,7 @@ from everymask.data.preprocess import Preprocess
 from everymask.data.splits import draw_split, read_split, write_split
 from everymask.errors import ConfigError, DataError, printable
 from everymask.evaluate import Report, evaluate
-from everymask.infer.predictor import build_predictor, choose_device
+from everymask.infer.predictor import build_predictor, choose_device, has_fast_bf16
 from everymask.models.base import Batch
 from everymask.models.checkpoint import Card, load_model, save_model
 from everymask.models.rcnn import RCNN
@@ -210,7 +210,7 @@ def _new_recipe(config: TrainConfig, measured: Fingerprint, source: Source | Non
     if source and source.spec and config.model == MaskRCNN():
         config = replace(config, model=source.spec)
     if config.precision == "auto":
-        config = replace(config, precision="bf16" if gpu and torch.cuda.is_bf16_supported() else "fp32")
+        config = replace(config, precision="bf16" if has_fast_bf16(device) else "fp32")
     if config.workers is None:
         # On a CPU the network takes every core there is; more processes would only share them.
         config = replace(config, workers=min(8, torch.get_num_threads()) if gpu else 0)

@@ -9,8 +9,8 @@ import pytest
 from everymask.data.fingerprint import Fingerprint
 from everymask.data.preprocess import Preprocess, Resize
 from everymask.models.specs import MaskRCNN
-from everymask.train.config import TrainConfig
-from everymask.train.recipes import Start, anchor_sizes, demo_recipe, microscopy_recipe, resolve
+from everymask.train.config import TrainConfig, changed_settings
+from everymask.train.recipes import Start, anchor_sizes, demo_recipe, resolve
 
 CELLS = Fingerprint(
     pictures=464,
@@ -73,7 +73,8 @@ def test_proposals_suffice_for_the_detections() -> None:
     ("objects", "wanted"),
     [
         ((6.0, 10.0, 17.0, 24.0, 43.0), (8, 16, 32, 64, 128)),
-        ((20.0, 40.0, 90.0, 180.0, 400.0), (24, 48, 96, 192, 384)),
+        ((12.0, 20.0, 30.0, 40.0, 60.0), (16, 32, 64, 128, 256)),
+        ((20.0, 40.0, 90.0, 180.0, 400.0), (32, 64, 128, 256, 512)),
         ((100.0, 200.0, 300.0, 400.0, 900.0), (32, 64, 128, 256, 512)),
         ((1.0, 1.0, 1.0, 1.0, 1.0), (8, 16, 32, 64, 128)),
     ],
@@ -128,7 +129,9 @@ def test_resize_is_the_users() -> None:
     assert recipe.config.crop == (384, 384)
 
 
-@pytest.mark.parametrize("recipe", [demo_recipe, microscopy_recipe])
-def test_the_written_recipes_are_complete(recipe) -> None:
-    config = recipe("d", "runs/x")
-    assert resolve(config, replace(CELLS, max_objects=4), gpu=False).config.model == config.model
+def test_the_demo_leaves_only_its_anchors_to_the_data() -> None:
+    config = demo_recipe("d", "runs/x")
+    resolved = resolve(config, replace(CELLS, max_objects=4), gpu=False).config
+    assert resolved.model == replace(config.model, anchor_sizes=resolved.model.anchor_sizes)
+    assert set(changed_settings(config, resolved)) == {"model", "max_detections", "weight_decay", "size"}
+    assert resolved.crop == config.crop
