@@ -1,6 +1,7 @@
 """The command line: one subcommand per verb, errors with exit codes, nothing else.
 
-Exit codes: 0 done, 2 usage, 3 data, 4 the machine, 5 a model file, 130 stopped by Ctrl-C.
+Exit codes: 0 done, 1 a training whose loss is no longer a number, 2 usage, 3 data, 4 the machine, 5 a model file, 130
+stopped by Ctrl-C, 141 nobody reads the answer, 143 terminated.
 """
 
 from __future__ import annotations

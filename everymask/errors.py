@@ -1,7 +1,7 @@
 """The one family of exceptions, and the table row that every defect in a file becomes.
 
-Each class carries the exit status of the command line: 2 usage or configuration, 3 data, 4 the machine (disk,
-permission, memory, a missing package), 5 a model file.
+Each class carries the exit status of the command line: 1 a training that diverged, 2 usage or configuration, 3 data,
+4 the machine (disk, permission, memory, a missing package), 5 a model file.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ class Issue:
     """One defect of one input: what was expected, what was found, where, and how to mend it.
 
     `code` is a stable kebab-case word (`"rle-size"`), `where` a JSON pointer, a line or a field inside `file`, `value`
-    the offending value, shortened, and `hint` the cure.
+    the offending value, shortened, and `hint` the cure. It stands for `count` defects, more than one where a list was
+    cut short.
     """
 
     code: str
@@ -30,6 +31,7 @@ class Issue:
     value: str = ""
     hint: str = ""
     severity: Literal["error", "warning"] = "error"
+    count: int = 1
 
     def __str__(self) -> str:
         place = printable(":".join(part for part in (self.file, self.where) if part))

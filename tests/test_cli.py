@@ -289,6 +289,18 @@ def test_convert_leaves_nothing_of_a_data_set_that_is_refused(tmp_path: Path) ->
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
+def test_convert_lists_what_it_leaves_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_shapes(tmp_path / "data", train=3, val=1, size=64)
+    lost = next((tmp_path / "data" / "images" / "train").iterdir())
+    lost.unlink()
+    options = ["--to", "coco", "--out", tmp_path / "new", "--on-defect", "skip"]
+    assert call("convert", tmp_path / "data", *options) == 0
+    said = capsys.readouterr().out
+    assert lost.name in said
+    assert "[picture-missing]" in said
+    assert "3 pictures: " in said
+
+
 def test_check_shows_the_numbers_and_then_fails_on_defects(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_shapes(tmp_path, train=2, val=1, size=64)
     next((tmp_path / "images" / "train").iterdir()).unlink()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from everymask.commands.options import Data, Reading
-from everymask.commands.terminal import show, show_json, table
+from everymask.commands.terminal import counted, show, show_json, table
 from everymask.errors import DataError, printable
 
 if TYPE_CHECKING:
@@ -36,19 +36,20 @@ def run(options: Check) -> None:
         _show(summary)
     if summary.num_errors and options.on_defect == "strict":
         raise DataError(
-            f"{printable(options.data)}: {_count(summary.num_errors, 'defect')} found; the numbers are without what is "
-            "defective",
+            f"{printable(options.data)}: {counted(summary.num_errors, 'defect')} found; the numbers are without what "
+            "is defective",
             hint="mend them, or leave the defective objects out with --on-defect skip",
         )
 
 
 def _show(summary: Summary) -> None:
     root, crowds = printable(summary.root), f", {summary.crowd} of them crowds" if summary.crowd else ""
+    kinds = ", ".join(f"{count} of {kind}" for kind, count in summary.pixels.items()) or "none that can be read"
     show(
         f"{root}: {summary.format}{', boxes only' if summary.boxes_only else ''}",
-        f"{_count(summary.pictures, 'picture')} ({summary.empty} without objects), "
-        f"{_count(summary.objects, 'object')}{crowds}, {_count(len(summary.classes), 'class', 'es')}",
-        "pictures: " + ", ".join(f"{count} of {kind}" for kind, count in summary.pixels.items()) + "\n",
+        f"{counted(summary.pictures, 'picture')} ({summary.empty} without objects), "
+        f"{counted(summary.objects, 'object')}{crowds}, {counted(len(summary.classes), 'class', 'es')}",
+        f"pictures: {kinds}\n",
     )
     columns = list(summary.splits) or ["all"]
     pictures = [("(pictures)", *(summary.splits.get(name, summary.pictures) for name in columns))]
@@ -56,19 +57,16 @@ def _show(summary: Summary) -> None:
         (printable(name, 40), *(row.get(split, 0) for split in columns)) for name, row in summary.classes.items()
     ]
     show(table("Objects by class", ("class", *columns), [*pictures, *classes]))
-    sizes = [(name, f"{size[0]} x {size[1]}", *size[2:]) for name, size in summary.sizes.items()]
-    show(table("Picture size", ("", "height x width", "pictures"), sizes))
+    if summary.sizes:
+        sizes = [(name, f"{size[0]} x {size[1]}", *size[2:]) for name, size in summary.sizes.items()]
+        show(table("Picture size", ("", "height x width", "pictures"), sizes))
     if summary.areas:
         rows = [(name, _short(count), _short(summary.areas[name])) for name, count in summary.per_picture.items()]
         show(table("Objects", ("", "per picture", "area in pixels"), rows))
     if summary.issues:
-        found = f"{_count(summary.num_errors, 'defect')}, {_count(summary.num_warnings, 'warning')}"
+        found = f"{counted(summary.num_errors, 'defect')}, {counted(summary.num_warnings, 'warning')}"
         show(found + (f"; the first {len(summary.issues)}:" if summary.num_errors + summary.num_warnings > 20 else ":"))
         show(*(f"  {issue.severity}: {issue}" for issue in summary.issues))
-
-
-def _count(number: int, noun: str, plural: str = "s") -> str:
-    return f"{number:,} {noun}{'' if number == 1 else plural}"
 
 
 def _short(number: float) -> str:

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
 from everymask.commands.options import Data, Format, Reading
-from everymask.commands.terminal import show
+from everymask.commands.terminal import counted, show
 from everymask.errors import ConfigError, printable
 
 if TYPE_CHECKING:
     from everymask.data.dataset import Dataset
+
+_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +41,11 @@ def run(options: Convert) -> None:
     with whole_folder(options.out) as folder:
         dataset = read_dataset(options.data, format=options.format, images=options.images, policy=options.on_defect)
         _write(options.to, folder, dataset)
-    show(f"{len(dataset)} pictures: {options.out} ({options.to})")
+    for issue in dataset.issues[:_SHOWN]:
+        show(f"{issue.severity}: {issue}")
+    if len(dataset.issues) > _SHOWN:
+        show(f"... and {sum(issue.count for issue in dataset.issues[_SHOWN:]):,} more")
+    show(f"{counted(len(dataset), 'picture')}: {options.out} ({options.to})")
 
 
 def _write(form: Format, folder: Path, dataset: Dataset) -> None:

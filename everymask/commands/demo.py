@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from everymask.commands.terminal import quoted, show
 from everymask.commands.train import say_result
-from everymask.errors import require
+from everymask.errors import ConfigError, printable, require
 
 if TYPE_CHECKING:
     from everymask.core.arrays import Array, ByteArray
@@ -53,6 +53,11 @@ def run(options: Demo) -> None:
 
     began = time.monotonic()
     data, folder = options.out / "data", options.out / "run"
+    if data.exists() and not (folder / "config.json").is_file():
+        raise ConfigError(
+            f"{printable(data)} is there already, and no demo has finished drawing it",
+            hint="choose another --out, or remove the folder if a demo left it",
+        )
     shapes = write_shapes(data, train=TRAINING, val=HELD_OUT, seed=options.seed)
     show(f"drew {len(shapes)} pictures of {', '.join(shapes.labels.names)}: {data}")
     ended = train(demo_recipe(str(data), str(folder), seed=options.seed))

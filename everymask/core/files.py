@@ -8,6 +8,7 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,14 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def write_json(path: str | Path, data: Any, *, indent: int | None = None) -> None:
-    """Write a whole JSON file or none; NaN and infinities are refused."""
+    """Write a whole JSON file or none; NaN and infinities are refused.
+
+    Text that UTF-8 cannot hold (file names in another encoding) is written in escapes, which JSON reads back the same.
+    """
     separators = (",", ":") if indent is None else None
-    write_text(path, json.dumps(data, indent=indent, separators=separators, allow_nan=False, ensure_ascii=False) + "\n")
+    encode = partial(json.dumps, data, indent=indent, separators=separators, allow_nan=False)
+    try:
+        text = encode(ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:
+        text = encode().encode("ascii")
+    write_bytes(path, text + b"\n")

@@ -42,13 +42,6 @@ class Labels:
     def __len__(self) -> int:
         return len(self.names)
 
-    def id_of(self, name: str) -> int:
-        """The id of the class of that name; `DataError` names the known classes."""
-        try:
-            return self.names.index(name)
-        except ValueError:
-            raise DataError(f"there is no class {name!r}; the classes are {', '.join(self.names)}") from None
-
     def to_json(self) -> dict[str, Any]:
         """Plain lists and numbers, as `from_json` takes them."""
         return {

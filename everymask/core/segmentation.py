@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -55,16 +55,6 @@ class InstanceSet:
             for column in fields(self)
         }
         return InstanceSet(**chosen)
-
-    def sorted_by_score(self) -> InstanceSet:
-        """The same objects, surest first; equal scores keep their order."""
-        if self.scores is None:
-            return self
-        return self[np.argsort(-self.scores, kind="stable")]
-
-    def with_masks(self, masks: Masks) -> InstanceSet:
-        """The same objects with other masks."""
-        return replace(self, masks=masks)
 
     @classmethod
     def empty(cls, size: tuple[int, int], *, scored: bool = False) -> InstanceSet:

@@ -91,6 +91,11 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.records)
 
+    def __repr__(self) -> str:
+        """One line, as a notebook shows it; the records of a large data set fill a screen."""
+        splits = "".join(f", {count} {name}" for name, count in self.splits().items())
+        return f"<Dataset {self.root}: {self.format}, {len(self)} pictures{splits}, {len(self.labels)} classes>"
+
     def __getitem__(self, index: int) -> Sample:
         """The picture and its truth; `DataError` where the file cannot be read or is not of the recorded size."""
         record = self.records[index]
@@ -131,7 +136,10 @@ class Dataset:
         known = self.splits()
         if name not in known:
             listed = ", ".join(f"{split} ({count})" for split, count in known.items()) or "none"
-            raise ConfigError(f"there is no split {name!r} in {printable(self.root)}; its splits are: {listed}")
+            hint = "" if known else "everymask.data.splits draws splits, and reads the splits.json of a run folder"
+            raise ConfigError(
+                f"there is no split {name!r} in {printable(self.root)}; its splits are: {listed}", hint=hint
+            )
         return replace(self, records=tuple(record for record in self.records if record.split == name))
 
     def subset(self, indices: Sequence[int]) -> Dataset:

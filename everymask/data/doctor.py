@@ -63,7 +63,7 @@ def check(dataset: Dataset) -> Summary:
     headers = read_headers([record.image for record in dataset.records], issues)
     pixels = Counter(f"{header.channels} x {header.dtype}" for header in headers if header is not None)
     counts = [len(record.annotations) for record in dataset.records]
-    found = (*dataset.issues, *issues.issues)
+    found = (*dataset.issues, *issues.issues, *issues.rest())
     areas = [area for record in dataset.records for area in _areas(record)]
     return Summary(
         format=dataset.format,
@@ -79,10 +79,14 @@ def check(dataset: Dataset) -> Summary:
         classes=_classes(dataset),
         per_picture=_quantiles(counts),
         areas=_quantiles(areas),
-        num_errors=sum(issue.severity == "error" for issue in found),
-        num_warnings=sum(issue.severity == "warning" for issue in found),
+        num_errors=_total(found, "error"),
+        num_warnings=_total(found, "warning"),
         issues=tuple(sorted(found, key=lambda issue: issue.severity)[:_SHOWN]),
     )
+
+
+def _total(issues: Iterable[Issue], severity: str) -> int:
+    return sum(issue.count for issue in issues if issue.severity == severity)
 
 
 def _sizes(sizes: list[tuple[int, int]]) -> dict[str, tuple[int, ...]]:

@@ -129,16 +129,24 @@ def names_text(names: Iterable[str]) -> str:
 
 
 def unique_ids(pictures: Sequence[Path], root: Path) -> list[str]:
-    """An id for each picture: its stem, and where stems repeat, its path below `root` with `-` between the parts."""
+    """An id for each picture: its stem, or where stems repeat, its path below `root` with `-` between the parts.
+
+    Ids that are still the same are numbered.
+    """
     counts = Counter(picture.stem for picture in pictures)
-    taken: Counter[str] = Counter()
+    taken: set[str] = set()
+    repeats: Counter[str] = Counter()
     ids = []
     for picture in pictures:
         name = picture.stem
         if counts[name] > 1:
             name = "-".join(picture.relative_to(root).with_suffix("").parts) if root in picture.parents else name
-        taken[name] += 1
-        ids.append(name if taken[name] == 1 else f"{name}-{taken[name]}")
+        free = name
+        while free in taken:
+            repeats[name] += 1
+            free = f"{name}-{repeats[name] + 1}"
+        taken.add(free)
+        ids.append(free)
     return ids
 
 

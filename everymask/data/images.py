@@ -162,6 +162,8 @@ def write_image(path: str | Path, array: Array) -> None:
     """Write [H, W], [H, W, 1] or [H, W, 3] as PNG (uint8, or uint16 grey) or JPEG (uint8, quality 95), whole or not."""
     file = Path(path)
     kind = _SUFFIX_FORMATS.get(file.suffix.lower())
+    if kind not in ("PNG", "JPEG"):
+        raise ConfigError(f"{printable(file)}: expected a name ending in .png or .jpg")
     pixels = array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array
     allowed = {
         ("PNG", "uint8", 2),
@@ -172,8 +174,8 @@ def write_image(path: str | Path, array: Array) -> None:
     }
     if (kind, str(pixels.dtype), pixels.ndim) not in allowed or (pixels.ndim == 3 and pixels.shape[2] != 3):
         raise ConfigError(
-            f"{printable(file)}: expected a name ending in .png or .jpg and uint8 [H, W(, 3)] "
-            f"(PNG also uint16 [H, W]), but got {array.dtype} {list(array.shape)}"
+            f"{printable(file)}: a picture to write must be uint8 [H, W(, 3)] (as PNG also uint16 [H, W]), "
+            f"but got {array.dtype} {list(array.shape)}"
         )
     with whole_file(file) as temporary:
         Image.fromarray(np.ascontiguousarray(pixels)).save(temporary, format=kind, **_save_options(kind))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
 from everymask.errors import DataError, Issue
 
 Policy = Literal["strict", "skip"]
+SEVERITIES: tuple[Literal["error", "warning"], ...] = ("error", "warning")
 _KEPT = 1000
 _log = logging.getLogger(__name__)
 
@@ -20,7 +22,7 @@ class IssueLog:
 
     With `policy="strict"` (the default of every reader) any error makes `finish` raise `DataError`; with `"skip"` the
     defective objects or pictures are left out, counted and listed. Warnings never raise. Of each severity the first
-    1,000 are kept and all are counted.
+    1,000 are kept and all are counted: a last one stands for the rest.
     """
 
     policy: Policy = "strict"
@@ -61,7 +63,18 @@ class IssueLog:
             )
         if errors:
             _log.warning("%s: left out %d defective annotations or pictures", what, errors)
-        return tuple(self.issues)
+        return (*self.issues, *self.rest())
+
+    def rest(self) -> Iterator[Issue]:
+        """What was counted and not kept, one for each severity."""
+        for severity in SEVERITIES:
+            rest = self.total(severity) - sum(issue.severity == severity for issue in self.issues)
+            if rest:
+                codes = ", ".join(
+                    f"{n:,} x {code}" for (kind, code), n in self.counts.most_common() if kind == severity
+                )
+                message = f"{rest:,} more are not listed; all together: {codes}"
+                yield Issue("more", message, severity=severity, count=rest)
 
 
 def _short(value: object) -> str:

@@ -253,7 +253,7 @@ def _differ(first: Array, second: Array) -> bool:
 
 def _class_names(root: Path, found: list[_Document], issues: IssueLog) -> tuple[str, ...]:
     used = {name for document in found for name in label_names(document.objects)}
-    file = _labels_file(root, issues)
+    file = _labels_file(root)
     if file is None:
         folded: dict[str, str] = {}
         for name in sorted(used):
@@ -274,7 +274,7 @@ def _class_names(root: Path, found: list[_Document], issues: IssueLog) -> tuple[
     return names or ("object",)
 
 
-def _labels_file(root: Path, issues: IssueLog) -> Path | None:
+def _labels_file(root: Path) -> Path | None:
     if (root / "labels.txt").is_file():
         return root / "labels.txt"
     above = root.absolute().parent / "labels.txt"

@@ -258,8 +258,10 @@ def _resize(image: Array, size: Size, rule: Rule) -> FloatArray:
         return _planes(image)
     if rule in ("mmdet", "shrink"):
         method = cv2.INTER_LINEAR if rule == "mmdet" else cv2.INTER_AREA
-        resized = cv2.resize(image, size[::-1], interpolation=method)
-        return _planes(resized.reshape(*size, -1))
+        # Area averaging takes no more than four channels at once.
+        parts = [np.ascontiguousarray(image[..., first : first + 4]) for first in range(0, image.shape[2], 4)]
+        resized = [cv2.resize(part, size[::-1], interpolation=method).reshape(*size, -1) for part in parts]
+        return _planes(np.concatenate(resized, axis=2) if len(resized) > 1 else resized[0])
     out = np.empty((image.shape[2], *size), np.float32)
     for plane, channel in zip(out, np.moveaxis(image, 2, 0), strict=True):
         if rule == "detectron2" and image.dtype == np.uint8:

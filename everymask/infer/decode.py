@@ -45,7 +45,9 @@ def paste_masks(logits: FloatArray, boxes: FloatArray, size: tuple[int, int], pa
     - detectron2: every pixel reads the mask at its centre; at least one half is object (`paste_masks_in_image`)
     - matterport: as detectron2, after rounding the box to whole pixels (`unmold_mask`)
     """
-    probabilities = np.pad(1 / (1 + np.exp(-logits.astype(np.float32))), ((0, 0), (1, 1), (1, 1)))
+    # Below -80 float32's exponential function would overflow.
+    sure = np.maximum(logits.astype(np.float32), -80)
+    probabilities = np.pad(1 / (1 + np.exp(-sure)), ((0, 0), (1, 1), (1, 1)))
     crops: list[BoolArray] = []
     corners = np.zeros((len(logits), 2), np.int32)
     for index, (probability, box) in enumerate(zip(probabilities, boxes, strict=True)):

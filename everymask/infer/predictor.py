@@ -147,7 +147,16 @@ def _from_pillow(image: Image) -> Sample:
     from PIL import ImageOps
 
     upright = ImageOps.exif_transpose(image)
-    if upright.mode not in ("L", "RGB", "I;16"):
-        upright = upright.convert("L" if upright.mode in ("1", "LA") else "RGB")
+    if upright.mode == "I" or upright.mode.startswith("I;16"):
+        pixels = np.asarray(upright).astype(np.int64)
+        if pixels.min() < 0 or pixels.max() > np.iinfo(np.uint16).max:
+            raise DataError(
+                f"a whole-number picture must lie in 0 to 65535, but reaches {pixels.min()}, {pixels.max()}"
+            )
+        pixels = pixels.astype(np.uint16)
+    elif upright.mode in ("L", "RGB", "F"):
+        pixels = np.asarray(upright)
+    else:
+        pixels = np.asarray(upright.convert("L" if upright.mode in ("1", "LA") else "RGB"))
     name = getattr(image, "filename", "")
-    return Sample(_as_picture(np.asarray(upright)), id=Path(name).stem or "picture", file=str(name))
+    return Sample(_as_picture(pixels), id=Path(name).stem or "picture", file=str(name))

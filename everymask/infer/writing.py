@@ -88,10 +88,10 @@ class PredictionFolder:
         image["height"], image["width"] = result.sample.size
         try:
             self._rewind()
-            write_image(self.out / overlay, result.draw())
             if result.instances.masks is not None:
                 image["ids"] = f"ids/{name}.png"
                 self._write_ids(self.out / f"ids/{name}.png", result)
+            write_image(self.out / overlay, result.draw())
             self._write_rows(result, shown, image_id=self.count + 1)
             self._images.write((b"," if self.count else b"") + _json(image))
         except OSError as error:

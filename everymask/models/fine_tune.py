@@ -16,6 +16,7 @@ _ROWS_PER_CLASS = {
     "roi_heads.box_predictor.bbox_pred": 4,
     "roi_heads.mask_predictor.mask_fcn_logits": 1,
 }
+_CLASSIFIER = "roi_heads.box_predictor.cls_score.weight"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +49,8 @@ def fit_weights(
     `source_labels`; the other rows stay as initialised. `WeightsError` when nothing of the encoder fits.
     """
     own = module.state_dict()
-    shared = [name for name in labels.names if source_labels and name in source_labels.names]
-    kept, reset = [], []
+    kept: list[str] = []
+    reset: list[str] = []
     with torch.no_grad():
         for name, target in own.items():
             if name.endswith("num_batches_tracked"):
@@ -58,7 +59,7 @@ def fit_weights(
             rows = _ROWS_PER_CLASS.get(name.rpartition(".")[0])
             if source is None:
                 reset.append(name)
-            elif rows and source_labels is not None and source.shape[1:] == target.shape[1:]:
+            elif rows and source_labels is not None and _fits(source, target, rows, source_labels):
                 _copy_rows(target, source, rows, labels, source_labels)
                 kept.append(name)
             elif source.shape == target.shape and not rows:
@@ -70,9 +71,18 @@ def fit_weights(
         raise WeightsError(
             "none of the encoder's weights fit this network", hint="choose the same --encoder as that of the weights"
         )
+    known = source_labels.names if source_labels and _CLASSIFIER in kept else ()
     return FitReport(
-        tuple(kept), tuple(reset), tuple(shared), tuple(name for name in labels.names if name not in shared)
+        kept=tuple(kept),
+        reset=tuple(reset),
+        classes_kept=tuple(name for name in labels.names if name in known),
+        classes_reset=tuple(name for name in labels.names if name not in known),
     )
+
+
+def _fits(source: Tensor, target: Tensor, rows: int, source_labels: Labels) -> bool:
+    """Whether a tensor with `rows` rows per class has them for all source classes, as wide as the target's."""
+    return source.shape[1:] == target.shape[1:] and len(source) == rows * (1 + len(source_labels))
 
 
 def _copy_rows(target: Tensor, source: Tensor, rows: int, labels: Labels, source_labels: Labels) -> None:

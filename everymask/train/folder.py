@@ -16,6 +16,7 @@ from everymask.errors import ConfigError, MachineError, printable
 CONFIG, ORIGIN, SPLITS = "config.json", "origin.json", "splits.json"
 _OURS = (
     CONFIG,
+    ORIGIN,
     "log.jsonl",
     "best.safetensors",
     SPLITS,

@@ -24,6 +24,14 @@ _PLAIN_SECONDS = 10.0
 _logger = logging.getLogger(__name__)
 
 
+class Screen(Console):
+    """A console that falls silent when its reader leaves: Ctrl-C ends the `tee` behind a training too."""
+
+    def on_broken_pipe(self) -> None:
+        """Say nothing more. Rich would end the process, and with it a training that is about to be saved."""
+        self.quiet = True
+
+
 class Log:
     """Appends to `log.jsonl` in the run folder and shows progress on `console`: a bar, or lines on what is no terminal.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from everymask.data.augment import Augment
 from everymask.data.fingerprint import Fingerprint
@@ -63,6 +63,18 @@ def resolve(config: TrainConfig, measured: Fingerprint, *, gpu: bool, start: Sta
     return Recipe(resolved, preprocess, tuple(reasons))
 
 
+def model_for_weights(asked: ModelSpec, stored: ModelSpec) -> ModelSpec:
+    """The model that was asked for, as the weights of a `stored` one need it.
+
+    A kind without further settings takes over all that it shares with the stored model; one with settings of its own
+    keeps them and takes over the behaviour profile. The kind stays: Mask R-CNN can begin as Faster R-CNN.
+    """
+    if asked != type(asked)():
+        return replace(asked, profile=stored.profile)
+    names = {column.name for column in fields(asked)} & {column.name for column in fields(stored)}
+    return replace(asked, **{name: getattr(stored, name) for name in names})
+
+
 def _preprocess(config: TrainConfig, measured: Fingerprint, start: Start | None, reasons: list[str]) -> Preprocess:
     resize = Resize(short=1, long=_LONGEST, rule="shrink")
     if config.resize is not None:
@@ -72,7 +84,9 @@ def _preprocess(config: TrainConfig, measured: Fingerprint, start: Start | None,
         reasons.append(f"pictures are resized as for the weights: short side {resize.short}, at most {resize.long}")
     elif measured.long > _LONGEST:
         reasons.append(f"pictures are shrunk to {_LONGEST} pixels where they are longer")
-    if start is not None:
+    if start is not None and not start.detects and measured.channels not in (1, start.preprocess.channels):
+        reasons.append(f"the encoder's first layer is adapted to {measured.channels} channels, normalised as measured")
+    elif start is not None:
         scale = start.preprocess.scale if measured.dtype == "uint8" else start.preprocess.scale / 255 * measured.scale
         return replace(start.preprocess, resize=resize, scale=scale)
     return Preprocess(measured.channels, measured.scale, measured.mean, measured.std, resize)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -29,11 +30,11 @@ from everymask.models.specs import MaskRCNN
 from everymask.train.config import TrainConfig, chosen, config_from_json, continued
 from everymask.train.failures import machine_failures
 from everymask.train.folder import CONFIG, ORIGIN, SPLITS, clear_folder, open_folder
-from everymask.train.layers import learning_parameters
+from everymask.train.layers import frozen_parameters, learning_parameters
 from everymask.train.loader import Order, read_batches
-from everymask.train.logs import Log
+from everymask.train.logs import Log, Screen
 from everymask.train.loop import Outcome, Reason, Validation, fit
-from everymask.train.recipes import Recipe, resolve
+from everymask.train.recipes import Recipe, model_for_weights, resolve
 from everymask.train.schedule import layer_phases
 from everymask.train.start import BEST, Source, build_start, read_source
 from everymask.train.summary import write_summary
@@ -80,7 +81,7 @@ def train(config: TrainConfig, *, dataset: Dataset | None = None, console: Conso
             _write_settings(folder, plan)
         card = Card(config.model, train_set.labels, plan.recipe.preprocess, source=f"trained on {plan.given.data}")
         judge = _Judge(folder, card, plan.val, device)
-        with Log(folder, console or Console(stderr=True)) as log:
+        with Log(folder, console or Screen(stderr=True)) as log:
             for note in plan.notes:
                 log.note(note)
             outcome = fit(
@@ -117,12 +118,15 @@ def _plan(given: TrainConfig, dataset: Dataset | None, folder: Path, device: tor
     config = given
     if given.resume:
         config = continued(_read_config(folder / CONFIG), _read_config(folder / ORIGIN), given)
-    pictures = dataset or read_dataset(config.data, format=config.format, images=config.images, policy=config.on_defect)
+    pictures = dataset
+    if pictures is None:
+        pictures = read_dataset(config.data, format=config.format, images=config.images, policy=config.on_defect)
     pictures = read_split(folder / SPLITS, pictures) if config.resume else _divided(pictures, config)
     val_name = next((name for name in _VALIDATION if name in pictures.splits()), None)
     train_set, val_set = pictures.split("train"), pictures.split(val_name) if val_name else None
     if isinstance(config.model, MaskRCNN) and train_set.boxes_only:
         raise DataError("the annotations are boxes without masks", hint="train a detector: --model faster-rcnn")
+    unseen = _unseen_classes(train_set, val_set)
 
     measured = fingerprint(train_set, seed=config.seed)
     source = None if config.resume else read_source(config.weights)
@@ -133,18 +137,19 @@ def _plan(given: TrainConfig, dataset: Dataset | None, folder: Path, device: tor
     config = recipe.config
     module, beginning = build_start(config.model, train_set.labels, source, config.seed)
     for phase in layer_phases(config.layers):
-        learning_parameters(module, phase.selection)
+        learning_parameters(module, phase.selection, frozen_parameters(module))
 
     order = Order(len(train_set), chosen(config.batch), config.accumulate, config.seed)
     held = f"{len(val_set)} for validation" if val_set else "none for validation"
     counts = f"{len(train_set)} pictures for training, {held}, {len(train_set.labels)} classes"
-    notes = () if config.resume else (counts, *recipe.reasons, beginning)
+    notes = () if config.resume else (counts, *unseen, *recipe.reasons, beginning)
     return _Plan(given, recipe, measured, pictures, train_set, val_set, module, order, notes)
 
 
 def _finish(folder: Path, config: TrainConfig, outcome: Outcome, judge: _Judge, train_set: Dataset) -> Run:
     """Whatever ended the run, there are weights to predict with, and a report."""
-    if not (folder / BEST).exists():
+    # Where nothing was validated, weights that lie there are those with which an earlier part of the run ended.
+    if outcome.progress.best is None or not (folder / BEST).exists():
         save_model(folder / BEST, outcome.module, judge.card)
     predictor = None
     if outcome.reason != "interrupted" and judge.pictures:
@@ -189,6 +194,13 @@ def _numbers(report: Report) -> dict[str, float]:
 def _divided(pictures: Dataset, config: TrainConfig) -> Dataset:
     """The pictures with the splits they bring; where train or validation is missing there, drawn by the seed."""
     brought = pictures.splits()
+    loose = len(pictures) - sum(brought.values())
+    if brought and loose:
+        raise DataError(
+            f"{loose} pictures of {printable(config.data)} belong to no split, while others belong to "
+            f"{', '.join(brought)}",
+            hint="put every picture into train, val or test, or bring no splits at all",
+        )
     if brought and "train" not in brought:
         raise ConfigError(
             f"{printable(config.data)} has no pictures for training; its splits are {', '.join(brought)}",
@@ -204,11 +216,29 @@ def _divided(pictures: Dataset, config: TrainConfig) -> Dataset:
     return replace(drawn, records=(*drawn.records, *others))
 
 
+def _unseen_classes(train_set: Dataset, val_set: Dataset | None) -> tuple[str, ...]:
+    """A line about the classes that no training picture shows; `DataError` where a part shows no object at all."""
+    for part, pictures in (("training", train_set), ("validation", val_set)):
+        if pictures is not None and not _objects(pictures):
+            raise DataError(
+                f"the {part} pictures show no objects",
+                hint="put annotated pictures among them, or draw the split with another --seed",
+            )
+    shown = _objects(train_set)
+    absent = [printable(name, 40) for row, name in enumerate(train_set.labels.names) if not shown[row]]
+    return (f"no training picture shows {', '.join(absent)}",) if absent else ()
+
+
+def _objects(pictures: Dataset) -> Counter[int]:
+    """How many objects, crowds aside, there are of each class id."""
+    return Counter(item.class_id for record in pictures.records for item in record.annotations if not item.crowd)
+
+
 def _new_recipe(config: TrainConfig, measured: Fingerprint, source: Source | None, device: torch.device) -> Recipe:
     """All settings, chosen for the data, the weights to start from, and the device."""
     gpu = device.type == "cuda"
-    if source and source.spec and config.model == MaskRCNN():
-        config = replace(config, model=source.spec)
+    if source and source.spec:
+        config = replace(config, model=model_for_weights(config.model, source.spec))
     if config.precision == "auto":
         config = replace(config, precision="bf16" if has_fast_bf16(device) else "fp32")
     if config.workers is None:

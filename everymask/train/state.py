@@ -118,7 +118,9 @@ def read_state(folder: Path, training: Training, config: TrainConfig) -> None:
         _restore(training, tensors, path)
         training.progress = Progress(**facts["progress"])
         return
-    raise WeightsError(f"there is no saved state to continue from in {folder}", hint="start the run without --resume")
+    raise WeightsError(
+        f"there is no saved state to continue from in {folder}", hint="start the run anew with --overwrite"
+    )
 
 
 def _states(folder: Path) -> list[Path]:

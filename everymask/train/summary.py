@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torchvision
 
@@ -57,7 +58,7 @@ def write_summary(
         validations=[_validation_row(entry) for entry in entries if entry["kind"] == "validation"],
         precision_recall=_curves(scores) if scores else (),
         confusion=Confusion((*train.labels.names, "nothing"), scores.confusion) if scores else None,
-        classes=_classes(scores, val) if scores and val else (),
+        classes=_classes(scores) if scores else (),
         best=best,
         worst=worst,
         dataset=_statistics(train, val),
@@ -98,19 +99,13 @@ def _validation_row(entry: dict[str, Any]) -> ValidationRow:
 def _curves(scores: InstanceScores) -> tuple[PrecisionRecall, ...]:
     curves = scores.precision_recall
     return tuple(
-        PrecisionRecall(iou, curves.recall, _stacked(at), tuple(at))
+        PrecisionRecall(iou, curves.recall, np.stack(list(at.values())), tuple(at))
         for iou, at in ((0.50, curves.at_50), (0.75, curves.at_75))
         if at
     )
 
 
-def _stacked(curves: dict[str, Any]) -> Any:
-    import numpy as np
-
-    return np.stack(list(curves.values()))
-
-
-def _classes(scores: InstanceScores, val: Dataset) -> tuple[ClassRow, ...]:
+def _classes(scores: InstanceScores) -> tuple[ClassRow, ...]:
     return tuple(
         ClassRow(
             name,

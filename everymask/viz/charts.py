@@ -125,9 +125,14 @@ def number_text(value: float) -> str:
 
 
 def ticks(low: float, high: float, *, outside: bool, count: int = 5) -> list[float]:
-    """About `count` round numbers between `low` and `high`; with `outside` the first and last enclose both."""
+    """About `count` round numbers between `low` and `high`; with `outside` the first and last enclose both.
+
+    Where `low` is `high` there is room for it alone, unless `outside`.
+    """
     if not (math.isfinite(low) and math.isfinite(high)):
         low, high = 0.0, 1.0
+    if high == low and not outside:
+        return [low]
     if high <= low:
         high = low + (abs(low) or 1.0)
     rough = (high - low) / count
@@ -212,6 +217,6 @@ def _tick_text(value: float, among: Sequence[float]) -> str:
     if largest >= 10_000:
         return f"{value / 1000:g}k"
     if 0 < largest < 0.01:
-        return f"{value:.0e}".replace("e-0", "e-") if value else "0"
+        return f"{value:.1e}".replace(".0e", "e").replace("e-0", "e-") if value else "0"
     step = abs(among[1] - among[0]) if len(among) > 1 else abs(value) or 1.0
     return f"{value:.{max(0, -math.floor(math.log10(step) + 1e-9))}f}"

@@ -145,10 +145,6 @@ def _headlines(numbers: Sequence[Headline]) -> str:
     return f'<dl class="cards">{cards}</dl>' if cards else ""
 
 
-def _headline(value: float | str) -> str:
-    return escaped(value) if isinstance(value, str) else number_text(value)
-
-
 def _training(steps: Sequence[StepRow], validations: Sequence[ValidationRow]) -> str:
     x = [row.step for row in steps]
     names = list(dict.fromkeys(name for row in steps for name in row.losses))

@@ -41,5 +41,15 @@ def test_the_demo_writes_a_report_and_says_what_to_type_next(
     assert channels == 3
 
 
+def test_the_demo_draws_over_nobodys_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mine = tmp_path / "data" / "annotations" / "instances_train.json"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    assert run(["demo", "--out", str(tmp_path)]) == 2
+    assert "choose another --out" in capsys.readouterr().err
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [mine]
+    assert mine.read_text() == "mine"
+
+
 def test_the_demo_evaluates_on_at_least_a_hundred_pictures() -> None:
     assert demo.HELD_OUT >= 100

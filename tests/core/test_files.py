@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,12 @@ def test_numbers_that_json_does_not_have_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "a.json", {"score": float("nan")})
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["Öl", "A33 caf\udce9", "\ud800"])
+def test_any_text_comes_back_from_json(name: str, tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {name: [name]})
+    assert json.loads((tmp_path / "a.json").read_bytes()) == {name: [name]}
 
 
 def test_where_the_disk_refuses_the_error_names_the_path(tmp_path: Path) -> None:

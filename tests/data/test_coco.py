@@ -347,6 +347,14 @@ def test_oddities_are_counted(tmp_path, change, code, pointer):
     assert len(found.records[0].annotations) == 3
 
 
+@pytest.mark.parametrize(("area", "codes"), [(112, []), (160, []), (60, ["area"])])
+def test_c26_overlapping_rings_may_have_the_area_of_the_mask_or_of_the_rings(tmp_path, area, codes):
+    content = document()
+    rings = [[2, 2, 12, 2, 12, 10, 2, 10], [6, 2, 16, 2, 16, 10, 6, 10]]
+    content["annotations"][0].update(segmentation=rings, bbox=[2, 2, 14, 8], area=area)
+    assert [issue.code for issue in read_coco(lay_out(tmp_path, content)).issues] == codes
+
+
 def test_c13_a_box_without_area_gives_way_to_the_masks(tmp_path):
     content = document()
     content["annotations"][0]["bbox"] = [2, 2, 0, 0]

@@ -47,6 +47,16 @@ def dataset(
     return Dataset(labels_of(["x", "y"]), records, "fake", folder, boxes_only=boxes_only)
 
 
+def test_a_notebook_shows_one_line(tmp_path):
+    pictures = dataset(tmp_path, splits=("train", "train", "val"))
+    assert repr(pictures) == f"<Dataset {tmp_path}: fake, 3 pictures, 2 train, 1 val, 2 classes>"
+
+
+def test_a_data_set_without_splits_says_where_they_come_from(tmp_path):
+    with pytest.raises(ConfigError, match=r"its splits are: none\n +everymask.data.splits"):
+        dataset(tmp_path).split("val")
+
+
 def test_shapes_of_all_kinds_keep_their_order(tmp_path):
     ids = np.zeros(SIZE, np.uint16)
     ids[0:2, 0:3], ids[5:7, 4:9] = 700, 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from everymask.core.masks import Masks
 from everymask.data.dataset import Annotation, BoxOnly, Dataset, MaskFile, Polygons, Record, Rle
 from everymask.data.doctor import check
 from everymask.data.formats import read_dataset
+from everymask.data.issues import IssueLog
 from everymask.errors import Issue
 
 SQUARE = Polygons((np.array([[1.0, 1.0], [5.0, 1.0], [5.0, 4.0], [1.0, 4.0]]),))
@@ -65,6 +67,17 @@ def test_a_picture_that_went_missing_is_a_defect(dataset, tmp_path):
     found = check(dataset)
     assert found.num_errors == 2
     assert any(issue.code == "picture-missing" for issue in found.issues)
+
+
+def test_defects_beyond_the_list_are_counted(dataset):
+    issues = IssueLog("skip")
+    for row in range(1500):
+        issues.error("bad", "something bad", file=row)
+        issues.warn("odd", "something odd", file=row)
+    found = check(replace(dataset, issues=issues.finish("fake")))
+    assert (found.num_errors, found.num_warnings) == (1500, 1500)
+    assert len(issues.finish("fake")) == 2002
+    assert "500 more are not listed; all together: 1,500 x bad" in str(issues.finish("fake")[-2])
 
 
 def test_nothing_at_all_and_boxes_only(dataset, tmp_path):

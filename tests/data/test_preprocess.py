@@ -140,7 +140,7 @@ def test_every_rule_takes_every_channel_count_and_type(rule, channels, dtype):
     scale = {np.uint8: 255, np.uint16: 65535, np.float32: 1}[dtype]
     image = picture((40, 30), channels, dtype)
     before = image.copy()
-    preprocess = Preprocess(channels, scale, (0.5,) * channels, (0.25,) * channels, Resize(20, 50, rule))
+    preprocess = Preprocess(channels, scale, (0.5,) * channels, (0.25,) * channels, Resize(20, 32, rule))
     found, placement = preprocess.apply(image)
     assert found.dtype == np.float32
     assert found.flags.c_contiguous

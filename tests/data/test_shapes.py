@@ -70,7 +70,7 @@ def test_written_sets_are_read_back(tmp_path):
             np.testing.assert_array_equal(one.image, other.image)
             assert one.truth.masks.to_rle() == other.truth.masks.to_rle()
             assert one.truth.class_ids.tolist() == other.truth.class_ids.tolist()
-    expected = draw_shapes(ShapesConfig(9, (64, 64), 4, 2), 1)
+    expected = draw_shapes(ShapesConfig(9, (64, 64), seed=2), 1)
     np.testing.assert_array_equal(found.split("val")[1].image, expected.image)
 
 

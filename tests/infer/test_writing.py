@@ -274,10 +274,12 @@ def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_more_objects_than_sixteen_bits_can_number_are_refused(tmp_path: Path) -> None:
-    found = InstanceSet(np.zeros((65_536, 4), np.float32), np.zeros(65_536, np.int64))
+    masks = Masks((4, 4), np.zeros((65_536, 4), np.int32), np.zeros(0, bool), np.zeros(65_537, np.int64))
+    found = InstanceSet(np.zeros((65_536, 4), np.float32), np.zeros(65_536, np.int64), masks=masks)
     result = Result(Sample(np.zeros((4, 4, 3), np.uint8), id="many"), found, LABELS)
     with PredictionFolder(tmp_path, LABELS) as folder, pytest.raises(DataError, match="65,535"):
-        folder._write_ids(tmp_path / "ids.png", result)
+        folder.add(result)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["predictions.csv", "predictions.json"]
 
 
 def test_memory_does_not_hold_the_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -142,6 +143,16 @@ def test_fine_tuning_keeps_rows_by_class_name() -> None:
         assert torch.equal(after[name][rows : 2 * rows], given[name][2 * rows : 3 * rows]), "dog"
         assert torch.equal(after[name][2 * rows :], before[name][2 * rows :]), "owl"
     assert torch.equal(after["backbone.body.conv1.weight"], given["backbone.body.conv1.weight"])
+
+
+@pytest.mark.parametrize(
+    "changes", [{"box_fcs": (48,)}, {}], ids=["another width", "rows that do not match the labels"]
+)
+def test_classes_whose_rows_do_not_fit_are_not_kept(changes: dict[str, object]) -> None:
+    source = build(replace(SPEC, **changes), 3 if changes else 4).state_dict()
+    report = fit_weights(build(SPEC, 2), labels_of(["cat", "dog"]), source, labels_of(["cat", "dog", "emu"]))
+    assert report.classes_kept == () and report.classes_reset == ("cat", "dog")
+    assert "roi_heads.box_predictor.cls_score.weight" in report.reset
 
 
 def test_fine_tuning_says_what_it_resets_and_refuses_strangers() -> None:

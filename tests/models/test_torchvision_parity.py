@@ -24,8 +24,9 @@ from everymask.models.catalog import coco_labels
 from everymask.models.checkpoint import Card
 from everymask.models.specs import MaskRCNN, mask_rcnn_v2
 
-SHORT, LONG = 160, 224
+SHORT, LONG = 128, 176
 PICTURES = 20
+PROPOSALS = 200
 VERSIONS = {"v1": (maskrcnn_resnet50_fpn, MaskRCNN()), "v2": (maskrcnn_resnet50_fpn_v2, mask_rcnn_v2())}
 
 
@@ -50,20 +51,21 @@ def trained(request: pytest.FixtureRequest, photographs: Dataset) -> tuple[nn.Mo
         max_size=LONG,
         box_score_thresh=0.2,
         box_batch_size_per_image=64,
-        rpn_post_nms_top_n_train=200,
+        rpn_post_nms_top_n_train=PROPOSALS,
+        rpn_post_nms_top_n_test=PROPOSALS,
     )
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = 0.3
     pictures = [_for_torchvision(photographs, index) for index in range(6)]
     optimizer = torch.optim.AdamW(model.parameters(), 3e-4 if request.param == "v1" else 1e-3)
-    for step in range(14):
+    for step in range(12):
         pair = [pictures[(2 * step + k) % 6] for k in (0, 1)]
         losses = model([image for image, _ in pair], [{k: v.clone() for k, v in truth.items()} for _, truth in pair])
         optimizer.zero_grad()
         torch.stack(list(losses.values())).sum().backward()
         optimizer.step()
-    return model.eval(), replace(spec, score_threshold=0.2)
+    return model.eval(), replace(spec, score_threshold=0.2, rpn_post_nms=(PROPOSALS, PROPOSALS))
 
 
 def _for_torchvision(dataset: Dataset, index: int) -> tuple[Tensor, dict[str, Tensor]]:

@@ -11,7 +11,7 @@ import torch
 from rich.console import Console
 
 from everymask.train import logs
-from everymask.train.logs import Log, read_log
+from everymask.train.logs import Log, Screen, read_log
 from everymask.train.state import Progress
 
 CPU = torch.device("cpu")
@@ -62,6 +62,17 @@ def test_on_a_terminal_there_is_a_bar(tmp_path: Path) -> None:
         write_steps(log, 0, 12)
     assert "epoch 2/4" in text.getvalue()
     assert "12/40" in text.getvalue()
+
+
+def test_a_reader_that_leaves_does_not_stop_training(tmp_path: Path) -> None:
+    class Left(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    with Log(tmp_path, Screen(file=Left()), tensorboard=False) as log:
+        log.note("unheard")
+        log.note("unheard")
+    assert [entry["text"] for entry in read_log(tmp_path / "log.jsonl")] == ["unheard", "unheard"]
 
 
 def test_a_full_disk_does_not_stop_training(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

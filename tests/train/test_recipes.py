@@ -8,9 +8,9 @@ import pytest
 
 from everymask.data.fingerprint import Fingerprint
 from everymask.data.preprocess import Preprocess, Resize
-from everymask.models.specs import MaskRCNN
+from everymask.models.specs import FasterRCNN, MaskRCNN, RegionProfile
 from everymask.train.config import TrainConfig, changed_settings
-from everymask.train.recipes import Start, anchor_sizes, demo_recipe, resolve
+from everymask.train.recipes import Start, anchor_sizes, demo_recipe, model_for_weights, resolve
 
 CELLS = Fingerprint(
     pictures=464,
@@ -135,3 +135,19 @@ def test_the_demo_leaves_only_its_anchors_to_the_data() -> None:
     assert resolved.model == replace(config.model, anchor_sizes=resolved.model.anchor_sizes)
     assert set(changed_settings(config, resolved)) == {"model", "max_detections", "weight_decay", "size"}
     assert resolved.crop == config.crop
+
+
+def test_weights_bring_their_network_but_not_their_kind() -> None:
+    stored = FasterRCNN(encoder="resnet34", norm="frozen", profile=RegionProfile(norm_eps=0.0))
+    plain = model_for_weights(MaskRCNN(), stored)
+    assert isinstance(plain, MaskRCNN)
+    assert (plain.encoder, plain.norm, plain.profile.norm_eps) == ("resnet34", "frozen", 0.0)
+    chosen = model_for_weights(MaskRCNN(encoder="resnet101"), stored)
+    assert (chosen.encoder, chosen.norm, chosen.profile.norm_eps) == ("resnet101", "batch", 0.0)
+
+
+def test_an_encoder_is_adapted_to_many_channels() -> None:
+    many = replace(CELLS, channels=5, mean=(0.1,) * 5, std=(0.2,) * 5)
+    recipe = resolve(TrainConfig(data="d"), many, gpu=False, start=Start(Preprocess(), detects=False))
+    assert recipe.config.model.channels == recipe.preprocess.channels == 5
+    assert recipe.preprocess.mean == many.mean

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import urllib.error
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from everymask.data.dataset import Annotation, BoxOnly, Dataset
 from everymask.data.formats import read_dataset
 from everymask.data.shapes import write_shapes
 from everymask.errors import ConfigError, DataError, WeightsError
-from everymask.infer.predictor import build_predictor
+from everymask.infer.predictor import build_predictor, has_fast_bf16
 from everymask.models.checkpoint import load_model, read_model
 from everymask.models.rcnn import RCNN
 from everymask.models.specs import FasterRCNN, MaskRCNN
@@ -84,7 +85,7 @@ def test_the_model_predicts_and_knows_what_it_is(run: Run, shapes: Path) -> None
 def test_the_stored_settings_are_complete(run: Run) -> None:
     stored = json.loads((run.folder / "config.json").read_text())
     assert stored["weight_decay"] == 1e-4
-    assert stored["precision"] == "fp32"
+    assert stored["precision"] == ("bf16" if has_fast_bf16(torch.device("cpu")) else "fp32")
     assert stored["epochs"] == 2
 
 
@@ -94,10 +95,8 @@ def test_same_seed_same_weights_whatever_prepares_the_pictures(run: Run, shapes:
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_an_interrupted_run_goes_on_to_the_same_weights(
-    run: Run, shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """K01: Ctrl-C leaves a model and a state."""
+def interrupt_second_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Send Ctrl-C to this process while it does the second step from now on."""
     calls = []
     loss = RCNN.loss
 
@@ -108,6 +107,13 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(
         return loss(self, *arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(RCNN, "loss", stop)
+
+
+def test_an_interrupted_run_goes_on_to_the_same_weights(
+    run: Run, shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """K01: Ctrl-C leaves a model and a state."""
+    interrupt_second_step(monkeypatch)
     config = settings(shapes, tmp_path / "c")
     stopped = train(config, console=QUIET)
     assert (stopped.reason, stopped.signal, stopped.steps) == ("interrupted", signal.SIGINT, 2)
@@ -168,6 +174,48 @@ def test_without_validation_the_last_weights_are_kept(shapes: Path, tmp_path: Pa
     assert load_model(tmp_path / "g" / "best.safetensors")[1].metrics == {}
 
 
+def test_without_validation_a_run_that_went_on_keeps_its_last_weights(
+    shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = read_dataset(shapes).split("train")
+    interrupt_second_step(monkeypatch)
+    config = settings(shapes, tmp_path / "l", epochs=1, val_fraction=0.0)
+    train(config, dataset=dataset, console=QUIET)
+    stopped = weights(tmp_path / "l")
+    train(replace(config, resume=True), dataset=dataset, console=QUIET)
+    resumed = weights(tmp_path / "l")
+    assert any(not torch.equal(stopped[name], resumed[name]) for name in stopped)
+
+
+def test_splits_that_leave_pictures_over_are_refused(shapes: Path, run: Run) -> None:
+    dataset = read_dataset(shapes)
+    loose = replace(dataset, records=(replace(dataset.records[0], split=None), *dataset.records[1:]))
+    before = weights(run.folder)
+    with pytest.raises(DataError, match=r"1 pictures .* belong to no split"):
+        train(settings(shapes, run.folder, overwrite=True), dataset=loose, console=QUIET)
+    assert weights(run.folder).keys() == before.keys()
+
+
+@pytest.mark.parametrize(("split", "part"), [("train", "training"), ("val", "validation")])
+def test_pictures_without_objects_cannot_be_learned_from_or_judged_by(
+    split: str, part: str, shapes: Path, tmp_path: Path
+) -> None:
+    """B11."""
+    dataset = read_dataset(shapes)
+    records = tuple(replace(record, annotations=()) if record.split == split else record for record in dataset.records)
+    with pytest.raises(DataError, match=f"the {part} pictures show no objects"):
+        train(settings(shapes, tmp_path / "m"), dataset=replace(dataset, records=records), console=QUIET)
+
+
+def test_a_class_that_no_training_picture_shows_is_named(shapes: Path, tmp_path: Path) -> None:
+    """B11."""
+    dataset = read_dataset(shapes)
+    labels = replace(dataset.labels, names=(*dataset.labels.names, "star"), colours=())
+    ended = train(settings(shapes, tmp_path / "n", epochs=1), dataset=replace(dataset, labels=labels), console=QUIET)
+    notes = [entry["text"] for entry in read_log(ended.folder / "log.jsonl") if entry["kind"] == "note"]
+    assert "no training picture shows star" in notes
+
+
 def boxes_only(dataset: Dataset) -> Dataset:
     records = []
     for row, record in enumerate(dataset.records):
@@ -202,8 +250,18 @@ def test_boxes_train_a_detector_and_no_masks(shapes: Path, tmp_path: Path) -> No
     ],
 )
 def test_what_cannot_work_is_refused(
-    shapes: Path, tmp_path: Path, changes: dict[str, object], error: type[Exception], named: str
+    shapes: Path,
+    tmp_path: Path,
+    changes: dict[str, object],
+    error: type[Exception],
+    named: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    def no_network(*_: object, **__: object) -> None:
+        raise urllib.error.URLError("no network")
+
+    monkeypatch.setattr("urllib.request.urlopen", no_network)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     with pytest.raises(error, match=named):
         train(settings(shapes, tmp_path / "j", **changes), console=QUIET)
     assert not [path for path in tmp_path.glob("j/*") if path.name != ".lock"], "nothing half-written"

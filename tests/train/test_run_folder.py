@@ -19,6 +19,8 @@ def finished(tmp_path: Path) -> Path:
     folder = tmp_path / "run"
     (folder / "state").mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps(TrainConfig(data="d").to_json()))
+    for name in ("origin.json", "splits.json"):
+        (folder / name).write_text("{}")
     (folder / "log.jsonl").write_text("{}\n")
     return folder
 
@@ -41,7 +43,14 @@ def test_a_run_is_not_replaced_by_accident(finished: Path) -> None:
 
 def test_a_run_can_be_replaced(finished: Path) -> None:
     (finished / "my notes.txt").write_text("mine")
-    assert opened(finished, overwrite=True) == ["config.json", "log.jsonl", "my notes.txt", "state"]
+    assert opened(finished, overwrite=True) == [
+        "config.json",
+        "log.jsonl",
+        "my notes.txt",
+        "origin.json",
+        "splits.json",
+        "state",
+    ]
     clear_folder(finished)
     assert [path.name for path in finished.iterdir() if path.name != ".lock"] == ["my notes.txt"]
 
@@ -55,7 +64,7 @@ def test_a_folder_that_holds_no_run_is_never_emptied(tmp_path: Path) -> None:
 
 def test_resume_needs_a_run(tmp_path: Path, finished: Path) -> None:
     """E19."""
-    assert opened(finished, resume=True) == ["config.json", "log.jsonl", "state"]
+    assert opened(finished, resume=True) == ["config.json", "log.jsonl", "origin.json", "splits.json", "state"]
     with pytest.raises(ConfigError, match="no run to continue"):
         opened(tmp_path / "new", resume=True)
 

@@ -19,6 +19,7 @@ from everymask.viz.charts import Line, bar_chart, escaped, heat_table, line_char
         (1, 4996, False, [1000, 2000, 3000, 4000]),
         (-1, 1, True, [-1, -0.5, 0, 0.5, 1]),
         (5, 5, True, [5, 6, 7, 8, 9, 10]),
+        (5, 5, False, [5]),
         (math.inf, -math.inf, True, [0, 0.2, 0.4, 0.6, 0.8, 1.0]),
     ],
 )
@@ -35,6 +36,11 @@ def test_ticks_are_round(low: float, high: float, outside: bool, expected: list[
 )  # fmt: skip
 def test_numbers_are_written_for_people(value: float, text: str) -> None:
     assert number_text(value) == text
+
+
+def test_small_ticks_are_told_apart() -> None:
+    chart = line_chart([Line("lr", [1, 2], [0, 2.4e-4])], title="t", x_label="step", y_label="lr")
+    assert re.findall(r'text-anchor="end">([^<]*)<', chart) == ["0", "5e-5", "1e-4", "1.5e-4", "2e-4", "2.5e-4"]
 
 
 def test_long_curves_are_averaged_and_gaps_bridged_by_their_neighbours() -> None:

@@ -1,0 +1,102 @@
+"""Evaluation brings the classes of model and data together by name, and refuses what cannot be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from everymask.core.labels import Labels, labels_of
+from everymask.core.sample import Sample
+from everymask.data.dataset import Annotation, BoxOnly, Dataset
+from everymask.data.formats import read_dataset
+from everymask.data.shapes import write_shapes
+from everymask.errors import DataError
+from everymask.evaluate import evaluate
+from everymask.infer.result import Result
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """A predictor that knows the truth and numbers the classes in its own way."""
+
+    labels: Labels
+    truth: Labels
+    most: int = 100
+    has_masks: bool = True
+
+    @property
+    def card(self) -> Any:
+        return SimpleNamespace(labels=self.labels, spec=SimpleNamespace(max_detections=self.most))
+
+    @property
+    def module(self) -> Any:
+        return SimpleNamespace(has_masks=self.has_masks)
+
+    def with_detections(self, most: int) -> Oracle:
+        return replace(self, most=most)
+
+    def stream(self, samples: Iterable[Sample], *, batch: int = 1) -> Iterator[Result]:
+        own = np.array([self.labels.names.index(name) for name in self.truth.names])
+        for sample in samples:
+            found = replace(
+                sample.truth, class_ids=own[sample.truth.class_ids], scores=np.full(len(sample.truth), 0.9, np.float32)
+            )
+            yield Result(sample, found[: self.most], self.labels, seconds=0.5)
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    folder = tmp_path_factory.mktemp("shapes")
+    write_shapes(folder, train=1, val=8, size=64)
+    return read_dataset(folder).split("val")
+
+
+@pytest.mark.parametrize("names", [("square", "circle", "triangle"), ("triangle", "star", "square", "circle")])
+def test_classes_are_matched_by_name(names: tuple[str, ...], shapes: Dataset) -> None:
+    steps: list[tuple[int, int]] = []
+    oracle = Oracle(labels_of(names), shapes.labels)
+    report = evaluate(oracle, shapes, progress=lambda *step: steps.append(step))
+    assert report.scores.mask is not None
+    assert report.headline == report.scores.mask.AP == report.scores.box.AP == 1
+    assert {name: row.num_truths > 0 for name, row in report.scores.per_class.items()} == {
+        name: name != "star" for name in names
+    }
+    assert (report.pictures, report.seconds, steps[-1]) == (8, 0.5, (8, 8))
+
+
+def test_the_limit_of_detections_is_that_of_the_model_or_the_one_asked_for(shapes: Dataset) -> None:
+    oracle = Oracle(shapes.labels, shapes.labels, most=7)
+    assert evaluate(oracle, shapes).scores.max_detections == 7
+    fewer = evaluate(oracle, shapes, max_detections=1).scores
+    assert fewer.max_detections == 1
+    assert fewer.pictures[0].num_found == 1
+
+
+def test_boxes_are_compared_where_the_model_has_no_masks(shapes: Dataset) -> None:
+    report = evaluate(Oracle(shapes.labels, shapes.labels, has_masks=False), shapes)
+    assert report.scores.mask is None
+    assert report.headline == report.scores.box.AP == 1
+
+
+def test_a_class_that_the_model_does_not_know_is_named(shapes: Dataset) -> None:
+    oracle = Oracle(labels_of(["square", "circle"]), shapes.labels)
+    with pytest.raises(DataError, match="triangle"):
+        evaluate(oracle, shapes)
+
+
+def test_nothing_to_evaluate_on_is_no_score(shapes: Dataset) -> None:
+    with pytest.raises(DataError, match="no picture to evaluate on"):
+        evaluate(Oracle(shapes.labels, shapes.labels), shapes.subset([]))
+
+
+def test_masks_are_not_judged_by_boxes(shapes: Dataset) -> None:
+    record = replace(shapes.records[0], annotations=(Annotation(0, BoxOnly(), (1.0, 1.0, 9.0, 9.0)),))
+    boxes = replace(shapes, records=(record,), boxes_only=True)
+    with pytest.raises(DataError, match=f"{Path(record.image).name}.* only boxes"):
+        evaluate(Oracle(shapes.labels, shapes.labels), boxes)
