@@ -136,7 +136,11 @@ class Dataset:
         known = self.splits()
         if name not in known:
             listed = ", ".join(f"{split} ({count})" for split, count in known.items()) or "none"
-            hint = "" if known else "everymask.data.splits draws splits, and reads the splits.json of a run folder"
+            hint = (
+                ""
+                if known
+                else "take all of it, or draw splits or read those of a run folder with everymask.data.splits"
+            )
             raise ConfigError(
                 f"there is no split {name!r} in {printable(self.root)}; its splits are: {listed}", hint=hint
             )

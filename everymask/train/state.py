@@ -64,7 +64,7 @@ def write_state(folder: Path, training: Training, config: TrainConfig) -> Path:
 
     `MachineError` names the path when the disk refuses; earlier states are then still there.
     """
-    target = folder / f"step-{training.progress.step:08d}"
+    target = _free_name(folder, training.progress.step)
     temporary = folder / f".{uuid.uuid4().hex}"
     try:
         with whole_file(temporary / _TENSORS) as path:
@@ -77,8 +77,6 @@ def write_state(folder: Path, training: Training, config: TrainConfig) -> Path:
             "config": config.to_json(),
         }
         write_json(temporary / _FACTS, facts, indent=1)
-        if target.exists():
-            shutil.rmtree(target)
         temporary.rename(target)
     except OSError as error:
         raise MachineError(f"cannot write {target}: {error.strerror or error}") from error
@@ -121,6 +119,15 @@ def read_state(folder: Path, training: Training, config: TrainConfig) -> None:
     raise WeightsError(
         f"there is no saved state to continue from in {folder}", hint="start the run anew with --overwrite"
     )
+
+
+def _free_name(folder: Path, step: int) -> Path:
+    """A new folder for the state after that step: a second one stands beside the first, not in its place."""
+    plain = f"step-{step:08d}"
+    earlier = max((path.name for path in folder.glob(f"{plain}*")), default="")
+    if not earlier:
+        return folder / plain
+    return folder / f"{plain}-{int(earlier.removeprefix(plain).lstrip('-') or 0) + 1:04d}"
 
 
 def _states(folder: Path) -> list[Path]:

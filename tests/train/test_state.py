@@ -141,3 +141,17 @@ def test_layout_of_the_optimizer_follows_the_parameters(tmp_path: Path) -> None:
     read_state(tmp_path / "state", current, config)
     kernel = current.module.backbone.body.layer2.weight
     assert current.optimizer.state[kernel]["momentum_buffer"].stride() == kernel.stride()
+
+
+def test_a_second_state_of_a_step_stands_beside_the_first(tmp_path: Path) -> None:
+    config = settings(tmp_path)
+    current = training(config, 3)
+    written = []
+    for seconds in (1.0, 2.0, 3.0, 4.0):
+        current.progress.seconds = seconds
+        written.append(write_state(tmp_path, current, config))
+        restored = training(config)
+        read_state(tmp_path, restored, config)
+        assert restored.progress.seconds == seconds
+    assert len(set(written)) == 4
+    assert sorted(tmp_path.iterdir()) == written[-2:]
