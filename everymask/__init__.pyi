@@ -19,6 +19,7 @@ from .infer.result import Result as Result
 from .models.specs import FasterRCNN as FasterRCNN
 from .models.specs import MaskRCNN as MaskRCNN
 from .models.specs import faster_rcnn_v2 as faster_rcnn_v2
+from .models.specs import mask_rcnn_small as mask_rcnn_small
 from .models.specs import mask_rcnn_v2 as mask_rcnn_v2
 from .train.config import TrainConfig as TrainConfig
 from .train.run import train as train

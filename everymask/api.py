@@ -43,4 +43,15 @@ def load(source: str | Path, *, device: str = "auto") -> Predictor:
     published = published_as(path)
     if published:
         return build_predictor(*load_pretrained(published, path), device)
-    return build_predictor(*load_model(path / BEST if path.is_dir() else path), device)
+    return build_predictor(*load_model(_model_file(path)), device)
+
+
+def _model_file(path: Path) -> Path:
+    """The file itself, or the best weights of a run folder; `WeightsError` names the runs below a folder that is none."""
+    if not path.is_dir() or (path / BEST).exists():
+        return path / BEST if path.is_dir() else path
+    runs = sorted(folder.parent for folder in path.glob(f"*/{BEST}"))
+    raise WeightsError(
+        f"{printable(path)} is not a run folder: there is no {BEST} in it",
+        hint=f"did you mean {printable(runs[-1])}?" if runs else "name a folder that everymask train wrote",
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -385,3 +386,11 @@ def test_a_training_that_a_signal_ended_says_how_to_go_on(
     monkeypatch.setattr(training, "train", train)
     assert call("train", "DATA") == code
     assert f"--resume --out '{tmp_path}/a b'" in capsys.readouterr().out
+
+
+def test_a_folder_of_runs_is_not_a_run(tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_folder = tmp_path / "runs" / "a"
+    shutil.copytree(tiny, run_folder)
+    write_image(tmp_path / "picture.png", np.zeros((8, 8, 3), np.uint8))
+    assert call("predict", tmp_path / "runs", tmp_path / "picture.png", "--out", tmp_path / "x") == 5
+    assert f"did you mean {run_folder}" in " ".join(capsys.readouterr().err.split())

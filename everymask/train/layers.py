@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 
 from torch import nn
@@ -33,6 +34,10 @@ def learning_parameters(
     `heads` is everything outside the encoder, `3+` adds its stages 3 to 5, and so on; `all` is everything; anything
     else is a regular expression searched for in parameter names. Those in `frozen` never learn.
     """
+    if selection not in PRESETS and selection.isalnum():
+        near = difflib.get_close_matches(selection, PRESETS, n=1, cutoff=0.75)
+        if near:
+            raise ConfigError(f"layers: there is no preset {selection!r}", hint=f"did you mean {near[0]!r}?")
     named = dict(module.named_parameters())
     learning = {name: value for name, value in named.items() if name not in frozen and is_selected(name, selection)}
     if not learning:

@@ -79,7 +79,8 @@ def _headlines(scores: InstanceScores | None, steps: list[dict[str, Any]], ended
     if scores is not None:
         numbers, kind = (scores.mask, "mask") if scores.mask else (scores.box, "box")
         note = f"{scores.num_pictures} validation pictures, up to {scores.max_detections} objects each"
-        cards += [Headline(f"{kind} AP50", numbers.AP50, note), Headline(f"{kind} AP", numbers.AP, "IoU 0.50 to 0.95")]
+        cards.append(Headline(f"{kind} AP50", f"{numbers.AP50:.3f}", note))
+        cards.append(Headline(f"{kind} AP", f"{numbers.AP:.3f}", "IoU 0.50 to 0.95"))
     if steps:
         minutes = f"{steps[-1]['seconds'] / 60:.1f} min"
         cards.append(Headline("training", minutes, f"{steps[-1]['step']:,} steps; ended: {ended}"))

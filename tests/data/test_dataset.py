@@ -53,7 +53,7 @@ def test_a_notebook_shows_one_line(tmp_path):
 
 
 def test_a_data_set_without_splits_says_where_they_come_from(tmp_path):
-    with pytest.raises(ConfigError, match=r"its splits are: none\n +everymask.data.splits"):
+    with pytest.raises(ConfigError, match=r"its splits are: none\n +take all of it"):
         dataset(tmp_path).split("val")
 
 

@@ -13,7 +13,7 @@ from everymask.errors import ConfigError
 from everymask.models.build import build
 from everymask.models.specs import MaskRCNN
 from everymask.train.ema import Ema
-from everymask.train.layers import frozen_parameters, is_selected, select_layers
+from everymask.train.layers import frozen_parameters, is_selected, learning_parameters, select_layers
 from everymask.train.optim import build_optimizer, clip_gradients, learning_rate
 
 RUN = Path("runs/never-written")
@@ -132,3 +132,10 @@ def test_average_includes_the_statistics() -> None:
     ema.update(module, 10_000)
     assert ema.module.running_mean.tolist() == [0.5, 0.5]
     assert int(ema.module.num_batches_tracked) == 7
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("head", "heads"), ("al", "all"), ("haeds", "heads")])
+def test_a_preset_with_a_typing_mistake_is_not_a_regular_expression(typed: str, meant: str) -> None:
+    module = build(MaskRCNN(encoder="mobilenetv3_small_100", fpn_channels=8), 1)
+    with pytest.raises(ConfigError, match=f"did you mean '{meant}'"):
+        learning_parameters(module, typed)
