@@ -47,7 +47,7 @@ def load(source: str | Path, *, device: str = "auto") -> Predictor:
 
 
 def _model_file(path: Path) -> Path:
-    """The file itself, or the best weights of a run folder; `WeightsError` names the runs below a folder that is none."""
+    """The file itself, or the best weights of a run folder; `WeightsError` names the runs below another folder."""
     if not path.is_dir() or (path / BEST).exists():
         return path / BEST if path.is_dir() else path
     runs = sorted(folder.parent for folder in path.glob(f"*/{BEST}"))

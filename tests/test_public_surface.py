@@ -9,9 +9,9 @@ import everymask
 
 PUBLIC = {
     "Dataset", "EverymaskError", "FasterRCNN", "InstanceSet", "Labels", "MaskRCNN", "Masks", "PanopticMap", "Result",
-    "Sample", "SemanticMap", "TrainConfig", "evaluate", "faster_rcnn_v2", "load", "mask_rcnn_small",
-    "mask_rcnn_v2", "read_coco", "read_dataset", "read_instance_pngs", "read_labelme", "read_mask_files", "read_voc", "read_yolo", "train",
-    "__version__",
+    "Sample", "SemanticMap", "TrainConfig", "__version__", "evaluate", "faster_rcnn_v2", "load", "mask_rcnn_small",
+    "mask_rcnn_v2", "read_coco", "read_dataset", "read_instance_pngs", "read_labelme", "read_mask_files", "read_voc",
+    "read_yolo", "train",
 }  # fmt: skip
 
 
