@@ -302,11 +302,12 @@ def _resize_rows(plane: Array, count: int) -> FloatArray:
 def _taps(before: int, after: int) -> tuple[IntArray, IntArray, FloatArray]:
     """For each new pixel its two old neighbours and the share of the second.
 
-    Positions are rounded to float32 as PyTorch's fused kernel does: at a thousand pixels OpenCV's double
-    precision already differs by 1e-4 of a pixel.
+    Positions are rounded to float32 after each operation, as PyTorch's kernel for several threads does: at a thousand
+    pixels OpenCV's double precision already differs by 1e-4 of a pixel, and so does PyTorch's kernel for one thread.
     """
-    ratio = float(np.float32(before) / np.float32(after))
-    position = np.maximum((ratio * (np.arange(after) + 0.5) - 0.5).astype(np.float32), 0)
+    half = np.float32(0.5)
+    ratio = np.float32(before) / np.float32(after)
+    position = np.maximum(ratio * (np.arange(after, dtype=np.float32) + half) - half, np.float32(0))
     low = np.minimum(position.astype(np.int64), before - 1)
     return low, np.minimum(low + 1, before - 1), (position - low).astype(np.float32)
 

@@ -28,7 +28,7 @@ def build_optimizer(module: nn.Module, config: TrainConfig) -> torch.optim.Optim
     rate = chosen(config.lr)
     if config.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=rate, betas=(config.momentum, 0.999), fused=True)
-    return torch.optim.SGD(groups, lr=rate, momentum=config.momentum, fused=True)
+    return torch.optim.SGD(groups, lr=rate, momentum=config.momentum)
 
 
 def clip_gradients(parameters: Iterable[Tensor], limit: float | None) -> Tensor:

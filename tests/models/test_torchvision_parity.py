@@ -27,6 +27,9 @@ from everymask.models.specs import MaskRCNN, mask_rcnn_v2
 SHORT, LONG = 128, 176
 PICTURES = 20
 PROPOSALS = 200
+# v1 learns more slowly, so it takes more steps and is less sure of what it finds.
+STEPS = {"v1": 14, "v2": 12}
+SURE = {"v1": 0.1, "v2": 0.2}
 VERSIONS = {"v1": (maskrcnn_resnet50_fpn, MaskRCNN()), "v2": (maskrcnn_resnet50_fpn_v2, mask_rcnn_v2())}
 
 
@@ -49,7 +52,7 @@ def trained(request: pytest.FixtureRequest, photographs: Dataset) -> tuple[nn.Mo
         num_classes=91,
         min_size=SHORT,
         max_size=LONG,
-        box_score_thresh=0.2,
+        box_score_thresh=SURE[request.param],
         box_batch_size_per_image=64,
         rpn_post_nms_top_n_train=PROPOSALS,
         rpn_post_nms_top_n_test=PROPOSALS,
@@ -59,13 +62,13 @@ def trained(request: pytest.FixtureRequest, photographs: Dataset) -> tuple[nn.Mo
             module.momentum = 0.3
     pictures = [_for_torchvision(photographs, index) for index in range(6)]
     optimizer = torch.optim.AdamW(model.parameters(), 3e-4 if request.param == "v1" else 1e-3)
-    for step in range(12):
+    for step in range(STEPS[request.param]):
         pair = [pictures[(2 * step + k) % 6] for k in (0, 1)]
         losses = model([image for image, _ in pair], [{k: v.clone() for k, v in truth.items()} for _, truth in pair])
         optimizer.zero_grad()
         torch.stack(list(losses.values())).sum().backward()
         optimizer.step()
-    return model.eval(), replace(spec, score_threshold=0.2, rpn_post_nms=(PROPOSALS, PROPOSALS))
+    return model.eval(), replace(spec, score_threshold=SURE[request.param], rpn_post_nms=(PROPOSALS, PROPOSALS))
 
 
 def _for_torchvision(dataset: Dataset, index: int) -> tuple[Tensor, dict[str, Tensor]]:
@@ -81,6 +84,17 @@ def _for_torchvision(dataset: Dataset, index: int) -> tuple[Tensor, dict[str, Te
     }
 
 
+def _same_objects(found: InstanceSet, boxes: np.ndarray, class_ids: np.ndarray) -> np.ndarray:
+    """For each expected object the row of ours: scores that differ by less than the tolerance may change places."""
+    if not len(found):
+        return np.zeros(0, np.int64)
+    distance = np.abs(found.boxes[None] - boxes[:, None]).max(axis=2)
+    distance[class_ids[:, None] != found.class_ids[None]] = np.inf
+    rows = distance.argmin(axis=1)
+    assert sorted(rows.tolist()) == list(range(len(found)))
+    return rows
+
+
 def test_same_detections_on_real_pictures(trained: tuple[nn.Module, MaskRCNN], photographs: Dataset) -> None:
     reference, spec = trained
     ours = build(spec, 90)
@@ -94,12 +108,12 @@ def test_same_detections_on_real_pictures(trained: tuple[nn.Module, MaskRCNN], p
             expected = reference([torch.tensor(sample.image).permute(2, 0, 1).float() / 255])[0]
         instances = predictor.predict(sample.image).instances
         assert len(instances) == len(expected["scores"])
-        np.testing.assert_allclose(instances.boxes, expected["boxes"], atol=1e-2)
-        np.testing.assert_allclose(instances.scores, expected["scores"], atol=1e-4)
-        np.testing.assert_array_equal(instances.class_ids + 1, expected["labels"])
+        rows = _same_objects(instances, expected["boxes"].numpy(), expected["labels"].numpy() - 1)
+        np.testing.assert_allclose(instances.boxes[rows], expected["boxes"], atol=1e-2)
+        np.testing.assert_allclose(instances.scores[rows], expected["scores"], atol=1e-4)
         assert instances.masks is not None
-        for k, soft in enumerate(expected["masks"][:, 0].numpy() > 0.5):
-            mine = instances.masks.to_dense(k)
+        for k, soft in zip(rows, expected["masks"][:, 0].numpy() > 0.5, strict=True):
+            mine = instances.masks.to_dense(int(k))
             equal += np.count_nonzero(mine & soft)
             pixels += np.count_nonzero(mine | soft)
         found += len(instances)
