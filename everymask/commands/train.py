@@ -77,6 +77,8 @@ def run(options: Train) -> None:
     config = TrainConfig(**{column.name: getattr(options, column.name) for column in fields(TrainConfig)})
     ended = train(config)
     say_result(ended)
+    if ended.reason == "interrupted":
+        show(f"go on with the same command and --resume --out {quoted(ended.folder)}")
     if ended.signal:
         # What the shell expects of a program that a signal ended, although everything was saved.
         raise SystemExit(128 + ended.signal)
@@ -94,5 +96,3 @@ def say_result(ended: Run) -> None:
             f"up to {scores.max_detections} objects each"
         )
     show(f"report: {ended.folder / 'report.html'}")
-    if ended.reason == "interrupted":
-        show(f"go on with the same command and --resume --out {quoted(ended.folder)}")
