@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -111,14 +112,26 @@ def read_model(path: str | Path) -> tuple[dict[str, Tensor], Card]:
     return tensors, Card.from_json(description)
 
 
+def describes_itself(path: str | Path) -> bool:
+    """Whether a file is one that `save_model` wrote, from its header alone; errors as in `read_safetensors`."""
+    with _opened(path) as stream:
+        return _KEY in (stream.metadata() or {})
+
+
 def read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """All tensors of a safetensors file and the texts of its header."""
+    with _opened(path) as stream:
+        return {name: stream.get_tensor(name) for name in stream.keys()}, stream.metadata() or {}  # noqa: SIM118
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[Any]:
     file = Path(path)
     if not file.is_file():
         raise WeightsError(f"there is no model file {file}")
     try:
         with safe_open(file, framework="pt") as stream:
-            return {name: stream.get_tensor(name) for name in stream.keys()}, stream.metadata() or {}  # noqa: SIM118
+            yield stream
     except (SafetensorError, OSError, ValueError) as error:
         raise WeightsError(f"{file} is not a whole safetensors file: {error}") from error
 

@@ -15,7 +15,7 @@ from everymask.data.preprocess import Preprocess
 from everymask.errors import WeightsError
 from everymask.models.build import build
 from everymask.models.catalog import catalog, published_as, weights_named
-from everymask.models.checkpoint import read_model, read_safetensors
+from everymask.models.checkpoint import describes_itself, read_model
 from everymask.models.fine_tune import fit_weights
 from everymask.models.pretrained import fetch_weights
 from everymask.models.rcnn import RCNN
@@ -55,7 +55,7 @@ def read_source(weights: str | None) -> Source | None:
             f"there are no weights {weights!r}",
             hint='name a run folder, a .safetensors or .pth file, a name of `everymask models`, or "imagenet"',
         )
-    if path.suffix == ".safetensors" and "everymask" in read_safetensors(path)[1]:
+    if path.suffix == ".safetensors" and describes_itself(path):
         tensors, card = read_model(path)
         return Source(Start(card.preprocess, detects=True), tensors, card.spec, card.labels)
     tensors = upgrade_names(read_state_dict(path))
