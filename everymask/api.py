@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from everymask.errors import WeightsError, printable, require
+from everymask.train.folder import BEST
 
 if TYPE_CHECKING:
     from everymask.infer.predictor import Predictor
-
-BEST = "best.safetensors"
-"""The file in a run folder that is enough to predict."""
 
 
 def load(source: str | Path, *, device: str = "auto") -> Predictor:

@@ -14,11 +14,13 @@ from typing import IO
 from everymask.errors import ConfigError, MachineError, printable
 
 CONFIG, ORIGIN, SPLITS = "config.json", "origin.json", "splits.json"
+BEST = "best.safetensors"
+"""The file in a run folder that is enough to predict."""
 _OURS = (
     CONFIG,
     ORIGIN,
     "log.jsonl",
-    "best.safetensors",
+    BEST,
     SPLITS,
     "report.html",
     "nonfinite.json",

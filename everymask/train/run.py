@@ -29,14 +29,14 @@ from everymask.models.rcnn import RCNN
 from everymask.models.specs import MaskRCNN
 from everymask.train.config import TrainConfig, chosen, config_from_json, continued
 from everymask.train.failures import machine_failures
-from everymask.train.folder import CONFIG, ORIGIN, SPLITS, clear_folder, open_folder
+from everymask.train.folder import BEST, CONFIG, ORIGIN, SPLITS, clear_folder, open_folder
 from everymask.train.layers import frozen_parameters, learning_parameters
 from everymask.train.loader import Order, read_batches
 from everymask.train.logs import Log, Screen
 from everymask.train.loop import Outcome, Reason, Validation, fit
 from everymask.train.recipes import Recipe, model_for_weights, resolve
 from everymask.train.schedule import layer_phases
-from everymask.train.start import BEST, Source, build_start, read_source
+from everymask.train.start import Source, build_start, read_source
 from everymask.train.summary import write_summary
 
 _VALIDATION = ("val", "valid", "validation")

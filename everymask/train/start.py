@@ -21,9 +21,9 @@ from everymask.models.pretrained import fetch_weights
 from everymask.models.rcnn import RCNN
 from everymask.models.specs import ModelSpec
 from everymask.models.torchvision_weights import read_state_dict, upgrade_names
+from everymask.train.folder import BEST
 from everymask.train.recipes import Start
 
-BEST = "best.safetensors"
 _ENCODER = "imagenet"
 
 
