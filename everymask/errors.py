@@ -1,4 +1,4 @@
-"""The one family of exceptions, and the table row that every defect in a file becomes.
+"""The one family of exceptions, the table row that every defect in a file becomes, and text made fit to be printed.
 
 Each class carries the exit status of the command line: 1 a training that diverged, 2 usage or configuration, 3 data,
 4 the machine (disk, permission, memory, a missing package), 5 a model file.
@@ -114,3 +114,8 @@ def printable(text: object, limit: int = 200) -> str:
         c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in str(text)
     )
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def counted(number: int, noun: str, plural: str = "s") -> str:
+    """`1 class`, `2,000 classes`."""
+    return f"{number:,} {noun}{'' if number == 1 else plural}"

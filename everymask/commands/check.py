@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from everymask.commands.options import Data, Reading
-from everymask.commands.terminal import counted, show, show_json, table
-from everymask.errors import DataError, printable
+from everymask.commands.terminal import progress, show, show_json, table
+from everymask.errors import DataError, counted, printable
 
 if TYPE_CHECKING:
     from everymask.data.doctor import Summary
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check(Reading):
-    """Say what is in a data set: counts, sizes, classes, splits, first defects."""
+    """Say what is in a data set: counts, sizes, classes, splits, first defects. Every picture is decoded."""
 
     data: Data
     """A folder or an annotation file; the format is recognised."""
@@ -29,7 +29,11 @@ def run(options: Check) -> None:
     from everymask.data.formats import read_dataset
 
     # All defects are to be seen beside the counts, so reading goes on after them; strictness comes at the end.
-    summary = check(read_dataset(options.data, format=options.format, images=options.images, policy="skip"))
+    with progress("decoding") as move:
+        dataset = read_dataset(
+            options.data, format=options.format, images=options.images, policy="skip", decode=True, progress=move
+        )
+    summary = check(dataset)
     if options.json:
         show_json(summary.to_json())
     else:
@@ -45,18 +49,22 @@ def run(options: Check) -> None:
 def _show(summary: Summary) -> None:
     root, crowds = printable(summary.root), f", {summary.crowd} of them crowds" if summary.crowd else ""
     kinds = ", ".join(f"{count} of {kind}" for kind, count in summary.pixels.items()) or "none that can be read"
-    show(
-        f"{root}: {summary.format}{', boxes only' if summary.boxes_only else ''}",
-        f"{counted(summary.pictures, 'picture')} ({summary.empty} without objects), "
-        f"{counted(summary.objects, 'object')}{crowds}, {counted(len(summary.classes), 'class', 'es')}",
-        f"pictures: {kinds}\n",
-    )
     columns = list(summary.splits) or ["all"]
+    if summary.encoding:
+        _show_label_maps(summary, kinds)
+    else:
+        show(
+            f"{root}: {summary.format}{', boxes only' if summary.boxes_only else ''}",
+            f"{counted(summary.pictures, 'picture')} ({summary.empty} without objects), "
+            f"{counted(summary.objects, 'object')}{crowds}, {counted(len(summary.classes), 'class', 'es')}",
+            f"pictures: {kinds}\n",
+        )
     pictures = [("(pictures)", *(summary.splits.get(name, summary.pictures) for name in columns))]
     classes = [
         (printable(name, 40), *(row.get(split, 0) for split in columns)) for name, row in summary.classes.items()
     ]
-    show(table("Objects by class", ("class", *columns), [*pictures, *classes]))
+    if not summary.encoding:
+        show(table("Objects by class", ("class", *columns), [*pictures, *classes]))
     if summary.sizes:
         sizes = [(name, f"{size[0]} x {size[1]}", *size[2:]) for name, size in summary.sizes.items()]
         show(table("Picture size", ("", "height x width", "pictures"), sizes))
@@ -67,6 +75,24 @@ def _show(summary: Summary) -> None:
         found = f"{counted(summary.num_errors, 'defect')}, {counted(summary.num_warnings, 'warning')}"
         show(found + (f"; the first {len(summary.issues)}:" if summary.num_errors + summary.num_warnings > 20 else ":"))
         show(*(f"  {issue.severity}: {issue}" for issue in summary.issues))
+
+
+def _show_label_maps(summary: Summary, kinds: str) -> None:
+    """What is in a semantic data set: what its maps hold, and how much of the pixels each class has."""
+    columns = list(summary.splits) or ["all"]
+    show(
+        f"{printable(summary.root)}: {summary.format}, label maps",
+        f"{counted(summary.pictures, 'picture')} ({summary.empty} without truth), "
+        f"{counted(len(summary.shares), 'class', 'es')}; {summary.no_truth:.2%} of the pixels are without truth",
+        summary.encoding,
+        f"pictures: {kinds}\n",
+    )
+    pictures = [("(pictures)", *(str(summary.splits.get(name, summary.pictures)) for name in columns))]
+    shares = [
+        (printable(name, 40), *(f"{row.get(split, 0):.2%}" for split in columns))
+        for name, row in summary.shares.items()
+    ]
+    show(table("Pixels by class", ("class", *columns), [*pictures, *shares]))
 
 
 def _short(number: float) -> str:

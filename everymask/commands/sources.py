@@ -6,7 +6,7 @@ import glob
 from collections.abc import Iterable
 from pathlib import Path
 
-from everymask.data.images import SUFFIXES
+from everymask.data.images import SUFFIXES, pictures_among
 from everymask.errors import ConfigError, DataError, printable
 
 
@@ -32,18 +32,16 @@ def _pictures(source: str) -> list[Path]:
         matches = sorted(map(Path, glob.glob(source, recursive=True)))  # noqa: PTH207 (Path.glob needs a folder)
         if not matches:
             raise ConfigError(f"the pattern {printable(source)!r} matched nothing")
-        return [match for match in matches if match.is_file() and match.suffix.lower() in SUFFIXES]
+        return pictures_among(match for match in matches if match.is_file())
     raise DataError(f"{printable(source)} does not exist", hint="give a picture, a folder of pictures, or a pattern")
 
 
 def _below(folder: Path) -> list[Path]:
-    pictures = [
+    pictures = pictures_among(
         path
         for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in SUFFIXES
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    ]
+        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
     if not pictures:
         raise DataError(
             f"there is no picture in the folder {printable(folder)}",

@@ -4,20 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from everymask.core.arrays import Array, BoolArray, FloatArray, IntArray
+from everymask.core.edges import Edges, crops_from_edges, edges_from_crops, edges_from_runs, edges_from_spans
 from everymask.core.polygons import rings_from_crop, spans_from_rings
-from everymask.core.rle import (
-    check_runs,
-    crop_from_spans,
-    runs_from_crop,
-    runs_from_string,
-    spans_from_runs,
-    strings_from_runs,
-    union_of_spans,
-)
+from everymask.core.rle import check_runs, runs_from_string, runs_from_strings, union_of_spans
 from everymask.errors import DataError
 
 Runs = bytes | str | Array | Sequence[int]
@@ -73,7 +67,8 @@ class Masks:
 
     def areas(self) -> IntArray:
         """Pixels of each mask, [N] int64."""
-        return np.array([np.count_nonzero(crop) for crop in self._crops()], np.int64)
+        starts = pairwise(self.starts.tolist())
+        return np.array([np.count_nonzero(self.bits[start:end]) for start, end in starts], np.int64)
 
     def iou(self, other: Masks) -> FloatArray:
         """Intersection over union of each mask with each of `other`, [N, M] float64; 0 where both are empty."""
@@ -81,8 +76,9 @@ class Masks:
         mine, theirs = self.windows[:, None].astype(np.int64), other.windows[None].astype(np.int64)
         low, high = np.maximum(mine[..., :2], theirs[..., :2]), np.minimum(mine[..., 2:], theirs[..., 2:])
         common = np.zeros((len(self), len(other)), np.int64)
-        for i, j in np.argwhere((high > low).all(axis=-1)).tolist():
-            window = (*low[i, j].tolist(), *high[i, j].tolist())
+        first, second = np.nonzero((high > low).all(axis=-1))
+        windows = np.concatenate([low[first, second], high[first, second]], axis=1).tolist()
+        for i, j, window in zip(first.tolist(), second.tolist(), windows, strict=True):
             common[i, j] = np.count_nonzero(_part(self, i, window) & _part(other, j, window))
         union = self.areas()[:, None] + other.areas()[None] - common
         overlaps: FloatArray = common / np.maximum(union, 1)
@@ -90,12 +86,11 @@ class Masks:
 
     def to_rle(self) -> list[bytes]:
         """COCO's compressed counts, one per mask."""
-        return strings_from_runs([self.to_counts(index) for index in range(len(self))])
+        return self._edges().to_strings()
 
     def to_counts(self, index: int) -> IntArray:
         """COCO's uncompressed runs of mask `index`, [K] int64."""
-        x1, y1 = self.windows[index, :2].tolist()
-        return runs_from_crop(self.crop(index), (x1, y1), self.size)
+        return self[index]._edges().to_runs()[0]
 
     def to_polygons(self, index: int) -> list[list[FloatArray]]:
         """The parts of mask `index`; each is its outer ring, then its holes, [K, 2] float64 xy along pixel edges.
@@ -128,7 +123,7 @@ class Masks:
         kept = self.windows.astype(np.int64)
         kept[:, :2] = np.maximum(kept[:, :2], (x1, y1))
         kept[:, 2:] = np.minimum(kept[:, 2:], (x2, y2))
-        crops = [_part(self, index, tuple(row)) for index, row in enumerate(kept.tolist())]
+        crops = [_part(self, index, row) for index, row in enumerate(kept.tolist())]
         return Masks.from_crops(crops, kept[:, :2] - (x1, y1), (y2 - y1, x2 - x1))
 
     def resize(self, size: tuple[int, int]) -> Masks:
@@ -154,6 +149,9 @@ class Masks:
 
     def _crops(self) -> Iterator[BoolArray]:
         return (self.crop(index) for index in range(len(self)))
+
+    def _edges(self) -> Edges:
+        return edges_from_crops(self.windows, self.bits, self.starts, self.size)
 
     @classmethod
     def empty(cls, size: tuple[int, int]) -> Masks:
@@ -192,12 +190,13 @@ class Masks:
 
         `DataError` where they are garbage or do not fill a picture of `size` (H, W).
         """
-        found = []
-        for item in counts:
-            runs = runs_from_string(item) if isinstance(item, bytes | str) else np.asarray(item)
-            check_runs(runs, size)
-            found.append(crop_from_spans(spans_from_runs(runs), size[0]))
-        return _placed(found, size)
+        return cls.from_edges(edges_from_runs(*_flat_runs(list(counts), size), size))
+
+    @classmethod
+    def from_edges(cls, edges: Edges) -> Masks:
+        """Masks from the places at which they change."""
+        _check_size(edges.size)
+        return cls((int(edges.size[0]), int(edges.size[1])), *crops_from_edges(edges))
 
     @classmethod
     def from_polygons(cls, objects: Iterable[Sequence[Array]], size: tuple[int, int]) -> Masks:
@@ -214,8 +213,8 @@ class Masks:
         rings filled even-odd; an object is the union of its parts.
         """
         _check_size(size)
-        parts = (union_of_spans([spans_from_rings(rings, size) for rings in item]) for item in objects)
-        return _placed([crop_from_spans(spans, size[0]) for spans in parts], size)
+        parts = [union_of_spans([spans_from_rings(rings, size) for rings in item]) for item in objects]
+        return cls.from_edges(edges_from_spans(parts, size))
 
     @classmethod
     def from_ids(cls, id_map: Array, ids: Array) -> Masks:
@@ -244,13 +243,21 @@ def _assemble(crops: Sequence[BoolArray], windows: IntArray, size: tuple[int, in
     return Masks((int(size[0]), int(size[1])), windows.astype(np.int32), bits, starts)
 
 
-def _placed(found: Sequence[tuple[BoolArray, tuple[int, int]]], size: tuple[int, int]) -> Masks:
-    """Masks from tight crops and their corners (x, y)."""
-    windows = np.array([(x, y, x + crop.shape[1], y + crop.shape[0]) for crop, (x, y) in found], np.int32)
-    return _assemble([crop for crop, _ in found], windows.reshape(-1, 4), size)
+def _flat_runs(counts: list[Runs], size: tuple[int, int]) -> tuple[IntArray, IntArray]:
+    """The runs of all masks one after the other, checked, and where those of each start."""
+    texts = [item for item in counts if isinstance(item, bytes | str)]
+    if len(texts) == len(counts):
+        runs, starts = runs_from_strings(texts)
+        for start, stop in pairwise(starts.tolist()):
+            check_runs(runs[start:stop], size)
+        return runs, starts
+    many = [runs_from_string(item) if isinstance(item, bytes | str) else np.asarray(item) for item in counts]
+    for runs in many:
+        check_runs(runs, size)
+    return np.concatenate(many).astype(np.int64), np.cumsum([0, *map(len, many)])
 
 
-def _part(masks: Masks, index: int, window: tuple[int, ...]) -> BoolArray:
+def _part(masks: Masks, index: int, window: Sequence[int]) -> BoolArray:
     """What lies in a picture window (xyxy) inside the mask's own window; [0, 0] where it is empty or turned round."""
     left, top = masks.windows[index, :2].tolist()
     x1, y1, x2, y2 = window

@@ -1,4 +1,4 @@
-"""COCO run-lengths: compressed string <-> runs <-> spans <-> crop.
+"""COCO run-lengths: compressed string <-> runs, and spans.
 
 Runs count the pixels of a picture column after column, zeros and ones in turn, zeros first. Spans are the runs of ones
 as positions `x * H + y`: sorted, not empty, not overlapping. The string holds each run as the difference to the run
@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from everymask.core.arrays import Array, BoolArray, IntArray
+from everymask.core.arrays import Array, IntArray
 from everymask.errors import DataError, printable
 
 Spans = tuple[IntArray, IntArray]
@@ -22,55 +22,65 @@ _MOST_CHARACTERS = 8  # of one run: 40 bits, a picture of 10^12 pixels
 
 def runs_from_string(counts: bytes | str) -> IntArray:
     """Decode compressed counts to runs [K] int64; `DataError` where the string is not COCO run-lengths."""
-    try:
-        raw = counts.encode("ascii") if isinstance(counts, str) else counts
-    except UnicodeEncodeError:
-        raise _garbage(counts, "a character outside ASCII") from None
-    codes = np.frombuffer(raw, np.uint8).astype(np.int64) - 48
-    if codes.size == 0:
-        return codes
+    return runs_from_strings([counts])[0]
+
+
+def runs_from_strings(many: Sequence[bytes | str]) -> tuple[IntArray, IntArray]:
+    """Decode N strings at once: their runs [K] int64 one after the other, and where those of each start, [N + 1]."""
+    raw = [_ascii(counts) for counts in many]
+    cuts = np.cumsum([0, *map(len, raw)])
+    codes = np.frombuffer(b"".join(raw), np.uint8).astype(np.int64) - 48
     strange = np.flatnonzero((codes < 0) | (codes > 63))
     if strange.size:
-        raise _garbage(counts, f"{chr(raw[strange[0]])!r} at position {strange[0]}")
-    ends = np.flatnonzero((codes & 32) == 0)
-    if ends.size == 0 or ends[-1] != codes.size - 1:
-        raise _garbage(counts, "a string that stops in the middle of a run")
+        index = int(np.searchsorted(cuts, strange[0], side="right")) - 1
+        place = int(strange[0] - cuts[index])
+        raise _garbage(many[index], f"{chr(raw[index][place])!r} at position {place}")
+    going_on = codes & 32 > 0
+    cut_off = (np.diff(cuts) > 0) & np.append(going_on, False)[cuts[1:] - 1]
+    if cut_off.any():
+        raise _garbage(many[int(cut_off.argmax())], "a string that stops in the middle of a run")
+    ends = np.flatnonzero(~going_on)
+    starts = np.searchsorted(ends, cuts)
+    if not ends.size:
+        return ends, starts
     begins = np.concatenate([[0], ends[:-1] + 1])
     lengths = ends - begins + 1
-    if lengths.max() > _MOST_CHARACTERS:
-        raise _garbage(counts, f"a run of {lengths.max()} characters")
+    longest = int(lengths.argmax())
+    if lengths[longest] > _MOST_CHARACTERS:
+        index = int(np.searchsorted(starts, longest, side="right")) - 1
+        raise _garbage(many[index], f"a run of {lengths[longest]} characters")
     shifts = 5 * (np.arange(codes.size) - np.repeat(begins, lengths))
     values = np.add.reduceat((codes & 31) << shifts, begins)
     values -= np.where(codes[ends] & 16, np.int64(1) << 5 * lengths, 0)
-    values[1::2] = np.cumsum(values[1::2])
-    values[2::2] = np.cumsum(values[2::2])
-    return values
+    return _undone_differences(values, starts), starts
 
 
 def string_from_runs(runs: Array) -> bytes:
     """Encode runs [K] as compressed counts, the same bytes as the reference writes."""
-    return strings_from_runs([np.asarray(runs)])[0]
+    flat = np.asarray(runs, np.int64)
+    return strings_from_runs(flat, np.array([0, flat.size]))[0]
 
 
-def strings_from_runs(many: Sequence[Array]) -> list[bytes]:
-    """Encode several lists of runs at once."""
-    if not many:
-        return []
-    rest = np.concatenate([_differences(np.asarray(runs, np.int64)) for runs in many])
-    columns, used = [], []
-    more = np.ones(rest.size, bool)
-    while more.any():
-        used.append(more)
-        code = rest & 31
-        rest = rest >> 5
-        more = more & np.where(code & 16, rest != -1, rest != 0)
-        columns.append(code + 32 * more + 48)
-    if not columns:
-        return [b""] * len(many)
-    chosen = np.stack(used, axis=1)
-    text = np.stack(columns, axis=1)[chosen].astype(np.uint8).tobytes()
-    cuts = np.concatenate([[0], np.cumsum(chosen.sum(axis=1))])[np.cumsum([0] + [len(runs) for runs in many])]
-    return [text[start:end] for start, end in pairwise(cuts.tolist())]
+def strings_from_runs(runs: IntArray, starts: IntArray) -> list[bytes]:
+    """Encode N lists of runs at once: list `i` is `runs[starts[i]:starts[i + 1]]`."""
+    rest = _differences(runs, starts[:-1])
+    size = rest ^ (rest >> 63)  # of a negative number: how far it lies below -1
+    lengths = np.ones(rest.size, np.int64)
+    for bits in range(4, 63, 5):
+        longer = size >> bits > 0
+        if not longer.any():
+            break
+        lengths += longer
+    ends = np.cumsum(lengths)
+    place = ends - lengths
+    text = np.empty(int(ends[-1]) if ends.size else 0, np.uint8)
+    while rest.size:
+        more = lengths > 1
+        text[place] = (rest & 31) + 32 * more + 48
+        longer_ones = np.flatnonzero(more)
+        rest, place, lengths = rest[longer_ones] >> 5, place[longer_ones] + 1, lengths[longer_ones] - 1
+    whole = text.tobytes()
+    return [whole[start:end] for start, end in pairwise(np.concatenate([[0], ends])[starts].tolist())]
 
 
 def check_runs(runs: Array, size: tuple[int, int]) -> None:
@@ -95,15 +105,6 @@ def check_runs(runs: Array, size: tuple[int, int]) -> None:
         )
 
 
-def spans_from_runs(runs: Array) -> Spans:
-    """The runs of ones as sorted (starts, ends), positions in the column-wise picture; empty runs are left out."""
-    edges = np.cumsum(runs, dtype=np.int64)
-    ends = edges[1::2]
-    starts = edges[0::2][: ends.size]
-    filled = ends > starts
-    return starts[filled], ends[filled]
-
-
 def union_of_spans(parts: Sequence[Spans]) -> Spans:
     """The pixels that lie in any of the parts."""
     if len(parts) == 1:
@@ -116,51 +117,40 @@ def union_of_spans(parts: Sequence[Spans]) -> Spans:
     return starts[np.concatenate([first, gaps])], ends[np.concatenate([gaps, first])]
 
 
-def crop_from_spans(spans: Spans, height: int) -> tuple[BoolArray, tuple[int, int]]:
-    """The tight crop [h, w] and its corner (x1, y1) in a picture of that height; no picture is ever made."""
-    starts, ends = spans
-    if starts.size == 0:
-        return np.zeros((0, 0), bool), (0, 0)
-    left, right = int(starts[0] // height), int((ends[-1] - 1) // height) + 1
-    columns, rows = np.divmod(starts, height)
-    lasts = rows + (ends - starts)
-    # A span that reaches into the next column touches the last row and the first: the window is as tall as the picture.
-    top, bottom = (0, height) if lasts.max() > height else (int(rows.min()), int(lasts.max()))
-    begins = (columns - left) * (bottom - top) + rows - top
-    edges = np.empty(2 * starts.size + 2, np.int64)
-    edges[0], edges[-1] = 0, (right - left) * (bottom - top)
-    edges[1:-1:2] = begins
-    edges[2:-1:2] = begins + (ends - starts)
-    ones = np.zeros(edges.size - 1, bool)
-    ones[1::2] = True
-    crop = np.repeat(ones, np.diff(edges)).reshape(right - left, bottom - top).T
-    return np.ascontiguousarray(crop), (left, top)
-
-
-def runs_from_crop(crop: BoolArray, corner: tuple[int, int], size: tuple[int, int]) -> IntArray:
-    """The runs [K] int64 of a picture of `size` (H, W) that is False outside the crop [h, w] at `corner` (x1, y1)."""
-    height, width = size
-    tall, wide = crop.shape
-    # One row of zeros below ends each column's run, except where runs may truly go on in the next column.
-    pad = int(tall < height)
-    columns = np.zeros((wide, tall + pad), bool)
-    columns[:, :tall] = crop.T
-    flat = columns.reshape(-1)
-    changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
-    if flat.size and flat[0]:
-        changes = np.concatenate([[0], changes])
-    if flat.size and flat[-1]:
-        changes = np.concatenate([changes, [flat.size]])
-    column, row = np.divmod(changes, tall + pad) if changes.size else (changes, changes)
-    edges = (column + corner[0]) * height + row + corner[1]
-    runs = np.diff(edges, prepend=0, append=height * width)
-    return runs[:-1] if runs[-1] == 0 and runs.size > 1 else runs
-
-
-def _differences(runs: IntArray) -> IntArray:
+def _differences(runs: IntArray, firsts: IntArray) -> IntArray:
+    """Each run less the run two before it, but for the first three of each list."""
     changed = runs.copy()
-    changed[3:] -= runs[1:-2]
+    changed[2:] -= runs[:-2]
+    whole = np.concatenate([firsts, firsts + 1, firsts + 2])
+    whole = whole[whole < runs.size]
+    changed[whole] = runs[whole]
     return changed
+
+
+def _undone_differences(values: IntArray, starts: IntArray) -> IntArray:
+    """The inverse of `_differences`: in each list every second value is summed up, the first one apart."""
+    counts = np.diff(starts)
+    rows = (counts + 1) // 2
+    lists = np.flatnonzero(counts)
+    tops = (np.cumsum(rows) - rows)[lists]
+    # Lists of an even length, two to a row, so that one sum along the rows serves all.
+    place = np.arange(values.size) + np.repeat(2 * (np.cumsum(rows) - rows) - starts[:-1], counts)
+    pairs = np.zeros((int(rows.sum()), 2), np.int64)
+    pairs.reshape(-1)[place] = values
+    firsts = pairs[tops, 0]
+    pairs[tops, 0] = 0
+    sums = np.cumsum(pairs, axis=0)
+    sums -= np.repeat(sums[tops] - pairs[tops], rows[lists], axis=0)
+    sums[tops, 0] = firsts
+    runs: IntArray = sums.reshape(-1)[place]
+    return runs
+
+
+def _ascii(counts: bytes | str) -> bytes:
+    try:
+        return counts.encode("ascii") if isinstance(counts, str) else counts
+    except UnicodeEncodeError:
+        raise _garbage(counts, "a character outside ASCII") from None
 
 
 def _garbage(counts: bytes | str, found: str) -> DataError:

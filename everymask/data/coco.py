@@ -36,11 +36,14 @@ def looks_like_coco(path: Path) -> bool:
 def read_coco(path: str | Path, images: str | Path | None = None, *, policy: Policy = "strict") -> Dataset:
     """Read a COCO file, or a folder with one file or several, each of which becomes a split named after it.
 
+    A file on its own is a split only if its name says train: data for validation may be all that somebody trains on.
     A folder's files are looked for in it, in its `annotations/` and in folders called train, valid and so on. Pictures
     are looked for in `images`, or in the usual places around the annotation file; every picture's header is checked.
 
-    A box without area is replaced by that of the mask. Raises `DataError` that lists all defects with their JSON
-    pointers; with `policy="skip"` the defective objects and pictures are left out instead.
+    A box without area is replaced by that of the mask, with a warning; where the mask has no area either, the object
+    is a defect. So is a missing `iscrowd`, since a group taken for one object spoils training and scores.
+    Raises `DataError` that lists all defects with their JSON pointers; with `policy="skip"` the defective objects and
+    pictures are left out instead, and a missing `iscrowd` is taken as 0.
 
     >>> read_coco("annotations/instances_val.json", images="val2017/")  # doctest: +SKIP
     """
@@ -52,7 +55,9 @@ def read_coco(path: str | Path, images: str | Path | None = None, *, policy: Pol
             hint="name the .json file that has 'images', 'annotations' and 'categories'",
         )
     issues = IssueLog(policy)
-    splits = [_split_name(file) for file in files] if len(files) > 1 else [None]
+    splits: list[str | None] = [_split_name(file) for file in files]
+    if len(files) == 1 and splits != ["train"]:
+        splits = [None]
     parts = [_read_file(file, split, images, issues) for file, split in zip(files, splits, strict=True)]
     names = _merge_names(parts, issues)
     folder = root if root.is_dir() else root.parent
@@ -369,7 +374,7 @@ def _document(dataset: Dataset, rows: Sequence[int], names: Sequence[str]) -> di
 
 
 def _entries(dataset: Dataset, row: int) -> list[dict[str, Any]]:
-    record, truth = dataset.records[row], dataset.truth(row)
+    record, truth = dataset.records[row], dataset.objects(row)
     drawn = truth.masks.to_rle() if truth.masks is not None else []
     areas = truth.masks.areas().tolist() if truth.masks is not None else []
     entries = []
@@ -383,13 +388,14 @@ def _entries(dataset: Dataset, row: int) -> list[dict[str, Any]]:
             case Polygons() | MaskFile():
                 outline = {"size": list(record.size), "counts": drawn[index].decode("ascii")}
         x1, y1, x2, y2 = annotation.box or truth.boxes[index].tolist()
+        measured = areas[index] if areas else (x2 - x1) * (y2 - y1)
         entries.append(
             {
                 "id": annotation.id,
                 "category_id": annotation.class_id + 1,
                 "segmentation": outline,
                 "bbox": [x1, y1, x2 - x1, y2 - y1],
-                "area": areas[index] if areas else (x2 - x1) * (y2 - y1),
+                "area": measured if annotation.area is None else annotation.area,
                 "iscrowd": int(annotation.crowd),
             }
         )

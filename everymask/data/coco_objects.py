@@ -78,20 +78,25 @@ def read_object(entry: Mapping[str, Any], class_id: int, place: Place) -> Annota
     box = _box(entry.get("bbox"), extent, place)
     if shape is None or crowd is None or box is False:
         return None
+    found = _area(shape)
+    if box is None and entry.get("bbox"):
+        if not found:
+            hint = "draw it again, or remove it; --on-defect skip leaves it out and goes on"
+            message = f"annotation {entry['id']} has a box without area and no mask with one: nothing is marked"
+            place.error("box-empty", "/bbox", message, entry["bbox"], hint)
+            return None
+        place.warn("box-empty", "/bbox", "the box has no area; the box of the mask is used", entry["bbox"])
     if box is None and isinstance(shape, BoxOnly):
-        if entry.get("bbox"):
-            place.warn("box-empty", "/bbox", "the box has no area and there is no outline; left out", entry["bbox"])
-        else:
-            place.error("no-shape", "", "expected a segmentation or a bbox, but found neither")
+        place.error("no-shape", "", "expected a segmentation or a bbox, but found neither")
         return None
-    if isinstance(shape, Polygons | Rle):
-        _check_area(entry.get("area"), shape, place)
-    return Annotation(class_id, shape, box, crowd, entry["id"])
+    area = _stated_area(entry.get("area"), shape, found, place) if isinstance(shape, Polygons | Rle) else None
+    return Annotation(class_id, shape, box, crowd, entry["id"], area)
 
 
 def _crowd(entry: Mapping[str, Any], shape: Shape | None, place: Place) -> bool | None:
     if "iscrowd" not in entry:
-        place.warn("crowd-missing", "", "iscrowd is missing; taken as 0")
+        hint = "write 0, or 1 for a region of many objects; --on-defect skip takes it as 0"
+        place.error("crowd-missing", "/iscrowd", "iscrowd is missing", hint=hint)
         return False
     crowd = entry["iscrowd"]
     if crowd not in (0, 1) or isinstance(crowd, float):
@@ -131,7 +136,6 @@ def _box(box: Any, extent: Box | None, place: Place) -> Box | Literal[False] | N
         place.error("box-outside", "/bbox", message, box, hint)
         return False
     if width == 0 or height == 0:
-        place.warn("box-empty", "/bbox", "the box has no area; the box of the mask is used", box)
         return None
     if outside > _NOISE:
         place.warn("box-clipped", "/bbox", "the box reaches up to 1 pixel outside the picture; clipped", box)
@@ -239,29 +243,43 @@ def _runs(outline: Mapping[str, Any], place: Place) -> Rle | None:
         return None
 
 
-def _check_area(area: Any, shape: Polygons | Rle, place: Place) -> None:
-    """Warn where `area` differs from the mask by more than 1 %, beyond half a pixel along a polygon's edge.
+def _area(shape: Shape) -> float:
+    """The pixels of run lengths, the area that rings enclose (overlaps count twice), 0 without either."""
+    match shape:
+        case Polygons(rings):
+            return sum(ring_area(ring) for ring in rings)
+        case Rle(counts):
+            return float(runs_from_string(counts)[1::2].sum())
+        case _:
+            return 0.0
+
+
+def _stated_area(area: Any, shape: Polygons | Rle, found: float, place: Place) -> float | None:
+    """The area that the file gives; None, with a warning, where it differs from `found` by more than 1 %.
+
+    Half a pixel along a polygon's edge is allowed besides.
 
     Rings that cross or overlap enclose more or less than the mask that they draw; both areas are then accepted.
     """
     if area is not None and not is_number(area):
         place.warn("area", "/area", "expected a number; ignored", area)
-        return
-    if isinstance(shape, Polygons):
-        found = sum(ring_area(ring) for ring in shape.rings)
-        if found == 0:
-            place.warn("polygon-empty", "/segmentation", "the outline encloses no area")
-    else:
-        found = float(runs_from_string(shape.counts)[1::2].sum())
-    if area is None or abs(area - found) <= 0.01 * found + 1:
-        return
+        return None
+    if isinstance(shape, Polygons) and found == 0:
+        place.warn("polygon-empty", "/segmentation", "the outline encloses no area")
+    if area is None:
+        return None
+    stated = float(area)
+    if abs(stated - found) <= 0.01 * found + 1:
+        return stated
     edge = sum(_length(ring) for ring in shape.rings) if isinstance(shape, Polygons) else 0
-    if abs(area - found) <= 0.01 * found + 1 + edge / 2:
-        return
+    if abs(stated - found) <= 0.01 * found + 1 + edge / 2:
+        return stated
     if isinstance(shape, Polygons):
         found = float(Masks.from_polygons([shape.rings], place.size).areas()[0])
-    if abs(area - found) > 0.01 * found + 1:
-        place.warn("area", "/area", f"the mask has {found:.0f} pixels; the area given is ignored", area)
+    if abs(stated - found) <= 0.01 * found + 1:
+        return stated
+    place.warn("area", "/area", f"the mask has {found:.0f} pixels; the area given is ignored", area)
+    return None
 
 
 def ring_area(ring: FloatArray) -> float:

@@ -10,13 +10,14 @@ from typing import TypeAlias
 
 import numpy as np
 
-from everymask.core.arrays import FloatArray
+from everymask.core.arrays import Array, FloatArray
 from everymask.core.labels import Labels
 from everymask.core.masks import Masks
 from everymask.core.sample import Sample
-from everymask.core.segmentation import InstanceSet
+from everymask.core.segmentation import InstanceSet, SemanticMap
 from everymask.data.images import read_image, read_label_map
 from everymask.data.issues import IssueLog
+from everymask.data.label_maps import Encoding, paint, paint_encoding, read_ids
 from everymask.errors import ConfigError, DataError, Issue, printable
 
 
@@ -53,24 +54,33 @@ Box: TypeAlias = tuple[float, float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """One object: its class, outline, and xyxy box in pixels (None: the box of the mask)."""
+    """One object: its class, outline, and xyxy box in pixels (None: the box of the mask).
+
+    `area` is the file's own, in pixels (None: that of the mask); evaluation by object size goes by it.
+    """
 
     class_id: int
     shape: Shape
     box: Box | None = None
     crowd: bool = False
     id: int | None = None
+    area: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One picture on disk and its annotations; `size` is (H, W) as displayed, `split` what the data set itself says."""
+    """One picture on disk and its annotations; `size` is (H, W) as displayed, `split` what the data set itself says.
+
+    In a semantic data set `label_map` is the file of its truth, and `pixels` how many pixels of it each class has.
+    """
 
     id: str
     image: Path
     size: tuple[int, int]
     annotations: tuple[Annotation, ...]
     split: str | None = None
+    label_map: Path | None = None
+    pixels: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +88,17 @@ class Dataset:
     """A sequence of samples that are read when asked for.
 
     `issues` are the defects and oddities that the reader met. `boxes_only` says that no object has a mask. `dataset[i]`
-    decodes a picture and rasterises its objects; `truth(i)` rasterises without decoding the picture.
+    decodes a picture and rasterises its objects; `truth(i)` rasterises without decoding the picture. The truth of a
+    semantic data set is a label map; `encoding` says which class what is stored in it stands for.
     """
 
     labels: Labels
-    records: tuple[Record, ...]
+    records: Sequence[Record]
     format: str
     root: Path
     issues: tuple[Issue, ...] = ()
     boxes_only: bool = False
+    encoding: Encoding | None = None
 
     def __len__(self) -> int:
         return len(self.records)
@@ -100,18 +112,74 @@ class Dataset:
         """The picture and its truth; `DataError` where the file cannot be read or is not of the recorded size."""
         record = self.records[index]
         image = read_image(record.image)
-        _check_size(image.shape[:2], record.size, record.image, "picture")
+        check_picture(image, record.size, record.image)
         return Sample(image=image, truth=self.truth(index), id=record.id, file=str(record.image))
 
     def __iter__(self) -> Iterator[Sample]:
         return (self[index] for index in range(len(self)))
 
-    def truth(self, index: int) -> InstanceSet:
+    @property
+    def is_semantic(self) -> bool:
+        """Whether the truth of a picture is a class for every pixel, rather than objects."""
+        return self.encoding is not None
+
+    def semantic(self) -> Dataset:
+        """The same pictures with a class for every pixel as their truth: the objects, and background where none is.
+
+        A smaller object hides a larger one. Where a crowd is and no object, there is no truth. `DataError` where the
+        objects have no masks.
+        """
+        if self.is_semantic:
+            return self
+        if self.boxes_only:
+            raise DataError(
+                f"{printable(self.root)}: the annotations are boxes, and label maps need masks",
+                hint="annotate outlines or masks",
+            )
+        labels, encoding = paint_encoding(self.labels)
+        return replace(self, labels=labels, encoding=encoding)
+
+    def truth(self, index: int) -> InstanceSet | SemanticMap:
+        """What one picture shows, without decoding it: its objects, or in a semantic data set its label map."""
+        return self.label_map(index) if self.is_semantic else self.objects(index)
+
+    def label_map(self, index: int) -> SemanticMap:
+        """The label map of one picture of a semantic data set: class ids [H, W] uint8, 255 where there is no truth.
+
+        `DataError` where its file cannot be read, is not of the picture's size, or holds what stands for no class;
+        `ConfigError` for a data set of objects.
+        """
+        record = self.records[index]
+        if self.encoding is None:
+            raise ConfigError(
+                f"{printable(self.root)} has objects, and label maps were asked for", hint="use dataset.semantic()"
+            )
+        if record.label_map is None:
+            return SemanticMap(paint(self._objects(index), self.encoding, record.size))
+        ids = read_ids(record.label_map, self.encoding)
+        _check_size(ids.shape, record.size, record.label_map, "label map")
+        return SemanticMap(ids)
+
+    def objects(self, index: int) -> InstanceSet:
         """The objects of one picture, in the order of its annotations; a mask file is decoded once.
 
         `ids` are the annotations' own numbers, or their places counted from 1. `masks` is None where the data set
-        has only boxes. An object with neither box nor a single pixel has the box (0, 0, 0, 0).
+        has only boxes. An object with neither box nor a single pixel has the box (0, 0, 0, 0). `ConfigError` for a
+        semantic data set.
         """
+        if self.is_semantic:
+            raise ConfigError(
+                f"{printable(self.root)} has label maps (semantic segmentation), and objects were asked for",
+                hint="label maps do not say where one object ends and the next begins: choose a semantic model",
+            )
+        return self._objects(index)
+
+    def areas(self, index: int) -> FloatArray | None:
+        """The areas [N] that the data set itself gives to the objects of one picture; None where one has none."""
+        stated = [annotation.area for annotation in self.records[index].annotations]
+        return None if None in stated else np.array(stated, np.float64)
+
+    def _objects(self, index: int) -> InstanceSet:
         record = self.records[index]
         objects = record.annotations
         masks = None if self.boxes_only else _masks(record)
@@ -139,7 +207,7 @@ class Dataset:
             hint = (
                 ""
                 if known
-                else "take all of it, or draw splits or read those of a run folder with everymask.data.splits"
+                else "take all of it; splits that a training drew come with its run folder, for the data it was given"
             )
             raise ConfigError(
                 f"there is no split {name!r} in {printable(self.root)}; its splits are: {listed}", hint=hint
@@ -177,6 +245,11 @@ def check_shapes(records: Iterable[Record], issues: IssueLog, file: object) -> t
         masked = tuple(a for a in record.annotations if not isinstance(a.shape, BoxOnly))
         kept.append(replace(record, annotations=masked))
     return tuple(kept), False
+
+
+def check_picture(image: Array, size: tuple[int, int], file: Path) -> None:
+    """`DataError` where a picture [H, W, C] is not of the recorded `size` (H, W)."""
+    _check_size(image.shape[:2], size, file, "picture")
 
 
 def _masks(record: Record) -> Masks:

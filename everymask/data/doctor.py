@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from everymask.core.arrays import IntArray
 from everymask.core.rle import runs_from_string
 from everymask.data.coco_objects import ring_area
+from everymask.data.crossings import crossing_rings
 from everymask.data.dataset import Annotation, BoxOnly, Dataset, MaskFile, Polygons, Record, Rle
 from everymask.data.headers import read_headers
 from everymask.data.images import read_label_map
 from everymask.data.issues import IssueLog
+from everymask.data.splits import same_pictures
 from everymask.errors import Issue
 
 _QUANTILES = {"min": 0.0, "5 %": 0.05, "25 %": 0.25, "median": 0.5, "75 %": 0.75, "95 %": 0.95, "max": 1.0}
 _SHOWN = 20
+_SAMPLED = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,10 @@ class Summary:
     number. `pixels` counts pictures by channels and depth, as `"3 x uint8"`. `classes` counts objects by class and
     split (`"all"` where there are none). `per_picture` and `areas` (pixels) are quantiles, empty without objects.
     Polygon areas are the outlines' own, so overlapping parts of one object count twice.
+
+    Of a semantic data set `encoding` says what the label maps hold, `shares` by class and split the part of the pixels
+    with truth (where label maps are painted from objects, of a sample of 50 pictures), and `no_truth` the part of all
+    pixels that have none; `empty` counts pictures without any truth, and nothing is said of objects.
     """
 
     format: str
@@ -48,6 +56,9 @@ class Summary:
     num_errors: int
     num_warnings: int
     issues: tuple[Issue, ...]
+    encoding: str = ""
+    shares: dict[str, dict[str, float]] = field(default_factory=dict)
+    no_truth: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         """Plain lists, numbers and texts."""
@@ -57,15 +68,22 @@ class Summary:
 def check(dataset: Dataset) -> Summary:
     """Count what is in a data set. Headers of all pictures are read, mask files are decoded once each.
 
-    Defects come from the reader (`dataset.issues`), and from pictures that cannot be read any more; 20 are kept.
+    Defects come from the reader (`dataset.issues`), and from pictures that cannot be read any more; 20 are kept. Two
+    oddities are looked for here, since they cost more than reading should: outlines that cross themselves, and pictures
+    that are there twice.
     """
     issues = IssueLog("skip")
+    _note_crossings(dataset, issues)
+    _note_repeats(dataset, issues)
     headers = read_headers([record.image for record in dataset.records], issues)
     pixels = Counter(f"{header.channels} x {header.dtype}" for header in headers if header is not None)
+    semantic = dataset
+    if dataset.is_semantic:  # its objects, if it has any, are not what is learned
+        dataset = replace(dataset, records=tuple(replace(record, annotations=()) for record in dataset.records))
     counts = [len(record.annotations) for record in dataset.records]
-    found = (*dataset.issues, *issues.issues, *issues.rest())
+    found = (*dataset.issues, *issues.noted())
     areas = [area for record in dataset.records for area in _areas(record)]
-    return Summary(
+    summary = Summary(
         format=dataset.format,
         root=str(dataset.root),
         pictures=len(dataset),
@@ -83,6 +101,68 @@ def check(dataset: Dataset) -> Summary:
         num_warnings=_total(found, "warning"),
         issues=tuple(sorted(found, key=lambda issue: issue.severity)[:_SHOWN]),
     )
+    return replace(summary, **_label_maps(semantic)) if semantic.is_semantic else summary
+
+
+def _label_maps(dataset: Dataset) -> dict[str, Any]:
+    """What a summary says of a semantic data set."""
+    encoding = dataset.encoding
+    rows = range(len(dataset))
+    painted = any(not record.pixels for record in dataset.records)
+    if painted:
+        rows = rows[:: max(1, len(rows) // _SAMPLED)]
+    pixels: dict[str, IntArray] = {}
+    total = empty = 0
+    for row in rows:
+        record = dataset.records[row]
+        counts = np.array(record.pixels or _pixels_by_class(dataset, row), np.int64)
+        split = record.split or "all"
+        pixels[split] = pixels.get(split, np.zeros(len(counts), np.int64)) + counts
+        total += record.size[0] * record.size[1]
+        empty += not counts.any()
+    known = sum(int(counts.sum()) for counts in pixels.values())
+    return {
+        "encoding": "" if encoding is None else encoding.sentence(dataset.labels),
+        "empty": empty,
+        "classes": {},
+        "shares": {
+            name: {split: round(float(counts[row] / max(1, counts.sum())), 6) for split, counts in pixels.items()}
+            for row, name in enumerate(dataset.labels.names)
+        },
+        "no_truth": round(1 - known / total, 6) if total else 0.0,
+    }
+
+
+def _pixels_by_class(dataset: Dataset, row: int) -> list[int]:
+    count = len(dataset.labels)
+    found: list[int] = np.bincount(dataset.label_map(row).ids.ravel(), minlength=count)[:count].tolist()
+    return found
+
+
+def _note_crossings(dataset: Dataset, issues: IssueLog) -> None:
+    rings = [
+        (record, number, ring)
+        for record in dataset.records
+        for number, annotation in enumerate(record.annotations, 1)
+        if isinstance(annotation.shape, Polygons)
+        for ring in annotation.shape.rings
+    ]
+    noted = set()
+    for (record, number, _), crosses in zip(rings, crossing_rings(ring for *_, ring in rings), strict=True):
+        if crosses and (record.image, number) not in noted:
+            noted.add((record.image, number))
+            found = record.annotations[number - 1].id
+            where = f"object {number}" if found is None else f"annotation id {found}"
+            message = "the outline crosses itself; parts inside its loops may count as outside"
+            issues.warn("polygon-crossing", message, file=record.image, where=where, hint="draw it again")
+
+
+def _note_repeats(dataset: Dataset, issues: IssueLog) -> None:
+    for rows in same_pictures(dataset):
+        first, *others = (dataset.records[row].image for row in rows)
+        message = f"{len(rows)} pictures are the same, byte for byte; drawing a split keeps them together"
+        hint = "keep one of them, with all its objects"
+        issues.warn("same-picture", message, file=first, value=", ".join(map(str, others)), hint=hint)
 
 
 def _total(issues: Iterable[Issue], severity: str) -> int:

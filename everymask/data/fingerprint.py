@@ -11,7 +11,7 @@ import numpy as np
 from everymask.core.arrays import Array, FloatArray
 from everymask.core.randomness import rng
 from everymask.core.sample import Sample
-from everymask.core.segmentation import InstanceSet
+from everymask.core.segmentation import InstanceSet, SemanticMap
 from everymask.data.dataset import Dataset
 from everymask.data.preprocess import match_channels
 from everymask.errors import DataError, printable
@@ -24,10 +24,12 @@ _PIXELS = 250_000
 class Fingerprint:
     """Measures of a data set.
 
-    Of all pictures: their number, the median `short` and `long` side in pixels, and `max_objects`, the most objects
-    (crowds aside) in one. Of the `measured` ones: `channels`, the stored type `dtype`, the divisor `scale` that brings
-    it to 0-1, `mean` and `std` per channel after that division, and `object_sizes`, the square root of the objects'
-    areas in pixels at the 5th, 25th, 50th, 75th and 95th percentile (empty without objects).
+    Of all pictures: their number, the median `short` and `long` side in pixels, the share of them that is `tall`
+    (higher than wide), and `max_objects`, the most objects (crowds aside) in one. Of the `measured` ones: `channels`,
+    the stored type `dtype`, the divisor `scale` that brings it to 0-1, `mean` and `std` per channel after that
+    division, and `object_sizes`, the square root of the objects' areas in pixels at the 5th, 25th, 50th, 75th and 95th
+    percentile (empty without objects). `class_shares` is the part of the pixels with truth that each class of a
+    semantic data set has (empty for objects).
     """
 
     pictures: int
@@ -41,6 +43,8 @@ class Fingerprint:
     std: tuple[float, ...]
     object_sizes: tuple[float, ...]
     max_objects: int
+    tall: float = 0.0
+    class_shares: tuple[float, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain lists and numbers."""
@@ -61,6 +65,7 @@ def fingerprint(dataset: Dataset, *, seed: int, pictures: int = 50) -> Fingerpri
     kinds: dict[tuple[str, int], str] = {}
     sizes: list[float] = []
     extremes: list[float] = []
+    pixels = np.zeros(len(dataset.labels), np.int64)
     for index in chosen:
         sample = dataset[index]
         kinds.setdefault((sample.image.dtype.name, sample.image.shape[2]), sample.file)
@@ -68,6 +73,8 @@ def fingerprint(dataset: Dataset, *, seed: int, pictures: int = 50) -> Fingerpri
         extremes.append(float(np.abs(sample.image).max()))
         moments.append((thin.mean(axis=(0, 1), dtype=np.float64), np.square(thin, dtype=np.float64).mean(axis=(0, 1))))
         sizes.extend(_object_sizes(sample))
+        if isinstance(sample.truth, SemanticMap):
+            pixels += np.bincount(sample.truth.ids.ravel(), minlength=len(pixels))[: len(pixels)]
     dtype, channels = _common(kinds)
     scale = _scale(dtype, max(extremes))
     mean, std = _statistics(moments, channels, scale)
@@ -84,6 +91,8 @@ def fingerprint(dataset: Dataset, *, seed: int, pictures: int = 50) -> Fingerpri
         std=std,
         object_sizes=tuple(round(float(size), 2) for size in np.quantile(sizes, QUANTILES)) if sizes else (),
         max_objects=max(sum(not item.crowd for item in record.annotations) for record in dataset.records),
+        tall=round(float((sides[:, 0] > sides[:, 1]).mean()), 6),
+        class_shares=tuple(np.round(pixels / max(1, pixels.sum()), 6).tolist()) if dataset.is_semantic else (),
     )
 
 

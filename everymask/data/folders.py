@@ -12,7 +12,7 @@ import numpy as np
 from everymask.core.arrays import IntArray
 from everymask.core.files import whole_file
 from everymask.data.dataset import Record
-from everymask.data.images import SUFFIXES, read_label_map
+from everymask.data.images import pictures_among, read_stored_map
 from everymask.data.issues import IssueLog
 from everymask.errors import DataError, MachineError, printable
 
@@ -49,9 +49,7 @@ def folders_in(folder: Path) -> list[Path]:
 def pictures_in(folder: Path, issues: IssueLog) -> dict[str, Path]:
     """The picture files of a folder by their stem; two pictures of one stem are an error, the first one is kept."""
     found: dict[str, Path] = {}
-    for file in files_in(folder):
-        if file.suffix.lower() not in SUFFIXES:
-            continue
+    for file in pictures_among(files_in(folder)):
         if file.stem in found:
             message = f"two pictures of one name: this and {found[file.stem].name}"
             issues.error("repeated-picture", message, file=file, hint="rename or remove one of them")
@@ -60,18 +58,38 @@ def pictures_in(folder: Path, issues: IssueLog) -> dict[str, Path]:
     return found
 
 
-def read_map(file: Path, size: tuple[int, int], issues: IssueLog) -> IntArray | None:
-    """The numbers of a label map that belongs to a picture of `size` (H, W), or None when `issues` was told why not."""
+def read_map(file: Path, size: tuple[int, int], issues: IssueLog, *, palette: bool = True) -> IntArray | None:
+    """The numbers of a label map that belongs to a picture of `size` (H, W), or None when `issues` was told why not.
+
+    Noted as warnings are three equal channels, alpha that varies, and a palette unless that is usual (`palette`).
+    """
     try:
-        ids = read_label_map(file)
+        found = read_stored_map(file)
     except DataError as error:
         message = error.message.removeprefix(f"{printable(file)}: ")
         issues.error("mask", message, file=file, hint=error.hint)
         return None
-    if ids.shape != size:
-        report_size(file, (int(ids.shape[0]), int(ids.shape[1])), size, issues)
+    height, width = found.ids.shape
+    if (height, width) != size:
+        report_size(file, (height, width), size, issues)
         return None
-    return ids
+    if found.stored == "colours":
+        note_equal_channels(file, issues)
+    if found.stored == "palette" and not palette:
+        message = "{count} masks are palette files; the numbers of the colours count, whatever the colours look like"
+        hint = "if a mask comes out inverted, save it as grey PNG with 0 outside"
+        issues.warn_shared("mask-palette", message, file=file, hint=hint)
+    if found.alpha_varies:
+        message = "{count} masks have an alpha channel that varies; it is dropped, and the colours count"
+        hint = "if the mask is in the alpha channel, save it as grey PNG"
+        issues.warn_shared("mask-alpha", message, file=file, hint=hint)
+    return found.ids
+
+
+def note_equal_channels(file: Path, issues: IssueLog) -> None:
+    """Note that a mask stores the same number in three channels."""
+    message = "{count} masks store three equal channels; one of them is read"
+    issues.warn_shared("mask-channels", message, file=file, hint="save masks as grey or palette PNG")
 
 
 def report_size(file: Path, found: tuple[int, int], size: tuple[int, int], issues: IssueLog) -> None:

@@ -7,54 +7,121 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal, TypeAlias
 
-from everymask.data.coco import looks_like_coco, read_coco
+from everymask.data.ade20k import looks_like_ade20k, read_ade20k, write_ade20k
+from everymask.data.camvid import looks_like_camvid, read_camvid, write_camvid
+from everymask.data.cityscapes import looks_like_cityscapes, read_cityscapes, write_cityscapes
+from everymask.data.coco import looks_like_coco, read_coco, write_coco
+from everymask.data.damage import without_damaged
 from everymask.data.dataset import Dataset
 from everymask.data.folders import files_in, folders_in
-from everymask.data.instance_pngs import looks_like_instance_pngs, read_instance_pngs
+from everymask.data.image_masks import looks_like_image_masks, read_image_masks, write_image_masks
+from everymask.data.instance_pngs import looks_like_instance_pngs, read_instance_pngs, write_instance_pngs
 from everymask.data.issues import IssueLog, Policy
-from everymask.data.labelme import looks_like_labelme, read_labelme
-from everymask.data.mask_files import looks_like_mask_files, read_mask_files
+from everymask.data.labelme import looks_like_labelme, read_labelme, write_labelme
+from everymask.data.mask_files import looks_like_mask_files, read_mask_files, write_mask_files
 from everymask.data.splits import without_leaks
-from everymask.data.voc import looks_like_voc, read_voc
-from everymask.data.yolo import looks_like_yolo, read_yolo
+from everymask.data.voc import looks_like_voc, read_voc, write_voc
+from everymask.data.voc_semantic import has_class_maps, looks_like_voc_semantic, read_voc_semantic, write_voc_semantic
+from everymask.data.yolo import looks_like_yolo, read_yolo, write_yolo
 from everymask.errors import ConfigError, DataError, MachineError, printable
 
+Task: TypeAlias = Literal["instance", "semantic"]
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """One kind of data set: how a path is recognised, what is looked for (for messages), and how it is read."""
+    """One kind of data set: how a path is recognised, what is looked for (for messages), how it is read and written."""
 
     name: str
     looks_like: Callable[[Path], bool]
     sign: str
     read: Callable[..., Dataset]
+    write: Callable[[Path, Dataset], None]
+    task: Task = "instance"
 
 
 FORMATS = (
-    Format("coco", looks_like_coco, "a .json file with images, annotations and categories", read_coco),
-    Format("yolo", looks_like_yolo, "a data.yaml, or images/ beside labels/ with .txt files", read_yolo),
-    Format("labelme", looks_like_labelme, ".json files with shapes and imagePath, one per picture", read_labelme),
-    Format("voc", looks_like_voc, "JPEGImages/ with SegmentationObject/ or Annotations/*.xml", read_voc),
-    Format("mask-files", looks_like_mask_files, "<id>/images/ with <id>/masks/, one file per object", read_mask_files),
-    Format("instance-pngs", looks_like_instance_pngs, "pictures with maps of object numbers", read_instance_pngs),
+    Format("coco", looks_like_coco, "a .json file with images, annotations and categories", read_coco, write_coco),
+    Format("yolo", looks_like_yolo, "a data.yaml, or images/ beside labels/ with .txt files", read_yolo, write_yolo),
+    Format(
+        "labelme",
+        looks_like_labelme,
+        ".json files with shapes and imagePath, one per picture",
+        read_labelme,
+        write_labelme,
+    ),
+    Format("voc", looks_like_voc, "JPEGImages/ with SegmentationObject/ or Annotations/*.xml", read_voc, write_voc),
+    Format(
+        "mask-files",
+        looks_like_mask_files,
+        "<id>/images/ with <id>/masks/, one file per object",
+        read_mask_files,
+        write_mask_files,
+    ),
+    Format(
+        "instance-pngs",
+        looks_like_instance_pngs,
+        "pictures with maps of object numbers",
+        read_instance_pngs,
+        write_instance_pngs,
+    ),
+    Format("camvid", looks_like_camvid, "train/ with trainannot/", read_camvid, write_camvid, "semantic"),
+    Format(
+        "cityscapes", looks_like_cityscapes, "leftImg8bit/ with gtFine/", read_cityscapes, write_cityscapes, "semantic"
+    ),
+    Format(
+        "ade20k",
+        looks_like_ade20k,
+        "annotations/training/ with objectInfo150.txt",
+        read_ade20k,
+        write_ade20k,
+        "semantic",
+    ),
+    Format(
+        "voc-semantic",
+        looks_like_voc_semantic,
+        "SegmentationClass/ alone",
+        read_voc_semantic,
+        write_voc_semantic,
+        "semantic",
+    ),
+    Format(
+        "image-masks",
+        looks_like_image_masks,
+        "images/ with masks/ of classes",
+        read_image_masks,
+        write_image_masks,
+        "semantic",
+    ),
 )
-"""The formats in the order in which they are tried."""
+"""The formats in the order in which they are tried; `task` is what their annotations are made for."""
 
 
 def read_dataset(
     path: str | Path,
     *,
     format: str | None = None,  # noqa: A002
+    task: Task | None = None,
     images: str | Path | None = None,
     policy: Policy = "strict",
+    decode: bool = False,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Dataset:
     """Read an annotated data set: a folder or an annotation file, whose format is recognised unless `format` names it.
 
+    With `task` "semantic" the truth is a label map: where a folder has maps of classes and objects, the former are
+    read, and otherwise label maps are painted from the objects (`Dataset.semantic`). With "instance" label maps are
+    refused.
+
     `images` is the folder of pictures of a COCO file, where it is not beside it. A picture that lies in two splits is
     an error; with `policy="skip"` it stays in the last of them, so that no score is taken on pictures trained on.
+
+    Of the pictures only the headers are read. With `decode` every picture is decoded, which finds those whose data are
+    cut off or damaged and takes about as long as one look at all of them; `progress(done, total)` is then called after
+    each.
 
     Raises `DataError` where nothing is recognised (saying what was looked for and found, and which folder nearby would
     do) and for every defect of the data; `ConfigError` for an unknown `format`.
@@ -62,13 +129,39 @@ def read_dataset(
     root = Path(path)
     if not root.exists():
         raise DataError(f"{printable(root)}: there is no such file or folder")
-    chosen = _named(format) if format is not None else _recognised(root)
+    chosen = _named(format) if format is not None else _recognised(root, task)
     if images is not None and chosen.name != "coco":
         raise ConfigError(f"a folder of images belongs to COCO files, but {printable(root)} is read as {chosen.name}")
     dataset = chosen.read(root, policy=policy, **({} if images is None else {"images": images}))
+    if task == "semantic":
+        dataset = dataset.semantic()
+    elif task == "instance" and dataset.is_semantic:
+        raise DataError(
+            f"{printable(root)} holds label maps ({chosen.name}), and objects are needed",
+            hint="train a semantic model, such as unet; maps of objects are read with --format instance-pngs",
+        )
+    if dataset.encoding is not None:
+        _log.info("%s: %s", printable(root), dataset.encoding.sentence(dataset.labels))
     issues = IssueLog(policy)
     kept = without_leaks(dataset, issues)
+    if decode:
+        kept = without_damaged(kept, issues, progress=progress)
     return replace(kept, issues=(*kept.issues, *issues.finish(printable(root))))
+
+
+def write_dataset(folder: str | Path, dataset: Dataset, format: str) -> None:  # noqa: A002
+    """Write a data set, pictures included, in another format; in those for label maps, objects are painted.
+
+    `ConfigError` for an unknown `format` and where label maps are to become objects, `DataError` for what the format
+    cannot hold.
+    """
+    chosen = _named(format)
+    if dataset.is_semantic and chosen.task == "instance":
+        raise ConfigError(
+            f"{chosen.name} holds objects, but the data set has label maps ({dataset.format})",
+            hint="choose image-masks, or another format of label maps",
+        )
+    chosen.write(Path(folder), dataset)
 
 
 def find_formats(path: Path) -> list[Format]:
@@ -83,8 +176,10 @@ def _named(name: str) -> Format:
     raise ConfigError(f"there is no format {name!r}; the formats are {', '.join(known.name for known in FORMATS)}")
 
 
-def _recognised(root: Path) -> Format:
-    found = find_formats(root)
+def _recognised(root: Path, task: Task | None) -> Format:
+    if task == "semantic" and has_class_maps(root):
+        return _named("voc-semantic")  # which know where there is no truth; objects do not
+    found = sorted(find_formats(root), key=lambda known: task is not None and known.task != task)
     if len(found) > 1:
         others = ", ".join(other.name for other in found[1:])
         _log.warning("%s is read as %s; it looks like %s too (choose with --format)", root, found[0].name, others)

@@ -6,23 +6,31 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from everymask.data.images import Header, read_header
+from everymask.data.images import Header, Remark, read_header
 from everymask.data.issues import IssueLog
 from everymask.errors import DataError, printable
 
 _THREADS = 8
+_REMARKS: dict[Remark, tuple[str, str, str]] = {
+    "tail": ("picture-tail", "{count} JPEGs have something behind their end marker; it is not read", ""),
+    "profile": (
+        "picture-profile",
+        "{count} pictures have a colour profile other than sRGB; it is not applied",
+        "if colours matter, convert the pictures to sRGB",
+    ),
+}
 
 
 def read_headers(files: Sequence[Path], issues: IssueLog, *, where: Sequence[str] = ()) -> list[Header | None]:
     """The header of each picture, or None where `issues` was told why it cannot be used.
 
-    `where` says for each picture which entry of the annotations names it. Files whose ending belongs to another format
-    are noted once, with their number. Raises `MachineError` when the disk refuses.
+    `where` says for each picture which entry of the annotations names it. Files whose ending belongs to another format,
+    something behind the end of JPEGs and colour profiles are noted once each, with the number of pictures. Raises
+    `MachineError` when the disk refuses.
     """
     with ThreadPoolExecutor(_THREADS) as pool:
         found = list(pool.map(_header, files))
     headers: list[Header | None] = []
-    misnamed = []
     for row, (file, header) in enumerate(zip(files, found, strict=True)):
         if isinstance(header, DataError):
             missing = "there is no such file" in header.message
@@ -32,14 +40,12 @@ def read_headers(files: Sequence[Path], issues: IssueLog, *, where: Sequence[str
             headers.append(None)
             continue
         if not header.fits_name(file):
-            misnamed.append(file)
+            message = "{count} pictures have the ending of another format; they are read by their content"
+            issues.warn_shared("picture-name", message, file=file)
+        for remark in header.remarks:
+            code, message, hint = _REMARKS[remark]
+            issues.warn_shared(code, message, file=file, hint=hint)
         headers.append(header)
-    if misnamed:
-        issues.warn(
-            "picture-name",
-            f"{len(misnamed)} pictures have the ending of another format; they are read by their content",
-            file=misnamed[0],
-        )
     return headers
 
 

@@ -5,24 +5,22 @@ Every picture that everymask sees comes through here, so that training, evaluati
 - The header is checked before anything is decoded: kind of file, sides, number of pixels.
 - The camera's orientation flag (EXIF) is applied: arrays and sizes are in the displayed frame.
 - Alpha is dropped, never blended: the colours under it are what the file stores. Palettes become RGB.
-- 1-, 2- and 4-bit grey is scaled to 0-255. 16-bit grey stays uint16; 16-bit colour is reduced to 8 bit by Pillow.
-- A TIFF with other bands than grey, colour and alpha is refused: Pillow would drop them.
+- 1-, 2- and 4-bit grey is scaled to 0-255. 16-bit grey stays uint16, 16-bit colour in a TIFF too; 16-bit colour in
+  other formats is reduced to 8 bit by Pillow.
+- TIFF files and NumPy arrays (`.npy`) may have any number of channels: see `everymask.data.bands`.
 - Of an animation only the first frame is decoded, with a logged warning. A TIFF of several pages is refused.
-- Colour profiles are not applied.
+- Colour profiles are not applied, nor are PNG's gamma and HDR chunks. AVIF and HEIC are refused.
 """
 
 from __future__ import annotations
 
-import io
 import logging
-import os
 import stat
-import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal, TypeAlias
 
 import numpy as np
 from PIL import Image
@@ -38,15 +36,20 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from everymask.core.arrays import Array, IntArray
 from everymask.core.files import whole_file
+from everymask.data.bands import Bands, open_npy, open_tiff
+from everymask.data.jpeg import decode_without_end, has_tail
+from everymask.data.orientation import late_exif, read_orientation, turn_upright, valid_orientation
 from everymask.errors import ConfigError, DataError, EverymaskError, MachineError, printable
 
 MAX_SIDE = 65_500
 MAX_PIXELS = 500_000_000
+_BYTES_PER_PIXEL = 8
 SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm", ".pbm", ".pnm"}
     | {".pfm", ".jp2", ".j2k", ".mpo"}
 )
-"""File endings, lower case, of what a folder of pictures may hold."""
+"""File endings, lower case, of what a folder of pictures may hold; `.npy` see `pictures_among`."""
+ARRAY_SUFFIX = ".npy"
 
 # Pillow's classes are called directly: its Image.open checks sizes against a global limit that warns or raises.
 _READERS: dict[str, Callable[[IO[bytes]], ImageFile]] = {
@@ -71,15 +74,18 @@ _MAGIC = (
     (b"GIF89a", "GIF"),
     (b"\xff\x4f\xff\x51", "JPEG2000"),
     (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG2000"),
+    (b"\x93NUMPY", "NPY"),
 )
 _SUFFIX_FORMATS = {
     ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF", ".webp": "WEBP",
-    ".gif": "GIF", ".jp2": "JPEG2000", ".j2k": "JPEG2000",
+    ".gif": "GIF", ".jp2": "JPEG2000", ".j2k": "JPEG2000", ARRAY_SUFFIX: "NPY",
 }  # fmt: skip
-_LABEL_FORMATS = ("PNG", "TIFF", "BMP", "GIF")
+_LABEL_FORMATS = ("PNG", "TIFF", "BMP", "GIF", "NPY")
 _WORD_MODES = ("I;16", "I;16L", "I;16B", "I;16N")
 _GREY_MODES = ("1", "L", "LA", "La", "I", "F", *_WORD_MODES)
-_SHOWN_FORMATS = "PNG, JPEG, BMP, TIFF, WebP, GIF, PPM or JPEG 2000"
+_SHOWN_FORMATS = "PNG, JPEG, BMP, TIFF, WebP, GIF, PPM, JPEG 2000 or NumPy (.npy)"
+
+Remark: TypeAlias = Literal["tail", "profile"]
 
 _log = logging.getLogger(__name__)
 
@@ -90,6 +96,7 @@ class Header:
 
     `size` is (H, W) as displayed and `stored_size` as stored; they differ where `orientation` (EXIF, 1-8) turns the
     picture. `channels` and `dtype` are those of the array that `read_image` returns, `bits` those of one stored value.
+    `remarks` are oddities that do not hinder reading: something behind a JPEG's end, a colour profile other than sRGB.
     """
 
     size: tuple[int, int]
@@ -99,10 +106,23 @@ class Header:
     format: str
     orientation: int
     stored_size: tuple[int, int]
+    remarks: tuple[Remark, ...] = ()
 
     def fits_name(self, path: str | Path) -> bool:
         """False where the file's ending belongs to another format, as of a PNG that is called .jpg."""
         return _SUFFIX_FORMATS.get(Path(path).suffix.lower(), self.format) == self.format
+
+
+Stored: TypeAlias = Literal["numbers", "palette", "colours"]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelMap:
+    """The numbers `ids` [H, W] of a label map, how the file stores them, and whether the alpha it drops varies."""
+
+    ids: IntArray
+    stored: Stored
+    alpha_varies: bool
 
 
 def read_header(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Header:
@@ -114,10 +134,13 @@ def read_header(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Header:
         return header
 
 
-def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Array:
+def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS, reduction: int = 1) -> Array:
     """The picture as [H, W, C] in RGB order and the displayed frame: uint8, uint16 or float32.
 
-    C is 1 for grey and 3 for colour. See the module's text for what becomes of alpha, palettes, orientation and frames.
+    C is 1 for grey, 3 for colour, and what the file holds for TIFF and `.npy`. Other whole numbers become uint16, other
+    floats float32. See the module's text for what becomes of alpha, palettes, orientation and frames.
+    A JPEG is decoded at 1 / `reduction` (1, 2, 4 or 8) of its size, rounded up, which takes less time: each pixel is
+    the mean of the `reduction` x `reduction` that it covers. Pictures of other formats keep their size.
 
     Raises `DataError` for a missing, empty, cut short, damaged or foreign file, for a side above 65,500 or more than
     `max_pixels` pixels, and for NaN or infinite values; `MachineError` when the disk or the memory refuses.
@@ -125,12 +148,33 @@ def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Array:
     with _opened(path, max_pixels) as (image, header):
         file = Path(path)
         _check_frames(image, header, file)
-        pixels = _pixels(_decoded(image, header, file), header)
+        if reduction > 1 and isinstance(image, JpegImageFile) and header.orientation == 1:
+            image.draft(None, (max(1, image.width // reduction), max(1, image.height // reduction)))
+        if isinstance(image, Bands):
+            pixels = _as_picture(image.read())
+        else:
+            pixels = _pixels(_decoded(image, header, file), header)
     if pixels.dtype == np.float32:
         _refuse_non_finite(pixels, file)
     if pixels.dtype not in (np.uint8, np.uint16, np.float32):
         pixels = _as_words(pixels, file)
-    return pixels if header.format == "TIFF" else _upright(pixels, header.orientation)
+    # Pillow's TIFF reader has turned the picture already.
+    turned = header.format == "TIFF" and not isinstance(image, Bands)
+    return pixels if turned else turn_upright(pixels, header.orientation)
+
+
+def check_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> None:
+    """Raise what `read_image` would raise, by decoding all of the picture's data and keeping none.
+
+    JPEGs are decoded at an eighth of their size, which reads every byte in about half the time.
+    """
+    with _opened(path, max_pixels) as (image, header):
+        file = Path(path)
+        if isinstance(image, JpegImageFile):
+            image.draft(None, (1, 1))
+            _decoded(image, header, file)
+            return
+    read_image(path, max_pixels=max_pixels)
 
 
 def read_label_map(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> IntArray:
@@ -143,19 +187,47 @@ def read_label_map(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> IntArra
     Raises `DataError` as `read_image` does, and for JPEG and other lossy formats, unequal channels, fractions and
     negative numbers.
     """
+    return read_stored_map(path, max_pixels=max_pixels).ids
+
+
+def read_stored_map(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> LabelMap:
+    """As `read_label_map`, and how the file stores the numbers; raises the same."""
     with _opened(path, max_pixels) as (image, header):
         file = Path(path)
         if header.format not in _LABEL_FORMATS:
             raise DataError(
-                f"{printable(file)}: expected a label map in a lossless format (PNG, TIFF, BMP or GIF), but found "
-                f"{header.format}",
+                f"{printable(file)}: expected a label map in a lossless format (PNG, TIFF, BMP, GIF or NumPy), but "
+                f"found {header.format}",
                 hint="lossy formats change the numbers: export the masks again as PNG",
             )
         _check_frames(image, header, file)
+        if isinstance(image, Bands):
+            return LabelMap(_one_channel(image.read(), file), _storage(image), False)
         stored = np.asarray(_decoded(image, header, file))
     if image.mode in ("1", "L") and header.bits < 8:
         stored = (stored.astype(np.uint8) * (255 if image.mode == "1" else 1)) // (255 // (2**header.bits - 1))
-    return _one_channel(stored, image.mode, file)
+    alpha = stored[..., -1] if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") else None
+    varies = alpha is not None and bool((alpha != alpha.flat[0]).any())
+    if stored.ndim == 3:
+        stored = stored[..., : {"LA": 1, "La": 1, "PA": 1, "CMYK": 4}.get(image.mode, 3)]
+    return LabelMap(_one_channel(stored, file), _storage(image), varies)
+
+
+def read_storage(path: str | Path) -> Stored:
+    """How a label map stores what it holds, by its header; raises what `read_header` raises."""
+    with _opened(path, MAX_PIXELS) as (image, _):
+        return _storage(image)
+
+
+def pictures_among(files: Iterable[Path]) -> list[Path]:
+    """The files that a picture's ending makes pictures, in their order.
+
+    `.npy` files count where there are no others: beside pictures they are something else, such as features or the
+    masks of another tool.
+    """
+    listed = list(files)
+    pictures = [file for file in listed if file.suffix.lower() in SUFFIXES]
+    return pictures or [file for file in listed if file.suffix.lower() == ARRAY_SUFFIX]
 
 
 def write_image(path: str | Path, array: Array) -> None:
@@ -186,15 +258,17 @@ def _save_options(kind: str | None) -> dict[str, int]:
 
 
 @contextmanager
-def _opened(path: str | Path, max_pixels: int) -> Iterator[tuple[ImageFile, Header]]:
+def _opened(path: str | Path, max_pixels: int) -> Iterator[tuple[ImageFile | Bands, Header]]:
     file = Path(path)
     try:
         _check_regular(file)
         with file.open("rb") as stream:
             kind = _kind(stream, file)
             stream.seek(0)
-            image = _READERS[kind](stream)
-            header = _header(image, kind, stream)
+            bands = open_npy(file) if kind == "NPY" else open_tiff(stream, file) if kind == "TIFF" else None
+            stream.seek(0)
+            image = bands or _READERS[kind](stream)
+            header = _band_header(image, kind) if isinstance(image, Bands) else _header(image, kind, stream)
             _check_size(header, max_pixels, file)
             yield image, header
     except EverymaskError:
@@ -241,45 +315,62 @@ def _kind(stream: IO[bytes], file: Path) -> str:
         found, hint = "a web page", "the download was refused or redirected: fetch the file again"
     elif text.startswith((b"%!ps", b"\xc5\xd0\xd3\xc6", b"%pdf", b"8bps", b"<svg", b"<?xml", b"\xd7\xcd\xc6\x9a")):
         found = "a document or drawing (PostScript, PDF, PSD, SVG, WMF)"
+    elif head[4:8] == b"ftyp" and head[8:12] in (b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1"):
+        found, hint = "AVIF or HEIC", "convert it to PNG or JPEG"
     else:
         found = "something else"
     raise DataError(f"{printable(file)}: expected a picture, but found {found}", hint=hint)
 
 
 def _header(image: ImageFile, kind: str, stream: IO[bytes]) -> Header:
-    bits, grey_alpha, bands = 8, False, 1
+    bits, grey_alpha = 8, False
     if kind == "PNG":
         position = stream.tell()
         stream.seek(24)
         bits, colour_type = stream.read(2)
         grey_alpha = colour_type == 4
-        exif = image.info.get("exif") or _late_exif(stream)
+        exif = image.info.get("exif") or late_exif(stream)
         stream.seek(position)
-        orientation = _orientation(exif)
+        orientation = read_orientation(exif)
     elif isinstance(image, TiffImageFile):
-        bits, bands = int(image.tag_v2.get(258, (1,))[0]), int(image.tag_v2.get(277, 1))
-        orientation = _valid_orientation(image.tag_v2.get(274, 1))
+        bits = int(image.tag_v2.get(258, (1,))[0])
+        orientation = valid_orientation(image.tag_v2.get(274, 1))
     else:
         bits = {"1": 1, "I": 32, "F": 32}.get(image.mode, 16 if image.mode in _WORD_MODES else 8)
-        orientation = _orientation(image.info.get("exif"))
-    if bands > len(image.getbands()):
-        raise DataError(
-            f"{printable(getattr(stream, 'name', ''))}: expected 1 or 3 bands, with or without alpha, but the TIFF has "
-            f"{bands}",
-            hint="split the bands into pictures of 1 or 3 bands",
-        )
+        orientation = read_orientation(image.info.get("exif"))
     width, height = image.size
     # Pillow's TIFF reader gives the displayed size, the other readers the stored one.
     turned = (width, height) if orientation >= 5 else (height, width)
     shown, stored = ((height, width), turned) if kind == "TIFF" else (turned, (height, width))
     dtype = "float32" if image.mode == "F" else "uint16" if image.mode in ("I", *_WORD_MODES) else "uint8"
     channels = 1 if image.mode in _GREY_MODES or grey_alpha else 3
-    return Header(shown, channels, dtype, bits, kind, orientation, stored)
+    remarks = _remarks(image, kind, stream)
+    return Header(shown, channels, dtype, bits, kind, orientation, stored, remarks)
+
+
+def _remarks(image: ImageFile, kind: str, stream: IO[bytes]) -> tuple[Remark, ...]:
+    found: list[Remark] = []
+    profile = image.info.get("icc_profile") or b""
+    if profile and b"sRGB" not in profile and "sRGB".encode("utf-16-be") not in profile:
+        found.append("profile")
+    if kind == "JPEG":
+        position = stream.tell()
+        if has_tail(stream):
+            found.append("tail")
+        stream.seek(position)
+    return tuple(found)
+
+
+def _band_header(bands: Bands, kind: str) -> Header:
+    orientation = valid_orientation(bands.orientation)
+    shown = bands.size[::-1] if orientation >= 5 else bands.size
+    kept = {"f": "float32", "b": "uint8"}.get(bands.dtype.kind, "uint8" if bands.dtype == np.uint8 else "uint16")
+    return Header(shown, bands.channels, kept, 8 * bands.dtype.itemsize, kind, orientation, bands.size)
 
 
 def _check_size(header: Header, max_pixels: int, file: Path) -> None:
     height, width = header.size
-    if min(height, width) < 1:
+    if min(height, width, header.channels) < 1:
         raise DataError(f"{printable(file)}: the header says {width} x {height} pixels")
     if max(height, width) > MAX_SIDE or height * width > max_pixels:
         raise DataError(
@@ -287,10 +378,17 @@ def _check_size(header: Header, max_pixels: int, file: Path) -> None:
             f"{width} x {height}",
             hint="cut the picture into tiles or make it smaller",
         )
+    size = height * width * header.channels * header.bits // 8
+    if size > _BYTES_PER_PIXEL * max_pixels:
+        raise DataError(
+            f"{printable(file)}: expected up to {_BYTES_PER_PIXEL * max_pixels:,} bytes of values, but the header says "
+            f"{width} x {height} x {header.channels} of {header.bits} bits, which are {size:,}",
+            hint="cut the picture into tiles, or leave out channels",
+        )
 
 
-def _check_frames(image: ImageFile, header: Header, file: Path) -> None:
-    if not getattr(image, "is_animated", False):
+def _check_frames(image: ImageFile | Bands, header: Header, file: Path) -> None:
+    if not (image.pages if isinstance(image, Bands) else getattr(image, "is_animated", False)):
         return
     if header.format == "TIFF":
         raise DataError(
@@ -309,26 +407,8 @@ def _decoded(image: ImageFile, header: Header, file: Path) -> ImageFile:
     except OSError as error:
         if header.format != "JPEG" or error.errno is not None:
             raise
-        return _jpeg_without_end(file, error)
+        return decode_without_end(file, error)
     return image
-
-
-def _jpeg_without_end(file: Path, error: OSError) -> ImageFile:
-    """The picture, if all that the file lacks is its end marker.
-
-    libjpeg fills what is missing with whatever follows. So the file is complete if two different endings give the
-    same pixels. Progressive files refine the picture scan by scan and cannot be judged so.
-    """
-    data = file.read_bytes()
-    if b"\xff\xc2" in data or data.endswith(b"\xff\xd9"):
-        raise error
-    data = data.removesuffix(b"\xff")  # half of the end marker, or of an escaped byte
-    endings = (b"\xff\xd9", bytes(range(1, 200)) * 8 + b"\xff\xd9")
-    first, second = (JpegImageFile(io.BytesIO(data + ending)) for ending in endings)
-    if first.tobytes() != second.tobytes():
-        raise error
-    _log.warning("%s: the JPEG lacks its end marker, but all its pixels are there", printable(file))
-    return first
 
 
 def _pixels(image: Image.Image, header: Header) -> Array:
@@ -345,6 +425,16 @@ def _pixels(image: Image.Image, header: Header) -> Array:
     array = np.asarray(image)
     array = array[..., None] if array.ndim == 2 else array[..., : header.channels]
     return np.ascontiguousarray(array, array.dtype.newbyteorder("="))
+
+
+def _as_picture(stored: Array) -> Array:
+    """Values [H, W, C] of any numeric type with booleans as 0 and 255 and floats as float32."""
+    if stored.dtype.kind == "f":
+        with np.errstate(over="ignore"):  # what does not fit becomes infinite, which is refused
+            return np.ascontiguousarray(stored, np.float32)
+    if stored.dtype.kind == "b":
+        return stored * np.uint8(255)
+    return np.ascontiguousarray(stored, stored.dtype.newbyteorder("="))
 
 
 def _as_words(pixels: Array, file: Path) -> Array:
@@ -367,29 +457,26 @@ def _refuse_non_finite(pixels: Array, file: Path) -> None:
         )
 
 
-def _upright(pixels: Array, orientation: int) -> Array:
-    """The stored array turned into the displayed frame (EXIF 2.32, tag 0x0112)."""
-    if orientation >= 5:
-        pixels = pixels.swapaxes(0, 1)
-    if orientation in (3, 4, 7, 8):
-        pixels = pixels[::-1]
-    if orientation in (2, 3, 6, 7):
-        pixels = pixels[:, ::-1]
-    return np.ascontiguousarray(pixels)
+def _storage(image: ImageFile | Bands) -> Stored:
+    if isinstance(image, Bands):
+        return "numbers" if image.channels == 1 else "colours"
+    return "palette" if image.mode in ("P", "PA") else "colours" if image.mode.startswith("RGB") else "numbers"
 
 
-def _one_channel(stored: Array, mode: str, file: Path) -> IntArray:
+def _one_channel(stored: Array, file: Path) -> IntArray:
+    """The numbers of [H, W] or [H, W, C] as [H, W]; `DataError` where channels differ or numbers are no labels."""
     if stored.ndim == 3:
-        colours = stored[..., :1] if mode in ("LA", "La", "PA") else stored[..., :3]
-        differs = (colours != colours[..., :1]).any(axis=2)
-        if mode == "CMYK" or differs.any():
-            row, column = np.argwhere(differs)[0].tolist() if differs.any() else (0, 0)
+        differs = (stored != stored[..., :1]).any(axis=2)
+        if differs.any():
+            row, column = np.argwhere(differs)[0].tolist()
             raise DataError(
                 f"{printable(file)}: expected one number per pixel, but found colours, such as "
-                f"{colours[row, column].tolist()} at row {row}, column {column}",
+                f"{stored[row, column].tolist()} at row {row}, column {column}",
                 hint="export the masks as palette or grey PNG with one number per class or object",
             )
-        stored = colours[..., 0]
+        stored = stored[..., 0]
+    if stored.dtype.kind == "b":
+        stored = stored.astype(np.uint8)
     if stored.dtype.kind == "f":
         whole = np.isfinite(stored) & (stored == np.round(stored)) & (np.abs(stored) < 2**31)
         if not whole.all():
@@ -408,41 +495,3 @@ def _one_channel(stored: Array, mode: str, file: Path) -> IntArray:
             hint="store 'ignore' as 255 or 65535",
         )
     return np.ascontiguousarray(stored, stored.dtype.newbyteorder("="))
-
-
-def _late_exif(stream: IO[bytes]) -> bytes:
-    """The eXIf chunk of a PNG, which may stand behind the pixels; empty if there is none."""
-    stream.seek(8)
-    while len(start := stream.read(8)) == 8:
-        length, name = struct.unpack(">I4s", start)
-        if name == b"eXIf":
-            return stream.read(min(length, 1 << 16))
-        stream.seek(length + 4, os.SEEK_CUR)
-    return b""
-
-
-def _orientation(exif: object) -> int:
-    """The orientation tag of the first directory of an EXIF block; 1 where there is none or it is invalid."""
-    if not isinstance(exif, bytes):
-        return 1
-    block = exif.removeprefix(b"Exif\0\0")
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(block[:4])
-    if order is None:
-        return 1
-    try:
-        (start,) = struct.unpack_from(order + "I", block, 4)
-        (count,) = struct.unpack_from(order + "H", block, start)
-        for entry in range(start + 2, start + 2 + 12 * count, 12):
-            tag, kind, _, value = struct.unpack_from(order + "HHIH", block, entry)
-            if tag == 0x0112:
-                return _valid_orientation(value if kind == 3 else 0)
-    except struct.error:
-        _log.warning("a picture's EXIF block is damaged; its orientation is taken as upright")
-    return 1
-
-
-def _valid_orientation(value: object) -> int:
-    if isinstance(value, int) and 1 <= value <= 8:
-        return value
-    _log.warning("a picture's EXIF orientation is %s, which does not exist; taken as 1", value)
-    return 1

@@ -34,6 +34,7 @@ from everymask.data.folders import (
     names_text,
     object_ids,
     pictures_in,
+    read_lines,
     read_map,
     read_names,
     unique_ids,
@@ -41,6 +42,7 @@ from everymask.data.folders import (
 from everymask.data.headers import read_headers
 from everymask.data.images import read_label_map, write_image
 from everymask.data.issues import IssueLog, Policy
+from everymask.data.label_tables import find_table
 from everymask.data.strict_json import escape, read_strict_json
 from everymask.errors import DataError, MachineError
 
@@ -75,6 +77,9 @@ def looks_like_instance_pngs(path: Path) -> bool:
         return False
     if pairs[0].map.parent.name == "PedMasks":
         return True
+    table = None if (path / "labels.json").is_file() else find_table([path])
+    if table is not None and len(read_lines(table, IssueLog("skip"))) > 1:
+        return False
     maps = []
     for pair in pairs[:: max(1, len(pairs) // _SAMPLED)][:_SAMPLED]:
         try:
@@ -153,7 +158,7 @@ def write_instance_pngs(folder: str | Path, dataset: Dataset) -> None:
         ids = paint_objects(dataset, index)
         copy_picture(record, base / "images")
         write_image(base / "masks" / f"{file_stem(record)}.png", ids)
-        class_ids = dataset.truth(index).class_ids.tolist()
+        class_ids = dataset.objects(index).class_ids.tolist()
         table[file_stem(record)] = {str(number): names[class_id] for number, class_id in enumerate(class_ids, 1)}
     write_text(root / "classes.txt", listing)
     if len(names) > 1:
@@ -179,7 +184,7 @@ def paint_objects(dataset: Dataset, index: int) -> IntArray:
         raise DataError(
             f"{record.id}: expected a mask for every object and no crowds", hint="write the data set as COCO"
         )
-    masks = dataset.truth(index).masks
+    masks = dataset.objects(index).masks
     if masks is None:
         return np.zeros(record.size, np.uint8)
     count = len(masks)
@@ -231,11 +236,12 @@ def _find_pairs(root: Path, issues: IssueLog) -> list[_Pair]:
                 issues.warn("unlabelled", "a test picture without a label map is left out", file=picture)
             else:
                 message = f"the picture has no label map in {map_folder.name}/"
-                hint = f"expected {stem}.png; give a picture without objects a map of zeros"
+                endings = ", ".join(f"{stem}{ending}.png" for ending in MASK_SUFFIXES)
+                hint = f"expected one of {endings}; give a picture without objects a map of zeros"
                 issues.error("mask-missing", message, file=picture, hint=hint)
         for file in maps.values():
             message = f"the label map belongs to no picture in {folder.name}/"
-            issues.error("picture-missing", message, file=file, hint="rename it like its picture, or remove it")
+            issues.error("picture-missing", message, file=file, hint="name it like its picture, or remove it")
     return pairs
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from everymask.errors import DataError, Issue
@@ -22,12 +22,15 @@ class IssueLog:
 
     With `policy="strict"` (the default of every reader) any error makes `finish` raise `DataError`; with `"skip"` the
     defective objects or pictures are left out, counted and listed. Warnings never raise. Of each severity the first
-    1,000 are kept and all are counted: a last one stands for the rest.
+    1,000 are kept and all are counted: a last one stands for the rest. An oddity that a whole data set shares is one
+    entry with its number.
     """
 
     policy: Policy = "strict"
     issues: list[Issue] = field(default_factory=list)
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    kept: Counter[str] = field(default_factory=Counter)
+    shared: dict[str, Issue] = field(default_factory=dict)
 
     def error(
         self, code: str, message: str, *, file: object = "", where: object = "", value: object = "", hint: str = ""
@@ -41,9 +44,16 @@ class IssueLog:
         """Note something odd that was dealt with as `message` says."""
         self._note(Issue(code, message, str(file), str(where), _short(value), hint, "warning"))
 
+    def warn_shared(self, code: str, message: str, *, file: object, hint: str = "") -> None:
+        """Note an oddity that many files may share: listed once, with the first file and the number for `{count}`."""
+        first = self.shared.setdefault(code, Issue(code, message, str(file), hint=hint, severity="warning", count=0))
+        self.shared[code] = replace(first, count=first.count + 1)
+        self.counts["warning", code] += 1
+
     def _note(self, issue: Issue) -> None:
         self.counts[issue.severity, issue.code] += 1
-        if self.total(issue.severity) <= _KEPT:
+        if self.kept[issue.severity] < _KEPT:
+            self.kept[issue.severity] += 1
             self.issues.append(issue)
 
     def total(self, severity: str) -> int:
@@ -62,13 +72,21 @@ class IssueLog:
                 total=errors,
             )
         if errors:
-            _log.warning("%s: left out %d defective annotations or pictures", what, errors)
-        return (*self.issues, *self.rest())
+            _log.warning("%s: %d defects; the annotations and pictures that cannot be used are left out", what, errors)
+        return self.noted()
+
+    def noted(self) -> tuple[Issue, ...]:
+        """All that was noted: what many files share, the first of all else, and what stands for the rest."""
+        shared = [
+            replace(found, message=found.message.format(count=f"{found.count:,}")) for found in self.shared.values()
+        ]
+        return (*shared, *self.issues, *self.rest())
 
     def rest(self) -> Iterator[Issue]:
         """What was counted and not kept, one for each severity."""
         for severity in SEVERITIES:
-            rest = self.total(severity) - sum(issue.severity == severity for issue in self.issues)
+            listed = (*self.issues, *self.shared.values())
+            rest = self.total(severity) - sum(issue.count for issue in listed if issue.severity == severity)
             if rest:
                 codes = ", ".join(
                     f"{n:,} x {code}" for (kind, code), n in self.counts.most_common() if kind == severity

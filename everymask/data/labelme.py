@@ -296,7 +296,7 @@ def _note_unlabelled(found: list[_Document], issues: IssueLog) -> None:
 
 
 def _shapes(dataset: Dataset, index: int) -> Iterator[dict[str, Any]]:
-    record, masks = dataset.records[index], dataset.truth(index).masks
+    record, masks = dataset.records[index], dataset.objects(index).masks
     for number, annotation in enumerate(record.annotations):
         shared: dict[str, Any] = {
             "label": dataset.labels.names[annotation.class_id],

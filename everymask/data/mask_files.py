@@ -36,7 +36,7 @@ from everymask.data.folders import (
     unique_ids,
 )
 from everymask.data.headers import read_headers
-from everymask.data.images import SUFFIXES, write_image
+from everymask.data.images import SUFFIXES, pictures_among, write_image
 from everymask.data.issues import IssueLog, Policy
 from everymask.errors import DataError
 
@@ -57,9 +57,7 @@ def looks_like_mask_files(path: Path) -> bool:
     if not path.is_dir():
         return False
     sampled = list(islice(_candidates(path), 5))
-    return bool(sampled) and all(
-        sum(file.suffix.lower() in SUFFIXES for file in files_in(folder / "images")) == 1 for folder in sampled
-    )
+    return bool(sampled) and all(len(pictures_among(files_in(folder / "images"))) == 1 for folder in sampled)
 
 
 def read_mask_files(path: str | Path, *, policy: Policy = "strict") -> Dataset:
@@ -104,7 +102,7 @@ def write_mask_files(folder: str | Path, dataset: Dataset) -> None:
         target = root / (record.split or "") / file_stem(record)
         (target / "masks").mkdir(parents=True, exist_ok=True)
         copy_picture(record, target / "images")
-        truth = dataset.truth(index)
+        truth = dataset.objects(index)
         if truth.masks is None:
             continue
         for number in range(len(truth)):
@@ -182,7 +180,7 @@ def _read_objects(
     folder: _Folder, size: tuple[int, int], names: tuple[str, ...], issues: IssueLog
 ) -> Iterator[Annotation]:
     for number, (kind, file) in enumerate(folder.masks, 1):
-        ids = read_map(file, size, issues)
+        ids = read_map(file, size, issues, palette=False)
         if ids is None:
             continue
         low, high = int(ids.min()), int(ids.max())

@@ -3,37 +3,34 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Protocol
+from functools import partial
 
 import numpy as np
 
 from everymask.core.arrays import Array, FloatArray
 from everymask.core.randomness import rng
 from everymask.core.sample import Sample
-from everymask.core.segmentation import InstanceSet
+from everymask.core.segmentation import InstanceSet, SemanticMap
 from everymask.data.augment import (
     Augment,
     blur,
     colour,
     copy_paste,
     flip,
-    jitter_scale,
+    framed,
+    in_frame,
+    jitter_view,
     mosaic,
     noise,
     rotate90,
 )
 from everymask.data.preprocess import Placement, Preprocess, Size, check_range, match_channels
-from everymask.errors import DataError, printable
-
-
-class Samples(Protocol):
-    """A data set: samples that are read when asked for."""
-
-    def __len__(self) -> int: ...
-    def __getitem__(self, index: int, /) -> Sample: ...
+from everymask.data.scenes import Samples, Scene, open_scene
+from everymask.data.semantic_augment import map_to_input
+from everymask.errors import ConfigError, DataError, printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +42,7 @@ class Prepared:
     """
 
     image: FloatArray
-    truth: InstanceSet | None
+    truth: InstanceSet | SemanticMap | None
     placement: Placement
     id: str = ""
     file: str = ""
@@ -53,13 +50,16 @@ class Prepared:
 
 def prepare(sample: Sample, preprocess: Preprocess) -> Prepared:
     """The sample for prediction and evaluation; `DataError` names its file where the picture does not fit."""
-    with _naming(sample):
+    with naming(sample):
         image, placement = preprocess.apply(sample.image)
-    truth = sample.truth if isinstance(sample.truth, InstanceSet) else None
-    if truth is not None:
-        masks = None if truth.masks is None else placement.masks_to_input(truth.masks)
-        truth = replace(truth, boxes=placement.boxes_to_input(truth.boxes), masks=masks)
-    return Prepared(image, truth, placement, sample.id, sample.file)
+    match sample.truth:
+        case InstanceSet(boxes=boxes, masks=found) as objects:
+            masks = None if found is None else placement.masks_to_input(found)
+            objects = replace(objects, boxes=placement.boxes_to_input(boxes), masks=masks)
+            return Prepared(image, objects, placement, sample.id, sample.file)
+        case SemanticMap(ids):
+            return Prepared(image, SemanticMap(map_to_input(ids, placement)), placement, sample.id, sample.file)
+    return Prepared(image, None, placement, sample.id, sample.file)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +77,10 @@ class InstancePipeline:
     seed: int = 0
     size: Size | None = None
 
+    def __post_init__(self) -> None:
+        if self.augment.angle or self.augment.elastic:
+            raise ConfigError("angle and elastic vary label maps, but the data set has objects", hint="set them to 0")
+
     def __len__(self) -> int:
         return len(self.dataset)
 
@@ -93,81 +97,93 @@ class InstancePipeline:
         if self._draw(epoch, index, "mosaic").random() < augment.mosaic:
             sample = self._mosaic(epoch, index)
         else:
-            sample = self._view(self._read(index), self._draw(epoch, index, "view"))
+            sample = self._view(open_scene(self.dataset, index), self._draw(epoch, index, "view"))
         draw = self._draw(epoch, index, "copy-paste")
         if draw.random() < augment.copy_paste:
-            other = self._read(int(draw.integers(len(self.dataset))))
-            other = self._view(other, self._draw(epoch, index, "pasted view"), sample.size)
+            scene = open_scene(self.dataset, int(draw.integers(len(self.dataset))))
+            other = self._view(scene, self._draw(epoch, index, "pasted view"), sample.size)
             sample = copy_paste(sample, other, draw, limits=augment)
-        return self._look(sample, epoch, index)
+        return vary_look(sample, augment, partial(self._draw, epoch, index))
 
     def _draw(self, epoch: int, index: int, operation: str) -> np.random.Generator:
         return rng(self.seed, epoch, index, operation)
 
-    def _read(self, index: int) -> Sample:
-        sample = self.dataset[index]
-        with _naming(sample):
-            image = match_channels(sample.image, self.preprocess.channels)
-            check_range(image, self.preprocess.scale)
-        return replace(sample, image=image)
-
-    def _view(self, sample: Sample, draw: np.random.Generator, size: Size | None = None) -> Sample:
+    def _view(self, scene: Scene, draw: np.random.Generator, size: Size | None = None) -> Sample:
         """The picture resized, cut, turned and mirrored; to `size` where it is not the pipeline's."""
         augment, size = self.augment, size or self.size
         factor = math.exp(draw.uniform(*np.log(augment.scale)))
         turns = int(draw.integers(1, 4)) if draw.random() < augment.rotate else 0
         horizontal, vertical = (draw.random(2) < (augment.flip, augment.vertical)).tolist()
-        resized = self.preprocess.resize.size_of(sample.size)
-        scale = (factor * resized[0] / sample.size[0], factor * resized[1] / sample.size[1])
-        target = size or _scaled(resized, min(1.0, factor))
+        resize = self.preprocess.resize
+        whole = resize.size_of(scene.size)
+        scale = (factor * whole[0] / scene.size[0], factor * whole[1] / scene.size[1])
+        target = size or scaled_size(whole, min(1.0, factor))
         if size is not None and turns % 2:
             target = size[::-1]
-        sample = jitter_scale(sample, target, scale, draw, fill=self._fill(sample.image), limits=augment)
+        cut = partial(scene.truth, limits=augment)
+        window, resized, truth = jitter_view(scene.size, target, scale, draw, cut, scene.boxes())
+        # Where prediction resizes without averaging, training does so too: then only the drawn factor counts.
+        shrink = max(scale) if resize.averages else factor
+        image = scene.image(window, resized, partial(adapted, scene, self.preprocess), shrink)
+        truth = None if truth is None else in_frame(truth, target)
+        sample = Sample(framed(image, target, fill_colour(self.preprocess, image)), truth, scene.id, scene.file)
         sample = rotate90(sample, turns) if turns else sample
         return flip(sample, horizontal=horizontal, vertical=vertical) if horizontal or vertical else sample
 
     def _mosaic(self, epoch: int, index: int) -> Sample:
         draw = self._draw(epoch, index, "mosaic parts")
         chosen = (index, *draw.integers(len(self.dataset), size=3).tolist())
-        samples = [self._read(other) for other in chosen]
-        height, width = size = self.size or self.preprocess.resize.size_of(samples[0].size)
+        scenes = [open_scene(self.dataset, other) for other in chosen]
+        height, width = size = self.size or self.preprocess.resize.size_of(scenes[0].size)
         y, x = (min(max(1, round(side * draw.uniform(0.3, 0.7))), max(1, side - 1)) for side in size)
         quarters = ((y, x), (y, width - x), (height - y, x), (height - y, width - x))
         parts = [
-            self._view(sample, self._draw(epoch, index, f"part {place}"), (max(1, quarter[0]), max(1, quarter[1])))
-            for place, (sample, quarter) in enumerate(zip(samples, quarters, strict=True))
+            self._view(scene, self._draw(epoch, index, f"part {place}"), (max(1, quarter[0]), max(1, quarter[1])))
+            for place, (scene, quarter) in enumerate(zip(scenes, quarters, strict=True))
         ]
-        return mosaic(parts, (y, x), size, fill=self._fill(parts[0].image))
-
-    def _look(self, sample: Sample, epoch: int, index: int) -> Sample:
-        augment = self.augment
-        changes = (augment.brightness, augment.contrast, augment.saturation, augment.hue)
-        if any(changes):
-            brightness, contrast, saturation, hue = changes
-            draw = self._draw(epoch, index, "colour")
-            sample = colour(sample, draw, brightness=brightness, contrast=contrast, saturation=saturation, hue=hue)
-        draw = self._draw(epoch, index, "blur")
-        if draw.random() < augment.blur:
-            sample = blur(sample, draw.uniform(0.1, 1) * augment.blur_sigma)
-        draw = self._draw(epoch, index, "noise")
-        if draw.random() < augment.noise:
-            sample = noise(sample, draw, draw.uniform(0.1, 1) * augment.noise_std)
-        return sample
-
-    def _fill(self, image: Array) -> Array:
-        """The stored colour that becomes about 0, like the padding of a batch."""
-        mean = np.array(self.preprocess.mean) * self.preprocess.scale
-        if image.dtype == np.float32:
-            return mean.astype(np.float32)
-        return np.clip(np.rint(mean), 0, np.iinfo(image.dtype).max).astype(image.dtype)
+        return mosaic(parts, (y, x), size, fill=fill_colour(self.preprocess, parts[0].image))
 
 
-def _scaled(size: Size, factor: float) -> Size:
+def vary_look(sample: Sample, augment: Augment, draw: Callable[[str], np.random.Generator]) -> Sample:
+    """The sample with its colours, sharpness and noise changed; `draw` gives the generator of an operation."""
+    changes = (augment.brightness, augment.contrast, augment.saturation, augment.hue)
+    if any(changes):
+        brightness, contrast, saturation, hue = changes
+        generator = draw("colour")
+        sample = colour(sample, generator, brightness=brightness, contrast=contrast, saturation=saturation, hue=hue)
+    generator = draw("blur")
+    if generator.random() < augment.blur:
+        sample = blur(sample, generator.uniform(0.1, 1) * augment.blur_sigma)
+    generator = draw("noise")
+    if generator.random() < augment.noise:
+        sample = noise(sample, generator, generator.uniform(0.1, 1) * augment.noise_std)
+    return sample
+
+
+def fill_colour(preprocess: Preprocess, image: Array) -> Array:
+    """The stored colour [C] that becomes about 0, like the padding of a batch."""
+    mean = np.array(preprocess.mean) * preprocess.scale
+    if image.dtype == np.float32:
+        return mean.astype(np.float32)
+    return np.clip(np.rint(mean), 0, np.iinfo(image.dtype).max).astype(image.dtype)
+
+
+def scaled_size(size: Size, factor: float) -> Size:
+    """(h, w) of a picture of `size` after resizing by `factor`, at least 1 x 1."""
     return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
 
 
+def adapted(scene: Scene, preprocess: Preprocess, image: Array) -> Array:
+    """The scene's picture with the channels that the network takes; `DataError` names its file."""
+    with naming(scene):
+        image = match_channels(image, preprocess.channels)
+        check_range(image, preprocess.scale)
+    return image
+
+
 @contextmanager
-def _naming(sample: Sample) -> Iterator[None]:
+def naming(sample: Sample | Scene) -> Iterator[None]:
+    """A `DataError` met inside names the sample's file."""
     try:
         yield
     except DataError as error:

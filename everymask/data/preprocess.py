@@ -43,6 +43,11 @@ class Resize:
         if not 1 <= self.short <= self.long:
             raise ConfigError(f"resize needs 1 <= short <= long, but got short {self.short} and long {self.long}")
 
+    @property
+    def averages(self) -> bool:
+        """Whether a pixel of a smaller picture is the mean of those that it covers, rather than read at one place."""
+        return self.rule in ("detectron2", "shrink")
+
     def size_of(self, size: Size) -> Size:
         """(h, w) that a picture of `size` (H, W) is resized to, before any padding; at least 1 x 1."""
         least, most = min(size), max(size)
@@ -92,6 +97,12 @@ class Placement:
     def __post_init__(self) -> None:
         if self.frame == (0, 0):
             object.__setattr__(self, "frame", self.resized)
+
+    @property
+    def window(self) -> tuple[int, int, int, int]:
+        """The part of the frame that is picture and not padding: x1, y1, x2, y2."""
+        top, left = self.offset
+        return left, top, left + self.resized[1], top + self.resized[0]
 
     def boxes_to_input(self, boxes: FloatArray) -> FloatArray:
         """Boxes [N, 4] xyxy of the original picture in pixels of the network's frame, float32."""
@@ -166,7 +177,12 @@ class Preprocess:
 
     def normalise(self, image: Array) -> FloatArray:
         """The picture [H, W, C] as [C, H, W] float32 at its own size; channels and range are taken as checked."""
-        return self._normalise(_planes(image))
+        planes = np.empty((image.shape[2], *image.shape[:2]), np.float32)
+        channels = cv2.split(np.ascontiguousarray(image))
+        for plane, channel, mean, std in zip(planes, channels, self.mean, self.std, strict=True):
+            np.multiply(channel, np.float32(1 / (self.scale * std)), out=plane, dtype=np.float32)
+            np.subtract(plane, np.float32(mean / std), out=plane)
+        return np.ascontiguousarray(planes[::-1]) if self.bgr else planes
 
     def _normalise(self, planes: FloatArray) -> FloatArray:
         for channel, (mean, std) in enumerate(zip(self.mean, self.std, strict=True)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,9 +24,10 @@ def draw_split(
 ) -> Dataset:
     """The data set with a split for each picture, for sets that bring none.
 
-    It depends on `seed` and the pictures' ids, not on their order. Each split gets its fraction, rounded, and at least
-    one picture; what is left goes to the first. Raises `ConfigError` unless the fractions are positive and add up to 1,
-    and `DataError` where there are fewer pictures than splits.
+    It depends on `seed` and the pictures' ids, not on their order. Pictures that are the same, byte for byte, come into
+    the same split. Each split gets its fraction, rounded as well as these allow, and at least one picture; what is left
+    goes to the first. Raises `ConfigError` unless the fractions are positive and add up to 1, and `DataError` where
+    there are fewer different pictures than splits.
     """
     names = [name for name, _ in fractions]
     shares = [share for _, share in fractions]
@@ -41,12 +42,37 @@ def draw_split(
     later = [max(1, round(share * count)) for share in shares[1:]]
     while sum(later) >= count:
         later[later.index(max(later))] -= 1
-    drawn = sorted(range(count), key=lambda row: (rng(seed, "split", dataset.records[row].id).random(), row))
-    quotas = [(names[0], count - sum(later)), *zip(names[1:], later, strict=True)]
-    owners = [name for name, quota in quotas for _ in range(quota)]
-    split_of = dict(zip(drawn, owners, strict=True))
-    records = tuple(replace(record, split=split_of[row]) for row, record in enumerate(dataset.records))
+    room = dict(zip(names, (count - sum(later), *later), strict=True))
+    groups = _groups(dataset)
+    if len(groups) < len(names):
+        raise DataError(
+            f"{printable(dataset.root)}: cannot draw {' and '.join(names)} from {count} pictures of which only "
+            f"{len(groups)} differ{'s' * (len(groups) == 1)}",
+            hint="annotate more pictures, or bring a data set with its own splits",
+        )
+
+    def draw(group: list[int]) -> tuple[float, str]:
+        first = min(dataset.records[row].id for row in group)
+        return float(rng(seed, "split", first).random()), first
+
+    owners: dict[int, str] = {}
+    empty = list(names)
+    for place, group in enumerate(sorted(groups, key=draw)):
+        fitting = [name for name in names if room[name] >= len(group)]
+        wanted = empty if len(groups) - place == len(empty) else fitting or empty or [max(names, key=room.__getitem__)]
+        name = wanted[0]
+        room[name] -= len(group)
+        empty = [other for other in empty if other != name]
+        owners |= dict.fromkeys(group, name)
+    records = tuple(replace(record, split=owners[row]) for row, record in enumerate(dataset.records))
     return replace(dataset, records=records)
+
+
+def _groups(dataset: Dataset) -> list[list[int]]:
+    """All rows, those of equal pictures together."""
+    together = same_pictures(dataset)
+    taken = {row for rows in together for row in rows}
+    return [*together, *([row] for row in range(len(dataset)) if row not in taken)]
 
 
 def write_split(path: str | Path, dataset: Dataset) -> None:
@@ -93,14 +119,9 @@ def without_leaks(dataset: Dataset, issues: IssueLog) -> Dataset:
     order = {name: place for place, name in enumerate(("train", "val", "test"))}
     if len(dataset.splits()) < 2:
         return dataset
-    by_size = defaultdict(list)
-    for row, record in enumerate(dataset.records):
-        by_size[_file_size(record.image)].append(row)
     dropped = set()
-    for rows in _same_content(dataset, [rows for rows in by_size.values() if len(rows) > 1]):
+    for rows in same_pictures(dataset, across_splits=True):
         splits = sorted({str(dataset.records[row].split) for row in rows}, key=lambda name: (order.get(name, 1), name))
-        if len(splits) < 2:
-            continue
         last = next(row for row in rows if dataset.records[row].split == splits[-1])
         for row in rows:
             if dataset.records[row].split != splits[-1]:
@@ -112,24 +133,39 @@ def without_leaks(dataset: Dataset, issues: IssueLog) -> Dataset:
     return dataset.subset([row for row in range(len(dataset)) if row not in dropped]) if dropped else dataset
 
 
-def _same_content(dataset: Dataset, groups: list[list[int]]) -> list[list[int]]:
-    """The groups of rows, divided by their files' beginnings and then by their whole content."""
+def same_pictures(dataset: Dataset, *, across_splits: bool = False) -> list[list[int]]:
+    """The rows of pictures whose files are the same, byte for byte, in groups of two or more; ascending in each.
+
+    With `across_splits` only groups that have rows of several splits. Compared are the sizes, then the beginnings, then
+    all bytes, always only where what came before is the same. A file that is not there equals no other.
+    """
+
+    def wanted(rows: list[int]) -> bool:
+        return len(rows) > 1 and (not across_splits or len({dataset.records[row].split for row in rows}) > 1)
+
+    by_size = defaultdict(list)
+    for row, record in enumerate(dataset.records):
+        by_size[_file_size(record.image)].append(row)
+    by_size.pop(None, None)
+    groups = list(by_size.values())
     for limit in (_HEAD, -1):
-        divided = []
-        for rows in groups:
-            if len({dataset.records[row].split for row in rows}) < 2:
-                continue
-            by_content = defaultdict(list)
-            for row in rows:
-                by_content[_digest(dataset.records[row].image, limit)].append(row)
-            divided += [same for same in by_content.values() if len(same) > 1]
-        groups = divided
-    return groups
+        groups = [same for rows in groups if wanted(rows) for same in _by_content(dataset, rows, limit)]
+    return [rows for rows in groups if wanted(rows)]
 
 
-def _file_size(file: Path) -> int:
+def _by_content(dataset: Dataset, rows: list[int], limit: int) -> Iterable[list[int]]:
+    """The rows, divided by the first `limit` bytes of their files (-1: all)."""
+    found = defaultdict(list)
+    for row in rows:
+        found[_digest(dataset.records[row].image, limit)].append(row)
+    return found.values()
+
+
+def _file_size(file: Path) -> int | None:
     try:
         return file.stat().st_size
+    except FileNotFoundError:
+        return None
     except OSError as error:
         raise MachineError(f"cannot read {printable(file)}: {error.strerror or error}") from error
 

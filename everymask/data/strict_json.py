@@ -14,6 +14,7 @@ from everymask.data.issues import IssueLog
 from everymask.errors import MachineError
 
 MAX_BYTES = 2 << 30
+"""The largest file that is read: its text is held in memory while it is parsed."""
 MAX_DEPTH = 64
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _HINT = "save the file as UTF-8 JSON without a byte order mark"
@@ -39,8 +40,8 @@ def read_strict_json(
         return None
     try:
         if path.stat().st_size > MAX_BYTES:
-            limit = f"expected at most {MAX_BYTES} bytes"
-            issues.error("json-too-large", limit, file=path, value=path.stat().st_size, hint="split the data set")
+            message, hint = f"expected at most {MAX_BYTES:,} bytes", "split it into several files"
+            issues.error("json-too-large", message, file=path, value=path.stat().st_size, hint=hint)
             return None
         data = path.read_bytes()
     except OSError as error:

@@ -22,10 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from everymask.core.arrays import IntArray
-from everymask.core.files import whole_file, write_text
+from everymask.core.files import write_text
 from everymask.core.labels import labels_of
 from everymask.core.masks import Masks
 from everymask.data.dataset import Annotation, Dataset, MaskFile, Record, Rle
@@ -33,7 +32,7 @@ from everymask.data.folders import copy_picture, file_stem, folders_in, names_te
 from everymask.data.headers import read_headers
 from everymask.data.instance_pngs import check_paintable, paint_objects
 from everymask.data.issues import IssueLog, Policy
-from everymask.data.voc_classes import VOID, Classes, read_class_map, read_classes, read_object_map, voc_colours
+from everymask.data.voc_classes import VOID, Classes, read_class_map, read_classes, read_object_map, write_palette
 from everymask.data.voc_lists import Entry, read_lists
 from everymask.data.voc_xml import XmlObject, read_voc_xml, to_annotation, write_voc_xml
 from everymask.errors import DataError
@@ -41,7 +40,7 @@ from everymask.errors import DataError
 
 def looks_like_voc(path: Path) -> bool:
     """Whether the folder, or one in it, has VOC's folders with object maps or XML files."""
-    return path.is_dir() and bool(_roots(path))
+    return path.is_dir() and any(map(_has_objects, _roots(path)))
 
 
 def read_voc(path: str | Path, *, policy: Policy = "strict") -> Dataset:
@@ -62,7 +61,7 @@ def read_voc(path: str | Path, *, policy: Policy = "strict") -> Dataset:
     if boxes_only and not (root / "Annotations").is_dir():
         raise DataError(
             f"{root}: expected SegmentationObject or Annotations, but found only SegmentationClass",
-            hint="class maps (semantic segmentation) do not say where one object ends and the next begins",
+            hint="class maps do not say where one object ends and the next begins: read them as voc-semantic",
         )
     if boxes_only:
         classes, records = _read_boxes(root, pictures, issues)
@@ -97,9 +96,9 @@ def write_voc(folder: str | Path, dataset: Dataset) -> None:
             continue
         ids = paint_objects(dataset, index)
         copy_picture(record, root / "JPEGImages")
-        class_of = np.append(0, dataset.truth(index).class_ids + 1).astype(np.uint8)
-        _write_palette(root / "SegmentationObject" / f"{stem}.png", ids)
-        _write_palette(root / "SegmentationClass" / f"{stem}.png", class_of[ids])
+        class_of = np.append(0, dataset.objects(index).class_ids + 1).astype(np.uint8)
+        write_palette(root / "SegmentationObject" / f"{stem}.png", ids)
+        write_palette(root / "SegmentationClass" / f"{stem}.png", class_of[ids])
     lists: dict[str, list[str]] = {}
     for record in dataset.records:
         lists.setdefault(record.split or "trainval", []).append(file_stem(record))
@@ -116,6 +115,10 @@ def _roots(path: Path) -> list[Path]:
         return [path]
     devkit = path / "VOCdevkit"
     return [folder for folder in folders_in(devkit if devkit.is_dir() else path) if _is_root(folder)]
+
+
+def _has_objects(root: Path) -> bool:
+    return (root / "SegmentationObject").is_dir() or any((root / "Annotations").glob("*.xml"))
 
 
 def _is_root(path: Path) -> bool:
@@ -176,6 +179,10 @@ def _read_masks(root: Path, pictures: dict[str, Path], classes: Classes, issues:
         if found is None or class_map is None:
             continue
         ids, painted = found
+        if ids.dtype == np.uint8 and (ids == VOID).all():
+            message = "{count} pictures are void all over; they are left out, since nothing can be learned from them"
+            issues.warn_shared("all-void", message, file=pair.annotation)
+            continue
         objects = tuple(_mask_objects(pair.annotation, ids, painted, class_map, issues))
         yield Record(stem, pair.picture, header.size, objects, pair.entry.split)
 
@@ -223,10 +230,3 @@ def _read_boxes(root: Path, pictures: dict[str, Path], issues: IssueLog) -> tupl
         annotations = tuple(to_annotation(item, classes.names, number) for number, item in enumerate(kept, 1))
         records.append(Record(pair.entry.stem, pair.picture, size, annotations, pair.entry.split))
     return classes, records
-
-
-def _write_palette(file: Path, ids: IntArray) -> None:
-    image = Image.fromarray(np.ascontiguousarray(ids, np.uint8), "L")
-    image.putpalette(voc_colours().ravel().tolist())
-    with whole_file(file) as temporary:
-        image.save(temporary, format="PNG")

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from everymask.core.arrays import Array, ByteArray, IntArray
-from everymask.data.folders import object_ids, read_lines, read_map, read_names, report_size
+from everymask.core.files import whole_file
+from everymask.data.folders import note_equal_channels, object_ids, read_lines, read_map, read_names, report_size
 from everymask.data.images import read_image
 from everymask.data.issues import IssueLog
 from everymask.errors import DataError, printable
@@ -19,7 +21,7 @@ VOC_NAMES = (
 )  # fmt: skip
 VOID = 255
 _BACKGROUND = ("_background_", "background", "__background__")
-_VOID_NAMES = ("__ignore__", "ignored", "ignore", "void")
+VOC_VOID_NAMES = ("__ignore__", "ignored", "ignore", "void")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ def read_classes(root: Path, issues: IssueLog) -> Classes | None:
     if len(listed) > VOID:
         issues.error("too-many-classes", f"expected at most {VOID} rows", file=file, value=len(listed))
         del listed[VOID:]
-    names = tuple(name for name in listed if name not in _BACKGROUND + _VOID_NAMES)
+    names = tuple(name for name in listed if name not in _BACKGROUND + VOC_VOID_NAMES)
     values = tuple(names.index(name) if name in names else -1 for name in listed)
     return Classes(names, values, colours or None, file.name)
 
@@ -91,10 +93,9 @@ def read_class_map(file: Path, size: tuple[int, int], classes: Classes, issues: 
             known[value] = VOID if classes.values[value] < 0 else classes.values[value] + 1
         else:
             where = np.argwhere(ids == value)
-            message = (
-                f"expected 0 to {len(classes.values) - 1}, or 255 for void; {len(where)} pixels hold another number"
-            )
-            hint = "list the classes in class_names.txt, background first, one per line"
+            counts = ", ".join(f"{number}: {int((ids == number).sum())}" for number in object_ids(ids)[:20])
+            message = f"expected 0 to {len(classes.values) - 1}, or 255 for void; the pixels by number are {counts}"
+            hint = "list the classes in class_names.txt, background first, one per line; numbers must not be shifted"
             place = "row {}, column {}".format(*where[0].tolist())
             issues.error("unknown-class", message, file=file, where=place, value=value, hint=hint)
             return None
@@ -116,6 +117,14 @@ def voc_colours() -> ByteArray:
         for channel in range(3):
             colours[:, channel] |= ((number >> (3 * place + channel) & 1) << (7 - place)).astype(np.uint8)
     return colours
+
+
+def write_palette(file: Path, ids: IntArray) -> None:
+    """Write numbers [H, W] up to 255 as a PNG whose palette is VOC's."""
+    image = Image.fromarray(np.ascontiguousarray(ids, np.uint8), "L")
+    image.putpalette(voc_colours().ravel().tolist())
+    with whole_file(file) as temporary:
+        image.save(temporary, format="PNG")
 
 
 def _voc_codes() -> dict[int, int]:
@@ -148,6 +157,9 @@ def _from_colours(file: Path, size: tuple[int, int], table: dict[int, int], issu
     codes = _codes(colours)
     present, inverse = np.unique(codes, return_inverse=True)
     unknown = [int(code) for code in present if int(code) not in table]
+    if unknown and not (present % 0x010101).any():
+        note_equal_channels(file, issues)
+        return np.ascontiguousarray(colours[..., 0])
     if unknown:
         where = np.argwhere(codes == unknown[0])
         message = f"{len(unknown)} colours stand for nothing; the first fills {len(where)} pixels"

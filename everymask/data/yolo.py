@@ -4,7 +4,7 @@ A line of a text file is a class number and the outline's x and y as fractions o
 with four numbers is a box (centre, width, height). Format: https://docs.ultralytics.com/datasets/segment/.
 
 A picture whose text file is empty has no objects. One whose text file is missing counts as one without objects too,
-with a warning, unless more than half are missing.
+with a warning. Where more than half are missing, these pictures count as not annotated: each of them is a defect.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from everymask.data.coco_objects import ring_area
 from everymask.data.dataset import Annotation, BoxOnly, Dataset, Polygons, Record
 from everymask.data.folders import copy_picture, files_in, read_lines, unique_ids
 from everymask.data.headers import read_headers
-from everymask.data.images import SUFFIXES
+from everymask.data.images import pictures_among
 from everymask.data.issues import IssueLog, Policy
 from everymask.data.strict_yaml import read_strict_yaml
 from everymask.data.yolo_layout import (
@@ -55,8 +55,8 @@ def read_yolo(path: str | Path, *, policy: Policy = "strict") -> Dataset:
     """Read a YOLO folder or its `data.yaml`; objects are outlines, or all of them boxes.
 
     Without `data.yaml` the classes are read from `classes.txt`, `obj.names` or such, else they are called class_0,
-    class_1, ... Splits are what `data.yaml` lists, or the folders' names; a single one counts as none, and so does a
-    `val` that is the same as `train`. Coordinates up to 1 % outside are clipped.
+    class_1, ... Splits are what `data.yaml` lists, or the folders' names; a single one counts as none unless its
+    folder is called train, and so does a `val` that is the same as `train`. Coordinates up to 1 % outside are clipped.
 
     Raises `DataError` that lists all defects by file and line; with `policy="skip"` the defective lines and pictures
     are left out instead.
@@ -111,11 +111,11 @@ def _records(
 ) -> tuple[Record, ...]:
     files = [picture for picture, _ in pictures]
     labels = [label_folder(file.parent) / f"{file.stem}.txt" for file in files]
-    _check_pairs(files, labels, issues)
+    unlabelled = _check_pairs(files, labels, issues)
     records, boxes = [], []
     rows = zip(pictures, labels, unique_ids(files, root), read_headers(files, issues), strict=True)
     for (picture, split), label, name, header in rows:
-        if header is None:
+        if header is None or picture in unlabelled:
             continue
         objects = []
         for number, line in read_lines(label, issues) if label.is_file() else []:
@@ -141,21 +141,22 @@ def _records(
     )
 
 
-def _check_pairs(files: Sequence[Path], labels: Sequence[Path], issues: IssueLog) -> None:
+def _check_pairs(files: Sequence[Path], labels: Sequence[Path], issues: IssueLog) -> frozenset[Path]:
     """Note pictures without a text file, text files without a picture, and pictures that share a text file.
 
-    Some may lack their other half, and are noted as warnings; more than half of them are an error.
+    Some may lack their other half, and are noted as warnings; more than half of them are an error. Returned are the
+    pictures that cannot be used because of that.
     """
     missing = [file for file, label in zip(files, labels, strict=True) if not label.is_file()]
+    most = len(missing) > len(files) / 2
     for file in missing:
-        issues.warn(
-            "label-missing", "no text file belongs to this picture; it counts as one without objects", file=file
-        )
-    if files and len(missing) > len(files) / 2:
-        expected = label_folder(missing[0].parent)
-        message = f"{len(missing)} of {len(files)} pictures have no text file"
-        hint = "give pictures without objects an empty text file"
-        issues.error("labels-missing", message, file=missing[0], value=f"no text files in {expected}", hint=hint)
+        if most:
+            message = f"{len(missing)} of {len(files)} pictures have no text file, so this one counts as not annotated"
+            hint = f"looked in {label_folder(file.parent)}; give pictures without objects an empty text file"
+            issues.error("labels-missing", message, file=file, hint=hint)
+        else:
+            message = "no text file belongs to this picture; it counts as one without objects"
+            issues.warn("label-missing", message, file=file)
     owners: dict[Path, Path] = {}
     for file, label in zip(files, labels, strict=True):
         if owners.setdefault(label, file) != file:
@@ -163,7 +164,7 @@ def _check_pairs(files: Sequence[Path], labels: Sequence[Path], issues: IssueLog
             issues.error("repeated-picture", message, file=file, hint="rename or remove one of them")
     folders = {label.parent: file.parent for file, label in zip(files, labels, strict=True)}
     for folder, pictures in folders.items():
-        stems = {file.stem for file in files_in(pictures) if file.suffix.lower() in SUFFIXES}
+        stems = {file.stem for file in pictures_among(files_in(pictures))}
         texts = [text for text in files_in(folder) if text.suffix == ".txt" and text.name != "classes.txt"]
         orphans = [text for text in texts if text not in owners and text.stem not in stems]
         for text in orphans:
@@ -171,6 +172,7 @@ def _check_pairs(files: Sequence[Path], labels: Sequence[Path], issues: IssueLog
         if len(orphans) > len(texts) / 2:
             message = f"{len(orphans)} of {len(texts)} text files have no picture"
             issues.error("pictures-missing", message, file=orphans[0], hint=f"looked in {pictures}")
+    return frozenset(missing if most else ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +241,7 @@ def _read_line(text: str, line: _Line) -> Annotation | None:
 
 
 def _lines(dataset: Dataset, row: int, lost: dict[str, int]) -> list[str]:
-    record, truth = dataset.records[row], dataset.truth(row)
+    record, truth = dataset.records[row], dataset.objects(row)
     height, width = record.size
     lines = []
     for index, annotation in enumerate(record.annotations):

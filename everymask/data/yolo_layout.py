@@ -5,7 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from everymask.data.folders import SPLIT_FOLDERS, files_in, folders_in, pictures_in, read_lines, read_names
+from everymask.data.folders import (
+    SPLIT_FOLDERS,
+    files_in,
+    folders_in,
+    pictures_in,
+    read_lines,
+    read_names,
+    split_of,
+)
 from everymask.data.issues import IssueLog
 
 _SPLITS = ("train", "val", "test")
@@ -74,12 +82,15 @@ def list_pictures(
         parts = {}
         for folder in picture_folders(root):
             parts.setdefault(_split_name(folder, root), []).extend(pictures_in(folder, issues).values())
-    return _split_pictures({split: list(dict.fromkeys(pictures)) for split, pictures in parts.items()}, issues)
+    return _split_pictures({split: list(dict.fromkeys(pictures)) for split, pictures in parts.items()}, root, issues)
 
 
-def _split_pictures(parts: dict[str, list[Path]], issues: IssueLog) -> list[tuple[Path, str | None]]:
+def _split_pictures(parts: dict[str, list[Path]], root: Path, issues: IssueLog) -> list[tuple[Path, str | None]]:
     if len(parts) < 2:
-        return [(picture, None) for pictures in parts.values() for picture in pictures]
+        pictures = [picture for pictures in parts.values() for picture in pictures]
+        # `train` has to be listed, so that it says nothing; a folder of that name does.
+        named = all(picture.is_relative_to(root) and split_of(picture, root) == "train" for picture in pictures)
+        return [(picture, "train" if named else None) for picture in pictures]
     if set(parts.get("train", ())) == set(parts.get("val", [Path()])):
         issues.warn("same-splits", "train and val list the same pictures; the data set counts as one without splits")
         return [(picture, None) for picture in dict.fromkeys(p for pictures in parts.values() for p in pictures)]

@@ -68,6 +68,16 @@ def test_run_lengths_areas_boxes_are_pycocotools(dense: np.ndarray) -> None:
     assert masks.boxes().dtype == np.float32 and masks.areas().dtype == np.int64
 
 
+def test_run_lengths_of_several_kinds_at_once() -> None:
+    dense = np.random.default_rng(5).random((4, 9, 8)) < 0.3
+    masks = Masks.from_dense(dense)
+    first, second, third, fourth = masks.to_rle()
+    mixed = [first, second.decode(), masks.to_counts(2).tolist(), masks.to_counts(3).astype(np.uint64)]
+    assert_same(Masks.from_rle(mixed, masks.size), dense)
+    assert_same(Masks.from_rle(iter([third, fourth]), masks.size), dense[2:])
+    assert_same(Masks.from_rle([], masks.size), dense[:0])
+
+
 @every_dense
 def test_iou_is_pycocotools(dense: np.ndarray) -> None:
     masks, other = Masks.from_dense(dense), Masks.from_dense(dense[::-1, ::-1])

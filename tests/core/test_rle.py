@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 from pycocotools import mask as reference
 
+from everymask.core.masks import Masks
 from everymask.core.rle import (
     check_runs,
-    crop_from_spans,
-    runs_from_crop,
     runs_from_string,
-    spans_from_runs,
+    runs_from_strings,
     string_from_runs,
     strings_from_runs,
     union_of_spans,
@@ -32,13 +32,17 @@ def pictures(count: int, seed: int = 0) -> list[np.ndarray]:
     return made
 
 
+def runs_of(picture: np.ndarray) -> np.ndarray:
+    return Masks.from_dense(picture[None]).to_counts(0)
+
+
 def reference_string(picture: np.ndarray) -> bytes:
     return reference.encode(np.asfortranarray(picture.astype(np.uint8)))["counts"]
 
 
 @pytest.mark.parametrize("picture", pictures(60))
 def test_strings_equal_pycocotools(picture: np.ndarray) -> None:
-    runs = runs_from_crop(picture, (0, 0), picture.shape)
+    runs = runs_of(picture)
     string = reference_string(picture)
     assert string_from_runs(runs) == string
     assert runs_from_string(string).tolist() == runs_from_string(string.decode()).tolist() == runs.tolist()
@@ -54,28 +58,24 @@ def test_large_runs_survive_the_string() -> None:
 
 
 def test_many_strings_equal_one_by_one() -> None:
-    many = [runs_from_crop(picture, (0, 0), picture.shape) for picture in pictures(20, seed=1)]
-    assert strings_from_runs(many) == [string_from_runs(runs) for runs in many]
-    assert strings_from_runs([]) == []
+    many = [runs_of(picture) for picture in pictures(20, seed=1)]
+    many[3:3] = [np.array([9]), np.zeros(0, np.int64), np.array([2**31, 5])]
+    starts = np.cumsum([0, *map(len, many)])
+    assert strings_from_runs(np.concatenate(many), starts) == [string_from_runs(runs) for runs in many]
+    assert strings_from_runs(np.zeros(0, np.int64), np.zeros(1, np.int64)) == []
 
 
-@pytest.mark.parametrize("picture", pictures(40, seed=2))
-def test_a_crop_survives_runs_and_is_tight(picture: np.ndarray) -> None:
-    crop, (x, y) = crop_from_spans(spans_from_runs(runs_from_crop(picture, (0, 0), picture.shape)), picture.shape[0])
-    dense = np.zeros(picture.shape, bool)
-    dense[y : y + crop.shape[0], x : x + crop.shape[1]] = crop
-    assert np.array_equal(dense, picture)
-    if picture.any():
-        assert crop[0].any() and crop[-1].any() and crop[:, 0].any() and crop[:, -1].any()
-    else:
-        assert (crop.shape, x, y) == ((0, 0), 0, 0)
+def spans_of(picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    edges = np.cumsum(runs_of(picture))
+    return edges[0:-1:2], edges[1::2]
 
 
 def test_union_of_spans_is_the_union_of_pixels() -> None:
     rng = np.random.default_rng(3)
     for _ in range(50):
         layers = rng.random((3, 8, 9)) < 0.3
-        union = union_of_spans([spans_from_runs(runs_from_crop(layer, (0, 0), (8, 9))) for layer in layers])
+        layers[:, -1, -1] = False
+        union = union_of_spans([spans_of(layer) for layer in layers])
         filled = np.zeros(72, bool)
         for start, end in zip(*union, strict=True):
             filled[start:end] = True
@@ -85,8 +85,23 @@ def test_union_of_spans_is_the_union_of_pixels() -> None:
 def test_empty_runs_between_others_are_allowed() -> None:
     runs = np.array([2, 1, 0, 3, 0, 0, 6])
     check_runs(runs, (3, 4))
-    starts, ends = spans_from_runs(runs)
-    assert np.concatenate([np.arange(s, e) for s, e in zip(starts, ends, strict=True)]).tolist() == [2, 3, 4, 5]
+    masks = Masks.from_rle([runs, [12], [0, 12], [0, 0, 0, 12, 0]], (3, 4))
+    assert np.flatnonzero(masks.to_dense(0).T).tolist() == [2, 3, 4, 5]
+    assert masks.areas().tolist() == [4, 0, 12, 12]
+
+
+def test_many_decoded_strings_equal_one_by_one() -> None:
+    many = [reference_string(picture) for picture in pictures(60, seed=4)]
+    many[5:5] = [b"", b""]
+    runs, starts = runs_from_strings(many)
+    assert [runs[a:b].tolist() for a, b in pairwise(starts)] == [runs_from_string(text).tolist() for text in many]
+
+
+@pytest.mark.parametrize(("bad", "found"), [("a b", "' ' at position 1"), ("ab", "middle"), ("o" * 30 + "0", "31")])
+def test_the_bad_one_of_many_strings_is_shown(bad: str, found: str) -> None:
+    with pytest.raises(DataError, match=found) as caught:
+        runs_from_strings(["12", b"", bad, "34"])
+    assert repr(bad)[1:-1] in str(caught.value)
 
 
 def test_official_results_survive(shared: Path) -> None:

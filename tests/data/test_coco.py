@@ -4,57 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from coco_files import RUNS, SQUARE, Document, compressed, document, lay_out
 from PIL import Image
 from pycocotools import mask as reference
 
 from everymask.data.coco import looks_like_coco, read_coco, write_coco
 from everymask.data.dataset import BoxOnly, Polygons, Rle
 from everymask.errors import DataError
-
-SQUARE = [2.0, 2.0, 12.0, 2.0, 12.0, 10.0, 2.0, 10.0]
-RUNS = [5, 3, 20 * 30 - 8]
-
-Document = dict[str, Any]
-
-
-def document() -> Document:
-    """Two pictures of 30 x 20 pixels, a polygon, a run-length mask and a crowd."""
-    common = {"image_id": 7, "category_id": 3, "iscrowd": 0}
-    loose, packed = ({"size": [20, 30], "counts": counts} for counts in (list(RUNS), compressed(RUNS)))
-    return {
-        "info": {"year": 2017},
-        "images": [
-            {"id": 7, "file_name": "a.png", "width": 30, "height": 20},
-            {"id": 9, "file_name": "sub/b.png", "width": 30, "height": 20},
-        ],
-        "categories": [{"id": 3, "name": "cat"}, {"id": 1, "name": "dog"}],
-        "annotations": [
-            {**common, "id": 1, "segmentation": [list(SQUARE)], "bbox": [2, 2, 10, 8], "area": 80.0},
-            {**common, "id": 5, "segmentation": loose, "bbox": [0, 5, 1, 3], "area": 3},
-            {**common, "id": 6, "segmentation": packed, "bbox": [0, 5, 1, 3], "iscrowd": 1, "category_id": 1},
-        ],
-    }
-
-
-def compressed(runs: list[int]) -> str:
-    return reference.frPyObjects({"size": [20, 30], "counts": runs}, 20, 30)["counts"].decode()
-
-
-def lay_out(folder: Path, content: Document | str | bytes, name: str = "instances.json") -> Path:
-    for picture in ("a.png", "sub/b.png"):
-        file = folder / "images" / picture
-        file.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (30, 20), (len(picture), 0, 0)).save(file)
-    file = folder / name
-    file.parent.mkdir(parents=True, exist_ok=True)
-    data = json.dumps(content) if isinstance(content, dict) else content
-    file.write_bytes(data if isinstance(data, bytes) else data.encode())
-    return file
 
 
 def test_the_parts_arrive(tmp_path):
@@ -299,6 +259,8 @@ ERRORS = [
     ("C24 list for text", rle({"a": 1}), "/annotations/0/segmentation/counts", "a string or a list"),
     ("C24 escaped", rle(compressed([128, 16, 456]) + "\\\\"), "/annotations/0/segmentation/counts", "run"),
     ("C25 crowd polygon", annotation("iscrowd", to=1), "/annotations/0/iscrowd", "crowd must not be a polygon"),
+    ("C25 missing", annotation("iscrowd", to=DELETED), "/annotations/0/iscrowd", "iscrowd is missing"),
+    ("C25 crowd true", annotation("iscrowd", to=1.0), "/annotations/0/iscrowd", "0 or 1"),
     ("C25 crowd 2", annotation("iscrowd", to=2), "/annotations/0/iscrowd", "0 or 1"),
     ("nothing", lambda c: c["annotations"][0].update(bbox=[], segmentation=[]), "/annotations/0", "found neither"),
 ]  # fmt: skip
@@ -331,7 +293,6 @@ WARNINGS = [
     ("C14 clipped", annotation("bbox", to=[2, 2, 28.5, 8]), "box-clipped", "/annotations/0/bbox"),
     ("C17 leaves", annotation("segmentation", to=[[2, 2, 12, 2, 12, 30, 2, 30]]), "polygon-clipped", OUTLINE),
     ("C17 no area", annotation("segmentation", to=[[2, 2, 12, 2, 5, 2]]), "polygon-empty", OUTLINE),
-    ("C25 missing", annotation("iscrowd", to=DELETED), "crowd-missing", "/annotations/0"),
     ("C26 polygon area", annotation("area", to=200), "area", "/annotations/0/area"),
     ("C26 rle area", annotation("area", to=5, index=1), "area", "/annotations/1/area"),
     ("C06 area list", annotation("area", to=[80]), "area", "/annotations/0/area"),
@@ -353,12 +314,6 @@ def test_c26_overlapping_rings_may_have_the_area_of_the_mask_or_of_the_rings(tmp
     rings = [[2, 2, 12, 2, 12, 10, 2, 10], [6, 2, 16, 2, 16, 10, 6, 10]]
     content["annotations"][0].update(segmentation=rings, bbox=[2, 2, 14, 8], area=area)
     assert [issue.code for issue in read_coco(lay_out(tmp_path, content)).issues] == codes
-
-
-def test_c13_a_box_without_area_gives_way_to_the_masks(tmp_path):
-    content = document()
-    content["annotations"][0]["bbox"] = [2, 2, 0, 0]
-    assert read_coco(lay_out(tmp_path, content)).truth(0).boxes[0].tolist() == [2, 2, 12, 10]
 
 
 @pytest.mark.parametrize("box", [[18, 10, 28, 19], [10, 5, 15, 12]], ids=["C14 outside", "C14 inside"])

@@ -90,6 +90,26 @@ def test_nothing_at_all_and_boxes_only(dataset, tmp_path):
     assert boxes.classes["x"] == {"all": 1}
 
 
+def test_c17_an_outline_that_crosses_itself_is_named_once(dataset):
+    bow = np.array([[1.0, 1.0], [5.0, 4.0], [5.0, 1.0], [1.0, 4.0]])
+    objects = (Annotation(0, SQUARE), Annotation(0, Polygons((bow, bow + 1))), Annotation(0, Polygons((bow,)), id=70))
+    first = replace(dataset.records[0], annotations=objects)
+    found = check(replace(dataset, records=(first,), issues=()))
+    assert [(issue.code, issue.where, issue.severity) for issue in found.issues] == [
+        ("polygon-crossing", "object 2", "warning"),
+        ("polygon-crossing", "annotation id 70", "warning"),
+    ]
+
+
+def test_a34_equal_pictures_are_named(dataset, tmp_path):
+    (tmp_path / "d.png").write_bytes((tmp_path / "a.png").read_bytes())
+    copy = replace(dataset.records[0], id="d", image=tmp_path / "d.png")
+    found = check(replace(dataset, records=(*dataset.records, copy), issues=()))
+    assert [(issue.code, issue.file, issue.value) for issue in found.issues] == [
+        ("same-picture", str(tmp_path / "a.png"), str(tmp_path / "d.png"))
+    ]
+
+
 @pytest.mark.parametrize("path", ["nuclei_one_mask_per_file", "labelme/instance_segmentation/data_dataset_voc"])
 def test_areas_are_those_of_the_masks(shared, path):
     made = read_dataset(shared / path)

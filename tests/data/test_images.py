@@ -148,9 +148,10 @@ def test_a22_orientation_behind_the_pixels_of_a_png_counts(tmp_path):
         pytest.param(b"garbage", id="A23 garbage"),
     ],
 )
-def test_invalid_exif_counts_as_upright(tmp_path, block):
+def test_invalid_exif_counts_as_upright(tmp_path, block, caplog):
     file = save(tmp_path / "a.png", Image.fromarray(GREY), exif=b"Exif\0\0" + block)
     assert read_header(file).orientation == 1
+    assert ("EXIF" in caplog.text) == (block != b"garbage")
     np.testing.assert_array_equal(read_image(file)[..., 0], GREY)
 
 
@@ -195,12 +196,6 @@ def test_a30_big_endian_words(tmp_path):
     assert found.dtype == np.uint16
     np.testing.assert_array_equal(found[..., 0], WORDS)
     np.testing.assert_array_equal(read_label_map(file), WORDS)
-
-
-def test_a31_bands_that_pillow_would_drop_are_refused(tmp_path):
-    file = save(tmp_path / "a.tif", Image.frombytes("RGBX", (7, 5), bytes(140)))
-    with pytest.raises(DataError, match=r"a.tif: expected 1 or 3 bands, with or without alpha, but the TIFF has 4"):
-        read_image(file)
 
 
 def test_a25_not_finite_values_are_counted(tmp_path):
@@ -342,54 +337,6 @@ def test_a33_strange_names(tmp_path):
         read_image(tmp_path / "a\nb.png")
     with pytest.raises(DataError, match="NUL"):
         read_image(tmp_path / "a\0b.png")
-
-
-def jpeg(**options: object) -> bytes:
-    """A JPEG whose last bytes count: some encoders' padding hides the loss of the end marker from Pillow."""
-    stream = io.BytesIO()
-    photo(200, 300).save(stream, "JPEG", quality=90, **options)
-    return stream.getvalue()
-
-
-@pytest.mark.parametrize("share", [0.3, 0.6, 0.9, 0.99], ids=lambda share: f"A08 {share}")
-@pytest.mark.parametrize("progressive", [False, True])
-def test_truncated_jpegs_are_refused(tmp_path, share, progressive):
-    whole = jpeg(progressive=progressive)
-    file = tmp_path / "a.jpg"
-    for lost in range(6):
-        file.write_bytes(whole[: int(share * len(whole)) - lost])
-        with pytest.raises(DataError, match="damaged or cut short"):
-            read_image(file)
-
-
-def test_a08_a_jpeg_cut_within_an_escaped_byte(tmp_path):
-    whole = jpeg()
-    file = tmp_path / "a.jpg"
-    places = [place for place in range(len(whole) // 2, len(whole) - 2) if whole[place : place + 2] == b"\xff\0"]
-    assert places
-    for place in places:
-        file.write_bytes(whole[: place + 1])
-        with pytest.raises(DataError, match="damaged or cut short"):
-            read_image(file)
-
-
-def test_a10_garbage_behind_the_end_is_no_defect(tmp_path):
-    file = tmp_path / "a.jpg"
-    file.write_bytes(jpeg())
-    expected = read_image(file)
-    file.write_bytes(file.read_bytes() + b"garbage" * 100)
-    np.testing.assert_array_equal(read_image(file), expected)
-
-
-def test_a11_a_jpeg_that_lacks_only_its_end_marker_is_read_and_left_alone(tmp_path, caplog):
-    file = tmp_path / "a.jpg"
-    file.write_bytes(jpeg())
-    expected = read_image(file)
-    file.write_bytes(file.read_bytes()[:-2])
-    before = file.read_bytes()
-    np.testing.assert_array_equal(read_image(file), expected)
-    assert "lacks its end marker" in caplog.text
-    assert file.read_bytes() == before
 
 
 @pytest.mark.parametrize("suffix", [".tif", ".webp", ".gif", ".bmp", ".ppm", ".jp2"])

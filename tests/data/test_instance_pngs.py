@@ -175,6 +175,32 @@ BAD = [
 ]  # fmt: skip
 
 
+def test_d20_a_map_whose_name_ends_otherwise_is_not_paired(tmp_path):
+    pair(tmp_path, "a", objects(3))
+    pair(tmp_path, "b", objects(2)).rename(tmp_path / "masks" / "b_gtFine.png")
+    with pytest.raises(DataError) as caught:
+        read_instance_pngs(tmp_path)
+    assert [issue.code for issue in caught.value.issues] == ["mask-missing", "picture-missing"]
+    assert "b_mask.png" in caught.value.issues[0].hint
+    assert [record.id for record in read_instance_pngs(tmp_path, policy="skip").records] == ["a"]
+
+
+def test_d20_of_two_maps_for_a_picture_the_other_is_named(tmp_path):
+    file = pair(tmp_path, "a", objects(3))
+    file.with_name("a_mask.png").write_bytes(file.read_bytes())
+    with pytest.raises(DataError, match=r"a_mask.png: the label map belongs to no picture"):
+        read_instance_pngs(tmp_path)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_b08_three_equal_channels_count_as_one(tmp_path, mode):
+    file = pair(tmp_path, "a", objects(3))
+    Image.fromarray(objects(3)).convert(mode).save(file)
+    found = read_instance_pngs(tmp_path)
+    assert found.truth(0).ids.tolist() == [1, 2, 3]
+    assert [issue.code for issue in found.issues] == ["mask-channels"]
+
+
 @pytest.mark.parametrize(("spoil", "code"), BAD)
 def test_bad_input_is_listed(tmp_path, spoil, code):
     pair(tmp_path, "a", objects(3))

@@ -109,6 +109,39 @@ def test_bad_masks_are_listed_and_can_be_left_out(tmp_path, spoil, code):
     assert sum(len(dataset.truth(index)) for index in range(len(dataset))) == 1
 
 
+def test_b08_three_equal_channels_are_read_as_one_and_counted(tmp_path):
+    masks = picture(tmp_path)
+    for number in range(3):
+        save(masks / f"{number}.png", np.dstack([square(corner=(3, 5 * number))] * 3))
+    found = read_mask_files(tmp_path)
+    assert found.truth(0).masks.areas().tolist() == [30, 30, 30]
+    assert [(issue.code, issue.count, issue.severity) for issue in found.issues] == [("mask-channels", 3, "warning")]
+    assert "3 masks store three equal channels" in found.issues[0].message
+    assert found.issues[0].file == str(masks / "0.png")
+
+
+def test_b14_a_mask_in_the_alpha_channel_is_noted(tmp_path):
+    masks = picture(tmp_path)
+    white = np.full((20, 30, 3), 255)
+    save(masks / "1.png", np.dstack([white, square()]))
+    found = read_mask_files(tmp_path)
+    assert [issue.code for issue in found.issues] == ["mask-channels", "mask-alpha", "full-mask"]
+    assert "alpha channel" in found.issues[1].hint
+    save(masks / "1.png", np.dstack([square()] * 3 + [white[..., 0]]))
+    assert [issue.code for issue in read_mask_files(tmp_path).issues] == ["mask-channels"]
+
+
+def test_a28_a_palette_counts_by_index_and_is_noted(tmp_path):
+    masks = picture(tmp_path)
+    image = Image.fromarray(square(value=1), "L")
+    image.putpalette([255, 255, 255, 0, 0, 0])  # outside white, the object black
+    image.save(masks / "1.png")
+    found = read_mask_files(tmp_path)
+    assert found.truth(0).masks.areas().tolist() == [30]
+    assert [issue.code for issue in found.issues] == ["mask-palette"]
+    assert "inverted" in found.issues[0].hint
+
+
 def test_every_defect_is_listed(tmp_path):
     masks = picture(tmp_path)
     for number in range(4):

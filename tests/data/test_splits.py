@@ -92,6 +92,32 @@ def pictures(folder: Path, shades: list[int], splits: list[str | None]) -> Datas
     return replace(made, records=records)
 
 
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize(
+    ("shades", "sizes"), [([1, 1, 2, 2, 3, 4, 5, 6, 7, 8], (8, 2)), ([1, 1, 1, 2], None), ([1, 1, 2, 3, 3, 3], None)]
+)
+def test_a34_equal_pictures_come_into_the_same_part(tmp_path, seed, shades, sizes):
+    made = pictures(tmp_path, shades, [None] * len(shades))
+    drawn = draw_split(made, seed=seed)
+    parts = {
+        shade: {drawn.records[row].split for row, other in enumerate(shades) if other == shade} for shade in shades
+    }
+    assert all(len(part) == 1 for part in parts.values())
+    assert set.union(*parts.values()) == {"train", "val"}
+    assert sizes in (None, (drawn.splits()["train"], drawn.splits()["val"]))
+    assert owners(draw_split(made.subset(range(len(made) - 1, -1, -1)), seed=seed)) == owners(drawn)
+    assert not without_leaks(drawn, IssueLog()).splits().items() ^ drawn.splits().items()
+
+
+def test_equal_pictures_do_not_leave_a_part_empty(tmp_path):
+    fractions = (("train", 0.8), ("val", 0.1), ("test", 0.1))
+    for seed in range(12):
+        drawn = draw_split(pictures(tmp_path, [1] * 7 + [2] * 2 + [3], [None] * 10), seed=seed, fractions=fractions)
+        assert set(drawn.splits()) == {"train", "val", "test"}
+    with pytest.raises(DataError, match="from 4 pictures of which only 1 differs"):
+        draw_split(pictures(tmp_path, [1] * 4, [None] * 4), seed=0)
+
+
 def test_c28_the_same_content_in_two_splits_is_found(tmp_path):
     made = pictures(tmp_path, [1, 2, 1, 3, 3], ["train", "val", "val", "train", "train"])
     issues = IssueLog("skip")

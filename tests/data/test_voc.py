@@ -204,6 +204,47 @@ def test_bad_maps_are_listed(tmp_path, spoil, code):
     assert all(issue.file for issue in error.value.issues)
 
 
+def test_b08_grey_maps_in_three_channels_count_as_one(tmp_path):
+    maps(tmp_path)
+    expected = read_voc(tmp_path).truth(0)
+    for folder in ("SegmentationObject", "SegmentationClass"):
+        file = tmp_path / folder / "a.png"
+        save(file, np.dstack([np.asarray(Image.open(file))] * 3))
+    found = read_voc(tmp_path)
+    assert found.truth(0).masks.to_rle() == expected.masks.to_rle()
+    assert found.truth(0).class_ids.tolist() == expected.class_ids.tolist()
+    assert [(issue.code, issue.count) for issue in found.issues] == [("mask-channels", 2)]
+
+
+def test_b10_a_picture_that_is_void_all_over_is_left_out(tmp_path):
+    maps(tmp_path)
+    maps(tmp_path, "b", ids=np.full((40, 60), 255, np.uint8))
+    found = read_voc(tmp_path)
+    assert [record.id for record in found.records] == ["a"]
+    assert [(issue.code, issue.severity) for issue in found.issues] == [("all-void", "warning")]
+
+
+def test_b13_numbers_shifted_by_one_come_with_their_counts_and_a_hint(tmp_path):
+    """A list without background first, and maps that count the classes from 1 and background too."""
+    with_class_file(tmp_path, "cat\ndog\n")
+    ids = np.zeros((40, 60), np.uint8)
+    ids[5:15, 5:20], ids[20:30, 30:50] = 1, 2
+    maps(tmp_path, ids=ids, classes=ids + 1)
+    with pytest.raises(
+        DataError, match=r"pixels by number are 1: 2050, 2: 150, 3: 200(.|\n)*must not be shifted"
+    ) as error:
+        read_voc(tmp_path)
+    assert (error.value.issues[0].code, error.value.issues[0].value) == ("unknown-class", "3")
+
+
+def test_d20_a_class_map_with_another_ending_is_not_paired(tmp_path):
+    maps(tmp_path)
+    file = tmp_path / "SegmentationClass" / "a.png"
+    file.rename(file.with_stem("a_class"))
+    with pytest.raises(DataError, match=r"a.png: the object map has no class map"):
+        read_voc(tmp_path)
+
+
 def test_several_classes_under_an_object_are_noted(tmp_path):
     classes = np.zeros((40, 60), np.uint8)
     classes[5:15, 5:17], classes[5:15, 17:20], classes[20:30] = 3, 4, 8

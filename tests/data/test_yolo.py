@@ -125,8 +125,15 @@ def test_d07_an_empty_and_a_missing_text_file_differ(tmp_path):
 
 def test_d07_most_text_files_missing_is_an_error(tmp_path):
     lay_out(tmp_path, {"train/a": SQUARE, "train/b": None, "val/c": None})
-    with pytest.raises(DataError, match=r"2 of 3 pictures have no text file"):
+    with pytest.raises(DataError, match=r"2 of 3 pictures have no text file") as caught:
         read_yolo(tmp_path)
+    assert [Path(issue.file).name for issue in caught.value.issues] == ["b.png", "c.png"]
+    found = read_yolo(tmp_path, policy="skip")
+    assert [record.id for record in found.records] == ["a"]
+    assert [(issue.code, Path(issue.file).name) for issue in found.issues] == [
+        ("labels-missing", "b.png"),
+        ("labels-missing", "c.png"),
+    ]
 
 
 def test_b12_text_files_without_picture(tmp_path):
@@ -313,3 +320,11 @@ def test_boxes_are_written_as_boxes(tmp_path):
     write_yolo(tmp_path / "out", made)
     assert (tmp_path / "out/labels/a.txt").read_text() == "1 0.3 0.3125 0.4 0.375\n"
     np.testing.assert_allclose(read_yolo(tmp_path / "out").truth(0).boxes, made.truth(0).boxes, atol=1e-5)
+
+
+def test_a_single_split_called_train_keeps_its_name(tmp_path):
+    lay_out(tmp_path / "in", {"train/a": SQUARE, "train/b": ""}, "train: images/train\nnames: [cat, dog]\n")
+    found = read_yolo(tmp_path / "in")
+    assert found.splits() == {"train": 2}
+    write_yolo(tmp_path / "out", found)
+    assert read_yolo(tmp_path / "out").splits() == {"train": 2}

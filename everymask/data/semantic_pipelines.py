@@ -1,0 +1,126 @@
+"""From samples to what a semantic network is trained on."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from everymask.core.arrays import ByteArray
+from everymask.core.randomness import rng
+from everymask.core.sample import Sample
+from everymask.core.segmentation import SemanticMap
+from everymask.data.augment import Augment, framed
+from everymask.data.dataset import Dataset, check_picture
+from everymask.data.images import read_image
+from everymask.data.label_maps import IGNORE
+from everymask.data.pipelines import Prepared, adapted, fill_colour, scaled_size, vary_look
+from everymask.data.preprocess import Placement, Preprocess, Size
+from everymask.data.scenes import Samples, Scene
+from everymask.data.semantic_augment import (
+    deformed,
+    displacements,
+    framed_map,
+    resize_map,
+    rotated,
+    turned,
+    varied_window,
+)
+from everymask.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class SemanticPipeline:
+    """The training pictures of a semantic data set: `pipeline(epoch, index)`.
+
+    Each picture is resized as `preprocess` says, times a drawn factor, and cut (or filled up) to `size` (H, W); without
+    `size` it keeps its own. What is filled up has no truth. What is drawn depends on (seed, epoch, index, operation)
+    alone, so batches are the same whatever the order, the number of workers, or whether a run was continued.
+    """
+
+    dataset: Samples
+    preprocess: Preprocess
+    augment: Augment
+    seed: int = 0
+    size: Size | None = None
+
+    def __post_init__(self) -> None:
+        if self.augment.mosaic or self.augment.copy_paste:
+            raise ConfigError(
+                "mosaic and copy_paste move objects, but the data set has label maps", hint="set them to 0"
+            )
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __call__(self, epoch: int, index: int) -> Prepared:
+        """The picture `index` as it looks in this epoch; `DataError` names the file that cannot be used."""
+        sample = self.sample(epoch, index)
+        truth = sample.truth if isinstance(sample.truth, SemanticMap) else None
+        image = self.preprocess.normalise(sample.image)
+        return Prepared(image, truth, Placement(sample.size, sample.size), sample.id, sample.file)
+
+    def sample(self, epoch: int, index: int) -> Sample:
+        """The same picture before normalisation, to be looked at."""
+        sample = self._view(*_open(self.dataset, index), rng(self.seed, epoch, index, "view"))
+        draw = rng(self.seed, epoch, index, "elastic")
+        if draw.random() < self.augment.elastic and isinstance(sample.truth, SemanticMap):
+            field = displacements(sample.size, self.augment.elastic_sigma, draw)
+            truth = SemanticMap(deformed(sample.truth.ids, field))
+            sample = Sample(deformed(sample.image, field), truth, sample.id, sample.file)
+        return vary_look(sample, self.augment, partial(rng, self.seed, epoch, index))
+
+    def _view(self, scene: Scene, ids: ByteArray, draw: np.random.Generator) -> Sample:
+        """The picture resized, cut, turned and mirrored."""
+        augment, resize = self.augment, self.preprocess.resize
+        factor = math.exp(draw.uniform(*np.log(augment.scale)))
+        turns = int(draw.integers(1, 4)) if draw.random() < augment.rotate else 0
+        horizontal, vertical = (draw.random(2) < (augment.flip, augment.vertical)).tolist()
+        degrees = draw.uniform(-augment.angle, augment.angle)
+        whole = resize.size_of(scene.size)
+        scale = (factor * whole[0] / scene.size[0], factor * whole[1] / scene.size[1])
+        target = self.size or scaled_size(whole, factor)
+        if self.size is not None and turns % 2:
+            target = self.size[::-1]
+        window, resized = varied_window(ids, target, scale, draw, augment.category_max if self.size else 0)
+        adapt = partial(adapted, scene, self.preprocess)
+        if degrees:
+            picture = adapt(_pixels(scene))
+            fill = fill_colour(self.preprocess, picture)
+            image = rotated(picture, window, resized, degrees, fill)
+            ids = rotated(ids, window, resized, degrees, np.array(IGNORE))
+        else:
+            # Where prediction resizes without averaging, training does so too: then only the drawn factor counts.
+            image = scene.image(window, resized, adapt, max(scale) if resize.averages else factor)
+            fill = fill_colour(self.preprocess, image)
+            x1, y1, x2, y2 = window
+            ids = resize_map(ids[y1:y2, x1:x2], resized)
+        image, ids = framed(image, target, fill), framed_map(ids, target)
+        image = turned(image, turns, horizontal=horizontal, vertical=vertical)
+        truth = SemanticMap(turned(ids, turns, horizontal=horizontal, vertical=vertical))
+        return Sample(image, truth, scene.id, scene.file)
+
+
+def _open(samples: Samples, index: int) -> tuple[Scene, ByteArray]:
+    """Picture `index`, not decoded yet where it is a file, and its label map."""
+    if isinstance(samples, Dataset):
+        record, truth = samples.records[index], samples.label_map(index)
+        return Scene(record.size, record.image, None, record.id, str(record.image)), _bytes(truth)
+    sample = samples[index]
+    if not isinstance(sample.truth, SemanticMap):
+        raise ConfigError(f"semantic training needs label maps, but got {type(sample.truth).__name__}")
+    return Scene(sample.size, sample.image, None, sample.id, sample.file), _bytes(sample.truth)
+
+
+def _bytes(truth: SemanticMap) -> ByteArray:
+    return np.asarray(truth.ids, np.uint8)
+
+
+def _pixels(scene: Scene) -> np.ndarray:
+    if isinstance(scene.picture, np.ndarray):
+        return scene.picture
+    image = read_image(scene.picture)
+    check_picture(image, scene.size, scene.picture)
+    return image
