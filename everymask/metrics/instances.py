@@ -1,36 +1,38 @@
 """How well objects were found: COCO's box and mask AP, curves, confusion, and a score for each picture.
 
-Only boxes, scores and run-lengths are kept, so memory grows with the objects and not with the pixels.
+Of each picture only classes, scores, areas and overlaps are kept, so memory grows with the objects and not with the
+pixels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 
-from everymask.core.arrays import BoolArray, FloatArray, IntArray
+from everymask.core.arrays import Array, BoolArray, FloatArray, IntArray
 from everymask.core.labels import Labels
 from everymask.core.segmentation import InstanceSet
 from everymask.errors import ConfigError, DataError
-from everymask.metrics.average_precision import (
-    CocoNumbers,
-    IouType,
-    array_of,
-    evaluated,
-    iou_index,
-    limits,
-    mean_of,
-    numbers_of,
+from everymask.metrics.average_precision import CocoNumbers, IouType, iou_index, limits, mean_of, numbers_of
+from everymask.metrics.matching import (
+    RECALLS,
+    Curves,
+    Matches,
+    Objects,
+    Pairs,
+    areas_of,
+    box_pairs,
+    curves_of,
+    mask_pairs,
+    match_by_class,
+    partners,
+    ranks,
 )
 
-if TYPE_CHECKING:
-    from hotcoco import COCO, COCOeval
-
 _MATCH_IOU = 0.5
-_COLUMNS = ("boxes", "class_ids", "scores", "crowd", "areas")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,17 +135,35 @@ class InstanceMetric:
         self.score_threshold = score_threshold
         self._pictures: dict[str, _Picture] = {}
 
-    def update(self, prediction: InstanceSet, truth: InstanceSet, size: tuple[int, int], id: str) -> None:  # noqa: A002
+    def update(
+        self,
+        prediction: InstanceSet,
+        truth: InstanceSet,
+        size: tuple[int, int],
+        id: str,  # noqa: A002
+        *,
+        true_areas: FloatArray | None = None,
+    ) -> None:
         """Add one picture of `size` (H, W); boxes and masks are in its pixels.
 
+        An object is small, medium or large by the pixels of its mask, or by its box where there is no mask.
+        pycocotools takes what the annotation file states, which may be the area of an outline: pass that as
+        `true_areas` [M] to get its numbers by size.
+
         `DataError` for a picture that was added before, a prediction without scores, missing masks or masks of
-        another size, classes that the labels do not have, and boxes or scores that are not finite.
+        another size, classes that the labels do not have, and boxes, scores or areas that are not finite.
         """
         if prediction.scores is None:
             raise DataError(f"the prediction for {id!r} has no scores", hint="truth and prediction may be swapped")
         self._check(truth, size, f"the truth of {id!r}")
         self._check(prediction, size, f"the prediction for {id!r}")
-        self._add(_Picture(id, size, _kept(truth, self.masks), _kept(prediction, self.masks)))
+        picture = _picture(id, prediction, truth, self.masks)
+        if true_areas is not None:
+            stated = np.array(true_areas, np.float64)
+            if stated.shape != (len(truth),) or not np.isfinite(stated).all():
+                raise DataError(f"expected {len(truth)} finite areas for the truth of {id!r}, but got {true_areas}")
+            picture = replace(picture, true=replace(picture.true, areas=stated))
+        self._add(picture)
 
     def merge(self, other: InstanceMetric) -> None:
         """Add all pictures of another part of the same run; `ConfigError` unless it was set up alike."""
@@ -156,23 +176,51 @@ class InstanceMetric:
 
     def compute(self) -> InstanceScores:
         """The scores of all pictures so far."""
-        pictures = [self._pictures[id_] for id_ in sorted(self._pictures)]
-        truth = _truth(pictures, self.labels, self.masks)
-        found = _Table.of([picture.found for picture in pictures], [picture.size for picture in pictures])
-        box = evaluated(truth, found.results(truth, "bbox"), "bbox", self.max_detections)
-        mask = evaluated(truth, found.results(truth, "segm"), "segm", self.max_detections) if self.masks else None
-        main = mask or box
-        counted, matched = _status(main, len(found.picture))
-        sure = found.objects.scores >= np.float32(self.score_threshold)
+        pictures = self._sorted()
+        found, true, pairs, matches, box = self._evaluated(pictures, "bbox")
+        main = box
+        if self.masks:
+            found, true, pairs, matches, main = self._evaluated(pictures, "segm")
+        counted = ~matches.void[:, 0, 0] & (found.scores >= np.float32(self.score_threshold))
         return InstanceScores(
             box=numbers_of(box),
-            mask=numbers_of(mask) if mask else None,
-            per_class=_per_class(main, self.labels, [picture.truth for picture in pictures]),
+            mask=numbers_of(main) if self.masks else None,
+            per_class=_per_class(main, self.labels, true),
             precision_recall=_precision_recall(main, self.labels),
-            confusion=_confusion(truth, found.rows(counted & sure), "segm" if self.masks else "bbox"),
-            pictures=_picture_scores(pictures, found.picture[counted & sure], found.picture[matched & sure]),
+            confusion=_confusion(found, true, pairs, counted, len(self.labels)),
+            pictures=_picture_scores(pictures, found.picture[counted], found.picture[counted & matches.hit[:, 0, 0]]),
             max_detections=self.max_detections,
             score_threshold=self.score_threshold,
+        )
+
+    def numbers(self, kind: IouType) -> CocoNumbers:
+        """Only the twelve numbers of all pictures so far, by boxes or by masks.
+
+        `ConfigError` for masks where only boxes are compared.
+        """
+        if kind == "segm" and not self.masks:
+            raise ConfigError("this metric was set up without masks, so it has only box numbers")
+        return numbers_of(self._evaluated(self._sorted(), kind)[-1])
+
+    def _sorted(self) -> list[_Picture]:
+        return [self._pictures[id_] for id_ in sorted(self._pictures)]
+
+    def _evaluated(
+        self, pictures: Sequence[_Picture], kind: IouType
+    ) -> tuple[Objects, Objects, Pairs, Matches, Curves]:
+        found, true = _table([picture.found for picture in pictures]), _table([picture.true for picture in pictures])
+        if kind == "bbox":
+            found = replace(found, areas=areas_of(found.boxes))
+            pairs = box_pairs(found, true)
+        else:
+            pairs = _joined(pictures)
+        matches = match_by_class(found, true, pairs, self.max_detections)
+        return (
+            found,
+            true,
+            pairs,
+            matches,
+            curves_of(found, true, matches, len(self.labels), limits(self.max_detections)),
         )
 
     def _check(self, objects: InstanceSet, size: tuple[int, int], what: str) -> None:
@@ -182,9 +230,9 @@ class InstanceMetric:
             raise DataError(f"{what} has no masks", hint="compare boxes only with masks=False")
         if objects.masks is not None and objects.masks.size != tuple(size):
             raise DataError(f"{what} has masks of size {objects.masks.size}, but the picture's is {tuple(size)}")
-        strange = objects.class_ids[(objects.class_ids < 0) | (objects.class_ids >= len(self.labels))]
-        if strange.size:
-            raise DataError(f"{what} has class {strange[0]}, but the labels have classes 0 to {len(self.labels) - 1}")
+        for class_id in (objects.class_ids.min(), objects.class_ids.max()):
+            if not 0 <= class_id < len(self.labels):
+                raise DataError(f"{what} has class {class_id}, but the labels have classes 0 to {len(self.labels) - 1}")
         for name in ("boxes", "scores"):
             column = getattr(objects, name)
             if column is not None and not np.isfinite(column).all():
@@ -200,139 +248,97 @@ class InstanceMetric:
 
 
 @dataclass(frozen=True, slots=True)
-class _Objects:
-    """What is kept of an `InstanceSet`: boxes xywh [N, 4] float64, masks only as run-lengths."""
-
-    boxes: FloatArray
-    class_ids: IntArray
-    scores: FloatArray
-    crowd: BoolArray
-    areas: FloatArray
-    counts: list[bytes]
-
-    def __len__(self) -> int:
-        return len(self.class_ids)
-
-
-@dataclass(frozen=True, slots=True)
 class _Picture:
+    """What is kept of a picture: its objects and whose masks overlap whose, but no masks."""
+
     id: str
-    size: tuple[int, int]
-    truth: _Objects
-    found: _Objects
+    found: Objects
+    true: Objects
+    mask_pairs: Pairs
 
 
-def _kept(objects: InstanceSet, masks: bool) -> _Objects:
-    boxes = np.array(objects.boxes, np.float64)
-    boxes[:, 2:] -= boxes[:, :2]
+def _picture(id_: str, prediction: InstanceSet, truth: InstanceSet, masks: bool) -> _Picture:
+    crowd = np.zeros(len(truth), bool) if truth.crowd is None else np.array(truth.crowd, bool)
+    # COCO takes the size of a true object from its mask, even where boxes are compared.
+    true_areas: Array = areas_of(truth.boxes) if truth.masks is None else truth.masks.areas()
+    if masks and prediction.masks is not None and truth.masks is not None:
+        areas: Array = prediction.masks.areas()
+        pairs = mask_pairs(prediction.masks, truth.masks, areas, true_areas, crowd)
+    else:
+        areas, pairs = areas_of(prediction.boxes), Pairs.concatenate([], [], [])
+    found = _objects(prediction, areas, np.zeros(len(prediction), bool))
+    return _Picture(id_, found, _objects(truth, true_areas, crowd), pairs)
+
+
+def _objects(objects: InstanceSet, areas: Array, crowd: BoolArray) -> Objects:
     count = len(objects)
-    return _Objects(
-        boxes=boxes,
+    return Objects(
+        picture=np.zeros(count, np.int64),
         class_ids=np.array(objects.class_ids, np.int64),
         scores=np.zeros(count, np.float32) if objects.scores is None else np.array(objects.scores, np.float32),
-        crowd=np.zeros(count, bool) if objects.crowd is None else np.array(objects.crowd, bool),
-        areas=boxes[:, 2] * boxes[:, 3] if objects.masks is None else objects.masks.areas().astype(np.float64),
-        counts=objects.masks.to_rle() if masks and objects.masks is not None else [],
+        boxes=np.array(objects.boxes, np.float32),
+        areas=areas.astype(np.float64),
+        crowd=crowd,
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Table:
-    """The objects of all pictures in one table; `picture` [N] is each object's place in `sizes`."""
-
-    objects: _Objects
-    picture: IntArray
-    sizes: list[tuple[int, int]]
-
-    @classmethod
-    def of(cls, parts: Sequence[_Objects], sizes: list[tuple[int, int]]) -> _Table:
-        nothing = _kept(InstanceSet.empty((1, 1)), masks=True)
-        columns = {name: np.concatenate([getattr(part, name) for part in (nothing, *parts)]) for name in _COLUMNS}
-        counts = [string for part in parts for string in part.counts]
-        picture = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
-        return cls(_Objects(**columns, counts=counts), picture.astype(np.int64), sizes)
-
-    def rows(self, chosen: BoolArray) -> _Table:
-        kept = self.objects
-        counts = [kept.counts[row] for row in np.flatnonzero(chosen)] if kept.counts else []
-        columns = {name: getattr(kept, name)[chosen] for name in _COLUMNS}
-        return _Table(_Objects(**columns, counts=counts), self.picture[chosen], self.sizes)
-
-    def segmentation(self) -> list[Any]:
-        sizes = [list(self.sizes[picture]) for picture in self.picture]
-        return [{"size": size, "counts": string} for size, string in zip(sizes, self.objects.counts, strict=True)]
-
-    def results(self, truth: COCO, kind: IouType) -> COCO:
-        """The table as COCO results; result n has the id n + 1."""
-        kept = self.objects
-        table = np.column_stack([self.picture, kept.boxes, kept.scores, kept.class_ids]).astype(np.float64)
-        if kind == "bbox" or not len(kept):
-            return truth.load_res(table)
-        results = truth.load_res(table, segmentation=self.segmentation())
-        # Next to a box, COCO would take the object's size from the box.
-        results.update_anns(ids=np.arange(1, len(kept) + 1), area=kept.areas)
-        return results
+def _table(parts: Sequence[Objects]) -> Objects:
+    """The objects of all pictures."""
+    nothing = _objects(InstanceSet.empty((1, 1)), np.zeros(0), np.zeros(0, bool))
+    columns = {f.name: np.concatenate([getattr(part, f.name) for part in (nothing, *parts)]) for f in fields(Objects)}
+    picture = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+    return Objects(**columns | {"picture": picture.astype(np.int64)})
 
 
-def _truth(pictures: Sequence[_Picture], labels: Labels, masks: bool) -> COCO:
-    from hotcoco import COCO
-
-    table = _Table.of([picture.truth for picture in pictures], [picture.size for picture in pictures])
-    return COCO.from_arrays(
-        [{"id": index, "height": height, "width": width} for index, (height, width) in enumerate(table.sizes)],
-        [{"id": index, "name": name} for index, name in enumerate(labels.names)],
-        table.picture,
-        table.objects.class_ids,
-        table.objects.boxes,
-        area=table.objects.areas,
-        iscrowd=table.objects.crowd,
-        segmentation=table.segmentation() if masks else None,
+def _joined(pictures: Sequence[_Picture]) -> Pairs:
+    return Pairs.concatenate(
+        [picture.mask_pairs for picture in pictures],
+        [len(picture.found) for picture in pictures],
+        [len(picture.true) for picture in pictures],
     )
 
 
-def _status(evaluation: COCOeval, count: int) -> tuple[BoolArray, BoolArray]:
-    """For each result: whether it counts (not on a crowd, not beyond the limit), and whether it met a true object."""
-    counted, matched = np.zeros(count, bool), np.zeros(count, bool)
-    status = evaluation.image_diagnostics(iou_thr=_MATCH_IOU, score_thr=np.inf)["dt_status"]
-    rows = np.fromiter(status, np.int64, len(status)) - 1
-    counted[rows] = True
-    matched[rows] = [word == "tp" for word in status.values()]
-    return counted, matched
-
-
-def _per_class(evaluation: COCOeval, labels: Labels, truths: Sequence[_Objects]) -> dict[str, ClassScore]:
-    precision = array_of(evaluation, "precision")[..., 0, -1]  # [T, R, K]
-    at_half = precision[iou_index(evaluation, _MATCH_IOU)]
-    numbers = sum(
-        (np.bincount(t.class_ids[~t.crowd], minlength=len(labels)) for t in truths), np.zeros(len(labels), int)
-    )
+def _per_class(curves: Curves, labels: Labels, true: Objects) -> dict[str, ClassScore]:
+    precision = curves.precision[..., 0]  # [T, R, K]
+    at_half = precision[iou_index(_MATCH_IOU)]
+    numbers = np.bincount(true.class_ids[~true.crowd], minlength=len(labels))
     return {
         name: ClassScore(mean_of(precision[..., index]), mean_of(at_half[..., index]), int(numbers[index]))
         for index, name in enumerate(labels.names)
     }
 
 
-def _precision_recall(evaluation: COCOeval, labels: Labels) -> PrecisionRecall:
-    curves: list[dict[str, FloatArray]] = []
+def _precision_recall(curves: Curves, labels: Labels) -> PrecisionRecall:
+    by_class: list[dict[str, FloatArray]] = []
     means: list[FloatArray] = []
     for threshold in (0.5, 0.75):
-        precision = array_of(evaluation, "precision")[iou_index(evaluation, threshold), :, :, 0, -1]  # [R, K]
+        precision = curves.precision[iou_index(threshold), :, :, 0]  # [R, K]
         defined = {name: precision[:, k] for k, name in enumerate(labels.names) if precision[0, k] > -1}
-        curves.append(defined)
+        by_class.append(defined)
         means.append(np.mean(list(defined.values()), axis=0) if defined else np.zeros(0))
-    return PrecisionRecall(np.asarray(evaluation.params.rec_thrs), curves[0], curves[1], means[0], means[1])
+    return PrecisionRecall(RECALLS, by_class[0], by_class[1], means[0], means[1])
 
 
-def _confusion(truth: COCO, found: _Table, kind: IouType) -> IntArray:
-    from hotcoco import COCOeval
-
-    evaluation = COCOeval(truth, found.results(truth, kind), kind)
-    matrix = evaluation.confusion_matrix(iou_thr=_MATCH_IOU, max_det=max(len(found.picture), 1))["matrix"]
-    return np.asarray(matrix, np.int64)
+def _confusion(found: Objects, true: Objects, pairs: Pairs, counted: BoolArray, num_classes: int) -> IntArray:
+    """Matched whatever the classes: in each picture the surest of the `counted` [N] detections chooses first."""
+    rank = ranks(found.picture, np.where(counted, found.scores, -np.inf))
+    thresholds = np.array([_MATCH_IOU])
+    partner = partners(pairs, counted[pairs.found], rank, true.crowd, true.crowd[:, None], thresholds)[:, 0, 0]
+    met = partner >= 0
+    rows = np.full(len(found), num_classes)
+    rows[met] = true.class_ids[partner[met]]
+    counts = counted.copy()
+    counts[met] &= ~true.crowd[partner[met]]
+    missed = ~true.crowd
+    missed[partner[met]] = False
+    rows = np.concatenate([rows[counts], true.class_ids[missed]])
+    columns = np.concatenate([found.class_ids[counts], np.full(np.count_nonzero(missed), num_classes)])
+    side = num_classes + 1
+    return np.bincount(rows * side + columns, minlength=side * side).reshape(side, side)
 
 
 def _picture_scores(pictures: Sequence[_Picture], found: IntArray, matched: IntArray) -> tuple[PictureScore, ...]:
-    num_truths = [int(np.count_nonzero(~picture.truth.crowd)) for picture in pictures]
+    num_truths = [int(np.count_nonzero(~picture.true.crowd)) for picture in pictures]
     num_found = np.bincount(found, minlength=len(pictures)).tolist()
     num_matched = np.bincount(matched, minlength=len(pictures)).tolist()
     return tuple(

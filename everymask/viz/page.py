@@ -83,8 +83,9 @@ th { font-weight: 500; text-align: left; }
 .classes th[scope=col] { color: var(--soft); text-align: right; white-space: nowrap; }
 .classes th[scope=col]:first-child { text-align: left; }
 .classes tr:last-child > * { border-bottom: 0; }
-.classes .score { width: 26%; }
+.classes .score { width: 22%; }
 .score i { display: block; height: 4px; border-radius: 2px; background: var(--rule); }
+.swatch { display: inline-block; width: 12px; height: 12px; border-radius: 3px; margin-right: 8px; }
 .score i b { display: block; height: 4px; border-radius: 2px; background: var(--accent); }
 .wide { overflow-x: auto; padding: 12px 16px; }
 .heat { font-size: .82rem; }

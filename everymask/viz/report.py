@@ -11,8 +11,9 @@ from typing import Literal
 
 import numpy as np
 
-from everymask.core.arrays import ByteArray, FloatArray, IntArray
+from everymask.core.arrays import Array, ByteArray, FloatArray
 from everymask.core.files import write_text
+from everymask.core.labels import Colour
 from everymask.errors import Issue
 from everymask.viz.charts import Line, bar_chart, escaped, folded, heat_table, line_chart, number_text
 from everymask.viz.page import page
@@ -65,20 +66,33 @@ class PrecisionRecall:
 
 @dataclass(frozen=True, slots=True)
 class Confusion:
-    """`counts` [K, K]: rows are the truth, columns the prediction; a last "nothing" stands for missed and invented."""
+    """`counts` [K, K] of what `unit` says: rows are the truth, columns the prediction.
+
+    A last "nothing" stands for missed and invented.
+    """
 
     names: tuple[str, ...]
-    counts: IntArray
+    counts: Array
+    unit: str = "objects"
 
 
 @dataclass(frozen=True, slots=True)
 class ClassRow:
-    """A class's average precisions (NaN where it has no objects) and its number of objects."""
+    """A class: its `scores` 0-1 (NaN where one is not defined), how much of it there is, its colour in the pictures."""
 
     name: str
-    ap: float
-    ap50: float
+    scores: tuple[float, ...]
     count: int
+    colour: Colour | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClassTable:
+    """The scores of all classes under the names `scores`; `unit` says what their counts are of."""
+
+    scores: tuple[str, ...]
+    unit: str
+    rows: tuple[ClassRow, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +116,7 @@ class ReportContent:
     validations: Sequence[ValidationRow] = ()
     precision_recall: tuple[PrecisionRecall, ...] = ()
     confusion: Confusion | None = None
-    classes: tuple[ClassRow, ...] = ()
+    classes: ClassTable | None = None
     best: tuple[Panel, ...] = ()
     worst: tuple[Panel, ...] = ()
     dataset: Mapping[str, object] = field(default_factory=dict)
@@ -124,7 +138,7 @@ def write_report(path: str | Path, content: ReportContent) -> None:
         ("Result", _headlines(content.headlines)),
         ("Training", _training(content.steps, content.validations)),
         ("Precision and recall", _precision_recall(content.precision_recall)),
-        ("Classes", _classes(content.classes)),
+        ("Classes", "" if content.classes is None else _classes(content.classes)),
         ("Confusion between classes", "" if content.confusion is None else _confusion(content.confusion)),
         ("Worst pictures", _panels(content.worst[: _MAX_PANELS // 2])),
         ("Best pictures", _panels(content.best[: _MAX_PANELS - min(len(content.worst), _MAX_PANELS // 2)])),
@@ -196,19 +210,23 @@ def _known(precision: FloatArray) -> FloatArray:
     return np.where(np.asarray(precision) >= 0, precision, np.nan)
 
 
-def _classes(rows: Sequence[ClassRow]) -> str:
-    if not rows:
+def _classes(classes: ClassTable) -> str:
+    if not classes.rows:
         return ""
     body = [
-        f'<tr><th scope="row">{escaped(row.name)}</th><td>{number_text(row.count)}</td>'
-        f"{_score_cell(row.ap)}{_score_cell(row.ap50)}</tr>"
-        for row in rows
+        f'<tr><th scope="row">{_swatch(row.colour)}{escaped(row.name)}</th><td>{number_text(row.count)}</td>'
+        f"{''.join(map(_score_cell, row.scores))}</tr>"
+        for row in classes.rows
     ]
-    head = "".join(f'<th scope="col">{word}</th>' for word in ("class", "objects", "AP", "AP50"))
+    head = "".join(f'<th scope="col">{escaped(word)}</th>' for word in ("class", classes.unit, *classes.scores))
     table = f'<table class="classes"><tr>{head}</tr>{{}}</table>'
     rest = body[_MAX_ROWS:]
     more = folded(f"{len(rest)} more classes", table.format("".join(rest))) if rest else ""
     return table.format("".join(body[:_MAX_ROWS])) + more
+
+
+def _swatch(colour: Colour | None) -> str:
+    return "" if colour is None else f'<i class="swatch" style="background:rgb{colour}"></i>'
 
 
 def _score_cell(value: float) -> str:
@@ -221,11 +239,11 @@ def _score_cell(value: float) -> str:
 def _confusion(confusion: Confusion) -> str:
     counts, names = np.asarray(confusion.counts), confusion.names
     if len(names) <= _MAX_HEAT:
-        return heat_table(counts, names, row_title="truth", column_title="found")
+        return heat_table(counts, names, row_title="truth", column_title=f"found, {confusion.unit}")
     wrong = np.where(np.eye(len(names), dtype=bool), 0, counts)
     pairs = [divmod(int(cell), len(names)) for cell in np.argsort(-wrong, axis=None, kind="stable")[:_MAX_ROWS]]
     bars = [(f"{names[a]} → {names[b]}", float(wrong[a, b])) for a, b in pairs if wrong[a, b] > 0]
-    return _grid([bar_chart(bars, title="Most frequent mistakes (truth → found)")]) if bars else ""
+    return _grid([bar_chart(bars, title=f"Most frequent mistakes (truth → found), {confusion.unit}")]) if bars else ""
 
 
 def _panels(panels: Sequence[Panel]) -> str:

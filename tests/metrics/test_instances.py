@@ -130,6 +130,35 @@ def test_perfect_predictions_score_one_everywhere() -> None:
     assert scores.confusion.sum() == np.trace(scores.confusion[:3, :3]) == sum(len(truth) for _, truth, _ in pictures)
 
 
+def test_what_lies_on_a_crowd_counts_nowhere_however_often() -> None:
+    truth = instances(((0, 0, 80, 80), 0), crowd=0)
+    prediction = instances((square(0, 0), 0), (square(30, 0), 1), (square(60, 0), 1), scores=[0.9, 0.8, 0.7])
+    scores = scores_of([("a", truth, prediction)])
+    assert scores.confusion.sum() == 0
+
+
+def test_numbers_alone_are_those_of_all_scores() -> None:
+    pictures = random_pictures(7, pictures=9, objects=12, classes=3)
+    metric = InstanceMetric(LABELS)
+    for id_, truth, prediction in pictures:
+        metric.update(prediction, truth, SIZE, id_)
+    scores = metric.compute()
+    assert (metric.numbers("bbox"), metric.numbers("segm")) == (scores.box, scores.mask)
+    with pytest.raises(ConfigError, match="without masks"):
+        InstanceMetric(LABELS, masks=False).numbers("segm")
+
+
+def test_what_is_kept_does_not_grow_with_the_pixels() -> None:
+    sizes = []
+    for side in (30, 3000):
+        masks = Masks.from_crops([np.ones((side, side), bool)], np.zeros((1, 2), int), (side, side))
+        found = InstanceSet(masks.boxes(), np.zeros(1, np.int64), np.ones(1, np.float32), masks)
+        metric = InstanceMetric(LABELS)
+        metric.update(found, replace(found, scores=None), (side, side), "a")
+        sizes.append(len(pickle.dumps(metric)))
+    assert sizes[0] == pytest.approx(sizes[1], abs=16)
+
+
 def test_order_and_parts_make_no_difference() -> None:
     pictures = random_pictures(5, pictures=11, objects=15, classes=3)
     # Equal scores, whose order would matter.
@@ -224,6 +253,14 @@ def test_sets_that_cannot_be_compared_are_refused(prediction: InstanceSet, truth
     metric = InstanceMetric(LABELS)
     with pytest.raises(DataError, match=found):
         metric.update(prediction, truth, SIZE, "x")
+    assert metric.compute().num_pictures == 0
+
+
+@pytest.mark.parametrize("areas", [[1, 2], [np.nan]])
+def test_stated_areas_must_be_those_of_the_truth(areas: list[float]) -> None:
+    metric = InstanceMetric(LABELS)
+    with pytest.raises(DataError, match="expected 1 finite areas for the truth of 'x'"):
+        metric.update(FOUND, ONE, SIZE, "x", true_areas=np.array(areas))
     assert metric.compute().num_pictures == 0
 
 

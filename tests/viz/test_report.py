@@ -16,6 +16,7 @@ from PIL import Image
 from everymask.errors import Issue
 from everymask.viz.report import (
     ClassRow,
+    ClassTable,
     Confusion,
     Headline,
     Panel,
@@ -87,7 +88,7 @@ def full(name: str = "cell", classes: int = 3) -> ReportContent:
         validations=[ValidationRow(k, {"mask AP": 0.1 * k, name: float("nan")}) for k in range(5)],
         precision_recall=(PrecisionRecall(0.5, recall, precision, names),),
         confusion=Confusion((*names, "nothing"), np.arange((classes + 1) ** 2).reshape(classes + 1, -1)),
-        classes=tuple(ClassRow(c, 0.25, float("nan"), 7) for c in names),
+        classes=ClassTable((name, "AP50"), name, tuple(ClassRow(c, (0.25, float("nan")), 7, (1, 2, 3)) for c in names)),
         best=(panel,),
         worst=(panel, panel),
         dataset={name: 3, "objects per class": dict.fromkeys(names, 5), "splits": {"train": {"pictures": 4}}},
@@ -171,7 +172,8 @@ def test_pictures_are_scaled_down_and_bounded(tmp_path: Path) -> None:
 def test_a_long_run_makes_a_small_file(tmp_path: Path) -> None:
     steps = [StepRow(k, {"loss": 1.0, "box": 0.5}, lr=0.1, images_per_s=9.0) for k in range(50_000)]
     issues = [Issue("odd", f"number {k}") for k in range(5_000)]
-    classes = tuple(ClassRow(f"class {k}", 0.5, 0.5, k) for k in range(1_000))
+    rows = tuple(ClassRow(f"class {k}", (0.5, 0.5), k) for k in range(1_000))
+    classes = ClassTable(("AP", "AP50"), "objects", rows)
     text = written(tmp_path, ReportContent("long", steps=steps, issues=issues, classes=classes))
     assert len(text) < 500_000
     assert "50 of 5000" in text

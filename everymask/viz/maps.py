@@ -1,0 +1,89 @@
+"""Label maps drawn on their picture."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from everymask.core.arrays import Array, BoolArray, ByteArray, IntArray
+from everymask.core.labels import Labels
+from everymask.core.segmentation import SemanticMap
+from everymask.errors import DataError
+from everymask.viz.draw import PAPER, displayable, draw_legend, letter_height
+
+_ROWS = 256
+
+
+def draw_semantic(
+    image: Array, semantic: SemanticMap, labels: Labels, *, alpha: float = 0.45, legend: bool = True
+) -> ByteArray:
+    """The picture tinted in the colours of its classes, whose borders are drawn in full colour; uint8 [H, W, 3].
+
+    `image` is [H, W] or [H, W, C] as in `displayable`. Colours cover the picture by `alpha` (0-1). Pixels without a
+    class and those of a class called background stay as they are. With `legend` the names of the classes that the map
+    shows stand at the right of the picture, largest first, which makes it wider. `DataError` where map and picture
+    differ in size.
+
+    >>> picture = draw_semantic(sample.image, result.semantic, labels)
+    """
+    canvas = displayable(image)
+    ids = semantic.ids
+    if ids.shape != canvas.shape[:2]:
+        raise DataError(f"the label map is of size {ids.shape}, but the picture has {canvas.shape[:2]} (H, W)")
+    colours = np.zeros((len(labels) + 1, 3), np.uint8)
+    colours[:-1] = np.array(labels.colours, np.uint8).reshape(-1, 3)
+    tinted = np.array([name.casefold() != "background" for name in labels.names] + [False])
+    pixels = np.zeros(len(tinted), np.int64)
+    for top in range(0, len(ids), _ROWS):
+        rows = _indices(ids[max(0, top - 1) : top + _ROWS + 1], len(labels))
+        inside = slice(min(top, 1), min(top, 1) + _ROWS)
+        border = _borders(rows)[inside]
+        _tint(canvas[top : top + _ROWS], colours, rows[inside], tinted, border, alpha)
+        pixels += np.bincount(rows[inside].ravel(), minlength=len(pixels))
+    if not legend:
+        return canvas
+    shown = [k for k in np.argsort(-pixels[:-1], kind="stable").tolist() if pixels[k]]
+    return _with_legend(canvas, labels, shown)
+
+
+def _indices(ids: IntArray, count: int) -> IntArray:
+    """Rows of the colour table: `count` for what is no class."""
+    rows: IntArray = np.where((ids >= 0) & (ids < count), ids, count).astype(np.intp)
+    return rows
+
+
+def _borders(rows: IntArray) -> BoolArray:
+    """Pixels that differ from a neighbour above, below, left or right."""
+    border = np.zeros(rows.shape, np.bool_)
+    across, down = rows[:, 1:] != rows[:, :-1], rows[1:] != rows[:-1]
+    border[:, 1:] |= across
+    border[:, :-1] |= across
+    border[1:] |= down
+    border[:-1] |= down
+    return border
+
+
+def _tint(
+    strip: ByteArray, colours: ByteArray, rows: IntArray, tinted: BoolArray, border: BoolArray, alpha: float
+) -> None:
+    import cv2
+
+    paint = colours[rows]
+    mixed = cv2.addWeighted(strip, 1 - alpha, paint, alpha, 0)
+    chosen = tinted[rows]
+    np.copyto(strip, mixed, where=chosen[..., None])
+    np.copyto(strip, paint, where=(chosen & border)[..., None])
+
+
+def _with_legend(canvas: ByteArray, labels: Labels, shown: list[int]) -> ByteArray:
+    """The picture and, at its right, as many columns of names as its height asks for."""
+    letters = letter_height(canvas.shape)
+    lines = max(1, len(canvas) // round(1.5 * letters))
+    columns = [draw_legend(labels, shown[k : k + lines], height=letters) for k in range(0, len(shown), lines)]
+    height = max(len(part) for part in (canvas, *columns))
+    page = np.empty((height, sum(part.shape[1] for part in (canvas, *columns)), 3), np.uint8)
+    page[:] = PAPER
+    left = 0
+    for part in (canvas, *columns):
+        page[: len(part), left : left + part.shape[1]] = part
+        left += part.shape[1]
+    return page
