@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
@@ -17,25 +18,25 @@ from everymask.data.pipelines import Prepared
 class Batch:
     """Pictures of one step, padded at right and bottom to a common size.
 
-    `images` [B, C, H, W] float32 normalised (padding is 0), `sizes` [B, 2] int64 (h, w) of each picture without its
-    padding, `truths` in the network's frame, `ids` and `files` for messages.
+    `images` [B, C, H, W] float32 normalised (padding is 0), `windows` [B, 4] int64 xyxy: where each picture lies
+    without any padding, `truths` in the network's frame, `ids` and `files` for messages.
     """
 
     images: Tensor
-    sizes: Tensor
+    windows: Tensor
     truths: tuple[Segmentation | None, ...]
     ids: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
 
     def to(self, device: torch.device | str, *, channels_last: bool = False) -> Self:
-        """The same batch with its pictures on `device`; sizes and truths stay where they are."""
+        """The same batch with its pictures on `device`; windows and truths stay where they are."""
         layout = torch.channels_last if channels_last else torch.contiguous_format
         images = self.images.to(device, non_blocking=True, memory_format=layout)
-        return type(self)(images, self.sizes, self.truths, self.ids, self.files)
+        return type(self)(images, self.windows, self.truths, self.ids, self.files)
 
     def pin_memory(self) -> Self:
         """The same batch in page-locked memory, from which copies to a GPU need not wait."""
-        return type(self)(self.images.pin_memory(), self.sizes, self.truths, self.ids, self.files)
+        return type(self)(self.images.pin_memory(), self.windows, self.truths, self.ids, self.files)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,26 +54,43 @@ class RegionOutputs:
     image_index: Tensor
 
 
+@dataclass(frozen=True, slots=True)
+class DenseOutputs:
+    """What every pixel is: `logits` [B, K, H, W] at the size of the pictures, padding included.
+
+    With softmax over K classes, or a sigmoid per channel: one for foreground, or K independent ones.
+    """
+
+    logits: Tensor
+
+
 class Model(Protocol):
     """What training and prediction need of a network, whatever its task."""
 
-    def __call__(self, images: Tensor, sizes: Tensor | None = None) -> RegionOutputs:
-        """Predict; `sizes` [B, 2] are the pictures' sizes without padding (None: no padding)."""
+    def __call__(self, images: Tensor, windows: Tensor | None = None) -> RegionOutputs:
+        """Predict; `windows` [B, 4] xyxy are the pictures without their padding (None: no padding)."""
 
     def loss(self, batch: Batch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Scalar losses by name; their sum is what is minimised. `generator` draws whatever is sampled."""
 
 
-def collate(prepared: Sequence[Prepared], divisor: int) -> Batch:
-    """Stack prepared pictures: the only place where numpy becomes torch. H and W become multiples of `divisor`."""
+def collate(prepared: Sequence[Prepared], divisor: int, memory: Tensor | None = None) -> Batch:
+    """Stack prepared pictures: the only place where numpy becomes torch. H and W become multiples of `divisor`.
+
+    The images are put into `memory` (flat float32) if there is room.
+    """
     sizes = [picture.image.shape[1:] for picture in prepared]
     height, width = (-(-max(size[axis] for size in sizes) // divisor) * divisor for axis in (0, 1))
-    images = torch.zeros((len(prepared), prepared[0].image.shape[0], height, width))
-    for row, picture in zip(images, prepared, strict=True):
-        row[:, : picture.image.shape[1], : picture.image.shape[2]] = torch.from_numpy(picture.image)
+    shape = (len(prepared), prepared[0].image.shape[0], height, width)
+    count = math.prod(shape)
+    images = torch.empty(shape) if memory is None or len(memory) < count else memory[:count].view(shape)
+    for row, picture, (tall, wide) in zip(images, prepared, sizes, strict=True):
+        row[:, :tall, :wide] = torch.from_numpy(picture.image)
+        row[:, tall:] = 0
+        row[:, :tall, wide:] = 0
     return Batch(
         images=images,
-        sizes=torch.tensor(sizes, dtype=torch.int64).reshape(-1, 2),
+        windows=torch.tensor([picture.placement.window for picture in prepared], dtype=torch.int64).reshape(-1, 4),
         truths=tuple(picture.truth for picture in prepared),
         ids=tuple(picture.id for picture in prepared),
         files=tuple(picture.file for picture in prepared),

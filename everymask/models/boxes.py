@@ -8,31 +8,27 @@ import torch
 from torch import Tensor
 from torchvision.ops import batched_nms
 
-from everymask.models.specs import RegionProfile
+from everymask.models.specs import FasterRCNN, RegionProfile
 
 _MAX_GROWTH = math.log(1000.0 / 16)
-_STRIDES = (4, 8, 16, 32, 64)
 
 
-def base_anchors(size: float, ratios: tuple[float, ...], profile: RegionProfile) -> Tensor:
-    """[A, 4] anchors of one pyramid level around the origin: area `size`**2, one per aspect ratio."""
+def base_anchors(sizes: tuple[float, ...], ratios: tuple[float, ...], profile: RegionProfile) -> Tensor:
+    """[A, 4] anchors of one pyramid level around the origin: for each aspect ratio one of each area `size`**2."""
     root = torch.sqrt(torch.tensor(ratios))
     heights, widths = (root, 1 / root) if profile.anchor_ratio == "h/w" else (1 / root, root)
-    heights, widths = heights * size, widths * size
+    sides = torch.tensor(sizes, dtype=torch.float32)
+    heights, widths = (torch.outer(factors, sides).flatten() for factors in (heights, widths))
     anchors = torch.stack([-widths, -heights, widths, heights], dim=1) / 2
     return anchors.round() if profile.anchor_rounding else anchors
 
 
-def anchors_for(
-    maps: list[Tensor],
-    image_size: tuple[int, int],
-    sizes: tuple[int, ...],
-    ratios: tuple[float, ...],
-    profile: RegionProfile,
-) -> list[Tensor]:
-    """Anchors of each level, [h * w * A, 4]: row after row, at each place all ratios."""
+def anchors_for(maps: list[Tensor], image_size: tuple[int, int], spec: FasterRCNN) -> list[Tensor]:
+    """Anchors of each level, [h * w * A, 4]: row after row, at each place all ratios, of each ratio all sizes."""
+    profile = spec.profile
+    sizes = [spec.anchor_sizes] * len(maps) if spec.shared_anchor_sizes else [(size,) for size in spec.anchor_sizes]
     levels = []
-    for x, size, nominal in zip(maps, sizes, _STRIDES, strict=True):
+    for x, own_sizes, nominal in zip(maps, sizes, spec.strides, strict=True):
         height, width = x.shape[-2:]
         step_y, step_x = nominal, nominal
         if profile.anchor_stride == "image/feature":
@@ -41,7 +37,7 @@ def anchors_for(
         xs = torch.arange(width, device=x.device) * step_x
         centre_y, centre_x = torch.meshgrid(ys, xs, indexing="ij")
         centres = torch.stack([centre_x, centre_y, centre_x, centre_y], dim=-1).reshape(-1, 1, 4)
-        base = base_anchors(size, ratios, profile).to(x.device)
+        base = base_anchors(own_sizes, spec.anchor_ratios, profile).to(x.device)
         anchors = (centres + base).reshape(-1, 4)
         if profile.inclusive_boxes:
             anchors = anchors - anchors.new_tensor([0, 0, 1, 1])
@@ -73,10 +69,11 @@ def _size_and_centre(boxes: Tensor) -> tuple[Tensor, Tensor]:
     return size, boxes[..., :2] + 0.5 * size
 
 
-def clip_boxes(boxes: Tensor, size: Tensor, *, inclusive: bool = False) -> Tensor:
-    """Boxes [..., 4] cut to a picture of `size` (h, w); inclusive far corners end at h - 1, w - 1."""
-    limit = size.to(boxes).flip(-1) - (1 if inclusive else 0)
-    return torch.minimum(boxes.clamp(min=0), torch.cat([limit, limit], dim=-1))
+def clip_boxes(boxes: Tensor, window: Tensor, *, inclusive: bool = False) -> Tensor:
+    """Boxes [..., 4] cut to a window (x1, y1, x2, y2) that broadcasts; inclusive far corners end at x2 - 1, y2 - 1."""
+    near, far = window.to(boxes).split(2, dim=-1)
+    far = far - (1 if inclusive else 0)
+    return torch.minimum(torch.maximum(boxes, torch.cat([near, near], dim=-1)), torch.cat([far, far], dim=-1))
 
 
 def box_iou(a: Tensor, b: Tensor) -> Tensor:

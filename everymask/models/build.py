@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import assert_never
-
+from everymask.models.any_spec import ModelSpec
+from everymask.models.build_dense import build_dense
+from everymask.models.dense import DenseModel
 from everymask.models.rcnn import RCNN
-from everymask.models.specs import FasterRCNN, MaskRCNN, ModelSpec
+from everymask.models.specs import FasterRCNN, MaskRCNN
 
 
-def build(spec: ModelSpec, num_classes: int, *, pretrained_encoder: bool = False) -> RCNN:
-    """The untrained network of `spec` for `num_classes` classes, not counting background."""
+def build(spec: ModelSpec, num_classes: int, *, pretrained_encoder: bool = False) -> RCNN | DenseModel:
+    """The untrained network of `spec` for `num_classes` classes.
+
+    For a network that finds objects background is none of them. Errors as in `build_dense`.
+    """
     match spec:
         case MaskRCNN() | FasterRCNN():
             return RCNN(spec, num_classes, pretrained_encoder=pretrained_encoder)
         case _:
-            assert_never(spec)
+            return build_dense(spec, num_classes, pretrained_encoder=pretrained_encoder)

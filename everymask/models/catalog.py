@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from everymask.core.labels import Labels, labels_of
-from everymask.data.preprocess import Preprocess
+from everymask.data.preprocess import Preprocess, Resize
+from everymask.data.voc_classes import VOC_NAMES
 from everymask.errors import ConfigError
-from everymask.models.specs import FasterRCNN, MaskRCNN, ModelSpec, RegionProfile, faster_rcnn_v2, mask_rcnn_v2
+from everymask.models.any_spec import ModelSpec
+from everymask.models.dense_specs import FCN, LRASPP, DeepLabV3, DenseModelSpec, as_torchvision
+from everymask.models.specs import FasterRCNN, MaskRCNN, RegionProfile, faster_rcnn_v2, mask_rcnn_v2
 
 # torchvision's first detectors were trained with batch norm whose epsilon was 0.
 _LEGACY = RegionProfile(norm_eps=0.0)
+# torchvision's MobileNetV3 detectors: two maps of the last stage, fifteen anchors around each of their pixels.
+_MOBILENET = FasterRCNN(
+    encoder="mobilenetv3_large_100",
+    norm="frozen",
+    fpn_stages="last",
+    shared_anchor_sizes=True,
+    rpn_score_threshold=0.05,
+)
+_RESIZE = Resize()
+# torchvision's segmentation takes a short side of 520 pixels, resized by Pillow, and any long side. Where that is no
+# whole number it rounds down, this rule to the nearest: pictures may be one pixel longer.
+_SEMANTIC_RESIZE = Resize(520, 100_000, "detectron2")
 _SERVER = "https://download.pytorch.org/models/"
 
 
@@ -52,6 +67,11 @@ def coco_labels() -> Labels:
     return labels_of(name if name != "-" else f"unused {number}" for number, name in enumerate(names, start=1))
 
 
+def voc_labels() -> Labels:
+    """Background, then Pascal VOC's 20 classes in order."""
+    return labels_of(("background", *VOC_NAMES))
+
+
 def catalog() -> tuple[Weights, ...]:
     """All rows."""
     return (
@@ -87,6 +107,52 @@ def catalog() -> tuple[Weights, ...]:
             (43_712_278, 167.1),
             "pull/5763",
         ),
+        _row(
+            "fasterrcnn-mobilenet-v3-large-fpn-coco",
+            _MOBILENET,
+            "fasterrcnn_mobilenet_v3_large_fpn-fb6a3cc7.pth",
+            (("box AP", 0.328),),
+            (19_386_354, 74.2),
+            "tree/main/references/detection#faster-r-cnn-mobilenetv3-large-fpn",
+        ),
+        _row(
+            "fasterrcnn-mobilenet-v3-large-320-fpn-coco",
+            replace(_MOBILENET, rpn_pre_nms=(2000, 150), rpn_post_nms=(2000, 150)),
+            "fasterrcnn_mobilenet_v3_large_320_fpn-907ea3f9.pth",
+            (("box AP", 0.228),),
+            (19_386_354, 74.2),
+            "tree/main/references/detection#faster-r-cnn-mobilenetv3-large-320-fpn",
+            Resize(320, 640),
+        ),
+        *_semantic_rows(),
+    )
+
+
+def _semantic_rows() -> tuple[Weights, ...]:
+    mobilenet = DeepLabV3(encoder="mobilenetv3_large_100")
+    return (
+        _semantic_row("fcn-resnet50", FCN(), "fcn_resnet50_coco-1167a1af.pth", (0.605, 0.914), (35_322_218, 135.0)),
+        _semantic_row(
+            "deeplabv3-resnet50",
+            DeepLabV3(),
+            "deeplabv3_resnet50_coco-cd0a2569.pth",
+            (0.664, 0.924),
+            (42_004_074, 160.5),
+        ),
+        _semantic_row(
+            "deeplabv3-mobilenet-v3-large",
+            as_torchvision(mobilenet),
+            "deeplabv3_mobilenet_v3_large-fc3c493d.pth",
+            (0.603, 0.912),
+            (11_029_328, 42.3),
+        ),
+        _semantic_row(
+            "lraspp-mobilenet-v3-large",
+            as_torchvision(LRASPP()),
+            "lraspp_mobilenet_v3_large-d234d4ea.pth",
+            (0.579, 0.912),
+            (3_221_538, 12.5),
+        ),
     )
 
 
@@ -97,13 +163,14 @@ def _row(
     metrics: tuple[tuple[str, float], ...],
     extent: tuple[int, float],
     recipe: str,
+    resize: Resize = _RESIZE,
 ) -> Weights:
     """A row of torchvision's COCO detectors; `extent` counts parameters and megabytes."""
     return Weights(
         name=name,
         spec=spec,
         labels=coco_labels(),
-        preprocess=Preprocess(),
+        preprocess=Preprocess(resize=resize),
         url=_SERVER + file,
         sha256=file.removesuffix(".pth").rpartition("-")[2],
         licence="BSD-3-Clause (torchvision); trained on COCO 2017",
@@ -111,6 +178,25 @@ def _row(
         params=extent[0],
         megabytes=extent[1],
         recipe="https://github.com/pytorch/vision/" + recipe,
+    )
+
+
+def _semantic_row(
+    name: str, spec: DenseModelSpec, file: str, metrics: tuple[float, float], extent: tuple[int, float]
+) -> Weights:
+    """A row of torchvision's networks for VOC's classes; `metrics` are mIoU and pixel accuracy on COCO's val2017."""
+    return Weights(
+        name=f"{name}-coco-voc",
+        spec=spec,
+        labels=voc_labels(),
+        preprocess=Preprocess(resize=_SEMANTIC_RESIZE),
+        url=_SERVER + file,
+        sha256=file.removesuffix(".pth").rpartition("-")[2],
+        licence="BSD-3-Clause (torchvision); trained on COCO 2017",
+        metrics=(("mIoU", metrics[0]), ("pixel accuracy", metrics[1])),
+        params=extent[0],
+        megabytes=extent[1],
+        recipe=f"https://github.com/pytorch/vision/tree/main/references/segmentation#{name.replace('-', '_')}",
     )
 
 

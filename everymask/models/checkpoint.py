@@ -20,9 +20,10 @@ from everymask.core.files import write_bytes
 from everymask.core.labels import Labels
 from everymask.data.preprocess import Preprocess
 from everymask.errors import WeightsError
+from everymask.models.any_spec import ModelSpec, spec_from_json, spec_to_json
 from everymask.models.build import build
+from everymask.models.dense import DenseModel
 from everymask.models.rcnn import RCNN
-from everymask.models.specs import ModelSpec, spec_from_json, spec_to_json
 
 SCHEMA = 1
 _KEY = "everymask"
@@ -84,7 +85,7 @@ def save_model(path: str | Path, module: nn.Module, card: Card) -> None:
     write_bytes(path, save(tensors, {_KEY: json.dumps(description, allow_nan=False)}))
 
 
-def load_model(path: str | Path) -> tuple[RCNN, Card]:
+def load_model(path: str | Path) -> tuple[RCNN | DenseModel, Card]:
     """The network and its card from a file that `save_model` wrote, checked against its hash; in evaluation mode.
 
     `WeightsError` when the file is missing, damaged, not ours, or does not fit its own description.

@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from everymask.core.labels import Labels
 from everymask.errors import WeightsError
+from everymask.models.build_dense import build_dense
+from everymask.models.dense import DenseModel
+from everymask.models.rcnn import RCNN
 
 _ROWS_PER_CLASS = {
     "roi_heads.box_predictor.cls_score": 1,
@@ -41,14 +44,16 @@ class FitReport:
 
 
 def fit_weights(
-    module: nn.Module, labels: Labels, tensors: Mapping[str, Tensor], source_labels: Labels | None
+    module: RCNN | DenseModel, labels: Labels, tensors: Mapping[str, Tensor], source_labels: Labels | None
 ) -> FitReport:
     """Copy into `module` every tensor that fits it.
 
-    Tensors with a row per class take the background's row and the rows of classes that bear the same name in
-    `source_labels`; the other rows stay as initialised. `WeightsError` when nothing of the encoder fits.
+    Tensors with a row per class take the rows of classes that bear the same name in `source_labels`, and in detectors
+    the background's; the other rows stay as initialised. `WeightsError` when nothing of the encoder fits.
     """
     own = module.state_dict()
+    rows_per_class, background = _class_tensors(module)
+    classifiers = {_CLASSIFIER} if isinstance(module, RCNN) else {n for n in rows_per_class if n.endswith("weight")}
     kept: list[str] = []
     reset: list[str] = []
     with torch.no_grad():
@@ -56,22 +61,23 @@ def fit_weights(
             if name.endswith("num_batches_tracked"):
                 continue
             source = tensors.get(name)
-            rows = _ROWS_PER_CLASS.get(name.rpartition(".")[0])
+            rows = rows_per_class.get(name)
             if source is None:
                 reset.append(name)
-            elif rows and source_labels is not None and _fits(source, target, rows, source_labels):
-                _copy_rows(target, source, rows, labels, source_labels)
+            elif rows and source_labels is not None and _fits(source, target, rows, background + len(source_labels)):
+                _copy_rows(target, source, rows, background, labels, source_labels)
                 kept.append(name)
             elif source.shape == target.shape and not rows:
                 target.copy_(source)
                 kept.append(name)
             else:
                 reset.append(name)
-    if not any(name.startswith("backbone.body") for name in kept):
+    encoder = "backbone.body." if isinstance(module, RCNN) else "backbone."
+    if not any(name.startswith(encoder) for name in kept):
         raise WeightsError(
             "none of the encoder's weights fit this network", hint="choose the same --encoder as that of the weights"
         )
-    known = source_labels.names if source_labels and _CLASSIFIER in kept else ()
+    known = source_labels.names if source_labels and not classifiers.isdisjoint(kept) else ()
     return FitReport(
         kept=tuple(kept),
         reset=tuple(reset),
@@ -80,14 +86,29 @@ def fit_weights(
     )
 
 
-def _fits(source: Tensor, target: Tensor, rows: int, source_labels: Labels) -> bool:
-    """Whether a tensor with `rows` rows per class has them for all source classes, as wide as the target's."""
-    return source.shape[1:] == target.shape[1:] and len(source) == rows * (1 + len(source_labels))
+def _class_tensors(module: RCNN | DenseModel) -> tuple[dict[str, int], int]:
+    """Tensors with rows for each class, and how many; and how many classes stand before the first, as background."""
+    if isinstance(module, RCNN):
+        tensors = {f"{layer}.{kind}": rows for layer, rows in _ROWS_PER_CLASS.items() for kind in ("weight", "bias")}
+        return tensors, 1
+    own = module.state_dict()
+    if module.spec.task == "binary":
+        return {}, 0
+    with torch.device("meta"):
+        larger = build_dense(module.spec, module.num_classes + 1).state_dict()
+    return {name: 1 for name, tensor in own.items() if tensor.shape != larger[name].shape}, 0
 
 
-def _copy_rows(target: Tensor, source: Tensor, rows: int, labels: Labels, source_labels: Labels) -> None:
-    target[:rows].copy_(source[:rows])
-    for index, name in enumerate(labels.names, start=1):
+def _fits(source: Tensor, target: Tensor, rows: int, classes: int) -> bool:
+    """Whether a tensor with `rows` rows per class has them for all `classes`, as wide as the target's."""
+    return source.shape[1:] == target.shape[1:] and len(source) == rows * classes
+
+
+def _copy_rows(
+    target: Tensor, source: Tensor, rows: int, background: int, labels: Labels, source_labels: Labels
+) -> None:
+    target[: background * rows].copy_(source[: background * rows])
+    for index, name in enumerate(labels.names, start=background):
         if name in source_labels.names:
-            place = 1 + source_labels.names.index(name)
+            place = background + source_labels.names.index(name)
             target[index * rows : (index + 1) * rows].copy_(source[place * rows : (place + 1) * rows])

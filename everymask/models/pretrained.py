@@ -17,6 +17,7 @@ from everymask.errors import WeightsError
 from everymask.models.build import build
 from everymask.models.catalog import Weights
 from everymask.models.checkpoint import Card, load_exactly
+from everymask.models.dense import DenseModel
 from everymask.models.rcnn import RCNN
 from everymask.models.torchvision_weights import read_state_dict, upgrade_names
 
@@ -29,7 +30,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "everymask"
 
 
-def load_pretrained(weights: Weights, file: Path | None = None) -> tuple[RCNN, Card]:
+def load_pretrained(weights: Weights, file: Path | None = None) -> tuple[RCNN | DenseModel, Card]:
     """The network of a row of the catalogue with its weights from `file` (None: fetched), in evaluation mode."""
     file = file or fetch_weights(weights)
     module = build(weights.spec, len(weights.labels))

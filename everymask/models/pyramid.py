@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Self
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -16,7 +17,7 @@ class FeaturePyramid(nn.Module):
     """Top-down pathway with lateral connections; parameters are named as in torchvision.
 
     From C2-C5 come P2-P5 at strides 4-32, each with `out_channels` channels, and P6 at stride 64, which is P5 at every
-    second pixel.
+    second pixel. From fewer maps come as many, and one more.
     """
 
     def __init__(self, in_channels: tuple[int, ...], out_channels: int, norm: Norm | None) -> None:
@@ -39,7 +40,7 @@ class FeaturePyramid(nn.Module):
 
 
 class PyramidBackbone(nn.Module):
-    """Encoder and pyramid: pictures [B, C, H, W] to P2-P6.
+    """Encoder and pyramid: pictures [B, C, H, W] to the maps of the pyramid, finest first.
 
     With `frozen` the encoder's batch norms are fixed: their statistics never move, whatever `train()` says.
     """
@@ -52,6 +53,11 @@ class PyramidBackbone(nn.Module):
         if frozen:
             for module in self._encoder_norms():
                 module.requires_grad_(False)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What pictures must be for this network."""
+        return next(self.parameters()).dtype
 
     def forward(self, images: Tensor) -> list[Tensor]:
         maps: list[Tensor] = self.fpn(self.body(images))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -16,7 +18,7 @@ from everymask.models.encoders import build_encoder
 from everymask.models.mask_targets import mask_targets
 from everymask.models.matching import BACKGROUND, match_boxes, sample_boxes
 from everymask.models.pyramid import PyramidBackbone
-from everymask.models.roi_align import pool_regions
+from everymask.models.roi_align import RegionPooler, build_pooler
 from everymask.models.roi_heads import (
     BOX_SIDE,
     MASK_SIDE,
@@ -31,6 +33,8 @@ from everymask.models.roi_heads import (
 from everymask.models.rpn import RegionProposalNetwork
 from everymask.models.specs import FasterRCNN, MaskRCNN
 
+Module = TypeVar("Module", bound=nn.Module)
+
 
 class RCNN(nn.Module):
     """Pictures to detections; a `MaskRCNN` spec adds the mask head.
@@ -38,11 +42,20 @@ class RCNN(nn.Module):
     Predicts in the network's frame: `everymask.infer` brings results back to the picture.
     """
 
+    exact_parts = ("roi_heads.box_predictor",)
+
     def __init__(self, spec: FasterRCNN, num_classes: int, *, pretrained_encoder: bool = False) -> None:
         super().__init__()
         self.spec = spec
         self.num_classes = num_classes
-        body = build_encoder(spec.encoder, spec.channels, spec.norm, spec.profile, pretrained=pretrained_encoder)
+        body = build_encoder(
+            spec.encoder,
+            spec.channels,
+            spec.norm,
+            spec.profile,
+            stages=spec.fpn_stages,
+            pretrained=pretrained_encoder,
+        )
         fpn_norm = head_norm(spec) if spec.fpn_norm else None
         self.backbone = PyramidBackbone(body, spec.fpn_channels, fpn_norm, frozen=spec.norm == "frozen")
         self.rpn = RegionProposalNetwork(spec)
@@ -53,27 +66,26 @@ class RCNN(nn.Module):
             self.roi_heads["mask_head"] = build_mask_head(spec)
             self.roi_heads["mask_predictor"] = MaskPredictor(spec.mask_convs[-1], spec.mask_channels, num_classes)
 
-    def forward(self, images: Tensor, sizes: Tensor | None = None) -> RegionOutputs:
-        """Detect in pictures [B, C, H, W]; `sizes` [B, 2] are their extents without padding."""
+    def forward(self, images: Tensor, windows: Tensor | None = None) -> RegionOutputs:
+        """Detect in pictures [B, C, H, W]; `windows` [B, 4] xyxy are the pictures without their padding (None: all)."""
         image_size = (images.shape[2], images.shape[3])
-        if sizes is None:
-            sizes = torch.tensor([image_size] * len(images))
-        sizes = sizes.to(images.device)
-        maps = self.backbone(images)
+        windows = _frames(images) if windows is None else windows.to(images.device)
+        maps = self.backbone(images.to(self.backbone.dtype))
         logits, deltas, anchors = self.rpn(maps, image_size)
-        proposals = self.rpn.propose(logits, deltas, anchors, sizes, training=False)
-        class_logits, box_deltas = self._classify(maps, proposals, image_size)
-        found = self._select(class_logits, box_deltas, proposals, sizes)
+        limits = self._proposal_limits(images, windows)
+        proposals = self.rpn.propose(logits, deltas, anchors, limits, training=False)
+        pooler = build_pooler(maps[: self.spec.pooled_levels], image_size, self.spec.profile)
+        class_logits, box_deltas = self._classify(pooler, proposals)
+        found = self._select(class_logits, box_deltas, proposals, windows)
         own = None
         if isinstance(self.spec, MaskRCNN):
-            planes = self._mask_logits(maps, found.boxes, found.image_index, image_size)
-            own = planes[torch.arange(len(planes), device=planes.device), found.class_ids + 1].float()
+            own = self._mask_logits(pooler, found.boxes, found.image_index, found.class_ids + 1)
         boxes = found.boxes + self._far_corner(found.boxes)
         return RegionOutputs(boxes, found.class_ids, found.scores, own, found.image_index)
 
     def loss(self, batch: Batch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """The paper's losses: objectness and box of the RPN, class, box and mask of the sampled regions."""
-        images, sizes = batch.images, batch.sizes.to(batch.images.device)
+        images = batch.images
         image_size = (images.shape[2], images.shape[3])
         truths = [self._trainable(truth, file) for truth, file in zip(batch.truths, batch.files, strict=True)]
         boxes = [torch.tensor(truth.boxes, dtype=torch.float32, device=images.device) for truth in truths]
@@ -83,10 +95,12 @@ class RCNN(nn.Module):
         maps = self.backbone(images)
         logits, deltas, anchors = self.rpn(maps, image_size)
         losses = self.rpn.loss(logits, deltas, anchors, boxes, generator)
-        proposals = self.rpn.propose(logits, deltas, anchors, sizes, training=True)
+        limits = self._proposal_limits(images, batch.windows.to(images.device))
+        proposals = self.rpn.propose(logits, deltas, anchors, limits, training=True)
 
         regions, matches, region_labels = self._sample(proposals, boxes, labels, generator)
-        class_logits, box_deltas = self._classify(maps, regions, image_size)
+        pooler = build_pooler(maps[: self.spec.pooled_levels], image_size, self.spec.profile)
+        class_logits, box_deltas = self._classify(pooler, regions)
         positive = [label > 0 for label in region_labels]
         targets = [
             encode_boxes(truth[match[chosen]], region[chosen], self.spec.profile.box_weights)
@@ -97,9 +111,10 @@ class RCNN(nn.Module):
         if isinstance(self.spec, MaskRCNN):
             chosen = [region[keep] for region, keep in zip(regions, positive, strict=True)]
             rows = [match[keep] for match, keep in zip(matches, positive, strict=True)]
-            planes = self._mask_logits(maps, torch.cat(chosen), _image_index(chosen), image_size)
+            own_labels = flat_labels[flat_labels > 0]
+            planes = self._mask_logits(pooler, torch.cat(chosen), _image_index(chosen), own_labels)
             wanted = self._mask_targets(truths, chosen, rows).to(planes.device)
-            losses["loss_mask"] = mask_loss(planes.float(), flat_labels[flat_labels > 0], wanted)
+            losses["loss_mask"] = mask_loss(planes, wanted)
         return losses
 
     @property
@@ -113,10 +128,14 @@ class RCNN(nn.Module):
             (training, max(count, 2 * most)) for training, count in (self.spec.rpn_pre_nms, self.spec.rpn_post_nms)
         ]
         spec = replace(self.spec, max_detections=most, rpn_pre_nms=grown[0], rpn_post_nms=grown[1])
-        with torch.device("meta"):
-            twin = RCNN(spec, self.num_classes)
-        twin.load_state_dict(self.state_dict(keep_vars=True), assign=True)
-        return twin.train(self.training)
+        twin = _sharing(self)
+        twin.spec, twin.rpn = spec, _sharing(self.rpn)
+        twin.rpn.spec = spec
+        return twin
+
+    def _proposal_limits(self, images: Tensor, windows: Tensor) -> Tensor:
+        """[B, 4] xyxy: what proposals are cut to."""
+        return windows if self.spec.profile.proposal_limits == "picture" else _frames(images)
 
     def _far_corner(self, boxes: Tensor) -> Tensor:
         """What to add to boxes [N, 4] so that their far corners are exclusive."""
@@ -150,21 +169,17 @@ class RCNN(nn.Module):
             region_labels.append(torch.cat([label[match[positive]], label.new_zeros(len(negative))]))
         return regions, matches, region_labels
 
-    def _classify(
-        self, maps: list[Tensor], regions: list[Tensor], image_size: tuple[int, int]
-    ) -> tuple[Tensor, Tensor]:
-        pooled = pool_regions(
-            maps[:4], torch.cat(regions), _image_index(regions), BOX_SIDE, image_size, self.spec.profile
-        )
+    def _classify(self, pooler: RegionPooler, regions: list[Tensor]) -> tuple[Tensor, Tensor]:
+        pooled = pooler.pool(torch.cat(regions), _image_index(regions), BOX_SIDE)
         logits, deltas = self.roi_heads["box_predictor"](self.roi_heads["box_head"](pooled))
         return logits.float(), deltas.float()
 
-    def _mask_logits(
-        self, maps: list[Tensor], boxes: Tensor, image_index: Tensor, image_size: tuple[int, int]
-    ) -> Tensor:
-        pooled = pool_regions(maps[:4], boxes, image_index, MASK_SIDE, image_size, self.spec.profile)
-        planes: Tensor = self.roi_heads["mask_predictor"](self.roi_heads["mask_head"](pooled))
-        return planes
+    def _mask_logits(self, pooler: RegionPooler, boxes: Tensor, image_index: Tensor, planes: Tensor) -> Tensor:
+        """[N, M, M]: of each box [N, 4] the mask's plane in `planes` [N] (0 background)."""
+        features = self.roi_heads["mask_head"](pooler.pool(boxes, image_index, MASK_SIDE))
+        predictor = self.roi_heads["mask_predictor"]
+        assert isinstance(predictor, MaskPredictor)
+        return predictor.own_class(features, planes).float()
 
     @staticmethod
     def _mask_targets(truths: list[InstanceSet], boxes: list[Tensor], rows: list[Tensor]) -> Tensor:
@@ -175,16 +190,18 @@ class RCNN(nn.Module):
         ]
         return torch.from_numpy(np.concatenate(parts))
 
-    def _select(self, logits: Tensor, deltas: Tensor, proposals: list[Tensor], sizes: Tensor) -> RegionOutputs:
+    def _select(self, logits: Tensor, deltas: Tensor, proposals: list[Tensor], windows: Tensor) -> RegionOutputs:
         """Detections from scored regions: threshold, suppression per class, the surest of each picture."""
         profile = self.spec.profile
         scores = logits.softmax(dim=1)
         boxes = decode_boxes(deltas, torch.cat(proposals)[:, None], profile.box_weights, clamp=profile.clamp_growth)
         counts = [len(picture) for picture in proposals]
         found = [
-            self._select_in_picture(picture_scores, clip_boxes(picture_boxes, size, inclusive=profile.inclusive_boxes))
-            for picture_scores, picture_boxes, size in zip(
-                scores.split(counts), boxes.split(counts), sizes, strict=True
+            self._select_in_picture(
+                picture_scores, clip_boxes(picture_boxes, window, inclusive=profile.inclusive_boxes)
+            )
+            for picture_scores, picture_boxes, window in zip(
+                scores.split(counts), boxes.split(counts), windows, strict=True
             )
         ]
         image_index = _image_index([picture_boxes for picture_boxes, _, _ in found])
@@ -203,6 +220,19 @@ class RCNN(nn.Module):
         boxes, scores, class_ids = boxes[whole], scores[whole], class_ids[whole]
         keep = suppress(boxes, scores, class_ids, spec.nms, spec.max_detections)
         return boxes[keep], class_ids[keep], scores[keep]
+
+
+def _sharing(module: Module) -> Module:
+    """The same module with the same parts, in which a part can be replaced."""
+    twin = copy.copy(module)
+    twin._modules = dict(module._modules)
+    return twin
+
+
+def _frames(images: Tensor) -> Tensor:
+    """[B, 4] xyxy: the whole of each picture, padding included."""
+    frame = torch.tensor([0, 0, images.shape[3], images.shape[2]], device=images.device)
+    return frame.expand(len(images), 4)
 
 
 def _image_index(boxes: list[Tensor]) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -30,55 +32,72 @@ def pyramid_levels(boxes: Tensor, image_size: tuple[int, int], profile: RegionPr
     return level.clamp(2, 5).to(torch.int64) - 2
 
 
-def pool_regions(
-    maps: list[Tensor],
-    boxes: Tensor,
-    image_index: Tensor,
-    size: int,
-    image_size: tuple[int, int],
-    profile: RegionProfile,
-) -> Tensor:
-    """Features [N, C, size, size] of boxes [N, 4] in the network's frame, from P2-P5; `image_index` [N] says whose."""
-    levels = pyramid_levels(boxes, image_size, profile)
-    rois = torch.cat([image_index[:, None].to(boxes.dtype), boxes], dim=1)
-    strides = boxes.new_tensor(_STRIDES)[levels]
-    rois[:, 1:] /= strides[:, None]
-    ratio, aligned = profile.roi_sampling_ratio, profile.roi_align == "aligned"
-    if profile.roi_align == "crop-and-resize":
-        shapes = boxes.new_tensor([x.shape[-2:] for x in maps])[levels]
-        rois = _crop_and_resize_boxes(boxes, image_index, shapes, size, image_size)
-        ratio, aligned = 1, True
-    if maps[0].device.type == "cpu" and ratio:
-        return _align_by_rows(maps, rois, levels, size, ratio, aligned=aligned)
-    pooled = maps[0].new_zeros((len(boxes), maps[0].shape[1], size, size))
-    for level, x in enumerate(maps):
-        rows = (levels == level).nonzero()[:, 0]
-        part = roi_align(x, rois[rows].to(x.dtype), size, 1.0, sampling_ratio=ratio or -1, aligned=aligned)
-        pooled = pooled.index_copy(0, rows, part)
-    return pooled
+@dataclass(frozen=True, slots=True)
+class RegionPooler:
+    """Cuts boxes out of the maps P2-P5, or the coarsest of these, of padded pictures of `image_size` (H, W)."""
+
+    maps: list[Tensor]
+    image_size: tuple[int, int]
+    profile: RegionProfile
+    rows: Tensor | None
+    """Every pixel of every map, [P, C]; for the CPU, where pooling reads it."""
+
+    def pool(self, boxes: Tensor, image_index: Tensor, size: int) -> Tensor:
+        """Features [N, C, size, size] of boxes [N, 4] in the network's frame; `image_index` [N] says whose."""
+        profile = self.profile
+        levels = (pyramid_levels(boxes, self.image_size, profile) - (len(_STRIDES) - len(self.maps))).clamp(min=0)
+        if profile.roi_align == "crop-and-resize":
+            shapes = boxes.new_tensor([x.shape[-2:] for x in self.maps])[levels]
+            rois = _crop_and_resize_boxes(boxes, shapes, size, self.image_size)
+            ratio, aligned = 1, True
+        else:
+            rois = boxes / boxes.new_tensor(_STRIDES[-len(self.maps) :])[levels][:, None]
+            ratio, aligned = profile.roi_sampling_ratio, profile.roi_align == "aligned"
+        if self.rows is not None and ratio:
+            return self._align_by_rows(self.rows, rois, image_index, levels, size, ratio, aligned=aligned)
+        indexed = torch.cat([image_index[:, None].to(rois.dtype), rois], dim=1)
+        pooled = self.maps[0].new_zeros((len(boxes), self.maps[0].shape[1], size, size))
+        for level, x in enumerate(self.maps):
+            chosen = (levels == level).nonzero()[:, 0]
+            part = roi_align(x, indexed[chosen].to(x.dtype), size, 1.0, sampling_ratio=ratio or -1, aligned=aligned)
+            pooled = pooled.index_copy(0, chosen, part)
+        return pooled
+
+    def _align_by_rows(
+        self, table: Tensor, rois: Tensor, image_index: Tensor, levels: Tensor, size: int, ratio: int, *, aligned: bool
+    ) -> Tensor:
+        """RoIAlign as sums of weighted rows of one table.
+
+        torchvision's CPU kernel takes several times as long, and its backward pass runs on one thread.
+        """
+        heights, widths = (torch.tensor([x.shape[axis] for x in self.maps])[levels] for axis in (2, 3))
+        begins = torch.tensor([0, *(len(x) * x.shape[2] * x.shape[3] for x in self.maps)]).cumsum(0)[levels]
+        low, extent = rois[:, :2], rois[:, 2:] - rois[:, :2]
+        low, extent = (low - 0.5, extent) if aligned else (low, extent.clamp(min=1))
+        xs, across = _axis_samples(low[:, 0], extent[:, 0], size, ratio, widths)
+        ys, down = _axis_samples(low[:, 1], extent[:, 1], size, ratio, heights)
+        begins = begins + image_index * heights * widths
+        # [N, size, size, samples of y, samples of x]
+        rows = (begins[:, None, None] + ys * widths[:, None, None])[:, :, None, :, None] + xs[:, None, :, None, :]
+        weights = down[:, :, None, :, None] * across[:, None, :, None, :]
+        samples = (2 * ratio) ** 2
+        pooled = F.embedding_bag(
+            rows.reshape(-1, samples),
+            table,
+            per_sample_weights=weights.reshape(-1, samples).to(table.dtype),
+            mode="sum",
+        )
+        return pooled.view(-1, size, size, table.shape[1]).permute(0, 3, 1, 2)
 
 
-def _align_by_rows(maps: list[Tensor], rois: Tensor, levels: Tensor, size: int, ratio: int, *, aligned: bool) -> Tensor:
-    """RoIAlign as sums of weighted rows of one table that holds every pixel of every map.
-
-    torchvision's CPU kernel takes several times as long, and its backward pass runs on one thread.
-    """
-    heights, widths = (torch.tensor([x.shape[axis] for x in maps])[levels] for axis in (2, 3))
-    begins = torch.tensor([0, *(len(x) * x.shape[2] * x.shape[3] for x in maps)]).cumsum(0)[levels]
-    low, extent = rois[:, 1:3], rois[:, 3:] - rois[:, 1:3]
-    low, extent = (low - 0.5, extent) if aligned else (low, extent.clamp(min=1))
-    xs, across = _axis_samples(low[:, 0], extent[:, 0], size, ratio, widths)
-    ys, down = _axis_samples(low[:, 1], extent[:, 1], size, ratio, heights)
-    begins = begins + rois[:, 0].long() * heights * widths
-    # [N, size, size, samples of y, samples of x]
-    rows = begins.view(-1, 1, 1, 1, 1) + ys[:, :, None, :, None] * widths.view(-1, 1, 1, 1, 1) + xs[:, None, :, None, :]
-    weights = down[:, :, None, :, None] * across[:, None, :, None, :]
-    table = torch.cat([x.permute(0, 2, 3, 1).flatten(0, 2) for x in maps]).float()
-    samples = (2 * ratio) ** 2
-    pooled = F.embedding_bag(
-        rows.reshape(-1, samples), table, per_sample_weights=weights.reshape(-1, samples), mode="sum"
-    )
-    return pooled.view(-1, size, size, table.shape[1]).permute(0, 3, 1, 2)
+def build_pooler(maps: list[Tensor], image_size: tuple[int, int], profile: RegionProfile) -> RegionPooler:
+    """A pooler over maps [B, C, h, w]: P2-P5, or the coarsest of these."""
+    rows = None
+    if maps[0].device.type == "cpu":
+        rows = torch.cat([x.permute(0, 2, 3, 1).flatten(0, 2) for x in maps])
+        # Gradients of many boxes are added up in it, for which bfloat16 has too few digits.
+        rows = rows.float() if rows.requires_grad else rows
+    return RegionPooler(maps, image_size, profile, rows)
 
 
 def _axis_samples(low: Tensor, extent: Tensor, size: int, ratio: int, length: Tensor) -> tuple[Tensor, Tensor]:
@@ -95,11 +114,9 @@ def _axis_samples(low: Tensor, extent: Tensor, size: int, ratio: int, length: Te
     return pixels.reshape(-1, size, 2 * ratio), weights.reshape(-1, size, 2 * ratio)
 
 
-def _crop_and_resize_boxes(
-    boxes: Tensor, image_index: Tensor, shapes: Tensor, size: int, image_size: tuple[int, int]
-) -> Tensor:
+def _crop_and_resize_boxes(boxes: Tensor, shapes: Tensor, size: int, image_size: tuple[int, int]) -> Tensor:
     """Boxes on maps of `shapes` [N, 2] for which RoIAlign with one sample per bin reads where crop_and_resize does."""
     scale = (shapes.flip(1) - 1) / boxes.new_tensor([image_size[1] - 1, image_size[0] - 1])
     first, last = boxes[:, :2] * scale, boxes[:, 2:] * scale
     half_bin = (last - first) / (size - 1) / 2
-    return torch.cat([image_index[:, None].to(boxes.dtype), first - half_bin + 0.5, last + half_bin + 0.5], dim=1)
+    return torch.cat([first - half_bin + 0.5, last + half_bin + 0.5], dim=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import OrderedDict
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -70,11 +71,15 @@ class BoxPredictor(nn.Module):
         self.bbox_pred = nn.Linear(width, 4 * (1 + num_classes))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        x = x.to(self.cls_score.weight.dtype)
         return self.cls_score(x), self.bbox_pred(x).unflatten(1, (-1, 4))
 
 
 class MaskPredictor(nn.Sequential):
     """Twice the resolution, then a plane for background (unused) and one for each class."""
+
+    conv5_mask: nn.ConvTranspose2d
+    mask_fcn_logits: nn.Conv2d
 
     def __init__(self, in_channels: int, channels: int, num_classes: int) -> None:
         super().__init__(
@@ -85,6 +90,22 @@ class MaskPredictor(nn.Sequential):
             )
         )
         _kaiming(self)
+
+    def own_class(self, features: Tensor, rows: Tensor) -> Tensor:
+        """[N, 2h, 2w]: of features [N, C, h, w] only the planes `rows` [N]; equals choosing them from the whole.
+
+        The transposed convolution does not overlap, so every pixel becomes four by one matrix product.
+        """
+        count, _, height, width = features.shape
+        grow, plane = self.conv5_mask, self.mask_fcn_logits
+        pixels = features.permute(0, 2, 3, 1).flatten(0, 2)
+        hidden = F.relu(
+            F.linear(pixels, grow.weight.permute(2, 3, 1, 0).flatten(0, 2), cast(Tensor, grow.bias).repeat(4))
+        )
+        weights = plane.weight[rows].flatten(1).to(hidden.dtype)
+        logits = torch.bmm(hidden.view(count, 4 * height * width, grow.out_channels), weights[:, :, None])
+        logits = logits.view(count, height, width, 2, 2).permute(0, 1, 3, 2, 4).flatten(3).flatten(1, 2)
+        return logits + cast(Tensor, plane.bias)[rows, None, None]
 
 
 def _kaiming(module: nn.Sequential) -> nn.Sequential:
@@ -105,7 +126,6 @@ def box_losses(logits: Tensor, deltas: Tensor, labels: Tensor, targets: Tensor) 
     return {"loss_classifier": classifier, "loss_box_reg": box}
 
 
-def mask_loss(logits: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
-    """Mean binary cross-entropy of each region's own class plane; 0 when there is no region."""
-    chosen = logits[torch.arange(len(labels), device=labels.device), labels]
-    return F.binary_cross_entropy_with_logits(chosen, targets) if len(labels) else logits.sum() * 0
+def mask_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """Mean binary cross-entropy of planes [N, M, M], each of its region's class; 0 when there is no region."""
+    return F.binary_cross_entropy_with_logits(logits, targets) if len(logits) else logits.sum() * 0

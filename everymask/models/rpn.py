@@ -49,22 +49,21 @@ class RegionProposalNetwork(nn.Module):
     def __init__(self, spec: FasterRCNN) -> None:
         super().__init__()
         self.spec = spec
-        self.head = RPNHead(spec.fpn_channels, spec.rpn_channels, len(spec.anchor_ratios), spec.rpn_depth)
+        self.head = RPNHead(spec.fpn_channels, spec.rpn_channels, spec.anchors_per_place, spec.rpn_depth)
 
     def forward(self, maps: list[Tensor], image_size: tuple[int, int]) -> tuple[Tensor, Tensor, list[Tensor]]:
         """Objectness logits [B, N], deltas [B, N, 4], and each level's anchors, whose counts sum to N."""
         logits, deltas = self.head(maps)
-        spec = self.spec
-        anchors = anchors_for(maps, image_size, spec.anchor_sizes, spec.anchor_ratios, spec.profile)
+        anchors = anchors_for(maps, image_size, self.spec)
         flat_logits = torch.cat([x.permute(0, 2, 3, 1).flatten(1) for x in logits], dim=1)
         flat_deltas = torch.cat([x.permute(0, 2, 3, 1).reshape(len(x), -1, 4) for x in deltas], dim=1)
         return flat_logits.float(), flat_deltas.float(), anchors
 
     @torch.no_grad()
     def propose(
-        self, logits: Tensor, deltas: Tensor, anchors: list[Tensor], sizes: Tensor, *, training: bool
+        self, logits: Tensor, deltas: Tensor, anchors: list[Tensor], windows: Tensor, *, training: bool
     ) -> list[Tensor]:
-        """Proposals of each picture, [P, 4], surest first; `sizes` [B, 2] are the pictures' extents."""
+        """Proposals of each picture, [P, 4], surest first, cut to the windows [B, 4] xyxy."""
         spec, profile = self.spec, self.spec.profile
         pre, post = (pair[0 if training else 1] for pair in (spec.rpn_pre_nms, spec.rpn_post_nms))
         counts = [len(level) for level in anchors] if profile.rpn_selection == "per-level" else [logits.shape[1]]
@@ -75,13 +74,13 @@ class RegionProposalNetwork(nn.Module):
             profile.rpn_box_weights,
             clamp=profile.clamp_growth,
         )
-        boxes = clip_boxes(boxes, sizes[:, None, :].to(boxes.device), inclusive=profile.inclusive_boxes)
+        boxes = clip_boxes(boxes, windows[:, None, :], inclusive=profile.inclusive_boxes)
         scores = logits.gather(1, chosen).sigmoid()
         proposals = []
         for picture_boxes, picture_scores in zip(boxes, scores, strict=True):
-            whole = not_smaller_than(picture_boxes, 1e-3)
-            kept = picture_boxes[whole]
-            proposals.append(kept[suppress(kept, picture_scores[whole], levels[whole], spec.rpn_nms, post)])
+            wanted = not_smaller_than(picture_boxes, 1e-3) & (picture_scores >= spec.rpn_score_threshold)
+            kept = picture_boxes[wanted]
+            proposals.append(kept[suppress(kept, picture_scores[wanted], levels[wanted], spec.rpn_nms, post)])
         return proposals
 
     @staticmethod

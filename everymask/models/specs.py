@@ -1,13 +1,14 @@
-"""How to build each network: frozen values that are stored in checkpoints and never name code."""
+"""How to build each network that finds objects: frozen values that are stored in checkpoints and never name code."""
 
 from __future__ import annotations
 
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from everymask.errors import ConfigError, WeightsError
+from everymask.errors import ConfigError
 
 Norm = Literal["batch", "frozen", "group"]
+Stages = Literal["all", "last"]
 ENCODERS = (
     "resnet18",
     "resnet34",
@@ -44,6 +45,8 @@ class RegionProfile:
     """Factors on (dx, dy, dw, dh) that the RPN predicts."""
     rpn_selection: Literal["per-level", "joint"] = "per-level"
     """Proposals compete within their pyramid level, or all together (top `rpn_pre_nms`, one NMS)."""
+    proposal_limits: Literal["picture", "frame"] = "picture"
+    """Proposals are cut to the picture, or may reach into its padding. Detections are always cut to the picture."""
     roi_level: Literal["torchvision", "detectron2", "mmdet", "matterport"] = "torchvision"
     """The formula that sends a box to a pyramid level."""
     roi_align: Literal["aligned", "legacy", "crop-and-resize"] = "legacy"
@@ -75,13 +78,19 @@ class FasterRCNN:
     norm: Norm = "batch"
     fpn_channels: int = 256
     fpn_norm: bool = False
+    fpn_stages: Stages = "all"
+    """The pyramid stands on the ends of the encoder's stages (strides 4 to 32), or on the first block and the end of
+    the last one (both at stride 32), as in torchvision's MobileNetV3 detectors."""
     anchor_sizes: tuple[int, ...] = (32, 64, 128, 256, 512)
     anchor_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
+    shared_anchor_sizes: bool = False
+    """Every pyramid level has anchors of all sizes; otherwise the first level has the first size, and so on."""
     rpn_channels: int = 256
     rpn_depth: int = 1
     rpn_pre_nms: tuple[int, int] = (2000, 1000)
     rpn_post_nms: tuple[int, int] = (2000, 1000)
     rpn_nms: float = 0.7
+    rpn_score_threshold: float = 0.0
     rpn_samples: int = 256
     box_convs: int = 0
     box_fcs: tuple[int, ...] = (1024, 1024)
@@ -96,12 +105,34 @@ class FasterRCNN:
             raise ConfigError(f"there is no encoder {self.encoder!r}; the encoders are {', '.join(ENCODERS)}")
         if self.channels < 1:
             raise ConfigError(f"channels must be at least 1, but got {self.channels}")
-        if len(self.anchor_sizes) != 5:
-            raise ConfigError(f"anchor_sizes must be five numbers, one per pyramid level, but got {self.anchor_sizes}")
-        if not all(0 <= value <= 1 for value in (self.score_threshold, self.nms, self.rpn_nms)):
-            raise ConfigError("score_threshold, nms and rpn_nms must lie between 0 and 1")
+        levels = len(self.strides)
+        if not self.shared_anchor_sizes and len(self.anchor_sizes) != levels:
+            raise ConfigError(
+                f"anchor_sizes must be {levels} numbers, one per pyramid level, but got {self.anchor_sizes}"
+            )
+        if not self.anchor_sizes:
+            raise ConfigError("anchor_sizes must have at least one number, but is empty")
+        if not all(
+            0 <= value <= 1 for value in (self.score_threshold, self.nms, self.rpn_nms, self.rpn_score_threshold)
+        ):
+            raise ConfigError("score_threshold, nms, rpn_nms and rpn_score_threshold must lie between 0 and 1")
         if self.max_detections < 1:
             raise ConfigError(f"max_detections must be at least 1, but got {self.max_detections}")
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """The stride of each pyramid level."""
+        return (4, 8, 16, 32, 64) if self.fpn_stages == "all" else (32, 32, 64)
+
+    @property
+    def pooled_levels(self) -> int:
+        """From how many of the first levels regions are pooled: all but the last, and the first of equal strides."""
+        return len(set(self.strides[:-1]))
+
+    @property
+    def anchors_per_place(self) -> int:
+        """How many anchors lie around each pixel of a level."""
+        return len(self.anchor_ratios) * (len(self.anchor_sizes) if self.shared_anchor_sizes else 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,8 +147,8 @@ class MaskRCNN(FasterRCNN):
     mask_channels: int = 256
 
 
-ModelSpec: TypeAlias = FasterRCNN | MaskRCNN
-KINDS: dict[str, type[ModelSpec]] = {"mask-rcnn": MaskRCNN, "faster-rcnn": FasterRCNN}
+RegionModelSpec: TypeAlias = FasterRCNN | MaskRCNN
+REGION_KINDS: dict[str, type[RegionModelSpec]] = {"mask-rcnn": MaskRCNN, "faster-rcnn": FasterRCNN}
 
 
 def mask_rcnn_v2(**changes: Any) -> MaskRCNN:
@@ -152,32 +183,3 @@ def faster_rcnn_v2(**changes: Any) -> FasterRCNN:
     """torchvision's `fasterrcnn_resnet50_fpn_v2`."""
     v2: dict[str, Any] = {"fpn_norm": True, "rpn_depth": 2, "box_convs": 4, "box_fcs": (1024,)}
     return FasterRCNN(**(v2 | changes))
-
-
-def spec_to_json(spec: ModelSpec) -> dict[str, Any]:
-    """The spec as plain JSON values, with its kind under `"kind"`."""
-    kind = next(name for name, cls in KINDS.items() if type(spec) is cls)
-    return {"kind": kind} | asdict(spec)
-
-
-def spec_from_json(data: dict[str, Any]) -> ModelSpec:
-    """The spec that `spec_to_json` wrote; `WeightsError` names an unknown kind or setting."""
-    values = dict(data)
-    kind = values.pop("kind", None)
-    if kind not in KINDS:
-        raise WeightsError(f"the model is of kind {kind!r}, but this version knows {', '.join(KINDS)}")
-    profile = values.pop("profile", {})
-    unknown = sorted(set(values) - {column.name for column in fields(KINDS[kind])})
-    unknown += sorted(set(profile) - {column.name for column in fields(RegionProfile)})
-    if unknown:
-        raise WeightsError(
-            f"the model has settings that this version does not know: {', '.join(unknown)}",
-            hint="it was probably written by a newer everymask: upgrade with pip",
-        )
-    return KINDS[kind](**_tuples(KINDS[kind], values), profile=RegionProfile(**_tuples(RegionProfile, profile)))
-
-
-def _tuples(cls: type[Any], values: dict[str, Any]) -> dict[str, Any]:
-    """JSON has no tuples: lists become tuples again where the field's default is one."""
-    defaults = {column.name: column.default for column in fields(cls) if column.default is not MISSING}
-    return {name: tuple(value) if isinstance(defaults.get(name), tuple) else value for name, value in values.items()}

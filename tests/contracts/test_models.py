@@ -20,7 +20,7 @@ from everymask.models.base import Batch, TrainStep, collate
 from everymask.models.build import build
 from everymask.models.checkpoint import Card, load_model, save_model
 from everymask.models.rcnn import RCNN
-from everymask.models.specs import ENCODERS, FasterRCNN, MaskRCNN, ModelSpec, faster_rcnn_v2, mask_rcnn_v2
+from everymask.models.specs import ENCODERS, FasterRCNN, MaskRCNN, RegionModelSpec, faster_rcnn_v2, mask_rcnn_v2
 
 _BOXES = {
     "encoder": "resnet18",
@@ -30,13 +30,14 @@ _BOXES = {
     "anchor_sizes": (16, 32, 48, 64, 96),
 }
 _MASKS = _BOXES | {"mask_convs": (16, 16), "mask_channels": 16}
-SPECS: dict[str, ModelSpec] = {
+SPECS: dict[str, RegionModelSpec] = {
     "mask-rcnn": MaskRCNN(**_MASKS),
     "mask-rcnn-v2": mask_rcnn_v2(**_MASKS),
     "mask-rcnn-group": MaskRCNN(**_MASKS, norm="group"),
     "mask-rcnn-frozen": MaskRCNN(**_MASKS, norm="frozen"),
     "faster-rcnn": FasterRCNN(**_BOXES),
     "faster-rcnn-v2": faster_rcnn_v2(**_BOXES),
+    "faster-rcnn-last": FasterRCNN(**_BOXES, fpn_stages="last", shared_anchor_sizes=True),
 } | {f"mask-rcnn-{name}": MaskRCNN(**(_MASKS | {"encoder": name})) for name in ENCODERS if name != "resnet18"}
 SMALL = [name for name in SPECS if SPECS[name].encoder == "resnet18"]
 
@@ -59,7 +60,7 @@ def test_predicts_in_the_frame_with_one_return_type(name: str) -> None:
     images = torch.rand(2, 3, 65, 98)
     for training in (True, False):
         with torch.no_grad():
-            found = module.train(training)(images, torch.tensor([[65, 98], [40, 50]]))
+            found = module.train(training)(images, torch.tensor([[0, 0, 98, 65], [0, 0, 50, 40]]))
         counts = torch.bincount(found.image_index, minlength=2)
         assert counts.tolist() == [7, 7]
         assert found.boxes.shape == (14, 4) and found.boxes.min() >= 0

@@ -17,7 +17,7 @@ import everymask.api
 from everymask.errors import ConfigError, WeightsError
 from everymask.models import pretrained
 from everymask.models.build import build
-from everymask.models.catalog import Weights, catalog, coco_labels, weights_named
+from everymask.models.catalog import Weights, catalog, coco_labels, voc_labels, weights_named
 from everymask.models.pretrained import fetch_weights, load_pretrained
 from everymask.models.torchvision_weights import read_state_dict, upgrade_names
 
@@ -70,6 +70,7 @@ def test_rows_are_complete() -> None:
         assert row.licence and row.metrics and row.url.startswith("https://")
         assert row.sha256 in row.url and len(row.sha256) == 8
         assert sum(p.numel() for p in build(row.spec, len(row.labels)).parameters()) + _frozen(row) == row.params
+    assert (len(voc_labels()), voc_labels().names[15]) == (21, "person")
     labels = coco_labels()
     assert (len(labels), labels.names[0], labels.names[89], labels.names[11]) == (
         90,
@@ -97,7 +98,7 @@ def test_old_names_are_upgraded_and_new_ones_kept() -> None:
 def test_a_file_as_on_torchvisions_server_loads(row: Weights, server: tuple[str, Path], cache: Path) -> None:
     """Written with the names of the time, without batch norm's counters where norms are frozen."""
     torch.manual_seed(0)
-    original = build(row.spec, 90)
+    original = build(row.spec, len(row.labels))
     old = {new: old for new, old in OLD_NAMES.items() if "v2" not in row.name}
     frozen = row.spec.norm == "frozen"
     content = {
@@ -107,7 +108,7 @@ def test_a_file_as_on_torchvisions_server_loads(row: Weights, server: tuple[str,
     }
     published = _publish(server, content, row)
     module, card = load_pretrained(published)
-    assert card.licence == row.licence and card.labels == coco_labels()
+    assert card.licence == row.licence and card.labels == row.labels
     for name, tensor in original.state_dict().items():
         if not name.endswith("num_batches_tracked"):
             assert torch.equal(module.state_dict()[name], tensor), name

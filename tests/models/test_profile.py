@@ -9,13 +9,16 @@ import pytest
 import torch
 
 from everymask.core.masks import Masks
+from everymask.core.sample import Sample
 from everymask.core.segmentation import InstanceSet
+from everymask.data.pipelines import prepare
+from everymask.data.preprocess import Preprocess, Resize
 from everymask.infer.decode import paste_masks
-from everymask.models.base import Batch
+from everymask.models.base import Batch, collate
 from everymask.models.boxes import anchors_for, base_anchors, clip_boxes, decode_boxes, encode_boxes
 from everymask.models.build import build
 from everymask.models.encoders import build_encoder
-from everymask.models.roi_align import pool_regions, pyramid_levels
+from everymask.models.roi_align import build_pooler, pyramid_levels
 from everymask.models.specs import FasterRCNN, MaskRCNN, RegionProfile
 
 DEFAULT = RegionProfile()
@@ -33,6 +36,7 @@ MATTERPORT = RegionProfile(
     clamp_growth=False,
     inclusive_boxes=True,
     class_choice="argmax",
+    proposal_limits="frame",
     mask_paste="matterport",
 )
 DETECTRON2 = RegionProfile(
@@ -71,22 +75,22 @@ def test_pool_padding_at_the_end() -> None:
 
 def test_base_anchors() -> None:
     ratios = (0.5, 1.0, 2.0)
-    assert base_anchors(32, ratios, DEFAULT).tolist() == [[-23, -11, 23, 11], [-16, -16, 16, 16], [-11, -23, 11, 23]]
-    exact = base_anchors(32, ratios, replace(DEFAULT, anchor_rounding=False))
+    assert base_anchors((32,), ratios, DEFAULT).tolist() == [[-23, -11, 23, 11], [-16, -16, 16, 16], [-11, -23, 11, 23]]
+    exact = base_anchors((32,), ratios, replace(DEFAULT, anchor_rounding=False))
     sides = exact[:, 2:] - exact[:, :2]
     torch.testing.assert_close(sides.prod(dim=1), torch.full((3,), 1024.0))
     torch.testing.assert_close(sides[:, 1] / sides[:, 0], torch.tensor(ratios))
-    swapped = base_anchors(32, ratios, replace(DEFAULT, anchor_rounding=False, anchor_ratio="w/h"))
+    swapped = base_anchors((32,), ratios, replace(DEFAULT, anchor_rounding=False, anchor_ratio="w/h"))
     torch.testing.assert_close(swapped, exact[:, [1, 0, 3, 2]])
 
 
 def test_anchor_stride() -> None:
     """At 800 x 1333 torchvision's coarsest anchors lie 61 pixels apart and not 64."""
     maps = [torch.zeros(1, 1, -(-800 // s), -(-1333 // s)) for s in (4, 8, 16, 32, 64)]
-    spec = FasterRCNN()
+    spec = FasterRCNN(anchor_ratios=(1.0,))
 
     def step(profile: RegionProfile) -> float:
-        coarsest = anchors_for(maps, (800, 1333), spec.anchor_sizes, (1.0,), profile)[4]
+        coarsest = anchors_for(maps, (800, 1333), replace(spec, profile=profile))[4]
         return float(coarsest[1, 0] - coarsest[0, 0])
 
     assert step(DEFAULT) == 1333 // 21 == 63
@@ -95,11 +99,12 @@ def test_anchor_stride() -> None:
 
 def test_inclusive_anchors_end_one_pixel_earlier() -> None:
     maps = [torch.zeros(1, 1, 2, 2)] * 5
-    plain = anchors_for(maps, (128, 128), (32,) * 5, (1.0,), DEFAULT)[0]
-    inclusive = anchors_for(maps, (128, 128), (32,) * 5, (1.0,), replace(DEFAULT, inclusive_boxes=True))[0]
+    spec = FasterRCNN(anchor_sizes=(32,) * 5, anchor_ratios=(1.0,))
+    plain = anchors_for(maps, (128, 128), spec)[0]
+    inclusive = anchors_for(maps, (128, 128), replace(spec, profile=replace(DEFAULT, inclusive_boxes=True)))[0]
     assert (plain - inclusive).unique(dim=0).tolist() == [[0, 0, 1, 1]]
-    assert clip_boxes(torch.tensor([[-3.0, 1, 300, 90]]), torch.tensor([100, 200]), inclusive=True).tolist() == [
-        [0, 1, 199, 90]
+    assert clip_boxes(torch.tensor([[-3.0, 9, 300, 90]]), torch.tensor([0, 10, 200, 100]), inclusive=True).tolist() == [
+        [0, 10, 199, 90]
     ]
 
 
@@ -139,8 +144,8 @@ def test_roi_align_aligned_shifts_by_half_a_pixel() -> None:
     ramp = torch.arange(32.0).expand(1, 1, 32, 32)
     maps = [ramp, ramp[..., ::2, ::2], ramp[..., ::4, ::4], ramp[..., ::8, ::8]]
     box, index = torch.tensor([[16.0, 16, 72, 72]]), torch.zeros(1, dtype=torch.int64)
-    legacy = pool_regions(maps, box, index, 7, (128, 128), DEFAULT)
-    aligned = pool_regions(maps, box, index, 7, (128, 128), replace(DEFAULT, roi_align="aligned"))
+    legacy = build_pooler(maps, (128, 128), DEFAULT).pool(box, index, 7)
+    aligned = build_pooler(maps, (128, 128), replace(DEFAULT, roi_align="aligned")).pool(box, index, 7)
     torch.testing.assert_close(legacy - aligned, torch.full_like(legacy, 0.5))
     torch.testing.assert_close(aligned[0, 0, 0], 4 + 2 * torch.arange(7) + 1 - 0.5)
 
@@ -150,9 +155,8 @@ def test_crop_and_resize_reads_from_corner_to_corner() -> None:
     ramp = torch.arange(33.0).expand(1, 1, 33, 33)
     maps = [ramp] * 4
     box = torch.tensor([[16.0, 32, 64, 96]])
-    pooled = pool_regions(
-        maps, box, torch.zeros(1, dtype=torch.int64), 7, (129, 129), replace(DEFAULT, roi_align="crop-and-resize")
-    )
+    pooler = build_pooler(maps, (129, 129), replace(DEFAULT, roi_align="crop-and-resize"))
+    pooled = pooler.pool(box, torch.zeros(1, dtype=torch.int64), 7)
     torch.testing.assert_close(pooled[0, 0, 0], torch.linspace(4, 16, 7))
 
 
@@ -161,7 +165,7 @@ def test_sampling_ratio_zero_samples_every_pixel() -> None:
     maps = [torch.rand(1, 1, 64, 64)] * 4
     box, index = torch.tensor([[0.0, 0, 200, 200]]), torch.zeros(1, dtype=torch.int64)
     adaptive = replace(DEFAULT, roi_align="aligned", roi_sampling_ratio=0)
-    two, every = (pool_regions(maps, box, index, 2, (256, 256), p)[0, 0] for p in (DEFAULT, adaptive))
+    two, every = (build_pooler(maps, (256, 256), p).pool(box, index, 2)[0, 0] for p in (DEFAULT, adaptive))
     assert not torch.allclose(two, every)
 
 
@@ -223,13 +227,33 @@ def test_masks_outside_the_picture_are_empty() -> None:
         assert paste_masks(logits, boxes, (20, 20), rule).areas().tolist() == [0, 0]
 
 
+@pytest.mark.parametrize("limits", ["picture", "frame"])
+def test_detections_end_where_the_centred_picture_ends(limits: str) -> None:
+    """Proposals of matterport reach into the padding of its square, detections do not."""
+    preprocess = Preprocess(resize=Resize(64, 128, "matterport"))
+    batch = collate([prepare(Sample(np.full((40, 80, 3), 200, np.uint8), id="a"), preprocess)], 64)
+    assert batch.windows.tolist() == [[0, 32, 128, 96]]
+    profile = replace(MATTERPORT, proposal_limits=limits)
+    torch.manual_seed(0)
+    network = build(MaskRCNN(**SMALL, profile=profile, score_threshold=0.0), 2).eval()
+    with torch.no_grad():
+        inside, everywhere = network(batch.images, batch.windows), network(batch.images)
+        logits, deltas, anchors = network.rpn(network.backbone(batch.images), (128, 128))
+        cut = network._proposal_limits(batch.images, batch.windows)
+        proposals = network.rpn.propose(logits, deltas, anchors, cut, training=False)[0]
+    ends = (proposals[:, 1].min(), proposals[:, 3].max())
+    assert ends == ((32, 95) if limits == "picture" else (0, 127))
+    assert (inside.boxes[:, 1].min(), inside.boxes[:, 3].max()) == (32, 96)
+    assert everywhere.boxes[:, 1].min() < 32 and everywhere.boxes[:, 3].max() > 96
+
+
 @pytest.mark.parametrize("profile", [MATTERPORT, DETECTRON2], ids=["matterport", "detectron2"])
 def test_whole_networks_run_and_train(profile: RegionProfile) -> None:
     torch.manual_seed(0)
     network = build(MaskRCNN(**SMALL, profile=profile, score_threshold=0.0), 2)
     masks = Masks.from_dense(np.pad(np.ones((1, 40, 30), bool), ((0, 0), (20, 68), (30, 68))))
     truth = InstanceSet(masks.boxes(), np.array([1]), masks=masks)
-    batch = Batch(torch.rand(1, 3, 128, 128), torch.tensor([[128, 128]]), (truth,), ("a",), ("a",))
+    batch = Batch(torch.rand(1, 3, 128, 128), torch.tensor([[0, 0, 128, 128]]), (truth,), ("a",), ("a",))
     assert all(torch.isfinite(value) for value in network.loss(batch).values())
     with torch.no_grad():
         found = network.eval()(batch.images)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torchvision.ops import roi_align
 
-from everymask.models.roi_align import pool_regions, pyramid_levels
+from everymask.models.roi_align import build_pooler, pyramid_levels
 from everymask.models.specs import RegionProfile
 
 
@@ -30,7 +30,7 @@ def test_equal_to_torchvision(mode: str, ratio: int, size: int) -> None:
             for level, roi in zip(levels.tolist(), rois, strict=True)
         ]
     )
-    found = pool_regions(maps, boxes, index, size, (96, 128), profile)
+    found = build_pooler(maps, (96, 128), profile).pool(boxes, index, size)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
     weights = torch.randn_like(expected)
     mine = torch.autograd.grad(found, maps, weights, allow_unused=True, materialize_grads=True)
@@ -41,5 +41,5 @@ def test_equal_to_torchvision(mode: str, ratio: int, size: int) -> None:
 
 def test_no_boxes() -> None:
     maps = [torch.randn(1, 4, 16 >> level, 16 >> level) for level in range(4)]
-    none = pool_regions(maps, torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), 7, (64, 64), RegionProfile())
+    none = build_pooler(maps, (64, 64), RegionProfile()).pool(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), 7)
     assert none.shape == (0, 4, 7, 7)

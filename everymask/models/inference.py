@@ -1,0 +1,45 @@
+"""A network made ready to predict: the same function, calculated with less work."""
+
+from __future__ import annotations
+
+import copy
+from typing import TypeVar
+
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def ready_to_predict(network: Network, dtype: torch.dtype | None = None) -> Network:
+    """A copy in evaluation mode that cannot be trained: norms folded into convolutions, channels last in memory.
+
+    With `dtype` the convolutions and the heads' hidden layers calculate in it; what a network lists in `exact_parts`
+    (the last layers, whose rounding would show) keeps float32. Without it outputs differ only by float32's rounding.
+    """
+    ready = copy.deepcopy(network).eval().requires_grad_(False)
+    fold_norms(ready)
+    ready = ready.to(memory_format=torch.channels_last)
+    if dtype is not None:
+        ready = ready.to(dtype)
+        for name in getattr(network, "exact_parts", ()):
+            ready.get_submodule(name).float()
+    return ready
+
+
+def fold_norms(module: nn.Module) -> None:
+    """Merge every batch norm in evaluation mode into the convolution that is registered right before it, in place."""
+    before: tuple[str, nn.Module] | None = None
+    for name, child in list(module.named_children()):
+        if (
+            before is not None
+            and isinstance(before[1], nn.Conv2d)
+            and isinstance(child, nn.BatchNorm2d)
+            and child.num_features == before[1].out_channels
+        ):
+            setattr(module, before[0], fuse_conv_bn_eval(before[1], child))
+            # timm's norm carries the activation that comes after it.
+            setattr(module, name, getattr(child, "act", nn.Identity()))
+        fold_norms(child)
+        before = name, child
