@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import difflib
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from everymask.errors import WeightsError, printable, require
-from everymask.train.folder import BEST
+from everymask.train.folder import BEST, SPLITS
 
 if TYPE_CHECKING:
-    from everymask.infer.predictor import Predictor
+    from everymask.infer.predictor import Precision, Predictor
 
 
-def load(source: str | Path, *, device: str = "auto") -> Predictor:
+def load(source: str | Path, *, device: str = "auto", precision: Precision = "auto") -> Predictor:
     """A trained model, ready to predict: from a run folder, a `.safetensors` file, or a name of `everymask models`,
     whose weights are fetched and kept when they are first asked for.
 
-    `device` is "auto" (the first GPU, else the CPU), "cpu", "cuda:1" and so on. `WeightsError` when there is no such
-    model or its file is damaged, `ConfigError` when this machine lacks the device, `MissingExtra` without torch.
+    `device` is "auto" (the first GPU, else the CPU), "cpu", "cuda:1" and so on. `precision` "exact" keeps to float32;
+    "auto" is bfloat16 where the hardware calculates it, for scores within a fraction of a point at half the time.
+    `WeightsError` when there is no such model or its file is damaged, `ConfigError` when this machine lacks the device,
+    `MissingExtra` without torch.
 
     >>> result = load("runs/a").predict("photo.png")
     """
@@ -31,25 +34,34 @@ def load(source: str | Path, *, device: str = "auto") -> Predictor:
     path = Path(source)
     rows = {row.name: row for row in catalog()}
     if not path.exists() and str(source) in rows:
-        return build_predictor(*load_pretrained(rows[str(source)]), device)
+        return build_predictor(*load_pretrained(rows[str(source)]), device, precision=precision)
     if not path.exists():
-        near = difflib.get_close_matches(str(source), rows, n=1)
+        beside = [str(folder.parent) for folder in path.parent.glob(f"*/{BEST}")]
+        near = difflib.get_close_matches(str(path), [*beside, *rows], n=1)
         raise WeightsError(
             f"there is no run folder, model file or catalogue name {printable(source)}",
-            hint=f"did you mean {near[0]}?" if near else "everymask models lists the names",
+            hint=f"did you mean {printable(near[0])}?" if near else "everymask models lists the names",
         )
     published = published_as(path)
     if published:
-        return build_predictor(*load_pretrained(published, path), device)
-    return build_predictor(*load_model(_model_file(path)), device)
+        return build_predictor(*load_pretrained(published, path), device, precision=precision)
+    drawn = path / SPLITS
+    predictor = build_predictor(*load_model(_model_file(path)), device, precision=precision)
+    return replace(predictor, splits=drawn if drawn.is_file() else None)
 
 
 def _model_file(path: Path) -> Path:
-    """The file itself, or the best weights of a run folder; `WeightsError` names the runs below another folder."""
-    if not path.is_dir() or (path / BEST).exists():
-        return path / BEST if path.is_dir() else path
-    runs = sorted(folder.parent for folder in path.glob(f"*/{BEST}"))
+    """The file itself, or the best weights of a run folder; `WeightsError` names a run above or below another path."""
+    if path.is_file() and path.suffix == ".safetensors":
+        return path
+    if (path / BEST).is_file():
+        return path / BEST
+    above = [folder for folder in path.parents[:2] if (folder / BEST).is_file()]
+    below = sorted(folder.parent for folder in path.glob(f"*/{BEST}"))
+    near = [*above, *below[::-1]]
     raise WeightsError(
-        f"{printable(path)} is not a run folder: there is no {BEST} in it",
-        hint=f"did you mean {printable(runs[-1])}?" if runs else "name a folder that everymask train wrote",
+        f"{printable(path)} is not a run folder: there is no {BEST} in it"
+        if path.is_dir()
+        else f"{printable(path)} is not a model file, whose name ends in .safetensors",
+        hint=f"did you mean {printable(near[0])}?" if near else "name a folder that everymask train wrote",
     )

@@ -2,75 +2,211 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from everymask.core.segmentation import InstanceSet
+from everymask.core.segmentation import InstanceSet, SemanticMap
 from everymask.data.dataset import Dataset
-from everymask.errors import DataError
+from everymask.data.formats import read_dataset
+from everymask.data.splits import read_split
+from everymask.errors import ConfigError, DataError, counted
 from everymask.infer.predictor import Predictor
+from everymask.infer.result import Result
+from everymask.metrics.comparison import Comparison, compare_scores
 from everymask.metrics.instances import InstanceMetric, InstanceScores
+from everymask.metrics.overlap import SemanticMetric, SemanticScores, Void
+from everymask.models.dense import DenseModel
+from everymask.models.rcnn import RCNN
 
 Progress = Callable[[int, int], None]
+Scores: TypeAlias = InstanceScores | SemanticScores
+_log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Report:
     """The scores of a model on a data set, and what it took."""
 
-    scores: InstanceScores
+    scores: Scores
     pictures: int
     seconds: float
 
     @property
     def headline(self) -> float:
-        """The one number by which models are compared: mask AP, or box AP where there are no masks."""
-        numbers = self.scores.mask or self.scores.box
-        return numbers.AP
+        """The one number by which models are compared: mask AP (box AP where there are no masks), or mIoU."""
+        return self.numbers().get(self.headline_name, math.nan)
+
+    @property
+    def headline_name(self) -> str:
+        """Which number the headline is, as in `numbers`."""
+        if isinstance(self.scores, SemanticScores):
+            return "mIoU"
+        return "mask AP" if self.scores.mask else "box AP"
+
+    def numbers(self) -> dict[str, float]:
+        """The few numbers that logs and model files keep, by name; what is not defined is left out."""
+        scores = self.scores
+        if isinstance(scores, SemanticScores):
+            named = {
+                "mIoU": scores.mean_iou,
+                "pixel accuracy": scores.pixel_accuracy,
+                "mean accuracy": scores.mean_accuracy,
+                "mean Dice": scores.mean_dice,
+            }
+            return {name: value for name, value in named.items() if not math.isnan(value)}
+        kinds = {"mask": scores.mask, "box": scores.box}
+        return {
+            f"{kind} {name}": getattr(numbers, name)
+            for kind, numbers in kinds.items()
+            if numbers is not None
+            for name in ("AP", "AP50", "AP75")
+        }
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {"seconds_per_picture": self.seconds, **self.scores.to_json()}
 
+    def __repr__(self) -> str:
+        shown = ("mIoU", "pixel accuracy", "mask AP", "mask AP50", "box AP", "box AP50")
+        listed = [f"{name} {value:.3f}" for name, value in self.numbers().items() if name in shown]
+        if isinstance(self.scores, SemanticScores):
+            low, high = self.scores.interval
+            listed[0] += f" ({low:.3f} to {high:.3f})"
+        return f"<Report {counted(self.pictures, 'picture')}: {', '.join(listed)}>"
+
 
 def evaluate(
     predictor: Predictor,
-    dataset: Dataset,
+    dataset: Dataset | str | Path,
     *,
+    split: str | None = None,
     max_detections: int | None = None,
+    void: Void = "ignored",
     batch: int = 1,
     progress: Progress | None = None,
 ) -> Report:
-    """Predict every picture and compare with its truth by COCO's rules.
+    """Predict every picture and compare with its truth: objects by COCO's rules, label maps by the pixels' overlap.
+
+    `dataset` is one that was read, or the path of one. `split` takes a part of it: of the pictures that training drew
+    where the model comes from the run folder of a training on this data set, else of the data set's own. Without it all
+    pictures count, with a warning if the model was trained on some of them. A model that gives label maps is judged on
+    the original size of the pictures, and on objects by what `Dataset.semantic` paints of them.
 
     Classes are matched by name. `max_detections` is how many objects per picture count (None: as many as the model
-    gives). Memory holds one batch of pictures and the run lengths of what was found. `progress(done, total)` is called
-    after every picture.
+    gives), `void` whether what a label map says where there is no truth is ignored or wrong. Memory holds one batch of
+    pictures and what the metric keeps of them. `progress(done, total)` is called after every picture.
 
-    `DataError` when the data set is empty or names a class that the model does not know.
+    `DataError` when the data set cannot be read, is empty or names a class that the model does not know; `ConfigError`
+    when it has no such split, or no truth of the model's kind.
+
+    >>> report = evaluate(load("runs/a"), "data", split="val")
     """
+    if not hasattr(predictor, "stream"):
+        raise ConfigError(f"expected a model, but got {predictor!r}", hint="load it first: everymask.load(...)")
+    dataset = _part(dataset if isinstance(dataset, Dataset) else read_dataset(dataset), split, predictor.splits)
     if not len(dataset):
         raise DataError("there is no picture to evaluate on", hint="check the split's name with everymask check")
     if max_detections is not None:
         predictor = predictor.with_detections(max_detections)
-    labels = predictor.card.labels
-    classes = _class_map(dataset, predictor)
-    has_masks = predictor.module.has_masks
-    metric = InstanceMetric(labels, max_detections=predictor.card.spec.max_detections, masks=has_masks)
+    judge: _ObjectJudge | _MapJudge
+    if isinstance(predictor.module, DenseModel):
+        dataset = dataset.semantic()
+        judge = _MapJudge(predictor, dataset, void)
+    else:
+        judge = _ObjectJudge(predictor, predictor.module, dataset)
     seconds = 0.0
     samples = (dataset[index] for index in range(len(dataset)))
     for done, result in enumerate(predictor.stream(samples, batch=batch), start=1):
-        truth = result.sample.truth
-        if not isinstance(truth, InstanceSet) or (has_masks and truth.masks is None):
-            raise DataError(f"{result.sample.file}: expected annotated masks, but there are only boxes")
-        metric.update(result.instances, _renumbered(truth, classes), result.sample.size, result.sample.id)
+        judge.update(result)
         seconds += result.seconds
         if progress:
             progress(done, len(dataset))
-    return Report(metric.compute(), len(dataset), seconds / len(dataset))
+    return Report(judge.metric.compute(), len(dataset), seconds / len(dataset))
+
+
+def compare(
+    first: Predictor,
+    second: Predictor,
+    dataset: Dataset | str | Path,
+    *,
+    split: str | None = None,
+    void: Void = "ignored",
+    progress: Progress | None = None,
+) -> Comparison:
+    """Whether two models differ on the same pictures: a paired bootstrap test of their mIoU.
+
+    The arguments are as in `evaluate` (`progress` runs from 0 for each model), which also says what is raised. Besides,
+    `ConfigError` for models that find objects, and `DataError` where the two cannot be judged on the
+    same pictures, as when their trainings drew different splits.
+
+    >>> compare(load("runs/a"), load("runs/b"), "data", split="val").p_value
+    """
+    dataset = dataset if isinstance(dataset, Dataset) else read_dataset(dataset)
+    for predictor in (first, second):
+        if not isinstance(predictor.module, DenseModel):
+            raise ConfigError(
+                f"only models that give label maps can be compared, but got {predictor!r}",
+                hint="compare detectors by the numbers of everymask evaluate",
+            )
+    scores = [
+        evaluate(predictor, dataset, split=split, void=void, progress=progress).scores for predictor in (first, second)
+    ]
+    return compare_scores(*(each for each in scores if isinstance(each, SemanticScores)))
+
+
+class _ObjectJudge:
+    """Compares objects with annotated ones."""
+
+    def __init__(self, predictor: Predictor, module: RCNN, dataset: Dataset) -> None:
+        if dataset.is_semantic:
+            raise ConfigError(
+                "the model finds objects, but the data set has label maps, which do not tell them apart",
+                hint="give a data set with objects, or a model that gives label maps",
+            )
+        self.classes = np.array(_class_map(dataset, predictor), np.int64)
+        self.areas = (dataset.areas(index) for index in range(len(dataset)))
+        self.has_masks, limit = module.has_masks, module.spec.max_detections
+        self.metric = InstanceMetric(predictor.card.labels, max_detections=limit, masks=self.has_masks)
+
+    def update(self, result: Result) -> None:
+        truth = result.sample.truth
+        if not isinstance(truth, InstanceSet) or (self.has_masks and truth.masks is None):
+            raise DataError(f"{result.sample.file}: expected annotated masks, but there are only boxes")
+        truth = replace(truth, class_ids=self.classes[truth.class_ids])
+        areas = next(self.areas)
+        self.metric.update(result.instances, truth, result.sample.size, result.sample.id, true_areas=areas)
+
+
+class _MapJudge:
+    """Compares label maps with annotated ones."""
+
+    def __init__(self, predictor: Predictor, dataset: Dataset, void: Void) -> None:
+        self.classes = np.full(256, predictor.card.labels.ignore, np.uint8)
+        self.classes[: len(dataset.labels)] = _class_map(dataset, predictor)
+        self.metric = SemanticMetric(predictor.card.labels, void=void)
+
+    def update(self, result: Result) -> None:
+        truth = result.sample.truth
+        if not isinstance(truth, SemanticMap):
+            raise DataError(f"{result.sample.file}: expected a label map as truth, but got {type(truth).__name__}")
+        self.metric.update(result.semantic, SemanticMap(self.classes[truth.ids]), result.sample.id)
+
+
+def _part(dataset: Dataset, split: str | None, drawn: Path | None) -> Dataset:
+    """The pictures of a split: of those that training drew where `drawn` tells of this data set, else of its own."""
+    if drawn is not None:
+        with suppress(DataError):
+            dataset = read_split(drawn, dataset)
+            if split is None and "train" in dataset.splits():
+                _log.warning("the score includes pictures that the model was trained on; choose the split val")
+    return dataset if split is None else dataset.split(split)
 
 
 def _class_map(dataset: Dataset, predictor: Predictor) -> list[int]:
@@ -83,7 +219,3 @@ def _class_map(dataset: Dataset, predictor: Predictor) -> list[int]:
             hint=f"the model knows {', '.join(known)}",
         )
     return [known.index(name) for name in dataset.labels.names]
-
-
-def _renumbered(truth: InstanceSet, classes: list[int]) -> InstanceSet:
-    return replace(truth, class_ids=np.array(classes, np.int64)[truth.class_ids])

@@ -16,7 +16,8 @@ from everymask.core.sample import Sample
 from everymask.data.dataset import Annotation, BoxOnly, Dataset
 from everymask.data.formats import read_dataset
 from everymask.data.shapes import write_shapes
-from everymask.errors import DataError
+from everymask.data.splits import draw_split, write_split
+from everymask.errors import ConfigError, DataError
 from everymask.evaluate import evaluate
 from everymask.infer.result import Result
 
@@ -29,14 +30,15 @@ class Oracle:
     truth: Labels
     most: int = 100
     has_masks: bool = True
+    splits: Path | None = None
 
     @property
     def card(self) -> Any:
-        return SimpleNamespace(labels=self.labels, spec=SimpleNamespace(max_detections=self.most))
+        return SimpleNamespace(labels=self.labels)
 
     @property
     def module(self) -> Any:
-        return SimpleNamespace(has_masks=self.has_masks)
+        return SimpleNamespace(has_masks=self.has_masks, spec=SimpleNamespace(max_detections=self.most))
 
     def with_detections(self, most: int) -> Oracle:
         return replace(self, most=most)
@@ -76,6 +78,48 @@ def test_the_limit_of_detections_is_that_of_the_model_or_the_one_asked_for(shape
     fewer = evaluate(oracle, shapes, max_detections=1).scores
     assert fewer.max_detections == 1
     assert fewer.pictures[0].num_found == 1
+
+
+def test_the_size_of_an_object_is_what_the_data_set_says(shapes: Dataset) -> None:
+    """As pycocotools, which sorts objects into small, medium and large by the file's `area`."""
+    first = shapes.records[0]
+    large = tuple(replace(annotation, area=20_000.0) for annotation in first.annotations)
+    dataset = replace(shapes, records=(replace(first, annotations=large),))
+    scores = evaluate(Oracle(shapes.labels, shapes.labels), dataset).scores.mask
+    assert scores is not None
+    assert scores.APl == pytest.approx(1) and scores.APs == -1
+    unknown = replace(first, annotations=tuple(replace(a, area=None) for a in first.annotations))
+    assert replace(shapes, records=(unknown,)).areas(0) is None
+
+
+def test_the_split_is_that_of_the_data_or_the_one_that_training_drew(
+    tmp_path: Path, shapes: Dataset, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_shapes(tmp_path / "data", train=3, val=2, size=64)
+    oracle = Oracle(shapes.labels, shapes.labels)
+    assert evaluate(oracle, tmp_path / "data", split="val").pictures == 2
+    assert evaluate(oracle, str(tmp_path / "data")).pictures == 5
+    drawn = draw_split(shapes, seed=0, fractions=(("train", 0.5), ("val", 0.5)))
+    write_split(tmp_path / "splits.json", drawn)
+    trained = replace(oracle, splits=tmp_path / "splits.json")
+    held_out = {record.id for record in drawn.split("val").records}
+    assert {row.id for row in evaluate(trained, shapes, split="val").scores.pictures} == held_out
+    assert not caplog.messages
+    assert evaluate(trained, shapes).pictures == 8
+    assert "trained on" in caplog.text
+    assert evaluate(trained, tmp_path / "data", split="val").pictures == 2, "the file tells of another data set"
+    with pytest.raises(ConfigError, match="no split 'test'"):
+        evaluate(trained, shapes, split="test")
+
+
+def test_a_path_is_no_model(shapes: Dataset) -> None:
+    with pytest.raises(ConfigError, match=r"everymask\.load"):
+        evaluate("runs/a", shapes)  # type: ignore[arg-type]
+
+
+def test_a_report_is_one_line(shapes: Dataset) -> None:
+    report = evaluate(Oracle(shapes.labels, shapes.labels), shapes.subset([0]))
+    assert repr(report) == "<Report 1 picture: mask AP 1.000, mask AP50 1.000, box AP 1.000, box AP50 1.000>"
 
 
 def test_boxes_are_compared_where_the_model_has_no_masks(shapes: Dataset) -> None:

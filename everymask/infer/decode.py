@@ -1,18 +1,28 @@
-"""From a detector's compact outputs to objects in the picture; an N x H x W array never exists."""
+"""From a detector's compact outputs to objects in the picture; an N x H x W array never exists.
+
+Bilinear interpolation is piecewise linear along a column of pixels: between two rows of the small mask it crosses the
+threshold at most once, at a place that a division gives. So masks become edges without a look at their pixels, at a
+cost that grows with their width and not with their area.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from everymask.core.arrays import Array, BoolArray, FloatArray, IntArray
-from everymask.core.interpolation import linear_weights
+from everymask.core.edges import Edges, edges_from_changes, groups
 from everymask.core.masks import Masks
 from everymask.core.segmentation import InstanceSet
 from everymask.data.preprocess import Placement
 
 Paste = Literal["torchvision", "detectron2", "matterport"]
+
+_GROUP = 2**11  # columns of pixels at a time, so that they stay in the processor's cache
+_FARTHEST = 1e9  # pixels; boxes end there, and so does a coordinate that is not a number
 
 
 def decode_instances(
@@ -44,45 +54,134 @@ def paste_masks(logits: FloatArray, boxes: FloatArray, size: tuple[int, int], pa
       one half is object (`paste_masks_in_image`)
     - detectron2: every pixel reads the mask at its centre; at least one half is object (`paste_masks_in_image`)
     - matterport: as detectron2, after rounding the box to whole pixels (`unmold_mask`)
+
+    A logit that is not a number counts as outside.
     """
+    return Masks.from_edges(_edges(logits, boxes, size, paste))
+
+
+def encode_masks(logits: FloatArray, boxes: FloatArray, size: tuple[int, int], paste: Paste) -> list[bytes]:
+    """COCO's compressed counts of the masks that `paste_masks` gives, without making their pixels.
+
+    Memory and time grow with the widths of the boxes, not with their areas or the picture.
+    """
+    return _edges(logits, boxes, size, paste).to_strings()
+
+
+def _edges(logits: FloatArray, boxes: FloatArray, size: tuple[int, int], paste: Paste) -> Edges:
+    probabilities = _padded_columns(logits)
+    axes = _enlarged_axis if paste == "torchvision" else _centred_axis
+    kept = np.fmax(np.fmin(boxes.astype(np.float32), _FARTHEST), -_FARTHEST)
+    if paste == "matterport":
+        kept = np.rint(kept)
+    across, down = (axes(kept[:, k], kept[:, k + 2], probabilities.shape[1], size[1 - k]) for k in (0, 1))
+    is_object = np.greater if paste == "torchvision" else np.greater_equal
+    places: list[IntArray] = [np.zeros(0, np.int64)]
+    owners: list[IntArray] = [np.zeros(0, np.int64)]
+    for first, last in groups(across.stop - across.start, _GROUP):
+        owner, column, line = _columns(probabilities, across, range(first, last), is_object)
+        crossed, row = _crossings(line, down, owner, is_object)
+        places.append(column[crossed] * size[0] + row)
+        owners.append(owner[crossed])
+    return edges_from_changes(np.concatenate(places), np.concatenate(owners), len(logits), size)
+
+
+def _padded_columns(logits: FloatArray) -> FloatArray:
+    """Probabilities [N, M + 2, M + 2] float32, x before y, with a border of zeros."""
+    count, side = len(logits), logits.shape[-1]
     # Below -80 float32's exponential function would overflow.
-    sure = np.maximum(logits.astype(np.float32), -80)
-    probabilities = np.pad(1 / (1 + np.exp(-sure)), ((0, 0), (1, 1), (1, 1)))
-    crops: list[BoolArray] = []
-    corners = np.zeros((len(logits), 2), np.int32)
-    for index, (probability, box) in enumerate(zip(probabilities, boxes, strict=True)):
-        if paste == "torchvision":
-            (top, down), (left, across) = _enlarged_axes(box, len(probability), size)
-        else:
-            whole = np.rint(box) if paste == "matterport" else box
-            (top, down), (left, across) = _centred_axes(whole, len(probability), size)
-        coverage = down @ probability @ across.T
-        crops.append(coverage > 0.5 if paste == "torchvision" else coverage >= 0.5)
-        corners[index] = left, top
-    return Masks.from_crops(crops, corners, size)
+    sure = np.fmax(logits.astype(np.float32), -80).transpose(0, 2, 1)
+    padded = np.zeros((count, side + 2, side + 2), np.float32)
+    padded[:, 1:-1, 1:-1] = 1 / (1 + np.exp(-sure))
+    return padded
 
 
-def _enlarged_axes(box: Array, side: int, size: tuple[int, int]) -> list[tuple[int, FloatArray]]:
-    """For y and x: the first pixel, and the weights [pixels, side] by which pixels read the padded mask."""
-    axes = []
-    scale = np.float32(side / (side - 2))
-    for low, high, length in ((box[1], box[3], size[0]), (box[0], box[2], size[1])):
-        half = np.float32(high - low) * np.float32(0.5) * scale
-        centre = np.float32(high + low) * np.float32(0.5)
-        first, last = int(centre - half), int(centre + half)
-        extent = max(last - first + 1, 1)
-        start, stop = max(first, 0), min(last + 1, length)
-        positions = (np.arange(start - first, max(stop, start) - first) + 0.5) * (side / extent) - 0.5
-        axes.append((min(start, length), linear_weights(positions, side)))
-    return axes
+@dataclass(frozen=True, slots=True)
+class _Axis:
+    """How N padded masks lie along x or y of the picture.
+
+    Pixels `start` to `stop` [N] int64 can read mask `i`; the centre of pixel p lies at
+    `(p + 0.5 - origin[i]) * step[i] + shift` in it, where its element k lies at k.
+    """
+
+    start: IntArray
+    stop: IntArray
+    origin: FloatArray
+    step: FloatArray
+    shift: float
+
+    def places(self, owner: IntArray, pixel: Array) -> FloatArray:
+        """Where the centre of each pixel lies in the mask `owner`, both [P]."""
+        found: FloatArray = (pixel + 0.5 - self.origin[owner]) * self.step[owner] + self.shift
+        return found
+
+    def pixels(self, owner: IntArray, place: FloatArray) -> FloatArray:
+        """The inverse of `places`."""
+        found: FloatArray = (place - self.shift) / self.step[owner] + self.origin[owner] - 0.5
+        return found
 
 
-def _centred_axes(box: Array, side: int, size: tuple[int, int]) -> list[tuple[int, FloatArray]]:
-    axes = []
-    for low, high, length in ((box[1], box[3], size[0]), (box[0], box[2], size[1])):
-        cell = (high - low) / (side - 2)
-        start = min(max(int(np.floor(low - cell)), 0), length)
-        stop = max(min(int(np.ceil(high + cell)), length), start)
-        positions = (np.arange(start, stop) + 0.5 - low) / max(cell, 1e-6) + 0.5
-        axes.append((start, linear_weights(positions, side)))
-    return axes
+def _enlarged_axis(low: FloatArray, high: FloatArray, side: int, length: int) -> _Axis:
+    half = (high - low) * np.float32(0.5) * np.float32(side / (side - 2))
+    centre = (high + low) * np.float32(0.5)
+    first, last = (centre - half).astype(np.int64), (centre + half).astype(np.int64)
+    extent = np.maximum(last - first + 1, 1)
+    start, stop = np.clip(first, 0, length), np.clip(last + 1, 0, length)
+    return _Axis(start, np.maximum(start, stop), first.astype(np.float64), side / extent, -0.5)
+
+
+def _centred_axis(low: FloatArray, high: FloatArray, side: int, length: int) -> _Axis:
+    cell = (high - low) / np.float32(side - 2)
+    start = np.clip(np.floor(low - cell), 0, length).astype(np.int64)
+    stop = np.clip(np.ceil(high + cell), 0, length).astype(np.int64)
+    step = 1 / np.maximum(cell, 1e-6).astype(np.float64)
+    return _Axis(start, np.maximum(start, stop), low.astype(np.float64), step, 0.5)
+
+
+def _columns(
+    probabilities: FloatArray, across: _Axis, chosen: range, is_object: Callable[..., BoolArray]
+) -> tuple[IntArray, IntArray, FloatArray]:
+    """The columns of pixels in which the masks `chosen` may have objects: mask [C], x [C] and the mask's rows there
+    [C, M + 2], interpolated along x.
+    """
+    side = probabilities.shape[1]
+    lines = probabilities.reshape(-1, side)
+    counts = (across.stop - across.start)[chosen.start : chosen.stop]
+    owner = np.repeat(np.arange(chosen.start, chosen.stop), counts)
+    column = np.arange(owner.size) + np.repeat(
+        across.start[chosen.start : chosen.stop] - np.cumsum(counts) + counts, counts
+    )
+    place = np.clip(across.places(owner, column), 0, side - 1)
+    left = np.minimum(place.astype(np.int64), side - 2)
+    line = owner * side + left
+    some = is_object(lines[chosen.start * side : chosen.stop * side].max(axis=1), 0.5)
+    found = np.flatnonzero(some[line - chosen.start * side] | some[line + 1 - chosen.start * side])
+    line = line[found]
+    share = (place - left).astype(np.float32)[found, None]
+    read = lines[line] * (1 - share)
+    read += lines[line + 1] * share
+    return owner[found], column[found], read
+
+
+def _crossings(
+    line: FloatArray, down: _Axis, owner: IntArray, is_object: Callable[..., BoolArray]
+) -> tuple[IntArray, IntArray]:
+    """Where columns [C, M + 2] of masks `owner` [C] change: the column [K] and the first row of pixels behind [K].
+
+    A column begins and ends with 0, so the changes of one column never mix with those of the next.
+    """
+    side = line.shape[1]
+    values = line.reshape(-1)
+    inside = is_object(values, 0.5)
+    before = np.flatnonzero(inside[1:] != inside[:-1])
+    column, element = np.divmod(before, side)
+    mask = owner[column]
+    low, high = values[before], values[before + 1]
+    # float64, because the two may differ by little.
+    crossing = element + (0.5 - low.astype(np.float64)) / (high.astype(np.float64) - low)
+    nearest = np.rint(down.pixels(mask, crossing))
+    # Whether the pixel next to the crossing lies behind it is decided as if all pixels were interpolated.
+    share = np.clip(down.places(mask, nearest) - element, 0, 1).astype(np.float32)
+    behind = is_object(low * (1 - share) + high * share, 0.5) == inside[before + 1]
+    row = nearest.astype(np.int64) + ~behind
+    return column, np.clip(row, down.start[mask], down.stop[mask])

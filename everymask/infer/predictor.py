@@ -7,36 +7,49 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias, overload
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args, overload
 
 import numpy as np
 import torch
 
 from everymask.core.arrays import Array
 from everymask.core.sample import Sample
-from everymask.core.segmentation import InstanceSet
+from everymask.core.segmentation import Segmentation
 from everymask.data.images import read_image
 from everymask.data.pipelines import Prepared, prepare
-from everymask.errors import ConfigError, DataError
+from everymask.errors import ConfigError, DataError, counted, printable
 from everymask.infer.decode import decode_instances
 from everymask.infer.result import Result
-from everymask.models.base import RegionOutputs, collate
+from everymask.infer.semantic import decode_semantic
+from everymask.models.base import DenseOutputs, RegionOutputs, collate
 from everymask.models.checkpoint import Card
+from everymask.models.dense import DenseModel
+from everymask.models.inference import ready_to_predict
 from everymask.models.rcnn import RCNN
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 Source: TypeAlias = "str | Path | Array | Image | Sample"
+Precision: TypeAlias = Literal["auto", "exact"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Predictor:
-    """A network with its card on a device. It holds no other state: threads may share it."""
+    """A network with its card on a device. It holds no other state: threads may share it.
 
-    module: RCNN
+    `splits` is the file that says which pictures its training learned from, where it comes from a run folder.
+    """
+
+    module: RCNN | DenseModel
     card: Card
     device: torch.device
+    splits: Path | None = None
+
+    @property
+    def is_semantic(self) -> bool:
+        """Whether it says of every pixel what it is, rather than finding objects."""
+        return isinstance(self.module, DenseModel)
 
     @overload
     def predict(self, source: list[Source] | tuple[Source, ...]) -> list[Result]: ...
@@ -50,64 +63,105 @@ class Predictor:
         """
         if isinstance(source, list | tuple):
             return list(self.stream(source))
-        return next(self.stream([source]))
+        return self._predict_batch([_as_sample(source)])[0]
 
     def stream(self, sources: Iterable[Source], *, batch: int = 1) -> Iterator[Result]:
-        """Results one by one, in the order of the pictures; only `batch` pictures are in memory at a time."""
-        remaining = iter(sources)
+        """Results one by one, in the order of the pictures; only `batch` pictures are in memory at a time.
+
+        Pictures without a file are named by their place: picture-1, picture-2 ...
+        """
+        remaining = enumerate(sources, start=1)
         while chunk := list(islice(remaining, batch)):
-            yield from self._predict_batch([_as_sample(source) for source in chunk])
+            yield from self._predict_batch([_as_sample(source, f"picture-{place}") for place, source in chunk])
 
     def with_detections(self, most: int) -> Predictor:
-        """The same predictor with up to `most` objects per picture, and as many proposals as that needs."""
+        """The same predictor with up to `most` objects per picture, and as many proposals as that needs.
+
+        `ConfigError` for less than one, and where the model finds no objects.
+        """
         if most < 1:
             raise ConfigError(f"the number of detections must be at least 1, but got {most}")
+        if isinstance(self.module, DenseModel):
+            raise ConfigError(
+                "the number of detections limits objects, but this model says of every pixel what it is",
+                hint="leave out max-detections",
+            )
         module = self.module.with_detections(most)
         return replace(self, module=module, card=replace(self.card, spec=module.spec))
+
+    def __repr__(self) -> str:
+        spec, names = self.card.spec, [printable(name, limit=40) for name in self.card.labels.names]
+        listed = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+        network = f"{type(spec).__name__} {spec.encoder}"
+        return f"<Predictor {network}, {counted(len(names), 'class', 'es')}: {listed}; {self.device}>"
 
     def _predict_batch(self, samples: list[Sample]) -> list[Result]:
         started = time.perf_counter()
         prepared = [prepare(sample, self.card.preprocess) for sample in samples]
         batch = collate(prepared, self.card.preprocess.divisor)
         with torch.inference_mode():
-            outputs = self.module(batch.images.to(self.device), batch.sizes)
+            batch = batch.to(self.device, channels_last=True)
+            outputs = self.module(batch.images, batch.windows)
         found = [self._decode(outputs, index, picture) for index, picture in enumerate(prepared)]
         seconds = (time.perf_counter() - started) / len(samples)
         return [
-            Result(sample=sample, segmentation=instances, labels=self.card.labels, seconds=seconds)
-            for sample, instances in zip(samples, found, strict=True)
+            Result(sample=sample, segmentation=segmentation, labels=self.card.labels, seconds=seconds)
+            for sample, segmentation in zip(samples, found, strict=True)
         ]
 
-    def _decode(self, outputs: RegionOutputs, index: int, picture: Prepared) -> InstanceSet:
-        rows = outputs.image_index == index
-        logits = outputs.mask_logits
-        return decode_instances(
-            outputs.boxes[rows].cpu().numpy(),
-            outputs.class_ids[rows].cpu().numpy(),
-            outputs.scores[rows].cpu().numpy(),
-            None if logits is None else logits[rows].cpu().numpy(),
-            picture.placement,
-            self.card.spec.profile.mask_paste,
-        )
+    def _decode(self, outputs: RegionOutputs | DenseOutputs, index: int, picture: Prepared) -> Segmentation:
+        match self.module, outputs:
+            case DenseModel() as dense, DenseOutputs(logits):
+                return decode_semantic(logits[index], picture.placement, dense.spec.task)
+            case RCNN() as detector, RegionOutputs(boxes, class_ids, scores, mask_logits, image_index):
+                rows = image_index == index
+                return decode_instances(
+                    boxes[rows].cpu().numpy(),
+                    class_ids[rows].cpu().numpy(),
+                    scores[rows].cpu().numpy(),
+                    None if mask_logits is None else mask_logits[rows].cpu().numpy(),
+                    picture.placement,
+                    detector.spec.profile.mask_paste,
+                )
+            case _:
+                raise TypeError(f"{type(self.module).__name__} gave {type(outputs).__name__}")
 
 
-def build_predictor(module: RCNN, card: Card, device: str = "auto") -> Predictor:
-    """A predictor on `device` ("auto": the first GPU, else the CPU); the module is moved there, in evaluation mode."""
+def build_predictor(
+    module: RCNN | DenseModel, card: Card, device: str = "auto", *, precision: Precision = "auto"
+) -> Predictor:
+    """A predictor on `device` ("auto": the first GPU, else the CPU) with a copy of `module` that is made for speed.
+
+    `precision` "exact" calculates in float32 throughout, so that only rounding separates it from the network as it was
+    trained; "auto" takes bfloat16 for the convolutions where the hardware calculates it (see `has_fast_bf16`).
+    """
+    if precision not in get_args(Precision):
+        raise ConfigError(f"precision must be {' or '.join(get_args(Precision))}, but got {precision!r}")
     where = choose_device(device)
-    return Predictor(module.to(where).eval(), card, where)
+    dtype = torch.bfloat16 if precision == "auto" and has_fast_bf16(where) else None
+    return Predictor(ready_to_predict(module, dtype).to(where), card, where)
 
 
 def choose_device(name: str) -> torch.device:
-    """The device of that name; `ConfigError` when this machine has none."""
+    """The device of that name; `ConfigError` when this machine has none, saying which it has."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f"device {name!r} cannot be used: {reason}", hint="try --device cpu") from error
+    except (RuntimeError, AssertionError, ImportError) as error:
+        known = name.partition(":")[0] in ("cuda", "mps", "xpu")
+        reason = f" ({str(error).splitlines()[0].partition('. ')[0]})" if known else ""
+        raise ConfigError(
+            f"device {name!r} cannot be used{reason}; this machine has {', '.join(_devices())}",
+            hint="write cpu, cuda, cuda:1 (the second GPU) or mps (Apple); auto takes the first GPU, else the CPU",
+        ) from error
     return device
+
+
+def _devices() -> list[str]:
+    cuda = [f"cuda:{number}" for number in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    return ["cpu", *cuda, *(["mps"] if torch.backends.mps.is_available() else [])]
 
 
 def has_fast_bf16(device: torch.device) -> bool:
@@ -118,16 +172,17 @@ def has_fast_bf16(device: torch.device) -> bool:
     return device.type == "cpu" and supported is not None and bool(supported())
 
 
-def _as_sample(source: Source) -> Sample:
+def _as_sample(source: Source, name: str = "picture") -> Sample:
+    """The picture as a sample, called `name` where it comes from no file."""
     match source:
         case Sample():
             return source
         case str() | Path():
             return Sample(read_image(source), id=Path(source).stem, file=str(source))
         case np.ndarray():
-            return Sample(_as_picture(source), id="picture")
+            return Sample(_as_picture(source), id=name)
         case _ if hasattr(source, "getbands"):
-            return _from_pillow(source)
+            return _from_pillow(source, name)
         case _:
             raise DataError(f"a picture must be a path, a PIL image or an array, but got {type(source).__name__}")
 
@@ -143,7 +198,7 @@ def _as_picture(array: Array) -> Array:
     return array[..., None] if array.ndim == 2 else array
 
 
-def _from_pillow(image: Image) -> Sample:
+def _from_pillow(image: Image, name: str) -> Sample:
     from PIL import ImageOps
 
     upright = ImageOps.exif_transpose(image)
@@ -158,5 +213,5 @@ def _from_pillow(image: Image) -> Sample:
         pixels = np.asarray(upright)
     else:
         pixels = np.asarray(upright.convert("L" if upright.mode in ("1", "LA") else "RGB"))
-    name = getattr(image, "filename", "")
-    return Sample(_as_picture(pixels), id=Path(name).stem or "picture", file=str(name))
+    file = str(getattr(image, "filename", ""))
+    return Sample(_as_picture(pixels), id=Path(file).stem or name, file=file)

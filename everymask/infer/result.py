@@ -14,7 +14,7 @@ import numpy as np
 from everymask.core.arrays import Array, ByteArray, IntArray
 from everymask.core.labels import Labels
 from everymask.core.sample import Sample
-from everymask.core.segmentation import InstanceSet, Segmentation
+from everymask.core.segmentation import InstanceSet, Segmentation, SemanticMap
 from everymask.errors import ConfigError, DataError, printable
 
 _SHOWN_SIDE = 1024
@@ -29,6 +29,15 @@ class Row:
     score: float | None
     area: int
     box: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class ClassArea:
+    """What a label map says of one class: its name, its pixels, and their share (0-1) of the picture."""
+
+    name: str
+    pixels: int
+    share: float
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -65,8 +74,25 @@ class Result:
             )
         return self.segmentation
 
+    @property
+    def semantic(self) -> SemanticMap:
+        """The label map; `ConfigError` where the model predicts another kind of segmentation."""
+        if not isinstance(self.segmentation, SemanticMap):
+            raise ConfigError(
+                f"expected a label map (SemanticMap), but this result is a {type(self.segmentation).__name__}"
+            )
+        return self.segmentation
+
     def draw(self, *, min_score: float = 0.0, alpha: float = 0.45, names: bool = True) -> ByteArray:
-        """The picture with its objects drawn on it, uint8 [H, W, 3]; see `everymask.viz.draw.draw_instances`."""
+        """The picture with what was found drawn on it, uint8 [H, W, 3].
+
+        Objects as by `everymask.viz.draw.draw_instances`; label maps as by `everymask.viz.maps.draw_semantic`, with
+        `names` as a legend at the right, which makes the picture wider.
+        """
+        if isinstance(self.segmentation, SemanticMap):
+            from everymask.viz.maps import draw_semantic
+
+            return draw_semantic(self.sample.image, self.segmentation, self.labels, alpha=alpha, legend=names)
         from everymask.viz.draw import draw_instances
 
         return draw_instances(
@@ -91,8 +117,16 @@ class Result:
 
         write_image(path, self.draw())
 
-    def table(self) -> list[Row]:
-        """The objects as rows, in the order of `instances`; without masks the area is the box's."""
+    def table(self) -> list[Row] | list[ClassArea]:
+        """What was found as rows.
+
+        Objects in the order of `instances`; without masks the area is the box's. Of a label map the classes that it
+        shows, largest first; pixels without a class are in no row but in the whole of which the shares are.
+        """
+        return self.areas() if isinstance(self.segmentation, SemanticMap) else self.objects()
+
+    def objects(self) -> list[Row]:
+        """The rows of `table`; `ConfigError` where the model predicts another kind of segmentation."""
         found = self.instances
         sides = found.boxes[:, 2:] - found.boxes[:, :2]
         areas = sides.prod(axis=1).round() if found.masks is None else found.masks.areas()
@@ -107,6 +141,18 @@ class Result:
             for row, box in enumerate(found.boxes)
         ]
 
+    def areas(self) -> list[ClassArea]:
+        """The rows of `table`; `ConfigError` where the model predicts another kind of segmentation."""
+        ids = self.semantic.ids
+        pixels = np.zeros(len(self.labels) + 1, np.int64)
+        # Row by row: counting needs eight bytes per pixel.
+        for row in ids.reshape(-1, ids.shape[-1]):
+            pixels += np.bincount(np.minimum(row, len(self.labels)), minlength=len(pixels))
+        order = np.argsort(-pixels[:-1], kind="stable")
+        return [
+            ClassArea(self.labels.names[k], int(pixels[k]), float(pixels[k] / ids.size)) for k in order if pixels[k]
+        ]
+
     def to_coco(self, image_id: int | str | None = None) -> list[dict[str, Any]]:
         """The objects as COCO results: bbox xywh, score (1 for truth), compressed RLE as text, area.
 
@@ -115,7 +161,7 @@ class Result:
         found = self.instances
         counts = None if found.masks is None else found.masks.to_rle()
         rows: list[dict[str, Any]] = []
-        for row in self.table():
+        for row in self.objects():
             x1, y1, x2, y2 = found.boxes[row.number - 1]
             entry: dict[str, Any] = {
                 "image_id": self.id if image_id is None else image_id,
@@ -135,9 +181,11 @@ class Result:
     def to_ids(self) -> IntArray:
         """Which object each pixel belongs to, [H, W] int32: 0 none, else the object's row + 1.
 
-        Where objects overlap the surest is on top (of equals, and without scores, the first). `DataError` where the
-        objects have no masks.
+        Where objects overlap the surest is on top (of equals, and without scores, the first). Of a label map these are
+        its class ids, 255 for none. `DataError` where the objects have no masks.
         """
+        if isinstance(self.segmentation, SemanticMap):
+            return self.segmentation.ids
         found = self.instances
         if found.masks is None:
             raise DataError("these objects have boxes but no masks, so there is no map of their pixels")
@@ -150,6 +198,10 @@ class Result:
 
     def __repr__(self) -> str:
         name = printable(self.id or "picture", limit=60)
+        if isinstance(self.segmentation, SemanticMap):
+            rows = self.areas()
+            listed = ", ".join(f"{100 * row.share:.0f} % {printable(row.name, limit=40)}" for row in rows[:5])
+            return f"<Result {name}: {listed or 'no class'}{', ...' if len(rows) > 5 else ''}, {self.seconds:.2f} s>"
         if not isinstance(self.segmentation, InstanceSet):
             return f"<Result {name}: {type(self.segmentation).__name__}, {self.seconds:.2f} s>"
         counts = Counter(self.labels.names[class_id] for class_id in self.segmentation.class_ids.tolist())

@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import re
 import shutil
 import tempfile
-import unicodedata
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from pathlib import Path, PurePosixPath
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Literal, Self
 
 import numpy as np
 
-from everymask.core.files import whole_file
 from everymask.core.labels import Labels
 from everymask.data.images import write_image
-from everymask.errors import ConfigError, DataError, MachineError, printable
+from everymask.errors import DataError, MachineError, printable
+from everymask.infer.output import OutputNames, check_place, csv_line, whole_stream
 from everymask.infer.result import Result
 
 _COLUMNS = ("file", "object", "class", "score", "area", "x1", "y1", "x2", "y2")
 _IMAGES_KEPT_IN_MEMORY = 1 << 20
-_MAX_NAME_BYTES = 150
 
 
 class PredictionFolder:
     """Writes results into a folder, one at a time; only the names given so far stay in memory.
 
-    - `overlays/<name>.png`: the picture with its objects drawn on it
+    - `overlays/<name>.png` (or `.jpg`, as `overlay` says; or none): the picture with its objects drawn on it
     - `ids/<name>.png`: 16-bit, the object's number in the tables at each pixel, 0 elsewhere (for objects with masks)
     - `predictions.json`: COCO with images, categories, and annotations that have scores
     - `predictions.csv`: file, object, class, score, area, x1, y1, x2, y2 (RFC 4180; no cell can act as a formula)
@@ -56,42 +51,42 @@ class PredictionFolder:
         *,
         overwrite: bool = False,
         inputs: Sequence[str | Path] = (),
-        overlay: Literal["png", "jpg"] = "png",
+        overlay: Literal["png", "jpg", "none"] = "png",
     ) -> None:
         self.out = Path(out)
         self.labels = labels
         self.overlay = overlay
         self.count = 0
-        self._roots = [Path(path) for path in inputs if Path(path).is_dir()]
         self._objects = 0
-        self._names: dict[str, int] = {}
-        _check_place(self.out, [Path(path) for path in inputs], overwrite=overwrite)
+        self._names = OutputNames(inputs)
+        check_place(self.out, [Path(path) for path in inputs], overwrite=overwrite)
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            self._json = stack.enter_context(_stream(self.out / "predictions.json"))
-            self._csv = stack.enter_context(_stream(self.out / "predictions.csv"))
+            self._json = stack.enter_context(whole_stream(self.out / "predictions.json"))
+            self._csv = stack.enter_context(whole_stream(self.out / "predictions.csv"))
             self._images = stack.enter_context(tempfile.SpooledTemporaryFile(_IMAGES_KEPT_IN_MEMORY))
             categories = [{"id": k + 1, "name": _utf8(name)} for k, name in enumerate(self.labels.names)]
             self._json.write(b'{"categories":' + _json(categories) + b',"annotations":[')
-            self._csv.write(_csv_line(_COLUMNS))
+            self._csv.write(csv_line(_COLUMNS))
             self._commit()
             self._stack = stack.pop_all()
         return self
 
     def add(self, result: Result) -> str:
         """Write one result; returns its name. `DataError` for more than 65,535 objects, which 16 bits cannot number."""
-        shown = self._shown_file(result)
-        name = self._free_name(result, shown)
-        overlay = f"overlays/{name}.{self.overlay}"
-        image = {"id": self.count + 1, "file_name": _utf8(shown), "overlay": overlay}
+        shown = self._names.shown(result)
+        name = self._names.free(result, shown)
+        image = {"id": self.count + 1, "file_name": _utf8(shown)}
         image["height"], image["width"] = result.sample.size
         try:
             self._rewind()
             if result.instances.masks is not None:
                 image["ids"] = f"ids/{name}.png"
                 self._write_ids(self.out / f"ids/{name}.png", result)
-            write_image(self.out / overlay, result.draw())
+            if self.overlay != "none":
+                image["overlay"] = f"overlays/{name}.{self.overlay}"
+                write_image(self.out / f"overlays/{name}.{self.overlay}", result.draw())
             self._write_rows(result, shown, image_id=self.count + 1)
             self._images.write((b"," if self.count else b"") + _json(image))
         except OSError as error:
@@ -133,70 +128,14 @@ class PredictionFolder:
 
     def _write_rows(self, result: Result, shown: str, *, image_id: int) -> None:
         lines, entries = [], []
-        for row, entry in zip(result.table(), result.to_coco(image_id), strict=True):
+        for row, entry in zip(result.objects(), result.to_coco(image_id), strict=True):
             entries.append(_json({"id": self._objects + row.number, **entry, "iscrowd": 0}))
             score = "" if row.score is None else f"{row.score:.4f}"
             box = (f"{value:.2f}" for value in row.box)
-            lines.append(_csv_line((shown, row.number, row.name, score, row.area, *box)))
+            lines.append(csv_line((shown, row.number, row.name, score, row.area, *box)))
         if entries:
             self._json.write((b"," if self._objects else b"") + b",".join(entries))
         self._csv.write(b"".join(lines))
-
-    def _shown_file(self, result: Result) -> str:
-        """The picture's path as the tables give it: below its input folder, or else as it was asked for."""
-        for root in self._roots:
-            if result.file and Path(result.file).is_relative_to(root):
-                return Path(result.file).relative_to(root).as_posix()
-        return Path(result.file).as_posix() if result.file else result.id
-
-    def _free_name(self, result: Result, shown: str) -> str:
-        path = PurePosixPath(shown)
-        ending = _safe(path.suffix[1:]) if result.file and path.suffix else ""
-        kept = path.parent.parts if self._roots and not path.is_absolute() else ()
-        name = "/".join(_safe(part) for part in (*kept, path.stem if ending else path.name or "picture"))
-        if ending and _key(name) in self._names:
-            name += f"_{ending}"
-        plain, number = name, self._names.get(_key(name), 0)
-        while _key(name) in self._names:
-            number += 1
-            name = f"{plain}_{number}"
-        self._names[_key(plain)] = max(number, 1)
-        self._names.setdefault(_key(name), 1)
-        return name
-
-
-def _check_place(out: Path, inputs: Sequence[Path], *, overwrite: bool) -> None:
-    if out.exists() and not out.is_dir():
-        raise ConfigError(f"{printable(out)} is a file, but the results need a folder", hint="choose another --out")
-    place = out.resolve()
-    for path in inputs:
-        source = path.resolve()
-        if source.is_dir() and place.is_relative_to(source):
-            raise ConfigError(
-                f"the output folder {printable(out)} lies inside the input folder {printable(path)}",
-                hint="choose a folder beside it: pictures that were written would be read as input next time",
-            )
-        if source.is_relative_to(place):
-            raise ConfigError(
-                f"the input {printable(path)} lies inside the output folder {printable(out)}",
-                hint="choose another --out: input files are never written over",
-            )
-    if not overwrite and out.is_dir() and any(out.iterdir()):
-        raise ConfigError(
-            f"the output folder {printable(out)} is not empty",
-            hint="choose another --out, or write into it with --overwrite",
-        )
-
-
-def _key(name: str) -> str:
-    """Equal for names that some file system takes for one."""
-    return unicodedata.normalize("NFC", name).casefold()
-
-
-@contextmanager
-def _stream(path: Path) -> Iterator[BinaryIO]:
-    with whole_file(path) as temporary, temporary.open("wb") as stream:
-        yield stream
 
 
 def _json(value: object) -> bytes:
@@ -206,24 +145,3 @@ def _json(value: object) -> bytes:
 def _utf8(text: str) -> str:
     """The text with what UTF-8 cannot hold (bytes of a file name in another encoding) written as escapes."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def _csv_line(cells: Sequence[object]) -> bytes:
-    buffer = io.StringIO(newline="")
-    csv.writer(buffer).writerow([_cell(cell) if isinstance(cell, str) else cell for cell in cells])
-    return buffer.getvalue().encode("utf-8")
-
-
-def _cell(text: str) -> str:
-    """One line of text that no spreadsheet takes for a formula."""
-    shown = printable(text, limit=32_000)
-    return f"'{shown}" if shown.startswith(("=", "+", "-", "@")) else shown
-
-
-def _safe(part: str) -> str:
-    """A part of a path as a name that every file system takes and no command line takes for an option."""
-    plain = "".join(c if c.isprintable() else "_" for c in part)
-    plain = re.sub(r'[<>:"|?*\\/]', "_", plain).rstrip(". ")
-    if plain.startswith(("-", ".")) or not plain:
-        plain = "_" + plain[1:]
-    return plain.encode("utf-8")[:_MAX_NAME_BYTES].decode("utf-8", "ignore")

@@ -13,7 +13,7 @@ from everymask.core.labels import labels_of
 from everymask.core.sample import Sample
 from everymask.data.preprocess import Preprocess, Resize
 from everymask.errors import ConfigError, DataError
-from everymask.infer.predictor import Predictor, _as_sample, build_predictor
+from everymask.infer.predictor import Predictor, _as_sample, build_predictor, choose_device
 from everymask.infer.result import Result
 from everymask.models.build import build
 from everymask.models.checkpoint import Card
@@ -39,7 +39,8 @@ def model() -> Predictor:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         module = build(spec, 2)
-    return build_predictor(module, Card(spec, labels_of(["a", "b"]), Preprocess(resize=Resize(64, 96))), "cpu")
+    card = Card(spec, labels_of(["a", "b"]), Preprocess(resize=Resize(64, 96)))
+    return build_predictor(module, card, "cpu", precision="exact")
 
 
 def same(first: Result, second: Result) -> None:
@@ -69,6 +70,27 @@ def test_a_list_gives_a_list_in_its_order_whatever_the_batch(model: Predictor) -
         assert len(batched) == 3
         for one, other in zip(alone, batched, strict=True):
             same(one, other)
+
+
+def test_pictures_of_a_list_that_have_no_file_are_told_apart(model: Predictor, tmp_path: Path) -> None:
+    file = tmp_path / "cells.png"
+    Image.fromarray(PIXELS).save(file)
+    results = model.predict([PIXELS, file, Image.fromarray(PIXELS), Sample(PIXELS, id="mine")])
+    assert [result.to_coco()[0]["image_id"] for result in results] == ["picture-1", "cells", "picture-3", "mine"]
+    batched = model.stream([PIXELS] * 3, batch=2)
+    assert [result.id for result in batched] == ["picture-1", "picture-2", "picture-3"]
+
+
+def test_a_predictor_says_on_one_line_what_it_is(model: Predictor) -> None:
+    assert repr(model) == "<Predictor MaskRCNN mobilenetv3_small_100, 2 classes: a, b; cpu>"
+
+
+@pytest.mark.parametrize("name", ["gpu", "CPU", "", "cuda:x", "cuda:99", "privateuseone"])
+def test_f17_a_device_that_is_not_there_is_answered_with_those_that_are(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"device '{name}' cannot be used.*; this machine has cpu") as raised:
+        choose_device(name)
+    assert "auto takes the first GPU" in raised.value.hint
+    assert "ipu" not in str(raised.value)
 
 
 def test_grey_is_taken_by_a_colour_model(model: Predictor) -> None:

@@ -47,7 +47,8 @@ def test_another_kind_of_segmentation_is_named() -> None:
     result = Result(Sample(np.zeros((4, 4, 3), np.uint8)), SemanticMap(np.zeros((4, 4), int)), LABELS)
     with pytest.raises(ConfigError, match="SemanticMap"):
         _ = result.instances
-    assert "SemanticMap" in repr(result)
+    with pytest.raises(ConfigError, match="InstanceSet"):
+        _ = example().semantic
 
 
 def test_the_table_has_a_row_per_object() -> None:

@@ -104,6 +104,13 @@ def test_boxes_without_masks_have_no_id_pictures(tmp_path: Path) -> None:
 def test_overlays_can_be_jpeg(tmp_path: Path) -> None:
     write(tmp_path, example(), overlay="jpg")
     assert (tmp_path / "overlays/a.jpg").read_bytes().startswith(b"\xff\xd8\xff")
+    assert [row["overlay"] for row in coco(tmp_path)["images"]] == ["overlays/a.jpg"]
+
+
+def test_overlays_can_be_left_out(tmp_path: Path) -> None:
+    write(tmp_path, example(), overlay="none")
+    assert files(tmp_path) == ["ids/a.png", "predictions.csv", "predictions.json"]
+    assert "overlay" not in coco(tmp_path)["images"][0]
 
 
 def test_nothing_predicted_still_gives_valid_tables(tmp_path: Path) -> None:
@@ -218,7 +225,7 @@ def test_an_interruption_leaves_what_is_done(tmp_path: Path, error: type[BaseExc
     ("step", "call"),
     [
         pytest.param("write_image", 1, id="between overlay and ids"),
-        pytest.param("_csv_line", 1, id="while the rows are made"),
+        pytest.param("csv_line", 1, id="while the rows are made"),
         pytest.param("_json", 2, id="between rows and image"),
     ],
 )

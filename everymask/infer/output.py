@@ -1,0 +1,114 @@
+"""Where predictions are written: the folder, a name for each picture, and files that grow line by line."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+from everymask.core.files import whole_file
+from everymask.errors import ConfigError, printable
+from everymask.infer.result import Result
+
+_MAX_NAME_BYTES = 150
+
+
+class OutputNames:
+    """A name for each picture: its path below the input folder (one of `inputs`) without its ending.
+
+    Odd characters become `_`, and two pictures never share a name, nor names that differ only in case or Unicode form:
+    the second gets its ending or a number added.
+    """
+
+    def __init__(self, inputs: Sequence[str | Path]) -> None:
+        self._roots = [Path(path) for path in inputs if Path(path).is_dir()]
+        self._names: dict[str, int] = {}
+
+    def shown(self, result: Result) -> str:
+        """The picture's path as the tables give it: below its input folder, or else as it was asked for."""
+        for root in self._roots:
+            if result.file and Path(result.file).is_relative_to(root):
+                return Path(result.file).relative_to(root).as_posix()
+        return Path(result.file).as_posix() if result.file else result.id
+
+    def free(self, result: Result, shown: str) -> str:
+        """A name that no picture has had before; `shown` is the path as the tables give it."""
+        path = PurePosixPath(shown)
+        ending = _safe(path.suffix[1:]) if result.file and path.suffix else ""
+        kept = path.parent.parts if self._roots and not path.is_absolute() else ()
+        name = "/".join(_safe(part) for part in (*kept, path.stem if ending else path.name or "picture"))
+        if ending and _key(name) in self._names:
+            name += f"_{ending}"
+        plain, number = name, self._names.get(_key(name), 0)
+        while _key(name) in self._names:
+            number += 1
+            name = f"{plain}_{number}"
+        self._names[_key(plain)] = max(number, 1)
+        self._names.setdefault(_key(name), 1)
+        return name
+
+
+def check_place(out: Path, inputs: Sequence[Path], *, overwrite: bool) -> None:
+    """`ConfigError` where results must not be written to `out`.
+
+    That is where it is not empty (unless `overwrite`) or lies inside an input folder, or an input inside it.
+    """
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"{printable(out)} is a file, but the results need a folder", hint="choose another --out")
+    place = out.resolve()
+    for path in inputs:
+        source = path.resolve()
+        if source.is_dir() and place.is_relative_to(source):
+            raise ConfigError(
+                f"the output folder {printable(out)} lies inside the input folder {printable(path)}",
+                hint="choose a folder beside it: pictures that were written would be read as input next time",
+            )
+        if source.is_relative_to(place):
+            raise ConfigError(
+                f"the input {printable(path)} lies inside the output folder {printable(out)}",
+                hint="choose another --out: input files are never written over",
+            )
+    if not overwrite and out.is_dir() and any(out.iterdir()):
+        raise ConfigError(
+            f"the output folder {printable(out)} is not empty",
+            hint="choose another --out, or write into it with --overwrite",
+        )
+
+
+def _key(name: str) -> str:
+    """Equal for names that some file system takes for one."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+@contextmanager
+def whole_stream(path: Path) -> Iterator[BinaryIO]:
+    """A file to write that appears when it is closed."""
+    with whole_file(path) as temporary, temporary.open("wb") as stream:
+        yield stream
+
+
+def csv_line(cells: Sequence[object]) -> bytes:
+    """A line of a CSV file (RFC 4180) in which no cell can act as a formula."""
+    buffer = io.StringIO(newline="")
+    csv.writer(buffer).writerow([_cell(cell) if isinstance(cell, str) else cell for cell in cells])
+    return buffer.getvalue().encode("utf-8")
+
+
+def _cell(text: str) -> str:
+    """One line of text that no spreadsheet takes for a formula."""
+    shown = printable(text, limit=32_000)
+    return f"'{shown}" if shown.startswith(("=", "+", "-", "@")) else shown
+
+
+def _safe(part: str) -> str:
+    """A part of a path as a name that every file system takes and no command line takes for an option."""
+    plain = "".join(c if c.isprintable() else "_" for c in part)
+    plain = re.sub(r'[<>:"|?*\\/]', "_", plain).rstrip(". ")
+    if plain.startswith(("-", ".")) or not plain:
+        plain = "_" + plain[1:]
+    return plain.encode("utf-8")[:_MAX_NAME_BYTES].decode("utf-8", "ignore")

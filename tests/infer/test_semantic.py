@@ -1,0 +1,91 @@
+"""Logits become class ids of the original picture, as one resize of all planes would give them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from everymask.core.labels import labels_of
+from everymask.core.sample import Sample
+from everymask.data.preprocess import Placement, Preprocess, Resize
+from everymask.errors import ConfigError
+from everymask.infer import semantic
+from everymask.infer.predictor import build_predictor
+from everymask.infer.semantic import decode_semantic
+from everymask.models.build_dense import build_dense
+from everymask.models.checkpoint import Card
+from everymask.models.dense_specs import PLAIN_ENCODER, Task, UNet
+from tests.grey_model import grey_model
+
+LABELS = labels_of(["ground", "cell"])
+PIXELS = np.random.default_rng(0).integers(0, 256, (40, 56, 3)).astype(np.uint8)
+
+
+def planes(classes: int, size: tuple[int, int] = (12, 15)) -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(classes).normal(size=(classes, *size)).astype(np.float32))
+
+
+@pytest.mark.parametrize("bytes_at_once", [1, 2 * 4 * 31 * 37, 1 << 26], ids=["one", "two", "all"])
+def test_some_classes_at_a_time_decide_as_all_at_once(monkeypatch: pytest.MonkeyPatch, bytes_at_once: int) -> None:
+    monkeypatch.setattr(semantic, "_BYTES_AT_ONCE", bytes_at_once)
+    logits = planes(7)
+    whole = F.interpolate(logits[None], size=(31, 37), mode="bilinear", align_corners=False)[0]
+    found = decode_semantic(logits, Placement((31, 37), (12, 15)), "multiclass").ids
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, whole.argmax(dim=0).numpy())
+    several = decode_semantic(logits, Placement((31, 37), (12, 15)), "multilabel").ids
+    np.testing.assert_array_equal(several, np.where(whole.max(dim=0).values > 0, whole.argmax(dim=0), 255))
+
+
+def test_padding_and_offset_are_cut_away() -> None:
+    logits = planes(3)
+    found = decode_semantic(logits, Placement((6, 8), (6, 8), (2, 3), (12, 15)), "multiclass").ids
+    np.testing.assert_array_equal(found, logits[:, 2:8, 3:11].argmax(dim=0).numpy())
+
+
+def test_one_logit_tells_foreground_from_background() -> None:
+    logits = torch.tensor([[[-1.0, 0.0, 0.1]]])
+    assert decode_semantic(logits, Placement((1, 3), (1, 3)), "binary").ids.tolist() == [[0, 0, 1]]
+
+
+def test_of_equal_logits_the_first_class_wins_and_nan_never() -> None:
+    logits = torch.tensor([[[1.0, 0.0, 0.0]], [[1.0, torch.nan, 2.0]], [[0.0, 0.0, torch.nan]]])
+    assert decode_semantic(logits, Placement((1, 3), (1, 3)), "multiclass").ids.tolist() == [[0, 0, 1]]
+
+
+def test_half_precision_decides_on_full_planes() -> None:
+    logits = planes(4).bfloat16()
+    full = decode_semantic(logits.float(), Placement((31, 37), (12, 15)), "multiclass")
+    np.testing.assert_array_equal(decode_semantic(logits, Placement((31, 37), (12, 15)), "multiclass").ids, full.ids)
+
+
+@pytest.mark.parametrize(("task", "expected"), [("multiclass", (0, 1)), ("binary", (0, 1)), ("multilabel", (255, 1))])
+def test_a_prediction_has_the_size_of_the_picture(task: Task, expected: tuple[int, int]) -> None:
+    model = grey_model(LABELS, None if task != "multilabel" else [1000.0, 50.0], task)
+    picture = np.zeros((41, 57), np.uint8)
+    picture[5:, 9:] = 50
+    ids = model.predict(picture).semantic.ids
+    np.testing.assert_array_equal(ids, np.where(picture, expected[1], expected[0]))
+
+
+def test_a_batch_gives_what_single_pictures_give() -> None:
+    """A network made by its spec, behind a resize and padding."""
+    spec = UNet(encoder=PLAIN_ENCODER, decoder_channels=(8, 4), decoder_norm="none", upsampling="bilinear")
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        module = build_dense(spec, 2)
+    card = Card(spec, LABELS, Preprocess(resize=Resize(24, 48), divisor=8))
+    model = build_predictor(module, card, "cpu", precision="exact")
+    pictures = [PIXELS, PIXELS[:30, ::-1], PIXELS[:, :40]]
+    batched = list(model.stream([Sample(picture) for picture in pictures], batch=3))
+    for picture, result in zip(pictures, batched, strict=True):
+        assert result.semantic.ids.shape == picture.shape[:2]
+    np.testing.assert_array_equal(batched[0].semantic.ids, model.predict(PIXELS).semantic.ids)
+    assert repr(model) == "<Predictor UNet plain, 2 classes: ground, cell; cpu>"
+
+
+def test_there_is_no_limit_of_detections() -> None:
+    with pytest.raises(ConfigError, match="max-detections"):
+        grey_model(LABELS).with_detections(5)

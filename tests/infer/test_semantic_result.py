@@ -1,0 +1,155 @@
+"""A label map in the forms that people use, and in the folder that prediction writes."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from everymask.core.labels import Labels
+from everymask.core.sample import Sample
+from everymask.core.segmentation import InstanceSet, SemanticMap
+from everymask.data.images import read_label_map, read_stored_map
+from everymask.data.palette_png import write_palette_png
+from everymask.errors import ConfigError, DataError, MachineError
+from everymask.infer import writing_maps
+from everymask.infer.result import ClassArea, Result
+from everymask.infer.writing_maps import LabelMapFolder
+
+LABELS = Labels(("background", "road", "=sky"), ((0, 0, 0), (200, 0, 0), (0, 0, 200)))
+
+
+def example(id: str = "a", file: str = "") -> Result:  # noqa: A002
+    ids = np.zeros((20, 30), np.uint8)
+    ids[:, 12:] = 1
+    ids[:2] = 255
+    return Result(Sample(np.full((20, 30, 3), 90, np.uint8), id=id, file=file), SemanticMap(ids), LABELS, 0.25)
+
+
+def write(out: Path, *results: Result, **options: Any) -> list[str]:
+    with LabelMapFolder(out, LABELS, **options) as folder:
+        return [folder.add(result) for result in results]
+
+
+def rows(out: Path) -> list[list[str]]:
+    with (out / "predictions.csv").open(encoding="utf-8", newline="") as stream:
+        return list(csv.reader(stream))
+
+
+def files(out: Path) -> list[str]:
+    return sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file())
+
+
+def test_the_table_lists_classes_by_area() -> None:
+    assert example().table() == [ClassArea("road", 324, 0.54), ClassArea("background", 216, 0.36)]
+    assert repr(example()) == "<Result a: 54 % road, 36 % background, 0.25 s>"
+
+
+def test_a_map_without_any_class() -> None:
+    result = Result(Sample(np.zeros((4, 5, 3), np.uint8)), SemanticMap(np.full((4, 5), 255, np.uint8)), LABELS)
+    assert result.table() == []
+    assert repr(result) == "<Result picture: no class, 0.00 s>"
+    assert result.draw().shape == (4, 5, 3)
+
+
+def test_ids_are_those_of_the_classes() -> None:
+    np.testing.assert_array_equal(example().to_ids(), example().semantic.ids)
+    for wrong in (lambda: example().instances, lambda: example().to_coco(), lambda: example().objects()):
+        with pytest.raises(ConfigError, match="SemanticMap"):
+            wrong()
+    with pytest.raises(ConfigError, match="InstanceSet"):
+        Result(Sample(np.zeros((4, 5, 3), np.uint8)), InstanceSet.empty((4, 5)), LABELS).areas()
+
+
+def test_saving_writes_the_picture_with_its_legend(tmp_path: Path) -> None:
+    result = example()
+    result.save(tmp_path / "a.png")
+    drawn = np.asarray(Image.open(tmp_path / "a.png"))
+    np.testing.assert_array_equal(drawn, result.draw())
+    assert drawn.shape[1] > 30
+    np.testing.assert_array_equal(drawn[:20, :30], result.draw(names=False))
+
+
+def test_a_palette_png_stores_ids_and_shows_colours(tmp_path: Path) -> None:
+    ids = example().semantic.ids
+    write_palette_png(tmp_path / "a.png", ids, LABELS)
+    np.testing.assert_array_equal(read_label_map(tmp_path / "a.png"), ids)
+    assert read_stored_map(tmp_path / "a.png").stored == "palette"
+    shown = np.asarray(Image.open(tmp_path / "a.png").convert("RGB"))
+    assert [tuple(shown[y, x]) for y, x in ((10, 5), (10, 20), (0, 0))] == [(0, 0, 0), (200, 0, 0), (224, 224, 192)]
+
+
+@pytest.mark.parametrize("ids", [np.full((2, 2), 256), np.full((2, 2), -1), np.zeros((0, 2), int), np.zeros(3, int)])
+def test_ids_that_eight_bits_cannot_hold_are_refused(tmp_path: Path, ids: np.ndarray) -> None:
+    with pytest.raises(DataError, match="0 to 255"):
+        write_palette_png(tmp_path / "a.png", ids, LABELS)
+    assert files(tmp_path) == []
+
+
+def test_a_picture_gives_an_overlay_a_map_and_rows(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert write(out, example("a"), example("b")) == ["a", "b"]
+    assert files(out) == ["maps/a.png", "maps/b.png", "overlays/a.png", "overlays/b.png", "predictions.csv"]
+    np.testing.assert_array_equal(read_label_map(out / "maps/b.png"), example().semantic.ids)
+    np.testing.assert_array_equal(np.asarray(Image.open(out / "overlays/a.png")), example().draw())
+    assert rows(out) == [
+        ["file", "class", "pixels", "share"],
+        ["a", "road", "324", "0.540000"],
+        ["a", "background", "216", "0.360000"],
+        ["b", "road", "324", "0.540000"],
+        ["b", "background", "216", "0.360000"],
+    ]
+
+
+def test_names_are_as_for_objects(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    (photos / "sub").mkdir(parents=True)
+    given = [photos / name for name in ("a.jpg", "A.png", "sub/a.jpg")]
+    results = [example("a", str(file)) for file in given]
+    assert write(tmp_path / "out", *results, inputs=[photos], overlay="none") == ["a", "A_png", "sub/a"]
+    with pytest.raises(ConfigError, match="inside the input folder"):
+        LabelMapFolder(photos / "out", LABELS, inputs=[photos])
+
+
+def test_no_cell_is_a_formula(tmp_path: Path) -> None:
+    result = Result(Sample(np.zeros((2, 2, 3), np.uint8), id="=1+1"), SemanticMap(np.full((2, 2), 2)), LABELS)
+    write(tmp_path, result, overlay="jpg")
+    assert rows(tmp_path)[1] == ["'=1+1", "'=sky", "4", "1.000000"]
+    assert (tmp_path / "overlays").is_dir()
+
+
+def test_an_interruption_leaves_the_pictures_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), LabelMapFolder(tmp_path, LABELS) as folder:
+        folder.add(example("a"))
+        monkeypatch.setattr(writing_maps, "write_image", interrupted)
+        folder.add(example("b"))
+    assert [row[0] for row in rows(tmp_path)] == ["file", "a", "a"]
+
+
+def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """J01"""
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with LabelMapFolder(tmp_path, LABELS) as folder:
+        folder.add(example("a"))
+        monkeypatch.setattr(writing_maps, "write_palette_png", full)
+        with pytest.raises(MachineError, match="No space left"):
+            folder.add(example("b"))
+        assert folder.count == 1
+    assert len(rows(tmp_path)) == 3
+
+
+def test_objects_do_not_belong_there(tmp_path: Path) -> None:
+    result = Result(Sample(np.zeros((4, 4, 3), np.uint8), id="a"), InstanceSet.empty((4, 4), scored=True), LABELS)
+    with LabelMapFolder(tmp_path, LABELS) as folder, pytest.raises(ConfigError, match="label map"):
+        folder.add(result)
+    assert files(tmp_path) == ["predictions.csv"]
