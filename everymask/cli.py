@@ -17,7 +17,7 @@ from typing import Annotated, TypeAlias, assert_never
 import tyro
 
 import everymask
-from everymask.commands import check, convert, demo, evaluate, models, predict, train
+from everymask.commands import check, compare, convert, demo, evaluate, models, predict, train
 from everymask.errors import ConfigError, EverymaskError, printable
 
 _ABOUT = """From annotated pictures to masks on new pictures.
@@ -26,7 +26,7 @@ Begin with `everymask demo`, or with `everymask check DATA` for your own.
 
 `everymask VERB --help` shows the options of a verb, `--version` the version. After
 a verb, `--traceback` shows where in the program an error arose."""
-VERBS = ("demo", "check", "convert", "train", "evaluate", "predict", "models")
+VERBS = ("demo", "check", "convert", "train", "evaluate", "compare", "predict", "models")
 
 Verb: TypeAlias = (
     Annotated[demo.Demo, tyro.conf.subcommand("demo")]
@@ -34,6 +34,7 @@ Verb: TypeAlias = (
     | Annotated[convert.Convert, tyro.conf.subcommand("convert")]
     | Annotated[train.Train, tyro.conf.subcommand("train")]
     | Annotated[evaluate.Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[compare.Compare, tyro.conf.subcommand("compare")]
     | Annotated[predict.Predict, tyro.conf.subcommand("predict")]
     | Annotated[models.Models, tyro.conf.subcommand("models")]
 )
@@ -93,6 +94,8 @@ def _dispatch(verb: Verb) -> None:
             train.run(verb)
         case evaluate.Evaluate():
             evaluate.run(verb)
+        case compare.Compare():
+            compare.run(verb)
         case predict.Predict():
             predict.run(verb)
         case models.Models():

@@ -91,7 +91,7 @@ def test_help_lists_the_verbs_and_imports_no_torch() -> None:
     code = (
         "import sys\nfrom everymask.cli import run\n"
         "try: run(['--help'])\nexcept SystemExit: pass\n"
-        "print([name for name in ('torch', 'torchvision', 'timm', 'hotcoco', 'scipy') if name in sys.modules])"
+        "print([name for name in ('torch', 'torchvision', 'timm', 'scipy') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.endswith("[]\n")
@@ -302,6 +302,21 @@ def test_convert_lists_what_it_leaves_out(tmp_path: Path, capsys: pytest.Capture
     assert "3 pictures: " in said
 
 
+def test_a_picture_that_is_cut_off_is_found_and_not_copied(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_shapes(tmp_path / "data", train=3, val=1, size=64)
+    cut = next((tmp_path / "data" / "images" / "train").iterdir())
+    cut.write_bytes(cut.read_bytes()[:-200])
+    assert call("check", tmp_path / "data") == 3
+    assert cut.name in capsys.readouterr().out
+    options = ["--to", "yolo", "--out", tmp_path / "new"]
+    assert call("convert", tmp_path / "data", *options) == 3
+    assert cut.name in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+    assert call("convert", tmp_path / "data", *options, "--on-defect", "skip") == 0
+    assert cut.name in capsys.readouterr().out
+    assert not any(cut.stem in file.name for file in (tmp_path / "new").rglob("*"))
+
+
 def test_check_shows_the_numbers_and_then_fails_on_defects(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_shapes(tmp_path, train=2, val=1, size=64)
     next((tmp_path / "images" / "train").iterdir()).unlink()
@@ -388,9 +403,40 @@ def test_a_training_that_a_signal_ended_says_how_to_go_on(
     assert f"--resume --out '{tmp_path}/a b'" in capsys.readouterr().out
 
 
-def test_a_folder_of_runs_is_not_a_run(tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run_folder = tmp_path / "runs" / "a"
-    shutil.copytree(tiny, run_folder)
-    write_image(tmp_path / "picture.png", np.zeros((8, 8, 3), np.uint8))
-    assert call("predict", tmp_path / "runs", tmp_path / "picture.png", "--out", tmp_path / "x") == 5
-    assert f"did you mean {run_folder}" in " ".join(capsys.readouterr().err.split())
+@pytest.mark.parametrize("near", ["runs/a/config.json", "runs/a/state/step-00000001", "runs/aa", "runs"])
+def test_the_run_nearby_is_named(
+    near: str, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(tiny, "runs/a")
+    Path("runs/a/state/step-00000001").mkdir(parents=True)
+    Path("runs/a/config.json").write_text("{}")
+    write_image("picture.png", np.zeros((8, 8, 3), np.uint8))
+    assert call("predict", near, "picture.png", "--out", "x") == 5
+    assert capsys.readouterr().err.endswith("did you mean runs/a?\n")
+
+
+def test_predict_without_pictures(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("predict", "photos", "--out", "x") == 2
+    assert "needs a model and pictures, but got only photos" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["predict", "evaluate"])
+def test_f01_model_and_pictures_swapped(
+    verb: str, tiny: Path, shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = ["--out", tmp_path / "masks"] if verb == "predict" else []
+    for model in (tiny, tiny / "best.safetensors"):
+        assert call(verb, shapes, model, *out) == 2
+        assert f"did you mean: everymask {verb} {model} {shapes}?" in capsys.readouterr().err
+    assert call(verb, shapes, "maskrcnn-resnet50-fpn-coco", *out) == 2
+    assert "did you mean" in capsys.readouterr().err
+    assert not (tmp_path / "masks").exists()
+
+
+def test_one_picture_is_no_pictures(
+    tiny: Path, shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = next((shapes / "images" / "val").iterdir())
+    assert call("predict", tiny, picture, "--out", tmp_path / "m", "--max-detections", 1, "--min-score", 0) == 0
+    assert capsys.readouterr().out == f"1 object in 1 picture: {tmp_path / 'm'}\n"

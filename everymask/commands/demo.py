@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from everymask.commands.terminal import quoted, show
 from everymask.commands.train import say_result
-from everymask.errors import ConfigError, printable, require
+from everymask.errors import ConfigError, counted, printable, require
 
 if TYPE_CHECKING:
     from everymask.core.arrays import Array, ByteArray
@@ -59,7 +59,7 @@ def run(options: Demo) -> None:
             hint="choose another --out, or remove the folder if a demo left it",
         )
     shapes = write_shapes(data, train=TRAINING, val=HELD_OUT, seed=options.seed)
-    show(f"drew {len(shapes)} pictures of {', '.join(shapes.labels.names)}: {data}")
+    show(f"drew {counted(len(shapes), 'picture')} of {', '.join(shapes.labels.names)}: {data}")
     ended = train(demo_recipe(str(data), str(folder), seed=options.seed))
     say_result(ended)
     if ended.signal:
@@ -84,7 +84,7 @@ def write_picture(file: Path, model: Predictor, pictures: Dataset, *, count: int
         found = model.predict(sample).instances
         sides = [
             draw_instances(*_enlarged(sample.image, objects), pictures.labels, min_score=0.5)
-            for objects in (pictures.truth(index), found)
+            for objects in (pictures.objects(index), found)
         ]
         rows.append(draw_beside(sides[0], sides[1], ("truth", "prediction")))
     write_image(file, np.concatenate(rows))

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-import logging
-from contextlib import suppress
+import math
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from everymask.commands.options import Data, Reading, Trained
+from everymask.commands.options import Data, Reading, Trained, check_order
 from everymask.commands.terminal import progress, show, show_json, table
-from everymask.errors import DataError, require
+from everymask.errors import counted, require
+from everymask.metrics.overlap import Void
 
 if TYPE_CHECKING:
-    from everymask.data.dataset import Dataset
+    from rich.console import Group
 
-_log = logging.getLogger(__name__)
+    from everymask.metrics.instances import InstanceScores
+    from everymask.metrics.overlap import SemanticScores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluate(Reading):
-    """Compare a model's predictions with annotated pictures: COCO's 12 numbers for boxes and masks, and per class."""
+    """Compare a model's predictions with annotated pictures.
+
+    Objects by COCO's 12 numbers for boxes and masks, label maps by IoU, Dice, accuracy and boundary IoU; and per class.
+    """
 
     model: Trained
     """A run folder, a .safetensors file, or a name of `everymask models`."""
@@ -30,8 +33,12 @@ class Evaluate(Reading):
     """Only this part of the data set: val, test, train ..."""
     max_detections: int | None = None
     """How many objects per picture count; otherwise what the model was trained for."""
+    void: Void = "ignored"
+    """What a label map says where there is no truth: ignored (as by Cityscapes), or wrong."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps ..."""
+    precision: Literal["auto", "exact"] = "auto"
+    """exact keeps to float32; auto is bfloat16 where the hardware calculates it: half the time, nearly the same."""
     json: bool = False
     """Print the answer as one JSON object."""
 
@@ -42,21 +49,45 @@ def run(options: Evaluate) -> None:
     from everymask.api import load
     from everymask.data.formats import read_dataset
     from everymask.evaluate import evaluate
+    from everymask.metrics.overlap import SemanticScores
 
-    dataset = read_dataset(options.data, format=options.format, images=options.images, policy=options.on_defect)
-    dataset = _part(dataset, options.split, Path(options.model) / "splits.json")
-    model = load(options.model, device=options.device)
+    check_order("evaluate", options.model, [str(options.data)])
+    with progress("decoding") as move:
+        dataset = read_dataset(
+            options.data,
+            format=options.format,
+            images=options.images,
+            policy=options.on_defect,
+            decode=options.on_defect == "skip",
+            progress=move,
+        )
+    model = load(options.model, device=options.device, precision=options.precision)
     with progress("evaluating") as move:
-        report = evaluate(model, dataset, max_detections=options.max_detections, progress=move)
+        report = evaluate(
+            model,
+            dataset,
+            split=options.split,
+            max_detections=options.max_detections,
+            void=options.void,
+            progress=move,
+        )
     if options.json:
         show_json(report.to_json())
         return
-    scores = report.scores
+    match report.scores:
+        case SemanticScores() as scores:
+            tables = _overlap_tables(scores)
+        case scores:
+            tables = _precision_tables(scores)
+    show(*tables, f"{report.seconds:.3f} s per picture")
+
+
+def _precision_tables(scores: InstanceScores) -> list[Group]:
     kinds = {"box": scores.box, "mask": scores.mask}
     numbers = {kind: score.to_json() for kind, score in kinds.items() if score is not None}
-    show(
+    return [
         table(
-            f"{report.pictures} pictures, up to {scores.max_detections} objects each",
+            f"{counted(scores.num_pictures, 'picture')}, up to {counted(scores.max_detections, 'object')} each",
             ("", *numbers),
             ((name, *(score[name] for score in numbers.values())) for name in scores.box.to_json()),
         ),
@@ -65,17 +96,44 @@ def run(options: Evaluate) -> None:
             ("class", "AP", "AP50", "objects"),
             ((name, row.AP, row.AP50, row.num_truths) for name, row in scores.per_class.items()),
         ),
-        f"{report.seconds:.3f} s per picture",
-    )
+    ]
 
 
-def _part(dataset: Dataset, split: str | None, drawn: Path) -> Dataset:
-    """The pictures of a split: of those that training drew where `drawn` tells of this data set, else of its own."""
-    from everymask.data.splits import read_split
+def _overlap_tables(scores: SemanticScores) -> list[Group]:
+    low, high = scores.interval
+    numbers = {
+        "mIoU": scores.mean_iou,
+        "  95 % interval, from": low,
+        "  to": high,
+        "frequency-weighted IoU": scores.frequency_weighted_iou,
+        "pixel accuracy": scores.pixel_accuracy,
+        "mean accuracy": scores.mean_accuracy,
+        "mean Dice": scores.mean_dice,
+        "mean boundary IoU": scores.mean_boundary_iou,
+    }
+    pixels = sum(row.num_truth for row in scores.per_class.values())
+    columns = ("iou", "boundary_iou", "dice", "accuracy")
+    return [
+        table(
+            f"{counted(scores.num_pictures, 'picture')}; pixels without truth are {scores.void}",
+            ("", "value"),
+            ((name, _number(value)) for name, value in numbers.items()),
+        ),
+        table(
+            "By class",
+            ("class", "IoU", "boundary IoU", "Dice", "accuracy", "pixels", "share"),
+            (
+                (
+                    name,
+                    *(_number(getattr(row, column)) for column in columns),
+                    f"{row.num_truth:,}",
+                    f"{100 * row.num_truth / max(pixels, 1):.1f} %",
+                )
+                for name, row in scores.per_class.items()
+            ),
+        ),
+    ]
 
-    if drawn.is_file():
-        with suppress(DataError):
-            dataset = read_split(drawn, dataset)
-            if split is None and "train" in dataset.splits():
-                _log.warning("the score includes pictures that the model was trained on; choose --split val")
-    return dataset if split is None else dataset.split(split)
+
+def _number(value: float) -> float | str:
+    return "-" if math.isnan(value) else value

@@ -18,8 +18,9 @@ class Models:
 
 def run(options: Models) -> None:
     """Print architectures, encoders and the catalogue of weights."""
-    from everymask.commands.train import ARCHITECTURES
+    from everymask.commands.architectures import DENSE_NAMES, REGION_NAMES
     from everymask.models.catalog import catalog
+    from everymask.models.dense_specs import HRNET_ENCODERS, MIT_ENCODERS, PIDNET_ENCODERS, PLAIN_ENCODER
     from everymask.models.specs import ENCODERS
 
     weights: list[dict[str, Any]] = [
@@ -34,16 +35,20 @@ def run(options: Models) -> None:
         for row in catalog()
     ]
     if options.json:
-        show_json({"architectures": ARCHITECTURES, "encoders": ENCODERS, "weights": weights})
+        show_json({"architectures": [*REGION_NAMES, *DENSE_NAMES], "encoders": ENCODERS, "weights": weights})
         return
+    metrics = ("box AP", "mask AP", "mIoU")
+    own = (PLAIN_ENCODER, *MIT_ENCODERS, *HRNET_ENCODERS, *PIDNET_ENCODERS)
     show(
-        f"--model: {', '.join(ARCHITECTURES)}",
+        f"--model, for objects: {', '.join(REGION_NAMES)}",
         f"--encoder: {', '.join(ENCODERS)}\n",
+        f"--model, for label maps: {', '.join(DENSE_NAMES)}",
+        f"--encoder: those, any that timm has, and {', '.join(own)}\n",
         table(
             "--weights, downloaded when first asked for",
-            ("name", "box AP", "mask AP", "MB"),
+            ("name", *metrics, "MB"),
             (
-                (row["name"], *(row["metrics"].get(ap, "") for ap in ("box AP", "mask AP")), f"{row['megabytes']:.0f}")
+                (row["name"], *(row["metrics"].get(key, "") for key in metrics), f"{row['megabytes']:.0f}")
                 for row in weights
             ),
         ),

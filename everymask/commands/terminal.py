@@ -45,11 +45,6 @@ def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) 
     return Group(Text(title, "bold"), made)
 
 
-def counted(number: int, noun: str, plural: str = "s") -> str:
-    """`1 class`, `2,000 classes`."""
-    return f"{number:,} {noun}{'' if number == 1 else plural}"
-
-
 def quoted(path: object) -> str:
     """A path as it is typed in a shell."""
     return shlex.quote(str(path))

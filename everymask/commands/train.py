@@ -2,54 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, assert_never, get_args
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from everymask.commands import options as shared
+from everymask.commands.architectures import network
 from everymask.commands.terminal import quoted, show
-from everymask.errors import require
-from everymask.models.specs import (
-    FasterRCNN,
-    MaskRCNN,
-    ModelSpec,
-    Norm,
-    faster_rcnn_v2,
-    mask_rcnn_small,
-    mask_rcnn_v2,
-)
+from everymask.errors import counted, require
+from everymask.metrics.overlap import SemanticScores
+from everymask.models.any_spec import ModelSpec
 from everymask.train.config import TrainConfig
 
 if TYPE_CHECKING:
+    from everymask.evaluate import Report
     from everymask.train.run import Run
-
-Architecture: TypeAlias = Literal["mask-rcnn", "mask-rcnn-v2", "mask-rcnn-small", "faster-rcnn", "faster-rcnn-v2"]
-ARCHITECTURES: tuple[str, ...] = get_args(Architecture)
-
-
-def network(model: Architecture = "mask-rcnn", encoder: str | None = None, norm: Norm = "batch") -> ModelSpec:
-    """The spec that the options name.
-
-    Args:
-        model: The architecture.
-        encoder: The network that sees, as `everymask models` lists them; resnet50, or resnet18 in a small model.
-        norm: Normalisation: of the batch, frozen (for fine-tuning with few pictures per batch), or in groups.
-    """
-    options: dict[str, Any] = {"norm": norm} | ({} if encoder is None else {"encoder": encoder})
-    match model:
-        case "mask-rcnn":
-            return MaskRCNN(**options)
-        case "mask-rcnn-v2":
-            return mask_rcnn_v2(**options)
-        case "mask-rcnn-small":
-            return mask_rcnn_small(**options)
-        case "faster-rcnn":
-            return FasterRCNN(**options)
-        case "faster-rcnn-v2":
-            return faster_rcnn_v2(**options)
-        case _:
-            assert_never(model)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,9 +31,7 @@ class Train(TrainConfig):
     """A folder or an annotation file; the format is recognised."""
     format: shared.Format | None = None
     """The format, where it is not to be recognised."""
-    model: Annotated[tyro.conf.OmitArgPrefixes[ModelSpec], tyro.conf.arg(constructor=network)] = field(
-        default_factory=MaskRCNN
-    )
+    model: Annotated[tyro.conf.OmitArgPrefixes[ModelSpec | None], tyro.conf.arg(constructor=network)] = None
     """The network. Its classes come from the data."""
 
 
@@ -87,12 +53,18 @@ def run(options: Train) -> None:
 
 def say_result(ended: Run) -> None:
     """How a training ended, how good its best weights are, and where it lies."""
-    show(f"training ended after {ended.steps} steps and {ended.seconds / 60:.1f} minutes: {ended.reason}")
+    show(f"training ended after {counted(ended.steps, 'step')} and {ended.seconds / 60:.1f} minutes: {ended.reason}")
     if ended.report is not None:
-        scores = ended.report.scores
-        kind, numbers = ("mask", scores.mask) if scores.mask else ("box", scores.box)
-        show(
-            f"{kind} AP50 {numbers.AP50:.3f}, AP {numbers.AP:.3f} on {ended.report.pictures} held-out pictures, "
-            f"up to {scores.max_detections} objects each"
-        )
+        show(_scored(ended.report))
     show(f"report: {ended.folder / 'report.html'}")
+
+
+def _scored(report: Report) -> str:
+    scores, pictures = report.scores, counted(report.pictures, "held-out picture")
+    if isinstance(scores, SemanticScores):
+        low, high = scores.interval
+        interval = f"95 % interval {low:.3f} to {high:.3f}"
+        return f"mIoU {scores.mean_iou:.3f} ({interval}), pixel accuracy {scores.pixel_accuracy:.3f} on {pictures}"
+    kind, numbers = ("mask", scores.mask) if scores.mask else ("box", scores.box)
+    objects = counted(scores.max_detections, "object")
+    return f"{kind} AP50 {numbers.AP50:.3f}, AP {numbers.AP:.3f} on {pictures}, up to {objects} each"

@@ -10,16 +10,27 @@ from typing import Any, Literal, TypeVar, get_args
 from everymask.data.augment import Augment
 from everymask.data.issues import Policy
 from everymask.errors import ConfigError
-from everymask.models.specs import MaskRCNN, ModelSpec, spec_from_json, spec_to_json
+from everymask.models.any_spec import ModelSpec, spec_from_json, spec_to_json
+from everymask.train.loss_terms import read_loss
 from everymask.train.schedule import layer_phases, seconds
 
 T = TypeVar("T")
+Task = Literal["semantic", "instance"]
 Optimizer = Literal["sgd", "adamw"]
-Schedule = Literal["multistep", "cosine", "constant"]
+Schedule = Literal["multistep", "cosine", "poly", "constant"]
 Precision = Literal["auto", "fp32", "bf16"]
-FREE = ("out", "resume", "overwrite", "time_limit", "patience", "device", "workers")
-"""Settings that may change when a run goes on."""
-_CHOICES = {"optimizer": Optimizer, "schedule": Schedule, "precision": Precision, "on_defect": Policy}
+ClassWeights = Literal["none", "auto"]
+FREE = ("out", "resume", "overwrite", "epochs", "time_limit", "patience", "device", "workers")
+"""Settings that may change when a run goes on; `epochs` can only be raised."""
+_CHOICES = {
+    "task": Task,
+    "optimizer": Optimizer,
+    "schedule": Schedule,
+    "class_weights": ClassWeights,
+    "precision": Precision,
+    "on_defect": Policy,
+}
+_OPEN_CHOICES = ("task", "optimizer")
 # name: (whole number?, least, most). None stands for "not set" and passes.
 _RANGES: dict[str, tuple[bool, float, float]] = {
     "epochs": (True, 1, 1_000_000),
@@ -29,6 +40,7 @@ _RANGES: dict[str, tuple[bool, float, float]] = {
     "lr": (False, 0, 1e3),
     "weight_decay": (False, 0, 1e3),
     "momentum": (False, 0, 1),
+    "label_smoothing": (False, 0, 1),
     "warmup_steps": (True, 0, 1e9),
     "clip_norm": (False, 0, 1e9),
     "ema": (False, 0, 1),
@@ -41,7 +53,7 @@ _RANGES: dict[str, tuple[bool, float, float]] = {
 }
 _NOT_ZERO = ("lr", "clip_norm", "ema")
 _MOST_SIDE = 65_500
-_BELOW_MOST = ("momentum", "ema", "val_fraction", "test_fraction")
+_BELOW_MOST = ("momentum", "ema", "label_smoothing", "val_fraction", "test_fraction")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +71,11 @@ class TrainConfig:
     """The folder of the pictures of a COCO file, where it is not beside it."""
     out: str = "runs/train"
     """The run folder; must be new or empty."""
-    model: ModelSpec = field(default_factory=MaskRCNN)
-    """The network. Its class count comes from the data."""
+    task: Task | None = None
+    """Objects one by one (instance), or a class for every pixel (semantic), for which objects are painted; None: as the
+    model says, or the data."""
+    model: ModelSpec | None = None
+    """The network; None: Mask R-CNN for objects, U-Net for label maps. Its class count comes from the data."""
     weights: str | None = None
     """Where to start from: a checkpoint, a run folder, a name of `everymask models`, or "imagenet" (encoder only)."""
     layers: str = "all"
@@ -83,7 +98,15 @@ class TrainConfig:
     augment: Augment = field(default_factory=Augment)
     """How training pictures are varied."""
 
-    optimizer: Optimizer = "sgd"
+    loss: str | None = None
+    """What a semantic network minimises: ce, bce, dice, tversky, focal, lovasz, boundary, ohem, or a sum such as
+    ce+0.5*dice."""
+    class_weights: ClassWeights = "none"
+    """Whether rare classes weigh more (auto) in losses of pixels: ce, bce, focal, ohem; semantic networks only."""
+    label_smoothing: float = 0.0
+    """Share of the truth that ce and bce give to all classes alike; semantic networks only."""
+
+    optimizer: Optimizer | None = None
     lr: float | None = None
     """The learning rate after warm-up."""
     momentum: float = 0.9
@@ -107,7 +130,7 @@ class TrainConfig:
     validate_every: int | None = None
     """Epochs between validations."""
     max_detections: int | None = None
-    """Detections per picture that evaluation and prediction keep."""
+    """Detections per picture that evaluation and prediction keep; not for semantic networks."""
 
     seed: int = 0
     device: str = "auto"
@@ -119,7 +142,7 @@ class TrainConfig:
     on_defect: Policy = "strict"
     """Refuse a data set with defects, or leave out what is defective, count it and list it."""
     resume: bool = False
-    """Continue the run in `out`, exactly where its last saved state ends."""
+    """Continue the run in `out`, exactly where its last saved state ends. More epochs make it longer."""
     overwrite: bool = False
     """Replace the run in `out`."""
 
@@ -127,10 +150,9 @@ class TrainConfig:
         for name in ("data", "out"):
             object.__setattr__(self, name, _text(name, getattr(self, name)))
         for name, choices in _CHOICES.items():
-            if getattr(self, name) not in get_args(choices):
-                raise ConfigError(
-                    f"{name} must be one of {', '.join(get_args(choices))}, but got {getattr(self, name)!r}"
-                )
+            value = getattr(self, name)
+            if value not in get_args(choices) and not (value is None and name in _OPEN_CHOICES):
+                raise ConfigError(f"{name} must be one of {', '.join(get_args(choices))}, but got {value!r}")
         for name, (whole, least, most) in _RANGES.items():
             _check_number(name, getattr(self, name), whole, least, most)
         _check_size(self.size)
@@ -146,6 +168,8 @@ class TrainConfig:
             raise ConfigError("resume and overwrite exclude each other: continue the run in `out`, or replace it")
         if self.time_limit is not None:
             seconds(self.time_limit)
+        if self.loss is not None:
+            read_loss(self.loss)
         last = layer_phases(self.layers)[-2:-1]
         if last and self.epochs is not None and (last[0].end or 0) >= self.epochs:
             raise ConfigError(
@@ -159,10 +183,18 @@ class TrainConfig:
         """`size` as (H, W)."""
         return (self.size, self.size) if isinstance(self.size, int) else self.size
 
+    @property
+    def network(self) -> ModelSpec:
+        """`model`, which must have been decided."""
+        if self.model is None:
+            raise ConfigError("the model is still open", hint="let training choose it, or name one")
+        return self.model
+
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values, as `config_from_json` takes them."""
         plain = {column.name: getattr(self, column.name) for column in fields(self)}
-        return plain | {"model": spec_to_json(self.model), "augment": asdict(self.augment)}
+        model = None if self.model is None else spec_to_json(self.model)
+        return plain | {"model": model, "augment": asdict(self.augment)}
 
 
 def chosen(value: T | None) -> T:
@@ -178,7 +210,7 @@ def config_from_json(data: dict[str, Any]) -> TrainConfig:
     _check_names(values, TrainConfig)
     if "data" not in values:
         raise ConfigError("the setting 'data' is missing: a folder or an annotation file")
-    if "model" in values:
+    if values.get("model") is not None:
         values["model"] = spec_from_json(values["model"])
     if "augment" in values:
         _check_names(values["augment"], Augment, "augment.")
@@ -189,8 +221,8 @@ def config_from_json(data: dict[str, Any]) -> TrainConfig:
 def continued(stored: TrainConfig, origin: TrainConfig, given: TrainConfig) -> TrainConfig:
     """The settings with which a run goes on: the `stored` ones, except those in `FREE`, which are the given ones.
 
-    `origin` is what the user wrote when the run began: the same words may be written again, or left out.
-    `ConfigError` lists settings that cannot change.
+    `origin` is what the user wrote when the run began: the same words may be written again, or left out. `epochs` may
+    be raised: the learning rate then follows the new end. `ConfigError` lists settings that cannot change.
     """
     absent = TrainConfig(data=origin.data)
     changed = []
@@ -201,10 +233,17 @@ def continued(stored: TrainConfig, origin: TrainConfig, given: TrainConfig) -> T
     if changed:
         raise ConfigError(
             f"a run goes on with the settings it began with: {'; '.join(changed)}",
-            hint=f"only {', '.join(FREE)} may change; for anything else start a new run",
+            hint=f"only {', '.join(FREE)} may change; for anything else start a new run from its weights: "
+            f"--weights {given.out} --out ANOTHER",
+        )
+    if given.epochs is not None and given.epochs < chosen(stored.epochs):
+        raise ConfigError(
+            f"epochs was {stored.epochs}, now {given.epochs}: a run that goes on can become longer, not shorter",
+            hint="leave --epochs out to keep its end, or end it earlier with --time-limit",
         )
     free = {name: getattr(given, name) for name in FREE}
-    return replace(stored, **free | {"workers": stored.workers if given.workers is None else given.workers})
+    kept = {name: getattr(stored, name) for name in ("epochs", "workers") if free[name] is None}
+    return replace(stored, **free | kept)
 
 
 def changed_settings(before: TrainConfig, after: TrainConfig) -> dict[str, tuple[Any, Any]]:

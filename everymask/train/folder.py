@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shutil
@@ -9,7 +10,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from everymask.errors import ConfigError, MachineError, printable
 
@@ -28,6 +29,7 @@ _OURS = (
     "tensorboard",
 )
 _LOCK = ".lock"
+_BEHIND_THE_TEXT = 1 << 20
 
 
 @contextmanager
@@ -68,12 +70,8 @@ def clear_folder(folder: Path) -> None:
 def _take(lock: IO[str], folder: Path) -> None:
     """The system frees the lock when its process ends, however it ends; the text only says whose it is."""
     try:
-        import fcntl
-    except ImportError:
-        return
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        _hold(lock)
+    except (BlockingIOError, PermissionError):
         lock.seek(0)
         raise ConfigError(
             f"another training works in {printable(folder)}: {printable(lock.read().strip()) or 'process unknown'}",
@@ -82,6 +80,18 @@ def _take(lock: IO[str], folder: Path) -> None:
     lock.truncate(0)
     lock.write(f"process {os.getpid()} on {socket.gethostname()}")
     lock.flush()
+
+
+def _hold(lock: IO[str]) -> None:
+    try:
+        import fcntl
+    except ImportError:
+        # Windows: what is locked is a byte, which nobody else can read then. So it lies where there is no text.
+        msvcrt: Any = importlib.import_module("msvcrt")
+        os.lseek(lock.fileno(), _BEHIND_THE_TEXT, os.SEEK_SET)
+        msvcrt.locking(lock.fileno(), msvcrt.LK_NBLCK, 1)
+        return
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _check(folder: Path, resume: bool, overwrite: bool) -> None:

@@ -1,4 +1,4 @@
-"""Which layers learn: the presets of matterport's Mask R-CNN, or a regular expression."""
+"""Which layers learn: the presets of matterport's Mask R-CNN, for any encoder, or a regular expression."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from torch import nn
 from everymask.errors import ConfigError
 from everymask.train.schedule import PRESETS
 
-_BODY = "backbone.body."
-# Stage 1 is the stem; stage n ends at stride 2**n. The MobileNets' blocks are sorted in by their strides.
+# Where the encoder lies: in detectors beside their pyramid, in semantic networks alone.
+_ENCODER = re.compile(r"backbone\.(?:body\.|(?!fpn\.))")
+# Stage 1 is the stem; stage n ends at stride 2**n. In order: ResNet, MobileNet and EfficientNet, HRNet, ConvNeXt, Swin,
+# RegNet, Mix Transformer, U-Net's own encoder. What is named nowhere follows the last stage.
 _STAGES = {
-    1: ("conv1.", "bn1.", "conv_stem.", "blocks.0."),
-    2: ("layer1.", "blocks.1."),
-    3: ("layer2.", "blocks.2."),
-    4: ("layer3.", "blocks.3.", "blocks.4."),
-    5: ("layer4.", "blocks.5.", "blocks.6."),
+    1: r"conv1|bn1|conv_stem|blocks\.0|conv2|bn2|stem|stem_\d+|patch_embed|levels\.0",
+    2: r"layer1|blocks\.1|transition1|stages_0|layers_0|s1|(?:patch_embed|block|norm)1|levels\.1",
+    3: r"layer2|blocks\.2|stage2|transition2|stages_1|layers_1|s2|(?:patch_embed|block|norm)2|levels\.2",
+    4: r"layer3|blocks\.[34]|stage3|transition3|stages_2|layers_2|s3|(?:patch_embed|block|norm)3|levels\.3",
 }
 
 
@@ -69,9 +70,11 @@ def is_selected(name: str, selection: str) -> bool:
         return True
     if selection not in PRESETS:
         return re.search(selection, name) is not None
-    if not name.startswith(_BODY):
+    encoder = _ENCODER.match(name)
+    if not encoder:
         return True
     if selection == "heads":
         return False
-    stages = (prefix for stage in range(int(selection[0]), 6) for prefix in _STAGES[stage])
-    return name.removeprefix(_BODY).startswith(tuple(stages))
+    inside = name[encoder.end() :]
+    stage = next((stage for stage, names in _STAGES.items() if re.match(rf"(?:{names})\.", inside)), 5)
+    return stage >= int(selection[0])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import sys
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
+from typing import Any, cast
 
 import cv2
 import torch
@@ -19,8 +21,12 @@ from everymask.errors import ConfigError, EverymaskError
 from everymask.models.base import Batch, collate
 from everymask.train.failures import machine_failures
 from everymask.train.interrupt import ignore_in_worker
+from everymask.train.slots import Parcel, Slots
 
 Pipeline = Callable[[int, int], Prepared]
+
+_AHEAD = 2  # batches that each worker prepares before they are asked for
+_SLOT = 2**28  # bytes for a batch; a larger one is handed over in a file of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,33 +75,50 @@ def read_batches(
     They are equal for every number of `workers`. Whatever `EverymaskError` a worker meets is raised here unchanged;
     `MachineError` when a worker dies.
     """
-    plan = (order.pictures(step, index) for step in range(first, last) for index in range(order.passes))
+    context = _context() if workers else None
+    slots = _slots(workers) if context and context.get_start_method() == "fork" else None
+    jobs = (order.pictures(step, index) for step in range(first, last) for index in range(order.passes))
     loader = DataLoader(
-        _Pictures(pipeline),
-        batch_sampler=_Plan(plan),
-        collate_fn=partial(_collate, divisor=divisor),
+        _Batches(pipeline, divisor, slots),
+        sampler=_Plan(jobs, slots),
+        batch_size=None,
+        collate_fn=cast(Any, _unchanged),
         num_workers=workers,
-        pin_memory=pin,
+        prefetch_factor=_AHEAD if workers else None,
         worker_init_fn=_start_worker if workers else None,
-        multiprocessing_context=_context() if workers else None,
+        multiprocessing_context=context,
     )
     with warnings.catch_warnings():
         # Workers only decode pictures and call numpy: no lock or thread of the parent is used after the fork.
         warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
         batches = iter(loader)
-    return _delivered(batches)
+    return _delivered(batches, slots, pin)
 
 
-def _delivered(batches: Iterator[Batch | EverymaskError]) -> Iterator[Batch]:
+def _delivered(batches: Iterator[Batch | Parcel | EverymaskError], slots: Slots | None, pin: bool) -> Iterator[Batch]:
     with machine_failures():
         try:
-            for batch in batches:
-                if isinstance(batch, EverymaskError):
-                    raise batch
-                yield batch
+            for found in batches:
+                if isinstance(found, EverymaskError):
+                    raise found
+                # No name holds the batch while the next one is waited for: its memory is free when the user's is gone.
+                yield _opened(found, slots, pin)
         finally:
             # Now, and not when the collector comes by: torch's watch over dead workers can interrupt any later line.
             getattr(batches, "_shutdown_workers", lambda: None)()
+
+
+def _opened(found: Batch | Parcel, slots: Slots | None, pin: bool) -> Batch:
+    batch = slots.unpack(found) if slots and isinstance(found, Parcel) else cast(Batch, found)
+    return batch.pin_memory() if pin else batch
+
+
+def _slots(workers: int) -> Slots | None:
+    """A block for each batch that can be under way, one for that in use and one for that before it."""
+    try:
+        return Slots(_AHEAD * workers + 2, _SLOT)
+    except OSError:  # the machine promises no more memory than it has
+        return None
 
 
 def _context() -> multiprocessing.context.BaseContext:
@@ -105,36 +128,50 @@ def _context() -> multiprocessing.context.BaseContext:
 
 def _start_worker(_: int) -> None:
     ignore_in_worker()
+    # What was made before the fork is never collected here: looking through it would copy all of its memory.
+    gc.freeze()
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
 
 
-def _collate(pictures: list[Prepared | EverymaskError], divisor: int) -> Batch | EverymaskError:
-    prepared: list[Prepared] = []
-    for picture in pictures:
-        if isinstance(picture, EverymaskError):
-            return picture
-        prepared.append(picture)
-    return collate(prepared, divisor)
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """The pictures (epoch, index) of one batch, and the block of memory to put it into."""
+
+    pictures: list[tuple[int, int]]
+    slot: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """The batch sampler; torch asks for an iterable that is not an iterator's type."""
+    """The sampler, asked by the main process; torch wants an iterable that is not an iterator's type."""
 
-    batches: Iterator[list[tuple[int, int]]]
+    jobs: Iterator[list[tuple[int, int]]]
+    slots: Slots | None
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        return self.batches
+    def __iter__(self) -> Iterator[_Job]:
+        return (_Job(pictures, self.slots.take() if self.slots else None) for pictures in self.jobs)
 
 
-class _Pictures(Dataset["Prepared | EverymaskError"]):
-    def __init__(self, pipeline: Pipeline) -> None:
+class _Batches(Dataset["Batch | Parcel | EverymaskError"]):
+    def __init__(self, pipeline: Pipeline, divisor: int, slots: Slots | None) -> None:
         self.pipeline = pipeline
+        self.divisor = divisor
+        self.slots = slots
 
-    def __getitem__(self, key: tuple[int, int]) -> Prepared | EverymaskError:
+    def __getitem__(self, job: _Job) -> Batch | Parcel | EverymaskError:
         # An error is handed over as a value: torch would rebuild it from its text and lose what it carries.
         try:
-            return self.pipeline(*key)
+            prepared = [self.pipeline(*key) for key in job.pictures]
         except EverymaskError as error:
             return error
+        if self.slots is None or job.slot is None:
+            return collate(prepared, self.divisor)
+        memory = self.slots.images(job.slot)
+        batch = collate(prepared, self.divisor, memory)
+        parcel = self.slots.pack(job.slot, batch) if batch.images.data_ptr() == memory.data_ptr() else None
+        return parcel or batch
+
+
+def _unchanged(batch: Batch | Parcel | EverymaskError) -> Batch | Parcel | EverymaskError:
+    return batch

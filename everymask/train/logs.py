@@ -7,6 +7,8 @@ import logging
 import sys
 import time
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -30,6 +32,14 @@ class Screen(Console):
     def on_broken_pipe(self) -> None:
         """Say nothing more. Rich would end the process, and with it a training that is about to be saved."""
         self.quiet = True
+
+
+@contextmanager
+def reading_bar(console: Console, what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar that moves when it is called with (done, total), and goes away; nothing on what is no terminal."""
+    with Bar(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 class Log:
@@ -97,7 +107,9 @@ class Log:
             self._entry("step", progress, entry)
             progress.sums, progress.summed = {}, 0
             self._timed = (progress.step, now)
-        self._show(progress, f"loss {values['loss']:.3f} · {per_second:.1f} images/s · {memory(device):,.0f} MB", now)
+        self._show(
+            progress, f"loss {values['loss']:.3f} · {per_second:.1f} images/s · peak {memory(device):,.0f} MB", now
+        )
 
     def validation(self, progress: Progress, numbers: dict[str, float]) -> None:
         """A validation is done."""
@@ -151,7 +163,11 @@ def read_log(file: Path) -> list[dict[str, Any]]:
 
 
 def memory(device: torch.device) -> float:
-    """The most memory used so far, in MB: the GPU's, or this process's."""
+    """The most memory used so far, in MB: the GPU's, or this process's.
+
+    It never falls. On a CPU it rises where a validation meets a larger picture than training does, and a little from
+    step to step, since the allocator keeps what pictures of other sizes left between its blocks.
+    """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e6
     try:

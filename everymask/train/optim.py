@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from everymask.train.config import TrainConfig, chosen
 
 _DECAY = 0.1
+_POWER = 0.9
 _WARMUP_START = 0.001
 
 
@@ -41,14 +42,17 @@ def learning_rate(config: TrainConfig, step: int, total: float) -> float:
 
     It rises linearly over the first `warmup_steps` steps from a thousandth (Goyal et al. 2017). Then it stays
     (`constant`), falls to a tenth at each milestone (`multistep`; milestones are fractions of the run), or falls to
-    zero along half a cosine (`cosine`; Loshchilov and Hutter 2017).
+    zero: along half a cosine (`cosine`; Loshchilov and Hutter 2017), or as the rest of the run to the power of 0.9
+    (`poly`; Chen et al. 2017).
     """
     rate, warmup = chosen(config.lr), chosen(config.warmup_steps)
     if config.schedule == "multistep":
         rate *= _DECAY ** sum(step >= milestone * total for milestone in config.milestones)
-    elif config.schedule == "cosine":
-        done = (step - warmup) / max(1.0, total - warmup)
-        rate *= 0.5 * (1 + math.cos(math.pi * min(max(done, 0.0), 1.0)))
+    done = min(max((step - warmup) / max(1.0, total - warmup), 0.0), 1.0)
+    if config.schedule == "cosine":
+        rate *= 0.5 * (1 + math.cos(math.pi * done))
+    elif config.schedule == "poly":
+        rate *= (1 - done) ** _POWER
     if step < warmup:
         rate *= _WARMUP_START + (1 - _WARMUP_START) * step / warmup
     return rate

@@ -8,7 +8,10 @@ from dataclasses import dataclass, fields, replace
 from everymask.data.augment import Augment
 from everymask.data.fingerprint import Fingerprint
 from everymask.data.preprocess import Preprocess, Resize
-from everymask.models.specs import FasterRCNN, ModelSpec, mask_rcnn_small
+from everymask.errors import ConfigError
+from everymask.models.any_spec import ModelSpec
+from everymask.models.dense_specs import DenseSpec
+from everymask.models.specs import FasterRCNN, MaskRCNN, RegionModelSpec, mask_rcnn_small
 from everymask.train.config import TrainConfig
 
 _LONGEST = 1333
@@ -17,7 +20,9 @@ _LEVELS = 5
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Where weights come from: how they want to be fed, and whether they detect already or only encode."""
+    """Where weights come from: how they want to be fed, and whether they are a whole network's (`detects`) or only an
+    encoder's.
+    """
 
     preprocess: Preprocess
     detects: bool
@@ -33,16 +38,22 @@ class Recipe:
 
 
 def resolve(config: TrainConfig, measured: Fingerprint, *, gpu: bool, start: Start | None = None) -> Recipe:
-    """Choose whatever `config` leaves open for a data set that measures so; what is set stays.
+    """Choose whatever `config` leaves open for a network that finds objects in a data set that measures so.
 
-    `measured` is of the training pictures. Sources: learning rate and its scaling with the batch from Detectron2's
+    What is set stays. `measured` is of the training pictures. `ConfigError` for settings that only a semantic network
+    has. Sources: learning rate and its scaling with the batch from Detectron2's
     Mask R-CNN (0.02 for 16 pictures; Goyal et al. 2017), AdamW's from ViTDet.
     """
+    model = config.model or MaskRCNN()
+    if isinstance(model, DenseSpec):
+        raise ConfigError("this recipe is for networks that find objects", hint="use resolve_semantic")
+    _refuse_dense_settings(config)
     reasons: list[str] = []
-    preprocess = _preprocess(config, measured, start, reasons)
-    spec = _spec(config, measured, preprocess, start, reasons)
+    config = replace(config, optimizer=config.optimizer or "sgd")
+    preprocess = prepared_for(config, measured, start, reasons)
+    spec = _spec(model, config, measured, preprocess, start, reasons)
     size = config.crop or _size(measured, preprocess.resize, gpu, reasons)
-    batch = config.batch or _batch(size, measured.pictures // config.accumulate, gpu, reasons)
+    batch = config.batch or batch_for(size, measured.pictures // config.accumulate, gpu, reasons)
     pictures = batch * config.accumulate
     steps_per_epoch = max(1, measured.pictures // pictures)
     epochs = config.epochs or _epochs(steps_per_epoch, start, reasons)
@@ -67,23 +78,40 @@ def model_for_weights(asked: ModelSpec, stored: ModelSpec) -> ModelSpec:
     """The model that was asked for, as the weights of a `stored` one need it.
 
     A kind without further settings takes over all that it shares with the stored model; one with settings of its own
-    keeps them and takes over the behaviour profile. The kind stays: Mask R-CNN can begin as Faster R-CNN.
+    keeps them and takes over the behaviour profile. The kind stays: Mask R-CNN can begin as Faster R-CNN. A semantic
+    network takes over from one of another kind only what its encoder is.
     """
+    shared = {column.name for column in fields(asked)} & {column.name for column in fields(stored)}
+    if isinstance(asked, DenseSpec) and type(asked) is not type(stored):
+        shared = {"encoder", "channels", "norm"}
     if asked != type(asked)():
-        return replace(asked, profile=stored.profile)
-    names = {column.name for column in fields(asked)} & {column.name for column in fields(stored)}
-    return replace(asked, **{name: getattr(stored, name) for name in names})
+        shared &= {"profile"}
+    spec: ModelSpec = replace(asked, **{name: getattr(stored, name) for name in shared})
+    return spec
 
 
-def _preprocess(config: TrainConfig, measured: Fingerprint, start: Start | None, reasons: list[str]) -> Preprocess:
-    resize = Resize(short=1, long=_LONGEST, rule="shrink")
+def _refuse_dense_settings(config: TrainConfig) -> None:
+    absent = TrainConfig(data=config.data)
+    for name in ("loss", "class_weights", "label_smoothing"):
+        if getattr(config, name) != getattr(absent, name):
+            raise ConfigError(
+                f"{name} is a setting of semantic networks, and this one finds objects: it has losses of its own",
+                hint=f"leave out {name}, or choose a semantic network such as --model unet",
+            )
+
+
+def prepared_for(
+    config: TrainConfig, measured: Fingerprint, start: Start | None, reasons: list[str], *, longest: int = _LONGEST
+) -> Preprocess:
+    """How pictures are fed: as `config` or the weights say, or normalised as measured and at most `longest` wide."""
+    resize = Resize(short=1, long=longest, rule="shrink")
     if config.resize is not None:
         resize = Resize(*config.resize)
     elif start is not None and start.detects:
         resize = start.preprocess.resize
         reasons.append(f"pictures are resized as for the weights: short side {resize.short}, at most {resize.long}")
-    elif measured.long > _LONGEST:
-        reasons.append(f"pictures are shrunk to {_LONGEST} pixels where they are longer")
+    elif measured.long > longest:
+        reasons.append(f"pictures are shrunk to {longest} pixels where they are longer")
     if start is not None and not start.detects and measured.channels not in (1, start.preprocess.channels):
         reasons.append(f"the encoder's first layer is adapted to {measured.channels} channels, normalised as measured")
     elif start is not None:
@@ -93,10 +121,15 @@ def _preprocess(config: TrainConfig, measured: Fingerprint, start: Start | None,
 
 
 def _spec(
-    config: TrainConfig, measured: Fingerprint, preprocess: Preprocess, start: Start | None, reasons: list[str]
-) -> ModelSpec:
+    model: RegionModelSpec,
+    config: TrainConfig,
+    measured: Fingerprint,
+    preprocess: Preprocess,
+    start: Start | None,
+    reasons: list[str],
+) -> RegionModelSpec:
     """The model with the data's channels and detection limit, and anchors as large as the objects."""
-    spec = replace(config.model, channels=preprocess.channels)
+    spec = replace(model, channels=preprocess.channels)
     most = config.max_detections or spec.max_detections
     if config.max_detections is None and 1.3 * measured.max_objects > most:
         most = 50 * math.ceil(1.3 * measured.max_objects / 50)
@@ -138,10 +171,10 @@ def _size(measured: Fingerprint, resize: Resize, gpu: bool, reasons: list[str]) 
     return side, side
 
 
-def _batch(size: tuple[int, int], most: int, gpu: bool, reasons: list[str]) -> int:
-    """As many pictures as make 4 megapixels on a GPU, half a megapixel on a CPU; 2 to 16."""
+def batch_for(size: tuple[int, int], most: int, gpu: bool, reasons: list[str], *, least: int = 2) -> int:
+    """As many pictures as make 4 megapixels on a GPU, half a megapixel on a CPU; `least` to 16."""
     pixels = 16 * 512**2 if gpu else 8 * 256**2
-    batch = max(1, min(16, max(2, pixels // (size[0] * size[1])), most))
+    batch = max(1, min(16, max(least, pixels // (size[0] * size[1])), most))
     reasons.append(f"batches of {batch} for crops of {size[0]} x {size[1]} on a {'GPU' if gpu else 'CPU'}")
     return batch
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -17,14 +16,18 @@ from everymask.core.files import write_json
 from everymask.data.dataset import Dataset
 from everymask.data.fingerprint import Fingerprint, fingerprint
 from everymask.data.formats import read_dataset
+from everymask.data.packed import packed
 from everymask.data.pipelines import InstancePipeline
 from everymask.data.preprocess import Preprocess
+from everymask.data.semantic_pipelines import SemanticPipeline
 from everymask.data.splits import draw_split, read_split, write_split
-from everymask.errors import ConfigError, DataError, printable
+from everymask.errors import ConfigError, DataError, counted, printable
 from everymask.evaluate import Report, evaluate
-from everymask.infer.predictor import build_predictor, choose_device, has_fast_bf16
+from everymask.infer.predictor import Predictor, build_predictor, choose_device, has_fast_bf16
 from everymask.models.base import Batch
 from everymask.models.checkpoint import Card, load_model, save_model
+from everymask.models.dense import DenseModel
+from everymask.models.dense_specs import Task
 from everymask.models.rcnn import RCNN
 from everymask.models.specs import MaskRCNN
 from everymask.train.config import TrainConfig, chosen, config_from_json, continued
@@ -32,12 +35,15 @@ from everymask.train.failures import machine_failures
 from everymask.train.folder import BEST, CONFIG, ORIGIN, SPLITS, clear_folder, open_folder
 from everymask.train.layers import frozen_parameters, learning_parameters
 from everymask.train.loader import Order, read_batches
-from everymask.train.logs import Log, Screen
+from everymask.train.logs import Log, Screen, reading_bar
 from everymask.train.loop import Outcome, Reason, Validation, fit
-from everymask.train.recipes import Recipe, model_for_weights, resolve
+from everymask.train.losses import LossSum, build_loss
+from everymask.train.recipes import Recipe, resolve
 from everymask.train.schedule import layer_phases
+from everymask.train.semantic_recipes import class_weights, resolve_semantic
 from everymask.train.start import Source, build_start, read_source
 from everymask.train.summary import write_summary
+from everymask.train.task import settle_task, unseen_classes
 
 _VALIDATION = ("val", "valid", "validation")
 
@@ -52,7 +58,7 @@ class Run:
     folder: Path
     reason: Reason
     report: Report | None
-    config: TrainConfig
+    config: TrainConfig = field(repr=False)
     steps: int
     seconds: float
     signal: int = 0
@@ -65,7 +71,8 @@ def train(config: TrainConfig, *, dataset: Dataset | None = None, console: Conso
     the same numbers on the same machine with the same number of threads.
 
     Raises `ConfigError`, `DataError`, `WeightsError` and `MachineError` before the first step where something cannot
-    work, and `TrainingError` when the loss is no longer a number.
+    work (a picture whose data are cut off is met in the first epoch, unless `on_defect` is "skip"), and `TrainingError`
+    when the loss is no longer a number.
 
     >>> run = train(TrainConfig(data="cells/", out="runs/cells", epochs=20))
     """
@@ -74,14 +81,17 @@ def train(config: TrainConfig, *, dataset: Dataset | None = None, console: Conso
         machine_failures(),
         open_folder(config.out, resume=config.resume, overwrite=config.overwrite, data=config.data) as folder,
     ):
-        plan = _plan(config, dataset, folder, device)
+        screen = console or Screen(stderr=True)
+        plan = _plan(config, dataset, folder, device, screen)
         config, train_set = plan.recipe.config, plan.train
         if not config.resume:
             clear_folder(folder)
             _write_settings(folder, plan)
-        card = Card(config.model, train_set.labels, plan.recipe.preprocess, source=f"trained on {plan.given.data}")
-        judge = _Judge(folder, card, plan.val, device)
-        with Log(folder, console or Screen(stderr=True)) as log:
+        elif plan.longer:
+            _write_config(folder, config)
+        card = Card(config.network, train_set.labels, plan.recipe.preprocess, source=f"trained on {plan.given.data}")
+        judge = _Judge(folder, card, plan.val, device, exact=config.precision == "fp32")
+        with Log(folder, screen) as log:
             for note in plan.notes:
                 log.note(note)
             outcome = fit(
@@ -108,42 +118,64 @@ class _Plan:
     pictures: Dataset
     train: Dataset
     val: Dataset | None
-    module: RCNN
+    module: RCNN | DenseModel
     order: Order
     notes: tuple[str, ...]
+    longer: bool = False
 
 
-def _plan(given: TrainConfig, dataset: Dataset | None, folder: Path, device: torch.device) -> _Plan:
+def _plan(given: TrainConfig, dataset: Dataset | None, folder: Path, device: torch.device, screen: Console) -> _Plan:
     """Read the data and the weights and settle everything; what cannot work is refused here."""
     config = given
+    longer: tuple[str, ...] = ()
     if given.resume:
-        config = continued(_read_config(folder / CONFIG), _read_config(folder / ORIGIN), given)
-    pictures = dataset
-    if pictures is None:
-        pictures = read_dataset(config.data, format=config.format, images=config.images, policy=config.on_defect)
+        stored = _read_config(folder / CONFIG)
+        config = continued(stored, _read_config(folder / ORIGIN), given)
+        if config.epochs != stored.epochs:
+            longer = (f"{config.epochs} epochs instead of {stored.epochs}: the learning rate follows the new end",)
+    source = None if config.resume else read_source(config.weights)
+    pictures = _read(config, screen) if dataset is None else dataset
+    config = settle_task(config, pictures, source.spec if source else None)
+    pictures = pictures.semantic() if config.task == "semantic" else pictures
     pictures = read_split(folder / SPLITS, pictures) if config.resume else _divided(pictures, config)
     val_name = next((name for name in _VALIDATION if name in pictures.splits()), None)
     train_set, val_set = pictures.split("train"), pictures.split(val_name) if val_name else None
     if isinstance(config.model, MaskRCNN) and train_set.boxes_only:
         raise DataError("the annotations are boxes without masks", hint="train a detector: --model faster-rcnn")
-    unseen = _unseen_classes(train_set, val_set)
+    unseen = unseen_classes(train_set, val_set)
 
     measured = fingerprint(train_set, seed=config.seed)
-    source = None if config.resume else read_source(config.weights)
     if config.resume:
         recipe = _stored_recipe(folder, config, measured, train_set)
     else:
-        recipe = _new_recipe(config, measured, source, device)
+        recipe = _new_recipe(config, measured, source, device, len(train_set.labels))
     config = recipe.config
-    module, beginning = build_start(config.model, train_set.labels, source, config.seed)
+    module, beginning = build_start(config.network, train_set.labels, source, config.seed)
+    if isinstance(module, DenseModel):
+        module.criterion = _criterion(config, module.spec.task, measured)
     for phase in layer_phases(config.layers):
         learning_parameters(module, phase.selection, frozen_parameters(module))
 
     order = Order(len(train_set), chosen(config.batch), config.accumulate, config.seed)
     held = f"{len(val_set)} for validation" if val_set else "none for validation"
-    counts = f"{len(train_set)} pictures for training, {held}, {len(train_set.labels)} classes"
-    notes = () if config.resume else (counts, *unseen, *recipe.reasons, beginning)
-    return _Plan(given, recipe, measured, pictures, train_set, val_set, module, order, notes)
+    classes = counted(len(train_set.labels), "class", "es")
+    counts = f"{counted(len(train_set), 'picture')} for training, {held}, {classes}"
+    maps = (train_set.encoding.sentence(train_set.labels),) if train_set.encoding else ()
+    notes = longer if config.resume else (counts, *maps, *unseen, *recipe.reasons, beginning)
+    return _Plan(given, recipe, measured, pictures, train_set, val_set, module, order, notes, bool(longer))
+
+
+def _read(config: TrainConfig, screen: Console) -> Dataset:
+    """The data set of `config`. To leave out what is damaged, all pictures are decoded before the first step."""
+    with reading_bar(screen, "decoding") as move:
+        return read_dataset(
+            config.data,
+            format=config.format,
+            images=config.images,
+            policy=config.on_defect,
+            decode=config.on_defect == "skip",
+            progress=move,
+        )
 
 
 def _finish(folder: Path, config: TrainConfig, outcome: Outcome, judge: _Judge, train_set: Dataset) -> Run:
@@ -153,7 +185,7 @@ def _finish(folder: Path, config: TrainConfig, outcome: Outcome, judge: _Judge, 
         save_model(folder / BEST, outcome.module, judge.card)
     predictor = None
     if outcome.reason != "interrupted" and judge.pictures:
-        predictor = build_predictor(*load_model(folder / BEST), str(judge.device))
+        predictor = judge.predictor(*load_model(folder / BEST))
         judge.best = judge.best or evaluate(predictor, judge.pictures)
     write_summary(folder, config, train_set, judge.pictures, judge.best, predictor, outcome.reason)
     progress = outcome.progress
@@ -168,27 +200,22 @@ class _Judge:
     card: Card
     pictures: Dataset | None
     device: torch.device
+    exact: bool
     last: Report | None = None
     best: Report | None = None
 
+    def predictor(self, module: RCNN | DenseModel, card: Card) -> Predictor:
+        """Predicts in float32 where training does."""
+        return build_predictor(module, card, str(self.device), precision="exact" if self.exact else "auto")
+
     def validate(self, module: nn.Module) -> Validation:
-        predictor = build_predictor(module, self.card, str(self.device))  # type: ignore[arg-type]
+        predictor = self.predictor(module, self.card)  # type: ignore[arg-type]
         self.last = evaluate(predictor, chosen(self.pictures), batch=8 if self.device.type == "cuda" else 1)
-        return Validation(self.last.headline, _numbers(self.last))
+        return Validation(self.last.headline, self.last.numbers())
 
     def keep(self, module: nn.Module, result: Validation) -> None:
         self.best = self.last
         save_model(self.folder / BEST, module, replace(self.card, metrics=result.numbers))
-
-
-def _numbers(report: Report) -> dict[str, float]:
-    kinds = {"mask": report.scores.mask, "box": report.scores.box}
-    return {
-        f"{kind} {name}": getattr(numbers, name)
-        for kind, numbers in kinds.items()
-        if numbers is not None
-        for name in ("AP", "AP50", "AP75")
-    }
 
 
 def _divided(pictures: Dataset, config: TrainConfig) -> Dataset:
@@ -197,7 +224,7 @@ def _divided(pictures: Dataset, config: TrainConfig) -> Dataset:
     loose = len(pictures) - sum(brought.values())
     if brought and loose:
         raise DataError(
-            f"{loose} pictures of {printable(config.data)} belong to no split, while others belong to "
+            f"{printable(config.data)}: {counted(loose, 'picture')} without a split, while others belong to "
             f"{', '.join(brought)}",
             hint="put every picture into train, val or test, or bring no splits at all",
         )
@@ -208,7 +235,7 @@ def _divided(pictures: Dataset, config: TrainConfig) -> Dataset:
         )
     if any(name in brought for name in _VALIDATION):
         return pictures
-    shares = [("val", config.val_fraction), ("test", 0.0 if brought else config.test_fraction)]
+    shares = [("val", config.val_fraction), ("test", 0.0 if set(brought) - {"train"} else config.test_fraction)]
     shares = [(name, share) for name, share in shares if share]
     fractions = [("train", 1 - sum(share for _, share in shares)), *shares]
     drawn = draw_split(pictures.split("train") if brought else pictures, seed=config.seed, fractions=fractions)
@@ -216,35 +243,24 @@ def _divided(pictures: Dataset, config: TrainConfig) -> Dataset:
     return replace(drawn, records=(*drawn.records, *others))
 
 
-def _unseen_classes(train_set: Dataset, val_set: Dataset | None) -> tuple[str, ...]:
-    """A line about the classes that no training picture shows; `DataError` where a part shows no object at all."""
-    for part, pictures in (("training", train_set), ("validation", val_set)):
-        if pictures is not None and not _objects(pictures):
-            raise DataError(
-                f"the {part} pictures show no objects",
-                hint="put annotated pictures among them, or draw the split with another --seed",
-            )
-    shown = _objects(train_set)
-    absent = [printable(name, 40) for row, name in enumerate(train_set.labels.names) if not shown[row]]
-    return (f"no training picture shows {', '.join(absent)}",) if absent else ()
-
-
-def _objects(pictures: Dataset) -> Counter[int]:
-    """How many objects, crowds aside, there are of each class id."""
-    return Counter(item.class_id for record in pictures.records for item in record.annotations if not item.crowd)
-
-
-def _new_recipe(config: TrainConfig, measured: Fingerprint, source: Source | None, device: torch.device) -> Recipe:
+def _new_recipe(
+    config: TrainConfig, measured: Fingerprint, source: Source | None, device: torch.device, num_classes: int
+) -> Recipe:
     """All settings, chosen for the data, the weights to start from, and the device."""
-    gpu = device.type == "cuda"
-    if source and source.spec:
-        config = replace(config, model=model_for_weights(config.model, source.spec))
+    gpu, start = device.type == "cuda", source.start if source else None
     if config.precision == "auto":
         config = replace(config, precision="bf16" if has_fast_bf16(device) else "fp32")
     if config.workers is None:
         # On a CPU the network takes every core there is; more processes would only share them.
         config = replace(config, workers=min(8, torch.get_num_threads()) if gpu else 0)
-    return resolve(config, measured, gpu=gpu, start=source.start if source else None)
+    if config.task == "semantic":
+        return resolve_semantic(config, measured, num_classes=num_classes, gpu=gpu, start=start)
+    return resolve(config, measured, gpu=gpu, start=start)
+
+
+def _criterion(config: TrainConfig, task: Task, measured: Fingerprint) -> LossSum:
+    weights = class_weights(measured.class_shares) if config.class_weights == "auto" else None
+    return build_loss(chosen(config.loss), task, class_weights=weights, label_smoothing=config.label_smoothing)
 
 
 def _read_config(file: Path) -> TrainConfig:
@@ -257,7 +273,11 @@ def _write_settings(folder: Path, plan: _Plan) -> None:
     write_split(folder / SPLITS, plan.pictures)
     facts = _facts(plan.measured, plan.train, plan.recipe.preprocess)
     write_json(folder / ORIGIN, {"settings": plan.given.to_json()} | facts, indent=1)
-    write_json(folder / CONFIG, replace(plan.recipe.config, overwrite=False).to_json(), indent=1)
+    _write_config(folder, plan.recipe.config)
+
+
+def _write_config(folder: Path, config: TrainConfig) -> None:
+    write_json(folder / CONFIG, replace(config, resume=False, overwrite=False).to_json(), indent=1)
 
 
 def _stored_recipe(folder: Path, config: TrainConfig, measured: Fingerprint, train_set: Dataset) -> Recipe:
@@ -284,7 +304,8 @@ def _facts(measured: Fingerprint, train_set: Dataset, preprocess: Preprocess) ->
 
 def _batches(plan: _Plan, device: torch.device, first: int, last: int) -> Iterator[Batch]:
     config, preprocess = plan.recipe.config, plan.recipe.preprocess
-    pipeline = InstancePipeline(plan.train, preprocess, config.augment, config.seed, config.crop)
+    build_pipeline = SemanticPipeline if plan.train.is_semantic else InstancePipeline
+    pipeline = build_pipeline(packed(plan.train), preprocess, config.augment, config.seed, config.crop)
     return read_batches(
         pipeline,
         plan.order,

@@ -1,4 +1,4 @@
-"""Where a training starts from: nothing, an encoder, or a detector with other classes."""
+"""Where a training starts from: nothing, an encoder, or a whole network with other classes."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from everymask.core.labels import Labels
 from everymask.core.randomness import rng
 from everymask.data.preprocess import Preprocess
 from everymask.errors import WeightsError
+from everymask.models.any_spec import ModelSpec
 from everymask.models.build import build
 from everymask.models.catalog import catalog, published_as, weights_named
 from everymask.models.checkpoint import describes_itself, read_model
+from everymask.models.dense import DenseModel
 from everymask.models.fine_tune import fit_weights
 from everymask.models.pretrained import fetch_weights
 from everymask.models.rcnn import RCNN
-from everymask.models.specs import ModelSpec
 from everymask.models.torchvision_weights import read_state_dict, upgrade_names
 from everymask.train.folder import BEST
 from everymask.train.recipes import Start
@@ -65,7 +66,7 @@ def read_source(weights: str | None) -> Source | None:
     return Source(Start(published.preprocess, detects=True), tensors, published.spec, published.labels)
 
 
-def build_start(spec: ModelSpec, labels: Labels, source: Source | None, seed: int) -> tuple[RCNN, str]:
+def build_start(spec: ModelSpec, labels: Labels, source: Source | None, seed: int) -> tuple[RCNN | DenseModel, str]:
     """The network, initialised by `seed` and then from `source`, and a line about what it starts with."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(rng(seed, "weights").integers(2**63)))

@@ -27,6 +27,7 @@ CELLS = Fingerprint(
 )
 PHOTOS = replace(CELLS, pictures=5000, short=480.0, long=640.0, object_sizes=(20, 40, 90, 180, 400), max_objects=30)
 OPEN_AFTERWARDS = {"format", "images", "weights", "time_limit", "patience", "clip_norm", "ema", "resize", "workers"}
+OPEN_AFTERWARDS |= {"task", "loss"}
 
 
 @pytest.mark.parametrize("measured", [CELLS, PHOTOS], ids=["cells", "photos"])

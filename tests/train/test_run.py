@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from rich.console import Console
+from safetensors.torch import load_file
 
 from everymask.data.dataset import Annotation, BoxOnly, Dataset
 from everymask.data.formats import read_dataset
@@ -125,6 +126,21 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+def test_a_finished_run_can_be_trained_further(run: Run, shapes: Path, tmp_path: Path) -> None:
+    config = settings(shapes, tmp_path / "r", schedule="constant", warmup_steps=1)
+    train(config, console=QUIET)
+    longer = train(replace(config, resume=True, epochs=3), console=QUIET)
+    assert (longer.reason, longer.steps) == ("finished", 9)
+    notes = [entry["text"] for entry in read_log(longer.folder / "log.jsonl") if entry["kind"] == "note"]
+    assert "3 epochs instead of 2: the learning rate follows the new end" in notes
+    again = train(settings(shapes, tmp_path / "r", resume=True, epochs=None, lr=None), console=QUIET)
+    assert again.steps == 9, "the new end is remembered"
+    at_once = train(replace(config, out=str(tmp_path / "s"), epochs=3), console=QUIET)
+    state = sorted((longer.folder / "state").iterdir())[-1], sorted((at_once.folder / "state").iterdir())[-1]
+    first, second = (load_file(folder / "tensors.safetensors") for folder in state)
+    assert all(torch.equal(first[name], second[name]) for name in first), "as if it had been so long from the start"
+
+
 def test_a_changed_data_set_is_not_continued_with(run: Run, shapes: Path) -> None:
     """Fault F29."""
     dataset = read_dataset(shapes)
@@ -191,7 +207,7 @@ def test_splits_that_leave_pictures_over_are_refused(shapes: Path, run: Run) -> 
     dataset = read_dataset(shapes)
     loose = replace(dataset, records=(replace(dataset.records[0], split=None), *dataset.records[1:]))
     before = weights(run.folder)
-    with pytest.raises(DataError, match=r"1 pictures .* belong to no split"):
+    with pytest.raises(DataError, match=r"1 picture without a split"):
         train(settings(shapes, run.folder, overwrite=True), dataset=loose, console=QUIET)
     assert weights(run.folder).keys() == before.keys()
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from everymask.errors import ConfigError, MachineError
 from everymask.train.config import TrainConfig, continued
 from everymask.train.folder import clear_folder, open_folder
+
+LK_NBLCK = 2
 
 
 @pytest.fixture
@@ -79,6 +83,27 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
     assert opened(tmp_path / "run") == []
 
 
+def test_where_there_is_no_flock_the_lock_is_a_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """F30 on Windows, whose module is played here: it locks bytes from where the file stands."""
+    taken: list[int] = []
+
+    def locking(handle: int, mode: int, count: int) -> None:
+        assert (mode, count) == (LK_NBLCK, 1)
+        place = os.lseek(handle, 0, os.SEEK_CUR)
+        if place in taken:
+            raise PermissionError(13, "Permission denied")
+        taken.append(place)
+
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    monkeypatch.setitem(sys.modules, "msvcrt", SimpleNamespace(locking=locking, LK_NBLCK=LK_NBLCK))
+    with (
+        open_folder(tmp_path / "run", resume=False, overwrite=False),
+        pytest.raises(ConfigError, match=f"process {os.getpid()} on "),
+    ):
+        opened(tmp_path / "run")
+    assert taken[0] > (tmp_path / "run" / ".lock").stat().st_size, "a locked byte cannot be read"
+
+
 def test_the_run_does_not_go_into_the_data(tmp_path: Path) -> None:
     """F12."""
     with pytest.raises(ConfigError, match="inside the data"):
@@ -104,7 +129,15 @@ def test_a_run_goes_on_with_its_own_settings(again: dict[str, object]) -> None:
     assert continued(STORED, ORIGIN, given) == replace(STORED, resume=True, time_limit="1h")
 
 
-@pytest.mark.parametrize("changes", [{"lr": 0.2}, {"data": "other"}, {"epochs": 20}])
+def test_a_run_can_become_longer_and_not_shorter() -> None:
+    """E17."""
+    again = TrainConfig(data="d", resume=True, epochs=20)
+    assert continued(STORED, ORIGIN, again) == replace(STORED, out=again.out, resume=True, epochs=20)
+    with pytest.raises(ConfigError, match=r"epochs was 9, now 8: .*not shorter"):
+        continued(STORED, ORIGIN, replace(again, epochs=8))
+
+
+@pytest.mark.parametrize("changes", [{"lr": 0.2}, {"data": "other"}])
 def test_other_settings_cannot_change(changes: dict[str, object]) -> None:
     """E17."""
     name = next(iter(changes))

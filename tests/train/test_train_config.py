@@ -8,9 +8,17 @@ import pytest
 
 from everymask.data.augment import Augment
 from everymask.errors import ConfigError
+from everymask.models.any_spec import ModelSpec
+from everymask.models.dense_specs import HRNet, UNet
 from everymask.models.specs import MaskRCNN
 from everymask.train.config import TrainConfig, changed_settings, chosen, config_from_json
 from everymask.train.schedule import Phase, layer_phases, phase_at, seconds
+
+
+@pytest.mark.parametrize("model", [None, UNet(encoder="plain", decoder_channels=(16, 8)), HRNet(ocr=True)])
+def test_any_model_survives_json(model: ModelSpec | None) -> None:
+    config = TrainConfig(data="cells", model=model, task="semantic", loss="ce+0.5*dice")
+    assert config_from_json(json.loads(json.dumps(config.to_json()))) == config
 
 
 def test_settings_survive_json() -> None:
@@ -51,6 +59,10 @@ def test_settings_survive_json() -> None:
         pytest.param({"layers": "(head"}, "regular expression", id="F03 layers regex"),
         pytest.param({"out": "runs/\x07"}, "out", id="F20 control character"),
         pytest.param({"workers": 5000}, "workers", id="F18 workers"),
+        pytest.param({"task": "panoptic"}, "semantic, instance", id="F02 unknown task"),
+        pytest.param({"loss": "ce+dise"}, "did you mean 'dice'", id="F02 unknown loss"),
+        pytest.param({"class_weights": None}, "none, auto", id="F02 nothing for a choice"),
+        pytest.param({"label_smoothing": 1.0}, "label_smoothing", id="F03 nothing left of the truth"),
     ],
 )
 def test_unusable_settings_are_named(changes: dict[str, object], named: str) -> None:

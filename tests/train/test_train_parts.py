@@ -11,6 +11,7 @@ from torch import nn
 
 from everymask.errors import ConfigError
 from everymask.models.build import build
+from everymask.models.dense_specs import DenseModelSpec, HRNet, PIDNet, SegFormer, UNet, UPerNet
 from everymask.models.specs import MaskRCNN
 from everymask.train.ema import Ema
 from everymask.train.layers import frozen_parameters, is_selected, learning_parameters, select_layers
@@ -81,6 +82,29 @@ def test_every_parameter_of_an_encoder_belongs_to_one_stage(encoder: str) -> Non
     stem = [name for name in names if not is_selected(name, "3+")]
     assert stem
     assert not any(name.startswith(("backbone.body.layer4", "backbone.body.blocks.5")) for name in stem)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        UNet(encoder="resnet18"),
+        UNet(encoder="efficientnet_b0"),
+        UNet(encoder="plain", decoder_channels=(32, 16, 8, 4)),
+        UPerNet(encoder="convnext_atto"),
+        HRNet(),
+        SegFormer(),
+        PIDNet(),
+    ],
+    ids=lambda spec: str(spec.encoder),
+)
+def test_presets_train_stages_of_every_semantic_network(spec: DenseModelSpec) -> None:
+    with torch.device("meta"):
+        module = build(spec, 3)
+    names = [name for name, _ in module.named_parameters()]
+    learning = [{name for name in names if is_selected(name, selection)} for selection in ("heads", "5+", "4+", "3+")]
+    assert learning[0] == {name for name in names if not name.startswith("backbone.")}
+    sizes = [len(chosen) for chosen in (*learning, names)]
+    assert sizes == sorted(set(sizes)), "each preset trains more than the one before"
 
 
 def test_layers_that_do_not_learn_keep_weights_and_statistics() -> None:

@@ -1,0 +1,107 @@
+"""The command line with models that give label maps: evaluate, compare, predict."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from everymask.cli import run
+from everymask.core.labels import labels_of
+from everymask.core.randomness import rng
+from everymask.data.images import read_label_map
+from everymask.data.preprocess import Preprocess, Resize
+from everymask.models.build_dense import build_dense
+from everymask.models.checkpoint import Card, save_model
+from everymask.models.dense_specs import PLAIN_ENCODER, UNet
+from tests.grey_model import write_grey
+
+NAMES = ("ground", "road", "sky")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("grey") / "data"
+    write_grey(folder, [rng(k, "map").integers(3, size=(4, 5)).repeat(6, 0).repeat(6, 1) for k in range(4)], NAMES)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Two run folders with small networks that have learned nothing."""
+    folders = []
+    for seed in (1, 2):
+        spec = UNet(encoder=PLAIN_ENCODER, channels=1, decoder_channels=(8, 4), decoder_norm="none")
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            module = build_dense(spec, 3)
+        preprocess = Preprocess(1, 255.0, (0.2,), (0.2,), Resize(rule="none"), divisor=8)
+        folders.append(tmp_path_factory.mktemp(f"run{seed}"))
+        save_model(folders[-1] / "best.safetensors", module, Card(spec, labels_of(NAMES), preprocess))
+    return [str(folder) for folder in folders]
+
+
+def answer(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    capsys.readouterr()
+    assert run([str(argument) for argument in arguments]) == 0
+    return capsys.readouterr().out
+
+
+def test_evaluate_prints_the_overlap_of_each_class(
+    runs: list[str], data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scores = json.loads(answer(capsys, "evaluate", runs[0], data, "--json"))
+    text = answer(capsys, "evaluate", runs[0], data)
+    assert re.search(rf"mIoU +{scores['mean_iou']:.3f}", text)
+    assert "4 pictures; pixels without truth are ignored" in text
+    assert re.search(rf"sky +{scores['per_class']['sky']['iou']:.3f}", text)
+    assert "wrong" in answer(capsys, "evaluate", runs[0], data, "--void", "wrong")
+
+
+def test_compare_says_whether_the_difference_is_real(
+    runs: list[str], data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = json.loads(answer(capsys, "compare", *runs, data, "--json"))
+    assert found["difference"] == found["second"] - found["first"]
+    text = answer(capsys, "compare", *runs, data)
+    assert f"mIoU on 4 pictures: {found['first']:.3f} and {found['second']:.3f}" in text
+    assert ("the difference is real" in text) == (found["p_value"] < 0.05)
+    assert "p = 1.0000: the difference may be chance" in answer(capsys, "compare", runs[0], runs[0], data)
+
+
+def test_predict_writes_label_maps_and_says_what_they_show(
+    runs: list[str], data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = json.loads(answer(capsys, "predict", runs[0], data / "images", "--out", tmp_path / "a", "--json"))
+    assert (found["pictures"], found["failed"]) == (4, [])
+    assert sum(found["pixels"].values()) == 4 * 24 * 30
+    ids = read_label_map(tmp_path / "a" / "maps" / "p0.png")
+    assert ids.shape == (24, 30) and set(np.unique(ids)) <= {0, 1, 2}
+    assert not (tmp_path / "a" / "predictions.json").exists()
+    text = answer(capsys, "predict", runs[0], data / "images", "--out", tmp_path / "b", "--overlay", "none")
+    assert re.search(r"\d+ % \w+.* in 4 pictures: ", text)
+    assert not (tmp_path / "b" / "overlays").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        pytest.param(("predict", "RUN", "DATA", "--out", "OUT", "--max-detections", "3"), "max-detections", id="limit"),
+        pytest.param(("compare", "DATA", "RUN", "DATA"), "no best.safetensors", id="no model"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(
+    arguments: tuple[str, ...],
+    message: str,
+    runs: list[str],
+    data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = {"RUN": runs[0], "DATA": str(data), "OUT": str(tmp_path / "out")}
+    assert run([words.get(word, word) for word in arguments]) in (2, 5)
+    assert message in " ".join(capsys.readouterr().err.split())
