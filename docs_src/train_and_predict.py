@@ -8,5 +8,5 @@ sure = result.instances[result.instances.scores > 0.8]
 print(f"{len(sure)} objects, the largest of {sure.masks.areas().max(initial=0)} pixels")
 result.save("photo_masks.png")
 
-report = em.evaluate(model, em.read_dataset("data").split("val"))  # where the data brings splits
+report = em.evaluate(model, "data", split="val")  # the pictures that training held out
 print(report)

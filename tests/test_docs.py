@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from everymask.data.labelme import write_labelme
 from everymask.data.shapes import write_shapes
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -26,8 +27,12 @@ def test_every_example_in_the_docs_is_a_file_that_runs() -> None:
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_the_example_runs(example: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_shapes(tmp_path / "data", train=4, val=2, size=64)
-    shutil.copy(next((tmp_path / "data" / "images" / "val").iterdir()), tmp_path / "photo.png")
+    drawn = write_shapes(tmp_path / "drawn", train=4, val=2, size=64)
+    if "write_coco" in example.read_text("utf-8"):
+        shutil.copytree(tmp_path / "drawn", tmp_path / "data")
+    else:
+        write_labelme(tmp_path / "data", drawn.split("train"))  # no splits: training draws them
+    shutil.copy(next((tmp_path / "drawn" / "images" / "val").iterdir()), tmp_path / "photo.png")
     script = tmp_path / example.name
     # One round instead of twenty: that the example trains well is not what is tested here.
     script.write_text(example.read_text("utf-8").replace("epochs=20", "epochs=1"), "utf-8")

@@ -17,7 +17,7 @@ PUBLIC = {
 
 def imported_by(code: str) -> set[str]:
     """Names of the heavy packages that a fresh Python has imported after `code`."""
-    heavy = ("numpy", "torch", "torchvision", "timm", "scipy", "cv2", "PIL", "rich", "tyro", "hotcoco")
+    heavy = ("numpy", "torch", "torchvision", "timm", "scipy", "cv2", "PIL", "rich", "tyro")
     code += f"\nimport sys; print(*(name for name in {heavy!r} if name in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return set(done.stdout.split())

@@ -1,0 +1,1 @@
+"""Speed and memory of everymask beside its peers, on one machine; the results stand in docs/benchmarks.md."""

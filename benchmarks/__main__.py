@@ -1,0 +1,47 @@
+"""`python -m benchmarks` lists the comparisons, `python -m benchmarks NAME` runs one, `all` runs all."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Callable
+
+from benchmarks import data_pipeline, evaluation, inference, mask_encoding, openvino_parts, startup, training
+from benchmarks.page import Section, text_of, write_section
+
+COMPARISONS: dict[str, Callable[[], Section]] = {
+    "data-pipeline": data_pipeline.run,
+    "evaluation": evaluation.run,
+    "inference": inference.run,
+    "mask-encoding": mask_encoding.run,
+    "openvino": openvino_parts.run,
+    "startup": startup.run,
+    "training": training.run,
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("name", nargs="?", choices=[*COMPARISONS, "all"])
+    parser.add_argument("--no-page", action="store_true", help="print the result, but leave docs/benchmarks.md alone")
+    options = parser.parse_args()
+    match options.name:
+        case None:
+            for name, run in COMPARISONS.items():
+                print(f"{name:16} {(run.__doc__ or '').partition(chr(10))[0]}")
+        case "all":
+            # Each in a process of its own, so that none inherits caches and threads of another.
+            rest = ["--no-page"] if options.no_page else []
+            commands = [[sys.executable, "-m", "benchmarks", name, *rest] for name in COMPARISONS]
+            return max(subprocess.run(command, check=False).returncode for command in commands)
+        case name:
+            section = COMPARISONS[name]()
+            print(text_of(name, section))
+            if not options.no_page:
+                write_section(name, section)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
