@@ -147,13 +147,13 @@ def _large_memory() -> tuple[Memory, str]:
     """Peak memory on the large picture, and how the peer's was found."""
     ours = peak_memory(partial(prepare, ours_strings, LARGE))
     dense = LARGE.count * LARGE.size[0] * LARGE.size[1]
-    # The masks as float32, and one byte for each pixel that was compared with one half.
-    need = 5 * dense + 2 * GIGABYTE
+    # The masks as float32, once one by one and once stacked, and a byte for each pixel that was compared with one half.
+    need = 9 * dense + 2 * GIGABYTE
     if _free() > need:
         theirs, how = peak_memory(partial(prepare, peer_strings, LARGE)), "The peer's memory was measured"
     else:
         theirs = 4 * dense
-        how = f"The peer's memory is N × H × W × 4 bytes, not measured, because {need / GIGABYTE:.0f} GB were not free"
+        how = f"The peer's memory is at least N × H × W × 4 bytes; to measure it {need / GIGABYTE:.0f} GB must be free"
     return Memory(f"{LARGE}: logits to run-lengths", PEER, ours, theirs), how
 
 
