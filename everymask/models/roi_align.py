@@ -55,13 +55,14 @@ class RegionPooler:
             ratio, aligned = profile.roi_sampling_ratio, profile.roi_align == "aligned"
         if self.rows is not None and ratio:
             return self._align_by_rows(self.rows, rois, image_index, levels, size, ratio, aligned=aligned)
+        # float32: torchvision's GPU kernel knows no bfloat16, which also has too few digits for places in a map.
         indexed = torch.cat([image_index[:, None].to(rois.dtype), rois], dim=1)
-        pooled = self.maps[0].new_zeros((len(boxes), self.maps[0].shape[1], size, size))
+        pooled = torch.zeros((len(boxes), self.maps[0].shape[1], size, size), device=boxes.device)
         for level, x in enumerate(self.maps):
             chosen = (levels == level).nonzero()[:, 0]
-            part = roi_align(x, indexed[chosen].to(x.dtype), size, 1.0, sampling_ratio=ratio or -1, aligned=aligned)
+            part = roi_align(x.float(), indexed[chosen], size, 1.0, sampling_ratio=ratio or -1, aligned=aligned)
             pooled = pooled.index_copy(0, chosen, part)
-        return pooled
+        return pooled.to(self.maps[0].dtype)
 
     def _align_by_rows(
         self, table: Tensor, rois: Tensor, image_index: Tensor, levels: Tensor, size: int, ratio: int, *, aligned: bool

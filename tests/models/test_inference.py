@@ -12,6 +12,7 @@ from everymask.models.build import build
 from everymask.models.encoders import build_encoder
 from everymask.models.inference import fold_norms, ready_to_predict
 from everymask.models.rcnn import RCNN
+from everymask.models.roi_align import build_pooler
 from everymask.models.specs import ENCODERS, MaskRCNN, Norm, RegionProfile, mask_rcnn_small
 
 
@@ -80,6 +81,22 @@ def test_bfloat16_keeps_the_last_layers_exact_and_the_original_as_it_was() -> No
     assert found.boxes.dtype == found.scores.dtype == torch.float32
     assert found.mask_logits is not None and found.mask_logits.dtype == torch.float32
     assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+
+
+@pytest.mark.parametrize("ratio", [0, 2])
+def test_regions_are_cut_at_exact_places_out_of_bfloat16_maps(ratio: int) -> None:
+    """bfloat16 holds 300.5 as 300: boxes must not be rounded with the maps."""
+    torch.manual_seed(0)
+    maps = [torch.randn(1, 8, 512 // stride, 512 // stride) for stride in (4, 8, 16, 32)]
+    boxes, index = (
+        torch.tensor([[300.5, 200.3, 420.7, 301.9], [3.3, 400.1, 500.9, 510.2]]),
+        torch.zeros(2, dtype=torch.int64),
+    )
+    profile = RegionProfile(roi_sampling_ratio=ratio)
+    exact = build_pooler([x.bfloat16().float() for x in maps], (512, 512), profile).pool(boxes, index, 7)
+    fast = build_pooler([x.bfloat16() for x in maps], (512, 512), profile).pool(boxes, index, 7)
+    assert fast.dtype == torch.bfloat16
+    torch.testing.assert_close(fast.float(), exact, rtol=0.02, atol=0.02)
 
 
 def test_more_detections_share_the_weights_of_a_ready_network() -> None:
