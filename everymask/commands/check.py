@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from everymask.commands.options import Data, Reading
-from everymask.commands.terminal import progress, show, show_json, table
+from everymask.commands.terminal import show, show_json, table
 from everymask.errors import DataError, counted, printable
 
 if TYPE_CHECKING:
@@ -25,14 +25,11 @@ class Check(Reading):
 
 def run(options: Check) -> None:
     """Print the summary of the data set; then fail if there are defects that the options do not allow."""
+    from everymask.commands.sources import read_annotated
     from everymask.data.doctor import check
-    from everymask.data.formats import read_dataset
 
     # All defects are to be seen beside the counts, so reading goes on after them; strictness comes at the end.
-    with progress("decoding") as move:
-        dataset = read_dataset(
-            options.data, format=options.format, images=options.images, policy="skip", decode=True, progress=move
-        )
+    dataset = read_annotated(options.data, options, decode=True, policy="skip")
     summary = check(dataset)
     if options.json:
         show_json(summary.to_json())

@@ -43,20 +43,12 @@ def run(options: Compare) -> None:
     """Evaluate both models and print the difference."""
     require("torch", "train")
     from everymask.api import load
-    from everymask.data.formats import read_dataset
+    from everymask.commands.sources import read_annotated
     from everymask.evaluate import compare
 
     for model in (options.first, options.second):
         check_order("compare", model, [str(options.data)])
-    with progress("decoding") as move:
-        dataset = read_dataset(
-            options.data,
-            format=options.format,
-            images=options.images,
-            policy=options.on_defect,
-            decode=options.on_defect == "skip",
-            progress=move,
-        )
+    dataset = read_annotated(options.data, options, decode=options.on_defect == "skip")
     first, second = (
         load(model, device=options.device, precision=options.precision) for model in (options.first, options.second)
     )

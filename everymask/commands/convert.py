@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from everymask.commands.options import Data, Format, Reading
-from everymask.commands.terminal import progress, show
+from everymask.commands.terminal import show
 from everymask.errors import ConfigError, counted, printable
 
 _SHOWN = 20
@@ -26,8 +26,9 @@ class Convert(Reading):
 
 def run(options: Convert) -> None:
     """Read the data set and write it in the other format, whole or not at all."""
+    from everymask.commands.sources import read_annotated
     from everymask.core.files import whole_folder
-    from everymask.data.formats import read_dataset, write_dataset
+    from everymask.data.formats import write_dataset
 
     if options.out.resolve().is_relative_to(options.data.resolve()):
         raise ConfigError(
@@ -35,15 +36,7 @@ def run(options: Convert) -> None:
             hint="choose a folder beside it: a data set is never changed",
         )
     with whole_folder(options.out) as folder:
-        with progress("decoding") as move:
-            dataset = read_dataset(
-                options.data,
-                format=options.format,
-                images=options.images,
-                policy=options.on_defect,
-                decode=True,
-                progress=move,
-            )
+        dataset = read_annotated(options.data, options, decode=True)
         write_dataset(folder, dataset, options.to)
     for issue in dataset.issues[:_SHOWN]:
         show(f"{issue.severity}: {issue}")

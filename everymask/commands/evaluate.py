@@ -47,20 +47,12 @@ def run(options: Evaluate) -> None:
     """Evaluate and print the scores."""
     require("torch", "train")
     from everymask.api import load
-    from everymask.data.formats import read_dataset
+    from everymask.commands.sources import read_annotated
     from everymask.evaluate import evaluate
     from everymask.metrics.overlap import SemanticScores
 
     check_order("evaluate", options.model, [str(options.data)])
-    with progress("decoding") as move:
-        dataset = read_dataset(
-            options.data,
-            format=options.format,
-            images=options.images,
-            policy=options.on_defect,
-            decode=options.on_defect == "skip",
-            progress=move,
-        )
+    dataset = read_annotated(options.data, options, decode=options.on_defect == "skip")
     model = load(options.model, device=options.device, precision=options.precision)
     with progress("evaluating") as move:
         report = evaluate(

@@ -1,4 +1,4 @@
-"""Which pictures the words on the command line mean."""
+"""Which pictures and data sets the words on the command line mean."""
 
 from __future__ import annotations
 
@@ -6,8 +6,26 @@ import glob
 from collections.abc import Iterable
 from pathlib import Path
 
+from everymask.commands.options import Reading
+from everymask.commands.terminal import progress
+from everymask.data.dataset import Dataset
+from everymask.data.formats import read_dataset
 from everymask.data.images import SUFFIXES, pictures_among
+from everymask.data.issues import Policy
 from everymask.errors import ConfigError, DataError, printable
+
+
+def read_annotated(data: Path, options: Reading, *, decode: bool, policy: Policy | None = None) -> Dataset:
+    """The data set at `data`, read as `options` say, or by another `policy`; decoding shows its progress."""
+    with progress("decoding") as move:
+        return read_dataset(
+            data,
+            format=options.format,
+            images=options.images,
+            policy=policy or options.on_defect,
+            decode=decode,
+            progress=move,
+        )
 
 
 def find_pictures(sources: Iterable[str]) -> list[Path]:

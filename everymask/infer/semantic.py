@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from everymask.core.segmentation import SemanticMap
+from everymask.data.label_maps import IGNORE
 from everymask.data.preprocess import Placement
-from everymask.models.dense import IGNORE
 from everymask.models.dense_specs import Task
 
 _BYTES_AT_ONCE = 1 << 26

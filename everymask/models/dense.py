@@ -12,11 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from everymask.core.segmentation import InstanceSet, Segmentation, SemanticMap
+from everymask.data.label_maps import IGNORE
 from everymask.errors import ConfigError, DataError
 from everymask.models.base import Batch, DenseOutputs
 from everymask.models.dense_specs import DenseModelSpec, Task
+from everymask.models.pixel_losses import binary_cross_entropy, cross_entropy
 
-IGNORE = 255
 AUXILIARY_WEIGHT = 0.4
 
 Criterion: TypeAlias = Callable[[Tensor, Tensor], Tensor]
@@ -162,35 +163,6 @@ def _one_plane_each(ids: np.ndarray[Any, np.dtype[np.uint8]], num_classes: int) 
     planes = (np.arange(num_classes)[:, None, None] == ids).astype(np.uint8)
     planes[:, ids == IGNORE] = IGNORE
     return planes
-
-
-def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """Mean over the pixels [B, H, W] that are not ignored; 0 where all are."""
-    total = F.cross_entropy(logits, target, ignore_index=IGNORE, reduction="sum")
-    return total / (target != IGNORE).sum().clamp(min=1)
-
-
-def binary_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """Mean over channels and pixels that are not ignored; 0 where all are.
-
-    `target` are class ids [B, H, W] or, with several channels, planes [B, K, H, W] of 0 and 1.
-    """
-    planes = sigmoid_targets(target, logits.shape[1])
-    counts = planes != IGNORE
-    total = F.binary_cross_entropy_with_logits(
-        logits, planes.clamp(max=1).to(logits.dtype), weight=counts.to(logits.dtype), reduction="sum"
-    )
-    return total / counts.sum().clamp(min=1)
-
-
-def sigmoid_targets(target: Tensor, channels: int) -> Tensor:
-    """Class ids [B, H, W] as planes [B, channels, H, W] of 0, 1 and 255; a single channel is class 1."""
-    if target.ndim == 4:
-        return target
-    if channels == 1:
-        return target[:, None]
-    planes = F.one_hot(target.where(target != IGNORE, 0), channels).permute(0, 3, 1, 2)
-    return planes.where((target != IGNORE)[:, None], IGNORE)
 
 
 def classify(layer: nn.Conv2d, maps: Tensor) -> Tensor:

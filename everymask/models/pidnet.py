@@ -10,9 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from everymask.data.label_maps import IGNORE
 from everymask.errors import WeightsError
 from everymask.models.base import Batch
-from everymask.models.dense import AUXILIARY_WEIGHT, IGNORE, DenseModel, classify, dense_targets, resize
+from everymask.models.dense import AUXILIARY_WEIGHT, DenseModel, classify, dense_targets, resize
 from everymask.models.dense_encoders import set_norm
 from everymask.models.dense_specs import PIDNet
 from everymask.models.layers import PooledBatchNorm, conv_norm, initialise

@@ -18,13 +18,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from everymask.models.dense import IGNORE, Criterion
+from everymask.data.label_maps import IGNORE
+from everymask.models.dense import Criterion
 from everymask.models.dense_specs import Task
+from everymask.models.pixel_losses import (
+    LEAST,
+    binary_cross_entropy,
+    class_planes,
+    class_weight,
+    cross_entropy,
+    plane_weight,
+)
 from everymask.train.loss_terms import LossTerm, read_loss
 
 _OHEM_PROBABILITY = 0.7
 _OHEM_SHARE = 1 / 16
-_LEAST = 1e-7
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,40 +81,13 @@ def _criterion(term: LossTerm, task: Task, weights: Tensor | None, smoothing: fl
             assert_never(term.name)
 
 
-def cross_entropy(
-    logits: Tensor, target: Tensor, *, weights: Tensor | None = None, label_smoothing: float = 0.0
-) -> Tensor:
-    """Softmax cross-entropy as PyTorch's: the mean over pixels, each weighing what its class does.
-
-    `label_smoothing` gives that share of the truth to all classes alike (Szegedy et al. 2016).
-    """
-    weights = None if weights is None else weights.to(logits)
-    total = F.cross_entropy(
-        logits, target, weights, ignore_index=IGNORE, reduction="sum", label_smoothing=label_smoothing
-    )
-    counted = target != IGNORE
-    mass = counted.sum() if weights is None else _class_weight(target, weights).sum()
-    return total / mass.clamp(min=_LEAST)
-
-
-def binary_cross_entropy(
-    logits: Tensor, target: Tensor, *, weights: Tensor | None = None, label_smoothing: float = 0.0
-) -> Tensor:
-    """Sigmoid cross-entropy of each channel: the mean over channels and pixels, each weighing what its class does."""
-    planes, counted = class_planes(target, logits.shape[1])
-    wanted = planes.to(logits.dtype) * (1 - label_smoothing) + label_smoothing / 2
-    mass = _plane_weight(planes, counted, weights, logits)
-    total = F.binary_cross_entropy_with_logits(logits, wanted, weight=mass, reduction="sum")
-    return total / mass.sum().clamp(min=_LEAST)
-
-
 def focal(logits: Tensor, target: Tensor, *, task: Task, weights: Tensor | None = None, gamma: float = 2.0) -> Tensor:
     """Cross-entropy in which each pixel weighs (1 - p) ** gamma, p being what its truth is given (Lin et al. 2017).
 
     The mean is over pixels (and channels of sigmoids), however little they weigh.
     """
     losses, mass = _pixel_losses(logits, target, task, weights)
-    return ((1 - torch.exp(-losses)) ** gamma * losses * mass).sum() / mass.sum().clamp(min=_LEAST)
+    return ((1 - torch.exp(-losses)) ** gamma * losses * mass).sum() / mass.sum().clamp(min=LEAST)
 
 
 def ohem(logits: Tensor, target: Tensor, *, task: Task, weights: Tensor | None = None) -> Tensor:
@@ -121,7 +102,7 @@ def ohem(logits: Tensor, target: Tensor, *, task: Task, weights: Tensor | None =
     hardest = torch.topk(losses.detach().where(counted, -1.0).flatten(), kept).values[-1]
     limit = torch.minimum(hardest, hardest.new_tensor(_OHEM_PROBABILITY).log().neg())
     mass = mass * (losses.detach() >= limit)
-    return (losses * mass).sum() / mass.sum().clamp(min=_LEAST)
+    return (losses * mass).sum() / mass.sum().clamp(min=LEAST)
 
 
 def dice(logits: Tensor, target: Tensor, *, task: Task) -> Tensor:
@@ -139,7 +120,7 @@ def tversky(
     over = (0, 2, 3)
     common = (found * truth).sum(over)
     surplus, missed = found.sum(over) - common, truth.sum(over) - common
-    index = common / (common + false_positives * surplus + false_negatives * missed).clamp(min=_LEAST)
+    index = common / (common + false_positives * surplus + false_negatives * missed).clamp(min=LEAST)
     return _mean_of_present(1 - index, truth.sum(over) > 0)
 
 
@@ -173,19 +154,6 @@ def boundary(logits: Tensor, target: Tensor, *, task: Task) -> Tensor:
     return _mean_of_present(means, planes.sum(over) > 0)
 
 
-def class_planes(target: Tensor, channels: int) -> tuple[Tensor, Tensor]:
-    """Where each of `channels` holds, [B, K, H, W] bool, and which pixels count, [B, 1 or K, H, W] bool.
-
-    A single channel is class 1. A target of planes gives them back.
-    """
-    if target.ndim == 4:
-        return target == 1, target != IGNORE
-    counted = (target != IGNORE)[:, None]
-    if channels == 1:
-        return (target == 1)[:, None], counted
-    return target[:, None] == torch.arange(channels, device=target.device)[None, :, None, None], counted
-
-
 def _probabilities(logits: Tensor, task: Task) -> Tensor:
     return logits.softmax(1) if task == "multiclass" else logits.sigmoid()
 
@@ -195,26 +163,10 @@ def _pixel_losses(logits: Tensor, target: Tensor, task: Task, weights: Tensor | 
     if task == "multiclass":
         losses = F.cross_entropy(logits, target, ignore_index=IGNORE, reduction="none")
         unit = torch.ones(logits.shape[1]) if weights is None else weights
-        return losses, _class_weight(target, unit.to(logits))
+        return losses, class_weight(target, unit.to(logits))
     planes, counted = class_planes(target, logits.shape[1])
     losses = F.binary_cross_entropy_with_logits(logits, planes.to(logits.dtype), reduction="none")
-    return losses, _plane_weight(planes, counted, weights, logits)
-
-
-def _class_weight(target: Tensor, weights: Tensor) -> Tensor:
-    """What each pixel's class weighs; 0 where it is ignored."""
-    counted = target != IGNORE
-    return weights[target.where(counted, 0)] * counted
-
-
-def _plane_weight(planes: Tensor, counted: Tensor, weights: Tensor | None, like: Tensor) -> Tensor:
-    """What each pixel of each channel weighs: the class's weight where it holds; where not, 1 or the background's."""
-    mass = counted.expand_as(planes).to(like.dtype)
-    if weights is None:
-        return mass
-    weights = weights.to(like)
-    background, classes = (weights[0], weights[1:]) if planes.shape[1] == 1 else (weights.new_ones(()), weights)
-    return mass * torch.where(planes, classes[:, None, None], background)
+    return losses, plane_weight(planes, counted, weights, logits)
 
 
 def _mean_of_present(values: Tensor, present: Tensor) -> Tensor:

@@ -8,12 +8,12 @@ import torch
 import torch.nn.functional as F
 
 from everymask.core.segmentation import SemanticMap
+from everymask.data.label_maps import IGNORE
 from everymask.errors import WeightsError
 from everymask.models.authors_weights import from_authors
 from everymask.models.base import Batch
 from everymask.models.build_dense import build_dense
 from everymask.models.checkpoint import load_exactly
-from everymask.models.dense import IGNORE
 from everymask.models.dense_specs import PIDNet
 from everymask.models.pidnet import GuidedByAttention, PIDNetNetwork, boundary_loss, class_boundaries
 

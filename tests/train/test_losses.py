@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
+from everymask.data.label_maps import IGNORE
 from everymask.errors import ConfigError
-from everymask.models.dense import IGNORE
 from everymask.models.dense_specs import Task
 from everymask.train.loss_terms import LOSS_NAMES, LossTerm, read_loss
 from everymask.train.losses import boundary, build_loss, cross_entropy, dice, focal, ohem, tversky
