@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from everymask.models.dense import DenseModel, classify, resize
 from everymask.models.dense_encoders import build_dense_encoder, encode, encoder_shape
 from everymask.models.dense_specs import PLAIN_ENCODER, UNet
+from everymask.models.doubled import DoubledConv2d, fit
 from everymask.models.layers import conv_norm, initialise
 from everymask.models.specs import Norm
 
@@ -77,15 +78,27 @@ class UpBlock(nn.Module):
             self.up = nn.ConvTranspose2d(channels, out_channels, 2, stride=2)
             channels = out_channels
         self.conv1, self.conv2 = double_conv(channels + skip_channels, out_channels, norm)
+        self.channels = channels
+        self.doubled: DoubledConv2d | None = None
 
     def forward(self, x: Tensor, skip: Tensor | None, size: tuple[int, int]) -> Tensor:
-        if self.mode == "transposed":
-            x = self.up(x)
-        x = resize(x, size) if self.mode == "bilinear" else fit(x, size)
-        if skip is not None:
-            x = torch.cat([x, skip], dim=1)
+        if self.doubled is not None:
+            x = self.doubled(x, skip, size)
+        else:
+            if self.mode == "transposed":
+                x = self.up(x)
+            x = resize(x, size) if self.mode == "bilinear" else fit(x, size)
+            if skip is not None:
+                x = torch.cat([x, skip], dim=1)
         enlarged: Tensor = self.conv2(self.conv1(x))
         return enlarged
+
+    def fold(self) -> None:
+        """Make enlarging and the first convolution one step, for prediction."""
+        if self.mode == "nearest":
+            first, *rest = self.conv1.children()
+            if isinstance(first, nn.Conv2d):
+                self.doubled, self.conv1 = DoubledConv2d(first, self.channels), nn.Sequential(*rest)
 
 
 def double_conv(channels: int, out_channels: int, norm: Norm | None) -> nn.Sequential:
@@ -93,8 +106,3 @@ def double_conv(channels: int, out_channels: int, norm: Norm | None) -> nn.Seque
     return nn.Sequential(
         conv_norm(channels, out_channels, 3, norm, relu=True), conv_norm(out_channels, out_channels, 3, norm, relu=True)
     )
-
-
-def fit(x: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:
-    """A map at another size, each pixel from its nearest; one row or column too many is cut off."""
-    return x if x.shape[-2:] == size else F.interpolate(x, size=size, mode="nearest")

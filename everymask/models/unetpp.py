@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from everymask.models.dense import DenseModel, classify, resize
 from everymask.models.dense_encoders import build_dense_encoder, encode, encoder_shape
 from everymask.models.dense_specs import UNetPlusPlus
+from everymask.models.doubled import fit
 from everymask.models.layers import initialise
 from everymask.models.specs import Norm
-from everymask.models.unet import double_conv, fit
+from everymask.models.unet import double_conv
 
 
 class UNetPlusPlusNetwork(DenseModel):
