@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import glob
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 
 from everymask.commands.options import Reading
 from everymask.commands.terminal import progress
-from everymask.data.dataset import Dataset
+from everymask.data.dataset import Dataset, Task
 from everymask.data.formats import read_dataset
+from everymask.data.found_masks import find_masks
 from everymask.data.images import SUFFIXES, pictures_among
 from everymask.data.issues import Policy
-from everymask.errors import ConfigError, DataError, printable
+from everymask.errors import ConfigError, DataError, counted, printable
+
+_log = logging.getLogger(__name__)
 
 
-def read_annotated(data: Path, options: Reading, *, decode: bool, policy: Policy | None = None) -> Dataset:
-    """The data set at `data`, read as `options` say, or by another `policy`; decoding shows its progress."""
+def read_annotated(
+    data: Path, options: Reading, *, decode: bool, task: Task | None = None, policy: Policy | None = None
+) -> Dataset:
+    """The data set at `data` for a task, read as `options` say, or by another `policy`; decoding shows its progress."""
     with progress("decoding") as move:
         return read_dataset(
             data,
             format=options.format,
+            task=task,
             images=options.images,
             policy=policy or options.on_defect,
             decode=decode,
@@ -31,8 +38,9 @@ def read_annotated(data: Path, options: Reading, *, decode: bool, policy: Policy
 def find_pictures(sources: Iterable[str]) -> list[Path]:
     """The picture files that `sources` name, each once: files, folders with all that is below them, and patterns.
 
-    Files and folders that begin with a dot are left out. `DataError` for what does not exist and for a folder without
-    pictures; `ConfigError` for a pattern that matches nothing, and where no picture is left.
+    Files and folders that begin with a dot are left out, and so are the masks of a folder that is a data set, with a
+    logged warning. `DataError` for what does not exist and for a folder without pictures; `ConfigError` for a pattern
+    that matches nothing, and where no picture is left.
     """
     found = [picture for source in sources for picture in _pictures(source)]
     if not found:
@@ -65,4 +73,8 @@ def _below(folder: Path) -> list[Path]:
             f"there is no picture in the folder {printable(folder)}",
             hint=f"pictures end in {', '.join(sorted(SUFFIXES))}",
         )
-    return pictures
+    masks = find_masks(folder, pictures)
+    if masks:
+        left_out, named = counted(len(masks), "mask"), printable(min(masks).relative_to(folder))
+        _log.warning("%s is a data set: %s left out, such as %s", printable(folder), left_out, named)
+    return [picture for picture in pictures if picture not in masks]

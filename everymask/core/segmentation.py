@@ -13,9 +13,14 @@ from everymask.core.masks import Masks
 
 @dataclass(frozen=True, slots=True)
 class SemanticMap:
-    """`ids`: class id of every pixel, [H, W] or [D, H, W]."""
+    """`ids`: class id of every pixel, [H, W] or [D, H, W].
+
+    `scores`: the probability of that class, float32 in 0-1 of the same shape, 0 where there is no class. None for truth
+    and where it was not asked for.
+    """
 
     ids: IntArray
+    scores: FloatArray | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from everymask.data.dataset import Dataset
 from everymask.data.folders import copy_picture, file_stem
 from everymask.data.images import write_image
 from everymask.data.issues import IssueLog, Policy
+from everymask.data.label_contents import count_contents, declared_contents
 from everymask.data.label_files import read_contents, refused, semantic_dataset
 from everymask.data.label_layouts import match_folders
 from everymask.data.label_maps import IGNORE, numbers
@@ -54,11 +55,12 @@ def looks_like_ade20k(path: Path) -> bool:
     return named and any((path / "annotations" / name).is_dir() for name in _FOLDERS)
 
 
-def read_ade20k(path: str | Path, *, policy: Policy = "strict") -> Dataset:
+def read_ade20k(path: str | Path, *, policy: Policy = "strict", decode: bool = True) -> Dataset:
     """The semantic data set in a folder of ADE20K's layout; this module's text says how it is read.
 
-    Every label map is decoded once. Raises `DataError` with all defects under the strict policy; with `"skip"`
-    defective pairs are left out.
+    With `decode` every label map is decoded once; without, their headers must do, and what else is wrong with one is
+    found when it is read. Raises `DataError` with all defects under the strict policy; with `"skip"` defective pairs
+    are left out.
     """
     root = Path(path)
     issues = IssueLog(policy)
@@ -70,7 +72,7 @@ def read_ade20k(path: str | Path, *, policy: Policy = "strict") -> Dataset:
         hint = "the release of 2017 with *_seg.png is not read"
         issues.error("no-pictures", "expected images/training beside annotations/training", file=root, hint=hint)
         raise refused(root, issues)
-    pictures = read_contents(pairs, issues)
+    pictures = read_contents(pairs, issues, count_contents if decode else declared_contents)
     encoding = numbers(len(ADE20K), "ADE20K's 150 classes from 1 on", first=1, ignore=(0, IGNORE))
     hint = "expected 0-150; were the labels shifted already, or is this another list of classes?"
     return semantic_dataset(root, "ade20k", pictures, ADE20K, encoding, issues, hint=hint)

@@ -9,6 +9,7 @@ object classes in video"; Badrinarayanan et al. 2017, "SegNet".
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from everymask.core.files import write_text
@@ -17,6 +18,7 @@ from everymask.data.dataset import Dataset
 from everymask.data.folders import SPLIT_FOLDERS, copy_picture, file_stem
 from everymask.data.images import write_image
 from everymask.data.issues import IssueLog, Policy
+from everymask.data.label_contents import count_contents, declared_contents, remembered_contents
 from everymask.data.label_files import Pair, read_contents, refused, semantic_dataset
 from everymask.data.label_layouts import find_listed_pairs, match_folders
 from everymask.data.label_maps import IGNORE, Encoding, numbers
@@ -40,11 +42,12 @@ def looks_like_camvid(path: Path) -> bool:
     return path.is_dir() and bool(_folders(path))
 
 
-def read_camvid(path: str | Path, *, policy: Policy = "strict") -> Dataset:
+def read_camvid(path: str | Path, *, policy: Policy = "strict", decode: bool = True) -> Dataset:
     """The semantic data set in a folder of CamVid's layout; this module's text says how it is read.
 
-    Every label map is decoded once. Raises `DataError` with all defects under the strict policy; with `"skip"`
-    defective pairs are left out.
+    With `decode` every label map is decoded once; without, the headers of CamVid's own must do, what others hold is
+    remembered (see `remembered_contents`), and what else is wrong with one is found when it is read. Raises `DataError`
+    with all defects under the strict policy; with `"skip"` defective pairs are left out.
     """
     root = Path(path)
     issues = IssueLog(policy)
@@ -57,7 +60,8 @@ def read_camvid(path: str | Path, *, policy: Policy = "strict") -> Dataset:
         issues.error("no-pictures", "expected train/ beside trainannot/", file=root)
     file = find_table([root])
     table = read_table(file, issues) if file is not None else None
-    pictures = read_contents(pairs, issues)
+    unread = declared_contents if file is None else partial(remembered_contents, root)
+    pictures = read_contents(pairs, issues, count_contents if decode else unread)
     found = (CAMVID, camvid_encoding(), "other classes need a table: write classes.csv")
     recognised = found if file is None else recognise(root, pictures, table, issues) if table and pictures else None
     if recognised is None or not pictures:

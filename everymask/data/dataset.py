@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from everymask.core.sample import Sample
 from everymask.core.segmentation import InstanceSet, SemanticMap
 from everymask.data.images import read_image, read_label_map
 from everymask.data.issues import IssueLog
-from everymask.data.label_maps import Encoding, paint, paint_encoding, read_ids
+from everymask.data.label_maps import NO_TRUTH, Encoding, paint, paint_encoding, read_ids
 from everymask.errors import ConfigError, DataError, Issue, printable
 
 
@@ -50,6 +50,8 @@ class BoxOnly:
 
 Shape: TypeAlias = Polygons | Rle | MaskFile | BoxOnly
 Box: TypeAlias = tuple[float, float, float, float]
+Task: TypeAlias = Literal["semantic", "instance"]
+"""What truth is to say: of every pixel its class, or objects one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,7 @@ class Record:
     """One picture on disk and its annotations; `size` is (H, W) as displayed, `split` what the data set itself says.
 
     In a semantic data set `label_map` is the file of its truth, and `pixels` how many pixels of it each class has.
+    `ignored` are regions that were marked as having no truth; they are no objects.
     """
 
     id: str
@@ -81,6 +84,7 @@ class Record:
     split: str | None = None
     label_map: Path | None = None
     pixels: tuple[int, ...] = ()
+    ignored: tuple[Shape, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +130,8 @@ class Dataset:
     def semantic(self) -> Dataset:
         """The same pictures with a class for every pixel as their truth: the objects, and background where none is.
 
-        A smaller object hides a larger one. Where a crowd is and no object, there is no truth. `DataError` where the
-        objects have no masks.
+        A smaller object hides a larger one. There is no truth where a crowd is and no object, and in regions that are
+        to be ignored, which hide and are hidden as objects are. `DataError` where the objects have no masks.
         """
         if self.is_semantic:
             return self
@@ -137,7 +141,24 @@ class Dataset:
                 hint="annotate outlines or masks",
             )
         labels, encoding = paint_encoding(self.labels)
-        return replace(self, labels=labels, encoding=encoding)
+        records = self.records
+        if any(record.ignored for record in records):
+            records = tuple(map(with_ignored, records))
+        return replace(self, labels=labels, encoding=encoding, records=records)
+
+    def for_task(self, task: Task | None) -> Dataset:
+        """The same pictures with the truth of a task: a class for every pixel (`semantic`), or objects; None: as it is.
+
+        `ConfigError` where label maps were to be objects, `DataError` as in `semantic`.
+        """
+        if task == "instance" and self.is_semantic:
+            raise ConfigError(
+                f"{printable(self.root)} has label maps ({self.format}), which do not tell objects apart, and the task "
+                "is instance",
+                hint="leave out --task, choose a semantic network such as --model unet, or name the format of object "
+                "maps: --format instance-pngs",
+            )
+        return self.semantic() if task == "semantic" else self
 
     def truth(self, index: int) -> InstanceSet | SemanticMap:
         """What one picture shows, without decoding it: its objects, or in a semantic data set its label map."""
@@ -217,6 +238,12 @@ class Dataset:
     def subset(self, indices: Sequence[int]) -> Dataset:
         """The records at `indices`, in that order."""
         return replace(self, records=tuple(self.records[index] for index in indices))
+
+
+def with_ignored(record: Record) -> Record:
+    """The record with the regions to be ignored behind its objects, as of the class `NO_TRUTH`."""
+    regions = tuple(Annotation(NO_TRUTH, shape) for shape in record.ignored)
+    return replace(record, annotations=(*record.annotations, *regions), ignored=())
 
 
 def check_shapes(records: Iterable[Record], issues: IssueLog, file: object) -> tuple[tuple[Record, ...], bool]:

@@ -122,7 +122,7 @@ def _common(kinds: dict[tuple[str, int], str]) -> tuple[str, int]:
             f"the pictures are stored in different types (and channels): {listed}",
             hint="convert them to one type: a model needs one meaning of brightness",
         )
-    if len(counts) > 1 and not counts <= {1, 3, 4}:
+    if len(counts) > 1 and not counts <= {1, 3}:
         raise DataError(
             f"the pictures have different channel counts: {listed}", hint="a model takes one number of channels"
         )

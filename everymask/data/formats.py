@@ -7,14 +7,13 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, TypeAlias
 
 from everymask.data.ade20k import looks_like_ade20k, read_ade20k, write_ade20k
 from everymask.data.camvid import looks_like_camvid, read_camvid, write_camvid
 from everymask.data.cityscapes import looks_like_cityscapes, read_cityscapes, write_cityscapes
 from everymask.data.coco import looks_like_coco, read_coco, write_coco
 from everymask.data.damage import without_damaged
-from everymask.data.dataset import Dataset
+from everymask.data.dataset import Dataset, Task
 from everymask.data.folders import files_in, folders_in
 from everymask.data.image_masks import looks_like_image_masks, read_image_masks, write_image_masks
 from everymask.data.instance_pngs import looks_like_instance_pngs, read_instance_pngs, write_instance_pngs
@@ -27,7 +26,6 @@ from everymask.data.voc_semantic import has_class_maps, looks_like_voc_semantic,
 from everymask.data.yolo import looks_like_yolo, read_yolo, write_yolo
 from everymask.errors import ConfigError, DataError, MachineError, printable
 
-Task: TypeAlias = Literal["instance", "semantic"]
 _log = logging.getLogger(__name__)
 
 
@@ -113,18 +111,19 @@ def read_dataset(
     """Read an annotated data set: a folder or an annotation file, whose format is recognised unless `format` names it.
 
     With `task` "semantic" the truth is a label map: where a folder has maps of classes and objects, the former are
-    read, and otherwise label maps are painted from the objects (`Dataset.semantic`). With "instance" label maps are
-    refused.
+    read, and otherwise label maps are painted from the objects. With "instance" label maps are refused
+    (`Dataset.for_task`).
 
     `images` is the folder of pictures of a COCO file, where it is not beside it. A picture that lies in two splits is
     an error; with `policy="skip"` it stays in the last of them, so that no score is taken on pictures trained on.
 
-    Of the pictures only the headers are read. With `decode` every picture is decoded, which finds those whose data are
-    cut off or damaged and takes about as long as one look at all of them; `progress(done, total)` is then called after
-    each.
+    Of the pictures only the headers are read, and of label maps too where the format says what they hold. With `decode`
+    every picture and label map is decoded, which finds those that are cut off or damaged, or hold what stands for no
+    class, and takes about as long as one look at all of them; `progress(done, total)` is called after each picture.
 
     Raises `DataError` where nothing is recognised (saying what was looked for and found, and which folder nearby would
-    do) and for every defect of the data; `ConfigError` for an unknown `format`.
+    do) and for every defect of the data; `ConfigError` for an unknown `format`, and for label maps that were to be
+    objects.
     """
     root = Path(path)
     if not root.exists():
@@ -132,14 +131,10 @@ def read_dataset(
     chosen = _named(format) if format is not None else _recognised(root, task)
     if images is not None and chosen.name != "coco":
         raise ConfigError(f"a folder of images belongs to COCO files, but {printable(root)} is read as {chosen.name}")
-    dataset = chosen.read(root, policy=policy, **({} if images is None else {"images": images}))
-    if task == "semantic":
-        dataset = dataset.semantic()
-    elif task == "instance" and dataset.is_semantic:
-        raise DataError(
-            f"{printable(root)} holds label maps ({chosen.name}), and objects are needed",
-            hint="train a semantic model, such as unet; maps of objects are read with --format instance-pngs",
-        )
+    options: dict[str, object] = {} if images is None else {"images": images}
+    if chosen.task == "semantic":
+        options["decode"] = decode
+    dataset = chosen.read(root, policy=policy, **options).for_task(task)
     if dataset.encoding is not None:
         _log.info("%s: %s", printable(root), dataset.encoding.sentence(dataset.labels))
     issues = IssueLog(policy)

@@ -14,6 +14,7 @@ A folder of object maps (instance segmentation) has the same layout; `looks_like
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from everymask.core.files import write_text
@@ -25,6 +26,7 @@ from everymask.data.folders import copy_picture, file_stem
 from everymask.data.images import write_image
 from everymask.data.instance_pngs import looks_like_instance_pngs
 from everymask.data.issues import IssueLog, Policy
+from everymask.data.label_contents import count_contents, remembered_contents
 from everymask.data.label_files import read_contents, refused, semantic_dataset
 from everymask.data.label_layouts import find_pairs, has_label_layout, table_folders
 from everymask.data.label_recognition import recognise
@@ -37,10 +39,11 @@ def looks_like_image_masks(path: Path) -> bool:
     return has_label_layout(path) and not any(looks_like(path) for looks_like in named)
 
 
-def read_image_masks(path: str | Path, *, policy: Policy = "strict") -> Dataset:
+def read_image_masks(path: str | Path, *, policy: Policy = "strict", decode: bool = True) -> Dataset:
     """The semantic data set in a folder of pictures and label maps; this module's text says how it is read.
 
-    Every label map is decoded once. Raises `DataError` with all defects under the strict policy; with `"skip"`
+    Every label map is decoded once; without `decode`, what a large data set's maps held the last time is remembered
+    (see `remembered_contents`). Raises `DataError` with all defects under the strict policy; with `"skip"`
     defective pairs are left out, but it is raised too where nothing says what the maps hold.
     """
     root = Path(path)
@@ -51,7 +54,7 @@ def read_image_masks(path: str | Path, *, policy: Policy = "strict") -> Dataset:
         issues.error("no-pictures", "expected pictures with label maps", file=root, hint=hint)
     file = find_table(table_folders(root, pairs))
     table = read_table(file, issues) if file is not None else None
-    pictures = read_contents(pairs, issues)
+    pictures = read_contents(pairs, issues, count_contents if decode else partial(remembered_contents, root))
     usable = bool(pictures) and (table is not None or file is None)
     recognised = recognise(root, pictures, table, issues) if usable else None
     if recognised is None:

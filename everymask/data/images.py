@@ -15,7 +15,6 @@ Every picture that everymask sees comes through here, so that training, evaluati
 from __future__ import annotations
 
 import logging
-import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,6 +38,7 @@ from everymask.core.files import whole_file
 from everymask.data.bands import Bands, open_npy, open_tiff
 from everymask.data.jpeg import decode_without_end, has_tail
 from everymask.data.orientation import late_exif, read_orientation, turn_upright, valid_orientation
+from everymask.data.picture_kinds import kind_of, open_regular
 from everymask.errors import ConfigError, DataError, EverymaskError, MachineError, printable
 
 MAX_SIDE = 65_500
@@ -62,20 +62,6 @@ _READERS: dict[str, Callable[[IO[bytes]], ImageFile]] = {
     "PPM": PpmImageFile,
     "JPEG2000": Jpeg2KImageFile,
 }
-_MAGIC = (
-    (b"\x89PNG\r\n\x1a\n", "PNG"),
-    (b"\xff\xd8\xff", "JPEG"),
-    (b"BM", "BMP"),
-    (b"II*\0", "TIFF"),
-    (b"MM\0*", "TIFF"),
-    (b"II+\0", "TIFF"),
-    (b"MM\0+", "TIFF"),
-    (b"GIF87a", "GIF"),
-    (b"GIF89a", "GIF"),
-    (b"\xff\x4f\xff\x51", "JPEG2000"),
-    (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG2000"),
-    (b"\x93NUMPY", "NPY"),
-)
 _SUFFIX_FORMATS = {
     ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF", ".webp": "WEBP",
     ".gif": "GIF", ".jp2": "JPEG2000", ".j2k": "JPEG2000", ARRAY_SUFFIX: "NPY",
@@ -83,7 +69,6 @@ _SUFFIX_FORMATS = {
 _LABEL_FORMATS = ("PNG", "TIFF", "BMP", "GIF", "NPY")
 _WORD_MODES = ("I;16", "I;16L", "I;16B", "I;16N")
 _GREY_MODES = ("1", "L", "LA", "La", "I", "F", *_WORD_MODES)
-_SHOWN_FORMATS = "PNG, JPEG, BMP, TIFF, WebP, GIF, PPM, JPEG 2000 or NumPy (.npy)"
 
 Remark: TypeAlias = Literal["tail", "profile"]
 
@@ -151,13 +136,10 @@ def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS, reduction: int
         if reduction > 1 and isinstance(image, JpegImageFile) and header.orientation == 1:
             image.draft(None, (max(1, image.width // reduction), max(1, image.height // reduction)))
         if isinstance(image, Bands):
-            pixels = _as_picture(image.read())
+            pixels = image.rows().read(image.size[0])
         else:
             pixels = _pixels(_decoded(image, header, file), header)
-    if pixels.dtype == np.float32:
-        _refuse_non_finite(pixels, file)
-    if pixels.dtype not in (np.uint8, np.uint16, np.float32):
-        pixels = _as_words(pixels, file)
+    pixels = as_read(pixels, file)
     # Pillow's TIFF reader has turned the picture already.
     turned = header.format == "TIFF" and not isinstance(image, Bands)
     return pixels if turned else turn_upright(pixels, header.orientation)
@@ -202,7 +184,7 @@ def read_stored_map(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> LabelM
             )
         _check_frames(image, header, file)
         if isinstance(image, Bands):
-            return LabelMap(_one_channel(image.read(), file), _storage(image), False)
+            return LabelMap(_one_channel(image.rows().read(image.size[0]), file), _storage(image), False)
         stored = np.asarray(_decoded(image, header, file))
     if image.mode in ("1", "L") and header.bits < 8:
         stored = (stored.astype(np.uint8) * (255 if image.mode == "1" else 1)) // (255 // (2**header.bits - 1))
@@ -260,17 +242,15 @@ def _save_options(kind: str | None) -> dict[str, int]:
 @contextmanager
 def _opened(path: str | Path, max_pixels: int) -> Iterator[tuple[ImageFile | Bands, Header]]:
     file = Path(path)
+    with picture_errors(file), open_regular(file) as stream:
+        yield open_picture(stream, file, max_pixels)
+
+
+@contextmanager
+def picture_errors(file: Path) -> Iterator[None]:
+    """Turn what reading `file` may raise into `DataError` or `MachineError` with its name."""
     try:
-        _check_regular(file)
-        with file.open("rb") as stream:
-            kind = _kind(stream, file)
-            stream.seek(0)
-            bands = open_npy(file) if kind == "NPY" else open_tiff(stream, file) if kind == "TIFF" else None
-            stream.seek(0)
-            image = bands or _READERS[kind](stream)
-            header = _band_header(image, kind) if isinstance(image, Bands) else _header(image, kind, stream)
-            _check_size(header, max_pixels, file)
-            yield image, header
+        yield
     except EverymaskError:
         raise
     except MemoryError as error:
@@ -286,40 +266,18 @@ def _opened(path: str | Path, max_pixels: int) -> Iterator[tuple[ImageFile | Ban
         ) from error
 
 
-def _check_regular(file: Path) -> None:
-    try:
-        status = file.stat()
-    except ValueError as error:
-        raise DataError(f"{printable(file)}: a file name cannot hold a NUL character") from error
-    if not stat.S_ISREG(status.st_mode):
-        found = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, socket or device"
-        raise DataError(f"{printable(file)}: expected a picture file, but found {found}")
-    if status.st_size == 0:
-        raise DataError(f"{printable(file)}: the file is empty", hint="fetch or export the file again")
-
-
-def _kind(stream: IO[bytes], file: Path) -> str:
-    head = stream.read(512)
-    for magic, name in _MAGIC:
-        if head.startswith(magic):
-            return name
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return "WEBP"
-    if head[:1] == b"P" and head[1:2] in (b"1", b"2", b"3", b"4", b"5", b"6", b"f") and head[2:3].isspace():
-        return "PPM"
-    text = head.lstrip().lower()
-    hint = f"allowed are {_SHOWN_FORMATS}"
-    if text.startswith(b"version https://git-lfs"):
-        found, hint = "a Git LFS pointer", "fetch the real files with: git lfs pull"
-    elif text.startswith((b"<!doctype html", b"<html")):
-        found, hint = "a web page", "the download was refused or redirected: fetch the file again"
-    elif text.startswith((b"%!ps", b"\xc5\xd0\xd3\xc6", b"%pdf", b"8bps", b"<svg", b"<?xml", b"\xd7\xcd\xc6\x9a")):
-        found = "a document or drawing (PostScript, PDF, PSD, SVG, WMF)"
-    elif head[4:8] == b"ftyp" and head[8:12] in (b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1"):
-        found, hint = "AVIF or HEIC", "convert it to PNG or JPEG"
-    else:
-        found = "something else"
-    raise DataError(f"{printable(file)}: expected a picture, but found {found}", hint=hint)
+def open_picture(
+    stream: IO[bytes], file: Path, max_pixels: int, max_side: int = MAX_SIDE
+) -> tuple[ImageFile | Bands, Header]:
+    """The reader of a picture that is not decoded yet, and its header; inside `picture_errors`."""
+    kind = kind_of(stream, file)
+    stream.seek(0)
+    bands = open_npy(file) if kind == "NPY" else open_tiff(stream, file) if kind == "TIFF" else None
+    stream.seek(0)
+    image = bands or _READERS[kind](stream)
+    header = _band_header(image, kind) if isinstance(image, Bands) else _header(image, kind, stream)
+    _check_size(header, max_pixels, max_side, file)
+    return image, header
 
 
 def _header(image: ImageFile, kind: str, stream: IO[bytes]) -> Header:
@@ -368,13 +326,13 @@ def _band_header(bands: Bands, kind: str) -> Header:
     return Header(shown, bands.channels, kept, 8 * bands.dtype.itemsize, kind, orientation, bands.size)
 
 
-def _check_size(header: Header, max_pixels: int, file: Path) -> None:
+def _check_size(header: Header, max_pixels: int, max_side: int, file: Path) -> None:
     height, width = header.size
     if min(height, width, header.channels) < 1:
         raise DataError(f"{printable(file)}: the header says {width} x {height} pixels")
-    if max(height, width) > MAX_SIDE or height * width > max_pixels:
+    if max(height, width) > max_side or height * width > max_pixels:
         raise DataError(
-            f"{printable(file)}: expected sides up to {MAX_SIDE} and up to {max_pixels:,} pixels, but the header says "
+            f"{printable(file)}: expected sides up to {max_side} and up to {max_pixels:,} pixels, but the header says "
             f"{width} x {height}",
             hint="cut the picture into tiles or make it smaller",
         )
@@ -427,32 +385,36 @@ def _pixels(image: Image.Image, header: Header) -> Array:
     return np.ascontiguousarray(array, array.dtype.newbyteorder("="))
 
 
-def _as_picture(stored: Array) -> Array:
-    """Values [H, W, C] of any numeric type with booleans as 0 and 255 and floats as float32."""
+def as_read(stored: Array, file: Path, top: int = 0) -> Array:
+    """Values [H, W, C] of any numeric type as `read_image` gives them; `top` is the first row's place in the picture.
+
+    Booleans become 0 and 255. `DataError` for numbers that 16 bits cannot hold and floats that are not finite.
+    """
     if stored.dtype.kind == "f":
         with np.errstate(over="ignore"):  # what does not fit becomes infinite, which is refused
-            return np.ascontiguousarray(stored, np.float32)
+            values = np.ascontiguousarray(stored, np.float32)
+        _refuse_non_finite(values, file, top)
+        return values
     if stored.dtype.kind == "b":
         return stored * np.uint8(255)
-    return np.ascontiguousarray(stored, stored.dtype.newbyteorder("="))
-
-
-def _as_words(pixels: Array, file: Path) -> Array:
-    low, high = int(pixels.min()), int(pixels.max())
+    if stored.dtype.kind == "u" and stored.dtype.itemsize <= 2:
+        return np.ascontiguousarray(stored, stored.dtype.newbyteorder("="))
+    low, high = (int(stored.min()), int(stored.max())) if stored.size else (0, 0)
     if low < 0 or high > 65_535:
         raise DataError(
             f"{printable(file)}: expected values from 0 to 65535, but found {low} to {high}",
             hint="save the picture with 8 or 16 bits per channel, or as 32-bit float",
         )
-    return pixels.astype(np.uint16)
+    return stored.astype(np.uint16, order="C")
 
 
-def _refuse_non_finite(pixels: Array, file: Path) -> None:
+def _refuse_non_finite(pixels: Array, file: Path, top: int) -> None:
     bad = ~np.isfinite(pixels)
     if bad.any():
         row, column, _ = np.argwhere(bad)[0].tolist()
         raise DataError(
-            f"{printable(file)}: {int(bad.sum())} values are NaN or infinite, the first at row {row}, column {column}",
+            f"{printable(file)}: {int(bad.sum())} values are NaN or infinite, the first at row {top + row}, column "
+            f"{column}",
             hint="fill these pixels with a number",
         )
 

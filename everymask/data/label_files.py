@@ -1,27 +1,25 @@
-"""From pictures and their label files to a semantic data set: every label file is decoded once and checked."""
+"""From pictures and their label files to a semantic data set, checked as far as the label files were decoded."""
 
 from __future__ import annotations
 
-import os
 from collections import Counter
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from everymask.core.arrays import Array, IntArray
+from everymask.core.arrays import IntArray
 from everymask.core.labels import Labels
 from everymask.data.dataset import Dataset, Record
 from everymask.data.folders import note_equal_channels, report_size, unique_ids
 from everymask.data.headers import read_headers
-from everymask.data.images import Header, read_label_map, read_storage, read_stored_map
+from everymask.data.images import Header, read_label_map
 from everymask.data.issues import IssueLog
+from everymask.data.label_contents import Content, count_contents
 from everymask.data.label_maps import Encoding, colour_codes, counts_by_class, read_colours
 from everymask.errors import DataError, printable
 
-_THREADS = 8  # each holds a whole label map
 _LISTED = 20
 GREY = 0x010101
 """The step from one grey to the next in a colour 0xRRGGBB."""
@@ -37,20 +35,6 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
-class Content:
-    """What a label file of `size` (H, W) holds: the number of pixels of each stored number, or colour as 0xRRGGBB.
-
-    `coloured` says that they are colours; three equal channels are numbers, with `equal` True.
-    """
-
-    size: tuple[int, int]
-    pixels: dict[int, int]
-    coloured: bool = False
-    equal: bool = False
-    alpha_varies: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class LabelledPicture:
     """A pair whose files can be read."""
 
@@ -59,17 +43,21 @@ class LabelledPicture:
     content: Content
 
 
-def read_contents(pairs: Sequence[Pair], issues: IssueLog) -> list[LabelledPicture]:
+def read_contents(
+    pairs: Sequence[Pair],
+    issues: IssueLog,
+    look: Callable[[Sequence[Path]], list[Content | DataError]] = count_contents,
+) -> list[LabelledPicture]:
     """The pairs whose files can be read and are of one size; `issues` is told about the others.
 
+    `look` says what label files hold, one of the functions of `label_contents`.
     Also noted are three equal channels, alpha that varies, and a label file that belongs to two pictures.
     """
     owners = Counter(pair.map for pair in pairs)
     for file in sorted(file for file, count in owners.items() if count > 1):
         issues.error("mask-repeated", "the label map belongs to more than one picture", file=file)
     headers = read_headers([pair.picture for pair in pairs], issues)
-    with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
-        contents = list(pool.map(_content, [pair.map for pair in pairs]))
+    contents = look([pair.map for pair in pairs])
     found = []
     for pair, header, content in zip(pairs, headers, contents, strict=True):
         if isinstance(content, DataError):
@@ -87,10 +75,12 @@ def read_contents(pairs: Sequence[Pair], issues: IssueLog) -> list[LabelledPictu
 
 
 def total_pixels(pictures: Sequence[LabelledPicture]) -> Counter[int]:
-    """How many pixels of all label files hold each stored value."""
+    """How many pixels of all label files hold each stored value; files that were not decoded yet are decoded."""
     total: Counter[int] = Counter()
     for picture in pictures:
-        total.update(picture.content.pixels)
+        total.update(picture.content.pixels or {})
+    for content in count_contents([picture.pair.map for picture in pictures if picture.content.pixels is None]):
+        total.update({} if isinstance(content, DataError) else content.pixels or {})
     return total
 
 
@@ -110,7 +100,7 @@ def semantic_dataset(
     Pictures are named after their files, without `ending`.
 
     Noted as errors are other values, with the number of pixels and the first one, and `hint`; as warnings pictures
-    without any truth, and classes that no picture shows. Closes `issues`.
+    without any truth, and classes that no picture shows: all as far as the files were decoded. Closes `issues`.
     """
     records = []
     files = [picture.pair.picture for picture in pictures]
@@ -123,14 +113,15 @@ def semantic_dataset(
             continue
         if picture.content.equal and encoding.kind == "numbers":
             note_equal_channels(pair.map, issues)
-        pixels = counts_by_class(found, encoding, len(labels))
-        if not any(pixels):
+        pixels = counts_by_class(found, encoding, len(labels)) if found else ()
+        if pixels and not any(pixels):
             message = "{count} label maps are without truth all over; nothing can be learned from these pictures"
             issues.warn_shared("all-ignore", message, file=pair.map)
         records.append(Record(name, pair.picture, picture.header.size, (), pair.split, pair.map, pixels))
     if not records and not issues.total("error"):
         issues.error("no-pictures", "expected pictures with label maps", file=root)
-    totals = np.sum([record.pixels for record in records], axis=0) if records else ()
+    counted = bool(records) and all(record.pixels for record in records)
+    totals = np.sum([record.pixels for record in records], axis=0) if counted else ()
     absent = [name for name, count in zip(labels.names, totals, strict=False) if not count]
     if absent:
         shown = ", ".join(absent[:_LISTED]) + (", ..." if len(absent) > _LISTED else "")
@@ -149,41 +140,17 @@ def refused(root: Path, issues: IssueLog) -> DataError:
     )
 
 
-def _content(file: Path) -> Content | DataError:
-    try:
-        if read_storage(file) != "colours":
-            found = read_stored_map(file)
-            return Content(_size(found.ids), _counts(found.ids), alpha_varies=found.alpha_varies)
-        colours = read_colours(file)
-        if (colours == colours[..., :1]).all():
-            found = read_stored_map(file)
-            return Content(_size(found.ids), _counts(found.ids), equal=True, alpha_varies=found.alpha_varies)
-        return Content(_size(colours), _counts(colour_codes(colours)), coloured=True)
-    except DataError as error:
-        return error
-
-
-def _size(array: Array) -> tuple[int, int]:
-    height, width = array.shape[:2]
-    return int(height), int(width)
-
-
-def _counts(values: IntArray) -> dict[int, int]:
-    if values.dtype.itemsize <= 2:
-        counts = np.bincount(values.ravel())
-        present = np.flatnonzero(counts)
-        return dict(zip(present.tolist(), counts[present].tolist(), strict=True))
-    present, counts = np.unique(values, return_counts=True)
-    return dict(zip(present.tolist(), counts.tolist(), strict=True))
-
-
 def _stored_pixels(content: Content, encoding: Encoding) -> dict[int, int] | None:
-    """The pixels by the kind of value that `encoding` takes, or None where the file holds the other kind."""
+    """The pixels by the kind of value that `encoding` takes, or None where the file holds the other kind.
+
+    Empty where the file was not decoded.
+    """
+    pixels = content.pixels or {}
     if content.coloured:
-        return content.pixels if encoding.kind == "colours" else None
+        return pixels if encoding.kind == "colours" else None
     if encoding.kind == "colours":
-        return {value * GREY: count for value, count in content.pixels.items()} if content.equal else None
-    return content.pixels
+        return {value * GREY: count for value, count in pixels.items()} if content.equal else None
+    return pixels
 
 
 def _report_values(
@@ -193,7 +160,8 @@ def _report_values(
     if not unknown:
         found = "colours" if content.coloured else "numbers"
         message = f"the label map holds {found}, while {encoding.kind} are expected"
-        issues.error("mask-kind", message, file=file, value=", ".join(map(str, list(content.pixels)[:8])), hint=hint)
+        shown = ", ".join(map(str, list(content.pixels or ())[:8]))
+        issues.error("mask-kind", message, file=file, value=shown, hint=hint)
         return
     values: IntArray = colour_codes(read_colours(file)) if encoding.kind == "colours" else read_label_map(file)
     first = unknown[0]

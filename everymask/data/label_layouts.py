@@ -31,11 +31,14 @@ _DEPTH = 4
 
 def has_label_layout(root: Path) -> bool:
     """Whether the folder holds pictures with label maps in one of the layouts, judged by names alone."""
-    if not root.is_dir():
-        return False
+    return bool(recognised_pairs(root))
+
+
+def recognised_pairs(root: Path) -> list[Pair]:
+    """The pictures with label maps in a folder of one of the layouts, judged by names alone; none in another folder."""
     issues = IssueLog("skip")
-    pairs = find_pairs(root, issues)
-    return bool(pairs) and len(pairs) >= issues.total("error")
+    pairs = find_pairs(root, issues) if root.is_dir() else []
+    return pairs if len(pairs) >= issues.total("error") else []
 
 
 def find_pairs(root: Path, issues: IssueLog) -> list[Pair]:

@@ -22,6 +22,8 @@ IGNORE = 255
 MOST_CLASSES = 254
 NO_OBJECT = -1
 """What stands in an encoding of objects for a pixel that no object covers."""
+NO_TRUTH = -2
+"""What stands there for a region that was marked as one to ignore."""
 _UNKNOWN = 254
 _COLOURS = 1 << 24
 _LOSSY = ("JPEG", "WEBP", "JPEG2000")
@@ -136,10 +138,10 @@ def paint_encoding(labels: Labels) -> tuple[Labels, Encoding]:
     for name, known in enumerate(labels.names):
         if known.lower() in ("background", "_background_"):
             same = {value: value for value in range(len(labels))}
-            return labels, Encoding("objects", tuple({NO_OBJECT: name, **same}.items()), source)
-    shifted = ((value, value + 1) for value in range(-1, len(labels)))
+            return labels, Encoding("objects", tuple({NO_TRUTH: IGNORE, NO_OBJECT: name, **same}.items()), source)
+    shifted = {NO_OBJECT: 0} | {value: value + 1 for value in range(len(labels))}
     painted = Labels(("background", *labels.names), ((0, 0, 0), *labels.colours))
-    return painted, Encoding("objects", tuple(shifted), source)
+    return painted, Encoding("objects", tuple({NO_TRUTH: IGNORE, **shifted}.items()), source)
 
 
 def paint(objects: InstanceSet, encoding: Encoding, size: tuple[int, int]) -> ByteArray:

@@ -126,7 +126,7 @@ def _by_colours(
     for picture in pictures:
         content = picture.content
         if content.coloured or content.equal:
-            for value, count in content.pixels.items():
+            for value, count in (content.pixels or {}).items():
                 code = value if content.coloured else value * GREY
                 counts[code] = counts.get(code, 0) + count
     total = sum(counts.values())

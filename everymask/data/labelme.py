@@ -9,8 +9,9 @@ rasterised as COCO does it, circles as labelme does it. A shape with the flag `c
 
 Class names are the labels in alphabetical order, or the lines of `labels.txt` in the folder (or in the one above, if
 it begins with `__ignore__`, as labelme's do); its first lines `__ignore__` and `_background_` are no classes, and
-shapes so labelled are left out with a warning. Splits are folders called train, val, test. A picture without JSON file
-is not annotated and left out with a warning; one without objects needs a file with no shapes.
+shapes so labelled are no objects, which is noted: label maps have no truth in the former. Splits are folders called
+train, val, test. A picture without JSON file is not annotated and left out with a warning; one without objects needs a
+file with no shapes.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import mmap
 import os
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -32,7 +33,7 @@ import numpy as np
 from everymask.core.arrays import Array
 from everymask.core.files import write_json, write_text
 from everymask.core.labels import labels_of
-from everymask.data.dataset import Annotation, BoxOnly, Dataset, Polygons, Record
+from everymask.data.dataset import Annotation, BoxOnly, Dataset, Polygons, Record, Rle, with_ignored
 from everymask.data.folders import (
     copy_picture,
     file_stem,
@@ -45,7 +46,7 @@ from everymask.data.folders import (
 from everymask.data.headers import check_picture_size, read_headers
 from everymask.data.images import SUFFIXES, Header, read_header, read_image
 from everymask.data.issues import IssueLog, Policy
-from everymask.data.labelme_shapes import IGNORED, LabelmeObject, encode_mask, label_names, read_shapes
+from everymask.data.labelme_shapes import IGNORED, NO_TRUTH, LabelmeObject, encode_mask, label_names, read_shapes
 from everymask.data.strict_json import read_strict_json
 from everymask.errors import DataError
 
@@ -59,6 +60,10 @@ class _Document:
     picture: Path
     objects: list[LabelmeObject]
     size: tuple[int, int]
+
+    @property
+    def ignored(self) -> tuple[Polygons | Rle, ...]:
+        return tuple(item.shape for item in self.objects if item.label == NO_TRUTH)
 
 
 def looks_like_labelme(path: Path) -> bool:
@@ -94,7 +99,8 @@ def read_labelme(path: str | Path, *, policy: Policy = "strict") -> Dataset:
             for number, item in enumerate(kept, 1)
         )
         split = split_of(document.file, root)
-        records.append(Record(name, document.picture, document.size, annotations, split))
+        picture, size, ignored = document.picture, document.size, document.ignored
+        records.append(Record(name, picture, size, annotations, split, ignored=ignored))
     if not given.is_file():
         _note_unlabelled(found, issues)
     return Dataset(labels_of(names), tuple(records), "labelme", root, issues.finish(f"labelme files in {given}"))
@@ -103,8 +109,8 @@ def read_labelme(path: str | Path, *, policy: Policy = "strict") -> Dataset:
 def write_labelme(folder: str | Path, dataset: Dataset) -> None:
     """Write a copy of each picture with its JSON file, in folders by split, and `labels.txt`.
 
-    Polygons stay polygons, with a `group_id` where an object has several; everything else becomes a mask. Raises
-    `DataError` for objects without a mask.
+    Polygons stay polygons, with a `group_id` where an object has several; everything else becomes a mask. Regions to be
+    ignored are labelled `__ignore__`. Raises `DataError` for objects without a mask.
     """
     root, names = Path(folder), dataset.labels.names
     if set(names) & set(IGNORED):
@@ -296,10 +302,11 @@ def _note_unlabelled(found: list[_Document], issues: IssueLog) -> None:
 
 
 def _shapes(dataset: Dataset, index: int) -> Iterator[dict[str, Any]]:
-    record, masks = dataset.records[index], dataset.objects(index).masks
+    record = with_ignored(dataset.records[index])
+    masks = replace(dataset, records=(record,)).objects(0).masks
     for number, annotation in enumerate(record.annotations):
         shared: dict[str, Any] = {
-            "label": dataset.labels.names[annotation.class_id],
+            "label": dataset.labels.names[annotation.class_id] if annotation.class_id >= 0 else NO_TRUTH,
             "group_id": None,
             "flags": {"crowd": True} if annotation.crowd else {},
         }

@@ -18,7 +18,7 @@ from everymask.core.masks import Masks
 from everymask.data.dataset import Polygons, Rle
 from everymask.data.issues import IssueLog
 
-IGNORED = ("__ignore__", "_background_")
+NO_TRUTH, BACKGROUND = IGNORED = ("__ignore__", "_background_")
 _MAX_POINTS = 100_000
 _POINTS = {"polygon": (3, _MAX_POINTS), "rectangle": (2, 4), "rotation": (4, 4), "oriented_rectangle": (4, 4),
            "circle": (2, 2), "mask": (2, 2)}  # fmt: skip
@@ -47,9 +47,9 @@ class _Parts:
 def read_shapes(shapes: list[Any], size: tuple[int, int], file: object, issues: IssueLog) -> list[LabelmeObject]:
     """The objects of a picture of `size` (H, W), in the order of their first shapes; bad shapes are left out.
 
-    Shapes with one label and one `group_id` are one object. Shapes labelled `__ignore__` or `_background_` are left out
-    with a warning, since an instance set has no place for unlabelled regions. Points, lines and line strips have no
-    area and are errors. What reaches out of the picture is cut off, with a warning from two pixels on.
+    Shapes with one label and one `group_id` are one object. Those labelled `_background_` are left out, with a warning
+    that counts those labelled `__ignore__` too: neither are objects. Points, lines and line strips have no area and are
+    errors. What reaches out of the picture is cut off, with a warning from two pixels on.
     """
     objects: dict[object, _Parts] = {}
     ignored = 0
@@ -59,8 +59,8 @@ def read_shapes(shapes: list[Any], size: tuple[int, int], file: object, issues: 
         if not isinstance(shape, dict) or not isinstance(label, str) or not label.strip():
             issues.error("label-missing", "expected an object with a label", file=file, where=where, value=label)
             continue
-        if label in IGNORED:
-            ignored += 1
+        ignored += label in IGNORED
+        if label == BACKGROUND:
             continue
         group = shape.get("group_id")
         if group is not None and (not isinstance(group, int) or isinstance(group, bool)):
@@ -74,7 +74,7 @@ def read_shapes(shapes: list[Any], size: tuple[int, int], file: object, issues: 
             kept.crowd |= isinstance(flags, dict) and flags.get("crowd") is True
             objects[(label, group) if group is not None else index] = kept
     if ignored:
-        message = f"{ignored} shapes labelled {' or '.join(IGNORED)} are left out"
+        message = f"{ignored} shapes labelled {' or '.join(IGNORED)} are no objects"
         issues.warn("ignored-shapes", message, file=file)
     return [LabelmeObject(parts.label, _outline(parts, size), parts.crowd) for parts in objects.values()]
 
@@ -229,5 +229,5 @@ def _outline(parts: _Parts, size: tuple[int, int]) -> Polygons | Rle:
 
 
 def label_names(objects: Iterable[LabelmeObject]) -> set[str]:
-    """The labels that occur."""
-    return {found.label for found in objects}
+    """The labels of classes that occur."""
+    return {found.label for found in objects} - set(IGNORED)

@@ -68,7 +68,7 @@ def read_mask_files(path: str | Path, *, policy: Policy = "strict") -> Dataset:
     """
     root = Path(path)
     issues = IssueLog(policy)
-    folders = [found for folder in _id_folders(root) if (found := _read_folder(folder, root, issues)) is not None]
+    folders = [found for folder in id_folders(root) if (found := _read_folder(folder, root, issues)) is not None]
     if not folders and not issues.total("error"):
         issues.error("no-pictures", "expected folders with images/ and masks/ in them", file=root)
     names = _class_names(root, {name for folder in folders for name, _ in folder.masks}, issues)
@@ -121,12 +121,13 @@ def _candidates(root: Path) -> Iterator[Path]:
             yield folder
 
 
-def _id_folders(root: Path) -> Iterator[Path]:
+def id_folders(root: Path) -> Iterator[Path]:
+    """The `<id>` folders, complete or not."""
     for folder in folders_in(root) if root.is_dir() else ():
         if (folder / "images").is_dir() or (folder / "masks").is_dir():
             yield folder
         elif folder.name.lower() in SPLIT_FOLDERS:
-            yield from _id_folders(folder)
+            yield from id_folders(folder)
 
 
 def _read_folder(folder: Path, root: Path, issues: IssueLog) -> _Folder | None:

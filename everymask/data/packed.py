@@ -63,7 +63,9 @@ class PackedRecords(Sequence[Record]):
         self._splits = np.array([self._split_names.index(record.split) for record in listed], np.int64)
         self._objects = _starts(len(record.annotations) for record in listed)
         self._pack_annotations(objects)
-        self._pack_shapes([annotation.shape for annotation in objects])
+        self._ignored = len(objects) + _starts(len(record.ignored) for record in listed)
+        shapes = [annotation.shape for annotation in objects]
+        self._pack_shapes([*shapes, *(shape for record in listed for shape in record.ignored)])
 
     def _pack_annotations(self, objects: list[Annotation]) -> None:
         self._class_ids = np.array([annotation.class_id for annotation in objects], np.int64)
@@ -116,7 +118,7 @@ class PackedRecords(Sequence[Record]):
         return self._record(places) if isinstance(places, int) else tuple(map(self._record, places))
 
     def bare(self, index: int) -> Record:
-        """The record without its annotations."""
+        """The record without its annotations and ignored regions."""
         height, width = self._sizes[index].tolist()
         image = Path(_decoded(self._images[index]))
         label_map = _decoded(self._label_maps[index])
@@ -148,7 +150,8 @@ class PackedRecords(Sequence[Record]):
 
     def _record(self, index: int) -> Record:
         first, last = self._objects[index : index + 2].tolist()
-        return replace(self.bare(index), annotations=tuple(self._annotations(first, last)))
+        ignored = tuple(map(self._shape, range(*self._ignored[index : index + 2].tolist())))
+        return replace(self.bare(index), annotations=tuple(self._annotations(first, last)), ignored=ignored)
 
     def _annotations(self, first: int, last: int) -> Iterable[Annotation]:
         rows = slice(first, last)

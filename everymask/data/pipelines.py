@@ -27,7 +27,7 @@ from everymask.data.augment import (
     noise,
     rotate90,
 )
-from everymask.data.preprocess import Placement, Preprocess, Size, check_range, match_channels
+from everymask.data.preprocess import Placement, Preprocess, Resize, Size, check_range, match_channels
 from everymask.data.scenes import Samples, Scene, open_scene
 from everymask.data.semantic_augment import map_to_input
 from everymask.errors import ConfigError, DataError, printable
@@ -60,6 +60,39 @@ def prepare(sample: Sample, preprocess: Preprocess) -> Prepared:
         case SemanticMap(ids):
             return Prepared(image, SemanticMap(map_to_input(ids, placement)), placement, sample.id, sample.file)
     return Prepared(image, None, placement, sample.id, sample.file)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """How a training picture is looked at: resized by `factor`, turned by `turns` quarters and then mirrored."""
+
+    factor: float
+    turns: int
+    horizontal: bool
+    vertical: bool
+
+    def scale(self, size: Size, resized: Size) -> tuple[float, float]:
+        """How much larger (y, x) a picture of `size` becomes that prediction resizes to `resized`."""
+        return self.factor * resized[0] / size[0], self.factor * resized[1] / size[1]
+
+    def upright(self, size: Size) -> Size:
+        """(h, w) before the turns of what has `size` after them."""
+        return size[::-1] if self.turns % 2 else size
+
+    def shrink(self, scale: tuple[float, float], resize: Resize) -> float:
+        """What a picture may be decoded at, of its size, for a view at `scale` (y, x).
+
+        Where prediction resizes without averaging, training does so too: then only the drawn factor counts.
+        """
+        return max(scale) if resize.averages else self.factor
+
+
+def draw_view(augment: Augment, draw: np.random.Generator) -> View:
+    """A view as `augment` allows."""
+    factor = math.exp(draw.uniform(*np.log(augment.scale)))
+    turns = int(draw.integers(1, 4)) if draw.random() < augment.rotate else 0
+    horizontal, vertical = (draw.random(2) < (augment.flip, augment.vertical)).tolist()
+    return View(factor, turns, horizontal, vertical)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,24 +144,19 @@ class InstancePipeline:
     def _view(self, scene: Scene, draw: np.random.Generator, size: Size | None = None) -> Sample:
         """The picture resized, cut, turned and mirrored; to `size` where it is not the pipeline's."""
         augment, size = self.augment, size or self.size
-        factor = math.exp(draw.uniform(*np.log(augment.scale)))
-        turns = int(draw.integers(1, 4)) if draw.random() < augment.rotate else 0
-        horizontal, vertical = (draw.random(2) < (augment.flip, augment.vertical)).tolist()
-        resize = self.preprocess.resize
-        whole = resize.size_of(scene.size)
-        scale = (factor * whole[0] / scene.size[0], factor * whole[1] / scene.size[1])
-        target = size or scaled_size(whole, min(1.0, factor))
-        if size is not None and turns % 2:
-            target = size[::-1]
+        view = draw_view(augment, draw)
+        whole = self.preprocess.resize.size_of(scene.size)
+        scale = view.scale(scene.size, whole)
+        target = view.upright(size) if size is not None else scaled_size(whole, min(1.0, view.factor))
         cut = partial(scene.truth, limits=augment)
         window, resized, truth = jitter_view(scene.size, target, scale, draw, cut, scene.boxes())
-        # Where prediction resizes without averaging, training does so too: then only the drawn factor counts.
-        shrink = max(scale) if resize.averages else factor
+        shrink = view.shrink(scale, self.preprocess.resize)
         image = scene.image(window, resized, partial(adapted, scene, self.preprocess), shrink)
         truth = None if truth is None else in_frame(truth, target)
         sample = Sample(framed(image, target, fill_colour(self.preprocess, image)), truth, scene.id, scene.file)
-        sample = rotate90(sample, turns) if turns else sample
-        return flip(sample, horizontal=horizontal, vertical=vertical) if horizontal or vertical else sample
+        sample = rotate90(sample, view.turns) if view.turns else sample
+        mirrored = view.horizontal or view.vertical
+        return flip(sample, horizontal=view.horizontal, vertical=view.vertical) if mirrored else sample
 
     def _mosaic(self, epoch: int, index: int) -> Sample:
         draw = self._draw(epoch, index, "mosaic parts")
@@ -182,10 +210,10 @@ def adapted(scene: Scene, preprocess: Preprocess, image: Array) -> Array:
 
 
 @contextmanager
-def naming(sample: Sample | Scene) -> Iterator[None]:
-    """A `DataError` met inside names the sample's file."""
+def naming(sample: Sample | Scene | str) -> Iterator[None]:
+    """A `DataError` met inside names the sample's file, or what it is called."""
     try:
         yield
     except DataError as error:
-        name = printable(sample.file or sample.id)
+        name = printable(sample if isinstance(sample, str) else sample.file or sample.id)
         raise DataError(f"{name}: {error.message}", hint=error.hint, issues=error.issues, total=error.total) from error

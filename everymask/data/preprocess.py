@@ -162,8 +162,8 @@ class Preprocess:
     def apply(self, image: Array) -> tuple[FloatArray, Placement]:
         """The network's picture [C, h, w] float32 of a picture [H, W, C], and how to find the way back.
 
-        `DataError`: other channels than the network takes (grey is repeated, alpha is dropped), a stored range that
-        does not fit `scale`, or NaN and infinite pixels.
+        `DataError`: other channels than the network takes (grey is repeated), a stored range that does not fit `scale`,
+        or NaN and infinite pixels.
         """
         image = match_channels(image, self.channels)
         check_range(image, self.scale)
@@ -217,8 +217,8 @@ class Preprocess:
 def match_channels(image: Array, channels: int) -> Array:
     """The picture [H, W, C] with the channels that a network takes.
 
-    Grey is repeated to three, three equal channels become one, an alpha channel after red, green and blue is dropped.
-    Any other difference is a `DataError`.
+    Grey is repeated to three, three equal channels become one. Any other difference is a `DataError`: the reader of
+    pictures has dropped what a file calls alpha, so a fourth channel may be near infrared as well.
     """
     if image.ndim != 3 or 0 in image.shape:
         raise DataError(f"a picture must be [height, width, channels] and not empty, but its shape is {image.shape}")
@@ -227,13 +227,17 @@ def match_channels(image: Array, channels: int) -> Array:
         return image
     if found == 1 and channels == 3:
         return np.repeat(image, 3, axis=2)
-    if found == 4 and channels == 3:
-        return image[..., :3]
-    if found in (3, 4) and channels == 1 and (image[..., :1] == image[..., 1:3]).all():
+    if found == 3 and channels == 1 and (image[..., :1] == image[..., 1:]).all():
         return image[..., :1]
+    hint = "give the channels the model was trained on, in the same order"
+    if found == 4 and channels == 3:
+        hint = (
+            "if the fourth is alpha, mark it so in the file, or give the array image[..., :3]; if it is a band such as "
+            "near infrared, train on pictures with four channels"
+        )
     raise DataError(
         f"the model takes pictures with {channels} channel{'s' if channels > 1 else ''}, but this one has {found}",
-        hint="give the channels the model was trained on, in the same order",
+        hint=hint,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,7 +15,7 @@ from everymask.data.augment import Augment, framed
 from everymask.data.dataset import Dataset, check_picture
 from everymask.data.images import read_image
 from everymask.data.label_maps import IGNORE
-from everymask.data.pipelines import Prepared, adapted, fill_colour, scaled_size, vary_look
+from everymask.data.pipelines import Prepared, adapted, draw_view, fill_colour, scaled_size, vary_look
 from everymask.data.preprocess import Placement, Preprocess, Size
 from everymask.data.scenes import Samples, Scene
 from everymask.data.semantic_augment import (
@@ -74,16 +73,12 @@ class SemanticPipeline:
 
     def _view(self, scene: Scene, ids: ByteArray, draw: np.random.Generator) -> Sample:
         """The picture resized, cut, turned and mirrored."""
-        augment, resize = self.augment, self.preprocess.resize
-        factor = math.exp(draw.uniform(*np.log(augment.scale)))
-        turns = int(draw.integers(1, 4)) if draw.random() < augment.rotate else 0
-        horizontal, vertical = (draw.random(2) < (augment.flip, augment.vertical)).tolist()
+        augment = self.augment
+        view = draw_view(augment, draw)
         degrees = draw.uniform(-augment.angle, augment.angle)
-        whole = resize.size_of(scene.size)
-        scale = (factor * whole[0] / scene.size[0], factor * whole[1] / scene.size[1])
-        target = self.size or scaled_size(whole, factor)
-        if self.size is not None and turns % 2:
-            target = self.size[::-1]
+        whole = self.preprocess.resize.size_of(scene.size)
+        scale = view.scale(scene.size, whole)
+        target = view.upright(self.size) if self.size is not None else scaled_size(whole, view.factor)
         window, resized = varied_window(ids, target, scale, draw, augment.category_max if self.size else 0)
         adapt = partial(adapted, scene, self.preprocess)
         if degrees:
@@ -92,15 +87,13 @@ class SemanticPipeline:
             image = rotated(picture, window, resized, degrees, fill)
             ids = rotated(ids, window, resized, degrees, np.array(IGNORE))
         else:
-            # Where prediction resizes without averaging, training does so too: then only the drawn factor counts.
-            image = scene.image(window, resized, adapt, max(scale) if resize.averages else factor)
+            image = scene.image(window, resized, adapt, view.shrink(scale, self.preprocess.resize))
             fill = fill_colour(self.preprocess, image)
             x1, y1, x2, y2 = window
             ids = resize_map(ids[y1:y2, x1:x2], resized)
         image, ids = framed(image, target, fill), framed_map(ids, target)
-        image = turned(image, turns, horizontal=horizontal, vertical=vertical)
-        truth = SemanticMap(turned(ids, turns, horizontal=horizontal, vertical=vertical))
-        return Sample(image, truth, scene.id, scene.file)
+        turn = partial(turned, turns=view.turns, horizontal=view.horizontal, vertical=view.vertical)
+        return Sample(turn(image), SemanticMap(turn(ids)), scene.id, scene.file)
 
 
 def _open(samples: Samples, index: int) -> tuple[Scene, ByteArray]:

@@ -18,6 +18,7 @@ from everymask.core.labels import Labels
 from everymask.data.dataset import Dataset
 from everymask.data.folders import copy_picture, file_stem, folders_in, names_text, pictures_in
 from everymask.data.issues import IssueLog, Policy
+from everymask.data.label_contents import count_contents, declared_contents
 from everymask.data.label_files import LabelledPicture, Pair, read_contents, refused, semantic_dataset
 from everymask.data.label_maps import IGNORE, Encoding
 from everymask.data.voc_classes import VOC_VOID_NAMES, VOID, Classes, read_classes, voc_colours, write_palette
@@ -38,16 +39,17 @@ def has_class_maps(path: Path) -> bool:
     return _is_root(_root(path))
 
 
-def read_voc_semantic(path: str | Path, *, policy: Policy = "strict") -> Dataset:
+def read_voc_semantic(path: str | Path, *, policy: Policy = "strict", decode: bool = True) -> Dataset:
     """The semantic data set in a VOC folder; the layout is described in this module's text.
 
-    Every class map is decoded once. Raises `DataError` with all defects under the strict policy; `"skip"` leaves out
-    what is defective.
+    With `decode` every class map is decoded once; without, the headers of palette and grey ones must do, and what else
+    is wrong with one is found when it is read. Raises `DataError` with all defects under the strict policy; `"skip"`
+    leaves out what is defective.
     """
     root = _root(Path(path))
     issues = IssueLog(policy)
     classes = read_classes(root, issues) or Classes.of_voc()
-    pictures = read_contents(_pairs(root, issues), issues)
+    pictures = read_contents(_pairs(root, issues), issues, count_contents if decode else declared_contents)
     if not pictures:
         if not issues.total("error"):
             message = "expected pictures in JPEGImages and class maps in SegmentationClass"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import IO
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
+from everymask.core.cache import cache_folder
 from everymask.core.files import whole_file
 from everymask.errors import WeightsError
 from everymask.models.build import build
@@ -23,11 +23,6 @@ from everymask.models.torchvision_weights import read_state_dict, upgrade_names
 
 _TIMEOUT = 30
 _CHUNK = 1 << 20
-
-
-def cache_folder() -> Path:
-    """Where fetched weights are kept: `everymask` in the user's cache folder."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "everymask"
 
 
 def load_pretrained(weights: Weights, file: Path | None = None) -> tuple[RCNN | DenseModel, Card]:

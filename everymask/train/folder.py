@@ -8,7 +8,7 @@ import os
 import shutil
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -37,8 +37,9 @@ def open_folder(path: str | Path, *, resume: bool, overwrite: bool, data: str | 
     """The run folder, made if need be and locked against other processes within the block.
 
     It must be new or empty; `resume` wants a run in it, `overwrite` allows one, which `clear_folder` then removes.
-    `ConfigError` otherwise, when another process works there, or when it lies inside `data`; `MachineError` when it
-    cannot be written.
+    Where nothing was added to it within the block, nothing remains that was not there before. `ConfigError` where it
+    cannot be taken, when another process works there, or when it lies inside `data`; `MachineError` when it cannot be
+    written.
     """
     folder = Path(path)
     if data and Path(data).is_dir() and folder.resolve().is_relative_to(Path(data).resolve()):
@@ -47,9 +48,11 @@ def open_folder(path: str | Path, *, resume: bool, overwrite: bool, data: str | 
         )
     with ExitStack() as held:
         try:
+            held.callback(_remove_empty, [place for place in (folder, *folder.parents) if not place.exists()])
             folder.mkdir(parents=True, exist_ok=True)
-            lock = held.enter_context((folder / _LOCK).open("a+"))
-            _take(lock, folder)
+            before = set(folder.iterdir())
+            lock = held.enter_context(_locked(folder))
+            held.callback(_withdraw, lock, folder, before)
             _check(folder, resume, overwrite)
         except OSError as error:
             reason = error.strerror or str(error)
@@ -65,6 +68,43 @@ def clear_folder(folder: Path) -> None:
             shutil.rmtree(child)
         else:
             child.unlink(missing_ok=True)
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    with suppress(OSError):
+        for folder in folders:
+            folder.rmdir()
+
+
+def _withdraw(lock: IO[str], folder: Path, before: set[Path]) -> None:
+    """Remove the lock where it is all that came to the files that were there `before`."""
+    if set(folder.iterdir()) - before != {folder / _LOCK}:
+        return
+    if os.name == "nt":
+        lock.close()  # an open file cannot be removed there
+    with suppress(OSError):
+        (folder / _LOCK).unlink()
+
+
+def _locked(folder: Path) -> IO[str]:
+    """The open file that holds the lock of the folder."""
+    while True:
+        lock = (folder / _LOCK).open("a+")
+        try:
+            _take(lock, folder)
+            if _has_name(lock, folder / _LOCK):
+                return lock
+        except BaseException:
+            lock.close()
+            raise
+        lock.close()  # withdrawn between opening and taking it
+
+
+def _has_name(file: IO[str], path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _take(lock: IO[str], folder: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from everymask.commands.sources import find_pictures
-from everymask.errors import ConfigError, DataError
+from everymask.errors import ConfigError, DataError, counted
 
 
 @pytest.fixture
@@ -46,6 +46,38 @@ def test_a_picture_named_twice_comes_once_where_it_was_first(folder: Path) -> No
 def test_a_file_that_is_named_is_taken_whatever_its_ending(folder: Path) -> None:
     """Whether it is a picture is for the reader to say, who looks inside."""
     assert names("photos/notes.txt") == ["photos/notes.txt"]
+
+
+LAYOUTS = {
+    "mask files": (["a/images/1.png", "b/images/2.png"], ["a/masks/1.png", "a/masks/2.png", "b/masks/cell/1.png"]),
+    "folders": (["images/1.jpg", "images/2.jpg"], ["masks/1.png", "masks/2.png", "masks/3.png"]),
+    "splits": (["train/images/1.jpg", "val/images/2.jpg"], ["train/labels/1.png", "val/labels/2.png"]),
+    "side by side": (["1.jpg", "2.jpg"], ["1_mask.png", "2_mask.png"]),
+    "camvid": (["train/1.png", "val/2.png"], ["trainannot/1.png", "valannot/2.png"]),
+    "cityscapes": (["leftImg8bit/val/x/x_leftImg8bit.png"], ["gtFine/val/x/x_gtFine_labelIds.png"]),
+    "voc": (["JPEGImages/1.jpg", "JPEGImages/2.jpg"], ["SegmentationClass/1.png", "SegmentationObject/1.png"]),
+    "devkit": (["VOCdevkit/VOC2012/JPEGImages/1.jpg"], ["VOCdevkit/VOC2012/SegmentationClass/1.png"]),
+    "pedestrians": (["PNGImages/1.png"], ["PedMasks/1_mask.png"]),
+    "other names": (["images/1.jpg", "labels/wine.jpg", "labels/beer.jpg"], []),
+    "photographs": (["left/1.jpg", "1.jpg", "1_l.jpg"], []),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_of_a_data_set_the_pictures_are_taken(
+    layout: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Masks are told by names alone: the files are empty."""
+    pictures, masks = LAYOUTS[layout]
+    for name in (*pictures, *masks):
+        (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data" / name).touch()
+    monkeypatch.chdir(tmp_path)
+    assert names("data") == sorted(f"data/{name}" for name in pictures)
+    said = [f"data is a data set: {counted(len(masks), 'mask')} left out, such as {min(masks)}"] if masks else []
+    assert caplog.messages == said
+    if masks:
+        assert names(f"data/{masks[0]}") == [f"data/{masks[0]}"]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from tifffile import imwrite
 
 from everymask.core.labels import labels_of
 from everymask.data.coco import read_coco
@@ -109,6 +110,13 @@ def test_nothing_to_measure(tmp_path):
 def test_different_types_name_their_files(tmp_path):
     mixed = dataset(tmp_path, [noise((20, 20), 1), noise((20, 20), 1, 60000, np.uint16)])
     with pytest.raises(DataError, match=r"0\.png: uint8.*1\.png: uint16"):
+        fingerprint(mixed, seed=0)
+
+
+def test_a31_a_fourth_band_is_no_alpha(tmp_path):
+    mixed = dataset(tmp_path, [noise((20, 20)), noise((20, 20))])
+    imwrite(mixed.records[1].image, noise((20, 20), 4), photometric="rgb", extrasamples=["unspecified"])
+    with pytest.raises(DataError, match=r"different channel counts: .*with 3; .*with 4"):
         fingerprint(mixed, seed=0)
 
 

@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,9 @@ from pycocotools import mask as coco_mask
 
 from everymask.data.dataset import Polygons
 from everymask.data.labelme import looks_like_labelme, read_labelme, write_labelme
+from everymask.data.packed import PackedRecords
 from everymask.data.voc import read_voc
+from everymask.data.voc_semantic import read_voc_semantic
 from everymask.errors import DataError
 
 TRIANGLE = [[5.0, 5.0], [40.0, 8.5], [20.25, 30.0]]
@@ -99,6 +102,37 @@ def test_ignored_shapes_are_left_out_and_noted(shared):
     assert [(issue.code, Path(issue.file).stem) for issue in dataset.issues] == [
         ("ignored-shapes", "2011_000003"), ("ignored-shapes", "2011_000006"),
     ]  # fmt: skip
+
+
+def test_label_maps_have_no_truth_where_labelme_ignores(shared):
+    """Against the class maps that labelme's own converter made of the same files."""
+    ours = read_labelme(shared / "labelme/semantic_segmentation/data_annotated").semantic()
+    theirs = read_voc_semantic(shared / "labelme/semantic_segmentation/data_dataset_voc")
+    known = {record.id: row for row, record in enumerate(theirs.records)}
+    shares = {}
+    for row, record in enumerate(ours.records):
+        first, second = ours.label_map(row).ids == 255, theirs.label_map(known[record.id]).ids == 255
+        shares[record.id] = (first & second).sum() / max(1, (first | second).sum())
+        assert first.any() == second.any()
+    assert {name for name, share in shares.items() if share > 0.95} == {"2011_000003", "2011_000006"}, shares
+
+
+def test_a_region_to_be_ignored_hides_larger_objects_and_not_smaller_ones(tmp_path):
+    annotate(
+        tmp_path / "in",
+        shape([[0, 0], [30, 30]], "rectangle", label="wall"),
+        shape([[2, 2], [14, 14]], "rectangle", label="__ignore__", group_id=1),
+        shape([[20, 20], [26, 26]], "circle", label="__ignore__", group_id=1),
+        shape([[4, 4], [8, 8]], "rectangle", label="cat"),
+        shape([[40, 10], [50, 20]], "rectangle", label="_background_"),
+    )
+    write_labelme(tmp_path / "out", read_labelme(tmp_path / "in"))
+    for folder in ("in", "out"):
+        dataset = read_labelme(tmp_path / folder)
+        assert dataset.labels.names == ("cat", "wall") and len(dataset.truth(0)) == 2
+        painted = replace(dataset, records=PackedRecords(dataset.records)).semantic()
+        assert [int(painted.label_map(0).ids[y, y]) for y in (1, 3, 5, 20, 29)] == [2, 255, 1, 255, 2], folder
+        assert (painted.label_map(0).ids[10:20, 40:50] == 0).all()
 
 
 @pytest.mark.parametrize(("centre", "rim"), [

@@ -29,15 +29,16 @@ RECORDS = (
         "train",
     ),
     Record("d", Path("d.jpg"), (5, 5), (Annotation(0, BoxOnly(), (0.1, 0.2, 3.0, 4.0)),), "train"),
-    Record("e", Path("e.jpg"), (5, 5), (Annotation(0, Polygons(()), None),)),
+    Record("e", Path("e.jpg"), (5, 5), (Annotation(0, Polygons(()), None),), ignored=(Polygons((RING,)), Rle(b"0"))),
+    Record("f", Path("f.jpg"), (5, 5), (), ignored=(MaskFile(Path("m/3.png"), 2),)),
 )
 
 
 def plain(record):
     """Arrays as lists, so that `==` compares."""
-    shapes = [a.shape for a in record.annotations]
+    shapes = [*(a.shape for a in record.annotations), *record.ignored]
     drawn = [[ring.tolist() for ring in s.rings] if isinstance(s, Polygons) else s for s in shapes]
-    rest = [(a.class_id, a.box, a.crowd, a.id) for a in record.annotations]
+    rest = [len(record.ignored), *((a.class_id, a.box, a.crowd, a.id) for a in record.annotations)]
     return (record.id, record.image, record.size, record.split, drawn, rest)
 
 

@@ -201,23 +201,32 @@ def test_normalise_keeps_the_size():
     )
 
 
-def test_grey_is_repeated_alpha_dropped_and_equal_channels_become_one():
+def test_grey_is_repeated_and_equal_channels_become_one():
     none = Resize(rule="none")
-    grey, colour = picture((4, 5), 1), picture((4, 5), 4)
+    grey = picture((4, 5), 1)
     three = Preprocess(3, 255, (0, 0, 0), (1, 1, 1), none)
     one = Preprocess(1, 255, (0,), (1,), none)
     np.testing.assert_array_equal(three.apply(grey)[0], three.apply(np.repeat(grey, 3, axis=2))[0])
-    np.testing.assert_array_equal(three.apply(colour)[0], three.apply(colour[..., :3])[0])
     np.testing.assert_array_equal(one.apply(np.repeat(grey, 3, axis=2))[0], one.apply(grey)[0])
 
 
 @pytest.mark.parametrize(
-    ("found", "wanted"), [(3, 1), (13, 3), (2, 3), (3, 13), (1, 4), (4, 1), pytest.param(5, 4, id="A31 channels")]
+    ("found", "wanted"),
+    [(3, 1), (13, 3), (2, 3), (3, 13), (1, 4), (4, 1), pytest.param(4, 3, id="A31 near infrared"), (5, 4)],
 )
 def test_other_channel_counts_are_refused(found, wanted):
     preprocess = Preprocess(wanted, 255, (0,) * wanted, (1,) * wanted)
     with pytest.raises(DataError, match=rf"takes pictures with {wanted} channels?, but this one has {found}"):
         preprocess.apply(picture((4, 4), found))
+
+
+def test_a31_a_fourth_channel_is_never_lost_without_a_word():
+    with pytest.raises(DataError) as error:
+        Preprocess().apply(picture((4, 4), 4))
+    assert "image[..., :3]" in error.value.hint
+    equal = np.repeat(picture((4, 4), 1), 4, axis=2)
+    with pytest.raises(DataError, match="takes pictures with 1 channel, but this one has 4"):
+        Preprocess(1, 255, (0,), (1,)).apply(equal)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from everymask.core.labels import labels_of
 from everymask.core.randomness import rng
 from everymask.core.sample import Sample
-from everymask.core.segmentation import SemanticMap
+from everymask.core.segmentation import InstanceSet, SemanticMap
 from everymask.data.augment import Augment
 from everymask.data.fingerprint import fingerprint
 from everymask.data.formats import read_dataset
@@ -170,6 +170,15 @@ def test_a_data_set_of_files_packed_or_not(tmp_path):
         assert (ours.image == theirs.image).all() and (ours.truth.ids == theirs.truth.ids).all()
     with pytest.raises(ConfigError, match="objects were asked for"):
         InstancePipeline(dataset, AS_IT_IS, Augment(), 1, (32, 32))(0, 0)
+
+
+def test_both_pipelines_look_at_a_picture_alike():
+    """One draw says how far it is resized, how it is turned and mirrored, whatever its truth is."""
+    plain = replace(marked(), truth=InstanceSet.empty((48, 64)))
+    varied = replace(STILL, rotate=0.5, flip=0.5, vertical=0.5)
+    for epoch in range(8):
+        objects = InstancePipeline([plain], AS_IT_IS, varied, seed=3).sample(epoch, 0)
+        np.testing.assert_array_equal(objects.image, pipeline(varied, size=None).sample(epoch, 0).image)
 
 
 def test_a_painted_data_set_and_pictures_of_many_channels(shared, tmp_path):

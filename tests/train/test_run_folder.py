@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import IO
 
 import pytest
 
@@ -66,6 +67,46 @@ def test_a_folder_that_holds_no_run_is_never_emptied(tmp_path: Path) -> None:
     assert (tmp_path / "log.jsonl").read_text() == "somebody's"
 
 
+def test_of_a_refused_training_nothing_remains(tmp_path: Path, finished: Path) -> None:
+    """F12."""
+    place = tmp_path / "empty" / "runs" / "new"
+    place.parent.parent.mkdir()
+    with pytest.raises(ConfigError, match="refused"), open_folder(place, resume=False, overwrite=False):
+        raise ConfigError("refused")
+    assert list(place.parent.parent.iterdir()) == []
+    with pytest.raises(ConfigError, match="not empty"):
+        opened(finished)
+    with pytest.raises(ConfigError, match="refused"), open_folder(finished, resume=True, overwrite=False):
+        raise ConfigError("refused")
+    assert not (finished / ".lock").exists()
+
+
+def test_a_lock_that_is_withdrawn_while_it_is_taken_is_taken_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F30: a file without a name locks nobody out."""
+    module, taken = sys.modules["everymask.train.folder"], []
+    hold = module._hold
+
+    def withdrawn(lock: IO[str]) -> None:
+        if not taken:
+            (tmp_path / "run" / ".lock").unlink()
+        taken.append(lock)
+        hold(lock)
+
+    monkeypatch.setattr(module, "_hold", withdrawn)
+    with open_folder(tmp_path / "run", resume=False, overwrite=False) as folder:
+        assert (folder / ".lock").read_text().startswith(f"process {os.getpid()} ")
+    assert len(taken) == 2
+
+
+def test_what_a_training_has_begun_remains(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError), open_folder(tmp_path / "run", resume=False, overwrite=False) as folder:
+        (folder / "config.json").touch()
+        raise ConfigError("stopped")
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [".lock", "config.json"]
+
+
 def test_resume_needs_a_run(tmp_path: Path, finished: Path) -> None:
     """E19."""
     assert opened(finished, resume=True) == ["config.json", "log.jsonl", "origin.json", "splits.json", "state"]
@@ -96,12 +137,10 @@ def test_where_there_is_no_flock_the_lock_is_a_byte(tmp_path: Path, monkeypatch:
 
     monkeypatch.setitem(sys.modules, "fcntl", None)
     monkeypatch.setitem(sys.modules, "msvcrt", SimpleNamespace(locking=locking, LK_NBLCK=LK_NBLCK))
-    with (
-        open_folder(tmp_path / "run", resume=False, overwrite=False),
-        pytest.raises(ConfigError, match=f"process {os.getpid()} on "),
-    ):
-        opened(tmp_path / "run")
-    assert taken[0] > (tmp_path / "run" / ".lock").stat().st_size, "a locked byte cannot be read"
+    with open_folder(tmp_path / "run", resume=False, overwrite=False) as folder:
+        with pytest.raises(ConfigError, match=f"process {os.getpid()} on "):
+            opened(folder)
+        assert taken[0] > (folder / ".lock").stat().st_size, "a locked byte cannot be read"
 
 
 def test_the_run_does_not_go_into_the_data(tmp_path: Path) -> None:
