@@ -14,8 +14,12 @@ from .data.mask_files import read_mask_files as read_mask_files
 from .data.voc import read_voc as read_voc
 from .data.yolo import read_yolo as read_yolo
 from .errors import EverymaskError as EverymaskError
+from .evaluate import compare as compare
 from .evaluate import evaluate as evaluate
 from .infer.result import Result as Result
+from .models.dense_specs import DeepLabV3Plus as DeepLabV3Plus
+from .models.dense_specs import SegFormer as SegFormer
+from .models.dense_specs import UNet as UNet
 from .models.specs import FasterRCNN as FasterRCNN
 from .models.specs import MaskRCNN as MaskRCNN
 from .models.specs import faster_rcnn_v2 as faster_rcnn_v2

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 def load(source: str | Path, *, device: str = "auto", precision: Precision = "auto") -> Predictor:
     """A trained model, ready to predict: from a run folder, a `.safetensors` file, or a name of `everymask models`,
-    whose weights are fetched and kept when they are first asked for.
+    whose weights are fetched and kept when they are first asked for; or from a checkpoint of the authors of HRNet or
+    PIDNet, or of transformers' SegFormer, told by the names of its tensors.
 
     `device` is "auto" (the first GPU, else the CPU), "cpu", "cuda:1" and so on. `precision` "exact" keeps to float32;
     "auto" is bfloat16 where the hardware calculates it, for scores within a fraction of a point at half the time.
@@ -29,6 +30,7 @@ def load(source: str | Path, *, device: str = "auto", precision: Precision = "au
     from everymask.infer.predictor import build_predictor
     from everymask.models.catalog import catalog, published_as
     from everymask.models.checkpoint import load_model
+    from everymask.models.foreign_models import load_foreign, read_foreign
     from everymask.models.pretrained import load_pretrained
 
     path = Path(source)
@@ -45,6 +47,9 @@ def load(source: str | Path, *, device: str = "auto", precision: Precision = "au
     published = published_as(path)
     if published:
         return build_predictor(*load_pretrained(published, path), device, precision=precision)
+    foreign = read_foreign(path)
+    if foreign:
+        return build_predictor(*load_foreign(foreign, path), device, precision=precision)
     drawn = path / SPLITS
     predictor = build_predictor(*load_model(_model_file(path)), device, precision=precision)
     return replace(predictor, splits=drawn if drawn.is_file() else None)

@@ -8,10 +8,10 @@ import sys
 import everymask
 
 PUBLIC = {
-    "Dataset", "EverymaskError", "FasterRCNN", "InstanceSet", "Labels", "MaskRCNN", "Masks", "PanopticMap", "Result",
-    "Sample", "SemanticMap", "TrainConfig", "__version__", "evaluate", "faster_rcnn_v2", "load", "mask_rcnn_small",
-    "mask_rcnn_v2", "read_coco", "read_dataset", "read_instance_pngs", "read_labelme", "read_mask_files", "read_voc",
-    "read_yolo", "train",
+    "Dataset", "DeepLabV3Plus", "EverymaskError", "FasterRCNN", "InstanceSet", "Labels", "MaskRCNN", "Masks",
+    "PanopticMap", "Result", "Sample", "SegFormer", "SemanticMap", "TrainConfig", "UNet", "__version__", "compare",
+    "evaluate", "faster_rcnn_v2", "load", "mask_rcnn_small", "mask_rcnn_v2", "read_coco", "read_dataset",
+    "read_instance_pngs", "read_labelme", "read_mask_files", "read_voc", "read_yolo", "train",
 }  # fmt: skip
 
 
@@ -41,6 +41,8 @@ def test_functions_keep_their_names_after_the_modules_of_the_same_name_are_impor
     """`everymask/train/` and `everymask/evaluate.py` must not hide `everymask.train` and `everymask.evaluate`."""
     code = (
         "import everymask, everymask.train.config, everymask.train.run, everymask.evaluate\n"
-        "assert callable(everymask.train) and callable(everymask.evaluate)"
+        "assert callable(everymask.train) and callable(everymask.evaluate)\n"
+        "import everymask.metrics.comparison, everymask.commands.compare\n"
+        "assert everymask.compare.__module__ == 'everymask.evaluate'"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from everymask.commands.options import Data, Reading
+from everymask.commands.options import Data, ReadingFor
 from everymask.commands.terminal import show, show_json, table
 from everymask.errors import DataError, counted, printable
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Check(Reading):
+class Check(ReadingFor):
     """Say what is in a data set: counts, sizes, classes, splits, first defects. Every picture is decoded."""
 
     data: Data
@@ -29,7 +29,7 @@ def run(options: Check) -> None:
     from everymask.data.doctor import check
 
     # All defects are to be seen beside the counts, so reading goes on after them; strictness comes at the end.
-    dataset = read_annotated(options.data, options, decode=True, policy="skip")
+    dataset = read_annotated(options.data, options, decode=True, task=options.task, policy="skip")
     summary = check(dataset)
     if options.json:
         show_json(summary.to_json())

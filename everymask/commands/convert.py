@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from everymask.commands.options import Data, Format, Reading
+from everymask.commands.options import Data, Format, ReadingFor
 from everymask.commands.terminal import show
 from everymask.errors import ConfigError, counted, printable
 
@@ -13,7 +13,7 @@ _SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Convert(Reading):
+class Convert(ReadingFor):
     """Write a data set, pictures included, in another format."""
 
     data: Data
@@ -36,7 +36,7 @@ def run(options: Convert) -> None:
             hint="choose a folder beside it: a data set is never changed",
         )
     with whole_folder(options.out) as folder:
-        dataset = read_annotated(options.data, options, decode=True)
+        dataset = read_annotated(options.data, options, decode=True, task=options.task)
         write_dataset(folder, dataset, options.to)
     for issue in dataset.issues[:_SHOWN]:
         show(f"{issue.severity}: {issue}")

@@ -133,11 +133,25 @@ def _semantic_rows() -> tuple[Weights, ...]:
     return (
         _semantic_row("fcn-resnet50", FCN(), "fcn_resnet50_coco-1167a1af.pth", (0.605, 0.914), (35_322_218, 135.0)),
         _semantic_row(
+            "fcn-resnet101",
+            FCN(encoder="resnet101"),
+            "fcn_resnet101_coco-7ecb50ca.pth",
+            (0.637, 0.919),
+            (54_314_346, 207.7),
+        ),
+        _semantic_row(
             "deeplabv3-resnet50",
             DeepLabV3(),
             "deeplabv3_resnet50_coco-cd0a2569.pth",
             (0.664, 0.924),
             (42_004_074, 160.5),
+        ),
+        _semantic_row(
+            "deeplabv3-resnet101",
+            DeepLabV3(encoder="resnet101"),
+            "deeplabv3_resnet101_coco-586e9e4e.pth",
+            (0.674, 0.924),
+            (60_996_202, 233.2),
         ),
         _semantic_row(
             "deeplabv3-mobilenet-v3-large",

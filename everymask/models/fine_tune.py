@@ -75,7 +75,9 @@ def fit_weights(
     encoder = "backbone.body." if isinstance(module, RCNN) else "backbone."
     if not any(name.startswith(encoder) for name in kept):
         raise WeightsError(
-            "none of the encoder's weights fit this network", hint="choose the same --encoder as that of the weights"
+            f"none of the encoder's weights fit this network; what was found are {', '.join(list(tensors)[:3])}, ...",
+            hint="choose the same --encoder as that of the weights; known are the names of everymask, torchvision, "
+            "segmentation_models.pytorch, transformers' SegFormer, and the authors of HRNet and PIDNet",
         )
     known = source_labels.names if source_labels and not classifiers.isdisjoint(kept) else ()
     return FitReport(
@@ -84,6 +86,12 @@ def fit_weights(
         classes_kept=tuple(name for name in labels.names if name in known),
         classes_reset=tuple(name for name in labels.names if name not in known),
     )
+
+
+def has_as_many_classes(module: RCNN | DenseModel, tensors: Mapping[str, Tensor]) -> bool:
+    """Whether all tensors with a row per class are there, with as many rows as in `module`."""
+    own = module.state_dict()
+    return all(name in tensors and tensors[name].shape == own[name].shape for name in _class_tensors(module)[0])
 
 
 def _class_tensors(module: RCNN | DenseModel) -> tuple[dict[str, int], int]:

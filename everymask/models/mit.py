@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 _HEADS = (1, 2, 5, 8)
 _REDUCTIONS = (8, 4, 2, 1)
+_WIDE = (64, 128, 320, 512)
 _WIDTHS = {"mit_b0": (32, 64, 160, 256)}
 _DEPTHS = {
     "mit_b0": (2, 2, 2, 2),
@@ -21,7 +22,13 @@ _DEPTHS = {
 
 def build_mit(name: str, channels: int, *, drop_path: float = 0.1) -> MixTransformer:
     """MiT-B0 to B5 for pictures of `channels` bands; `drop_path` is the last block's rate of stochastic depth."""
-    return MixTransformer(_WIDTHS.get(name, (64, 128, 320, 512)), _DEPTHS[name], channels, drop_path)
+    return MixTransformer(_WIDTHS.get(name, _WIDE), _DEPTHS[name], channels, drop_path)
+
+
+def mit_named(width: int, blocks: int) -> str | None:
+    """The name of the one whose first stage has `width` channels, and which has so many blocks."""
+    own = ((name, _WIDTHS.get(name, _WIDE)[0], sum(depths)) for name, depths in _DEPTHS.items())
+    return next((name for name, *extent in own if extent == [width, blocks]), None)
 
 
 class MixTransformer(nn.Module):

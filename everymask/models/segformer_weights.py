@@ -49,9 +49,11 @@ _NUMBERED = (
 def from_transformers(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The weights of a `SegformerForSemanticSegmentation`, from its files or its `state_dict()`, named for `SegFormer`.
 
-    Keys and values, which lie apart there, are joined. `WeightsError` for anything that is not of such a network.
+    Keys and values, which lie apart there, are joined. An encoder trained on ImageNet fits too, without its
+    classification head. `WeightsError` for anything that is not of such a network.
     """
-    filed = {_renamed(name, _FILE_NAMES): tensor for name, tensor in tensors.items()}
+    parts = {name: tensor for name, tensor in tensors.items() if not name.startswith("classifier.")}
+    filed = {_renamed(name, _FILE_NAMES): tensor for name, tensor in parts.items()}
     named: dict[str, Tensor] = {}
     for name, tensor in filed.items():
         if ".attention.self.value." in name:

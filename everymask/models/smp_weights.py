@@ -24,6 +24,7 @@ from everymask.models.pspnet import SIDES
 
 _Rule: TypeAlias = tuple[str, str | Callable[[re.Match[str]], str]]
 
+_CURE = "name the network that the weights are of, with --model and --encoder"
 _UNET: tuple[_Rule, ...] = ((r"^decoder\.blocks\.(\d)\.", r"decoder.\1."),)
 _UNET_PLUS_PLUS: tuple[_Rule, ...] = (
     (r"^decoder\.blocks\.x_0_4\.conv(\d)\.", lambda found: f"finals.0.{int(found[1]) - 1}."),
@@ -94,7 +95,7 @@ def from_smp(tensors: Mapping[str, Tensor], spec: DenseModelSpec) -> dict[str, T
             continue
         renamed = _renamed(name, rules)
         if renamed is None:
-            raise WeightsError(f"{name} has no place in a {type(spec).__name__}", hint="is it another architecture?")
+            raise WeightsError(f"{name} has no place in a {type(spec).__name__}", hint=_CURE)
         named[renamed] = tensor
     return _as_built_here(named) if isinstance(spec, PSPNet) else named
 
@@ -116,7 +117,7 @@ def _rules(spec: DenseModelSpec) -> tuple[_Rule, ...]:
         case SegFormer():
             return _SEGFORMER + _SHARED
         case _:
-            raise WeightsError(f"segmentation_models.pytorch has no {type(spec).__name__}")
+            raise WeightsError(f"segmentation_models.pytorch has no {type(spec).__name__}", hint=_CURE)
 
 
 def _renamed(name: str, rules: tuple[_Rule, ...]) -> str | None:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, TypeVar, get_args
 
 from everymask.data.augment import Augment
+from everymask.data.dataset import Task
 from everymask.data.issues import Policy
 from everymask.errors import ConfigError
 from everymask.models.any_spec import ModelSpec, spec_from_json, spec_to_json
@@ -15,9 +16,8 @@ from everymask.train.loss_terms import read_loss
 from everymask.train.schedule import layer_phases, seconds
 
 T = TypeVar("T")
-Task = Literal["semantic", "instance"]
 Optimizer = Literal["sgd", "adamw"]
-Schedule = Literal["multistep", "cosine", "poly", "constant"]
+Schedule = Literal["multistep", "cosine", "poly", "linear", "constant"]
 Precision = Literal["auto", "fp32", "bf16"]
 ClassWeights = Literal["none", "auto"]
 FREE = ("out", "resume", "overwrite", "epochs", "time_limit", "patience", "device", "workers")
@@ -38,6 +38,7 @@ _RANGES: dict[str, tuple[bool, float, float]] = {
     "accumulate": (True, 1, 100_000),
     "seed": (True, 0, 2**63 - 1),
     "lr": (False, 0, 1e3),
+    "head_lr": (False, 0, 1e3),
     "weight_decay": (False, 0, 1e3),
     "momentum": (False, 0, 1),
     "label_smoothing": (False, 0, 1),
@@ -51,7 +52,7 @@ _RANGES: dict[str, tuple[bool, float, float]] = {
     "val_fraction": (False, 0, 1),
     "test_fraction": (False, 0, 1),
 }
-_NOT_ZERO = ("lr", "clip_norm", "ema")
+_NOT_ZERO = ("lr", "head_lr", "clip_norm", "ema")
 _MOST_SIDE = 65_500
 _BELOW_MOST = ("momentum", "ema", "label_smoothing", "val_fraction", "test_fraction")
 
@@ -109,6 +110,8 @@ class TrainConfig:
     optimizer: Optimizer | None = None
     lr: float | None = None
     """The learning rate after warm-up."""
+    head_lr: float = 1.0
+    """Times the learning rate for all that is not the encoder; for a trained SegFormer 10, where lr is not set."""
     momentum: float = 0.9
     """SGD's momentum; AdamW's first beta."""
     weight_decay: float | None = None

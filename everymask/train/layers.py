@@ -64,6 +64,11 @@ def select_layers(module: nn.Module, selection: str, frozen: frozenset[str] = fr
             norm.eval()
 
 
+def in_encoder(name: str) -> bool:
+    """Whether the parameter of that name is the encoder's."""
+    return _ENCODER.match(name) is not None
+
+
 def is_selected(name: str, selection: str) -> bool:
     """Whether the parameter of that name learns under the selection."""
     if selection == "all":

@@ -27,7 +27,7 @@ from everymask.train.interrupt import Interrupt, catch_interrupts
 from everymask.train.layers import frozen_parameters, select_layers
 from everymask.train.loader import Order
 from everymask.train.logs import Log
-from everymask.train.optim import build_optimizer, clip_gradients, learning_rate
+from everymask.train.optim import build_optimizer, clip_gradients, learning_rate, set_rate
 from everymask.train.schedule import layer_phases, phase_at, seconds
 from everymask.train.state import Progress, Training, read_state, write_state
 
@@ -105,8 +105,7 @@ def fit(
             # With a time limit the schedule ends when the time does: what counts is the larger share of the two.
             done = max(progress.step / total, progress.seconds / limit)
             rate = learning_rate(config, progress.step, progress.step / done if done else total)
-            for group in training.optimizer.param_groups:
-                group["lr"] = rate
+            set_rate(training.optimizer, rate)
 
             step_batches = [next(source) for _ in range(order.passes)]
             values = _step(training, step_batches, config, device, folder)

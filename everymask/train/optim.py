@@ -1,4 +1,4 @@
-"""The optimizer, its learning rate, and which parameters weight decay leaves alone."""
+"""The optimizer, its learning rates, and which parameters weight decay leaves alone."""
 
 from __future__ import annotations
 
@@ -9,27 +9,41 @@ import torch
 from torch import Tensor, nn
 
 from everymask.train.config import TrainConfig, chosen
+from everymask.train.layers import in_encoder
 
 _DECAY = 0.1
 _POWER = 0.9
 _WARMUP_START = 0.001
+_TIMES = "times_rate"
 
 
 def build_optimizer(module: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
     """SGD with momentum, or AdamW, over all parameters; frozen ones have no gradient and are passed over.
 
-    Weight decay acts on weights only: norms and biases have one dimension and are left alone.
+    Weight decay acts on weights only: norms and biases have one dimension and are left alone. All that is not the
+    encoder learns at `head_lr` times the rate.
     """
-    parameters = list(module.parameters())
+    parts: dict[tuple[float, bool], list[nn.Parameter]] = {
+        (times, decays): [] for times in (1.0, config.head_lr) for decays in (True, False)
+    }
+    for name, parameter in module.named_parameters():
+        parts[1.0 if in_encoder(name) else config.head_lr, parameter.ndim > 1].append(parameter)
+    decay = chosen(config.weight_decay)
     groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": chosen(config.weight_decay)},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": parameters, "weight_decay": decay if decays else 0.0, _TIMES: times}
+        for (times, decays), parameters in parts.items()
+        if parameters
     ]
-    groups = [group for group in groups if group["params"]]
     rate = chosen(config.lr)
     if config.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=rate, betas=(config.momentum, 0.999), fused=True)
     return torch.optim.SGD(groups, lr=rate, momentum=config.momentum)
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Let the encoder learn at `rate`, and the rest at its multiple of it."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group[_TIMES]
 
 
 def clip_gradients(parameters: Iterable[Tensor], limit: float | None) -> Tensor:
@@ -42,8 +56,8 @@ def learning_rate(config: TrainConfig, step: int, total: float) -> float:
 
     It rises linearly over the first `warmup_steps` steps from a thousandth (Goyal et al. 2017). Then it stays
     (`constant`), falls to a tenth at each milestone (`multistep`; milestones are fractions of the run), or falls to
-    zero: along half a cosine (`cosine`; Loshchilov and Hutter 2017), or as the rest of the run to the power of 0.9
-    (`poly`; Chen et al. 2017).
+    zero: along half a cosine (`cosine`; Loshchilov and Hutter 2017), as the rest of the run (`linear`), or as that to
+    the power of 0.9 (`poly`; Chen et al. 2017).
     """
     rate, warmup = chosen(config.lr), chosen(config.warmup_steps)
     if config.schedule == "multistep":
@@ -51,8 +65,8 @@ def learning_rate(config: TrainConfig, step: int, total: float) -> float:
     done = min(max((step - warmup) / max(1.0, total - warmup), 0.0), 1.0)
     if config.schedule == "cosine":
         rate *= 0.5 * (1 + math.cos(math.pi * done))
-    elif config.schedule == "poly":
-        rate *= (1 - done) ** _POWER
+    elif config.schedule in ("linear", "poly"):
+        rate *= (1 - done) ** (_POWER if config.schedule == "poly" else 1)
     if step < warmup:
         rate *= _WARMUP_START + (1 - _WARMUP_START) * step / warmup
     return rate

@@ -109,7 +109,8 @@ def prepared_for(
         resize = Resize(*config.resize)
     elif start is not None and start.detects:
         resize = start.preprocess.resize
-        reasons.append(f"pictures are resized as for the weights: short side {resize.short}, at most {resize.long}")
+        sides = "" if resize.rule == "shrink" else f"short side {resize.short}, "
+        reasons.append(f"pictures are resized as for the weights: {sides}at most {resize.long}")
     elif measured.long > longest:
         reasons.append(f"pictures are shrunk to {longest} pixels where they are longer")
     if start is not None and not start.detects and measured.channels not in (1, start.preprocess.channels):

@@ -13,7 +13,7 @@ from rich.console import Console
 from torch import nn
 
 from everymask.core.files import write_json
-from everymask.data.dataset import Dataset
+from everymask.data.dataset import Dataset, Task
 from everymask.data.fingerprint import Fingerprint, fingerprint
 from everymask.data.formats import read_dataset
 from everymask.data.packed import packed
@@ -27,7 +27,7 @@ from everymask.infer.predictor import Predictor, build_predictor, choose_device,
 from everymask.models.base import Batch
 from everymask.models.checkpoint import Card, load_model, save_model
 from everymask.models.dense import DenseModel
-from everymask.models.dense_specs import Task
+from everymask.models.dense_specs import Task as DenseTask
 from everymask.models.rcnn import RCNN
 from everymask.models.specs import MaskRCNN
 from everymask.train.config import TrainConfig, chosen, config_from_json, continued
@@ -43,7 +43,7 @@ from everymask.train.schedule import layer_phases
 from everymask.train.semantic_recipes import class_weights, resolve_semantic
 from everymask.train.start import Source, build_start, read_source
 from everymask.train.summary import write_summary
-from everymask.train.task import settle_task, unseen_classes
+from everymask.train.task import asked_task, settle_task, unseen_classes
 
 _VALIDATION = ("val", "valid", "validation")
 
@@ -134,9 +134,12 @@ def _plan(given: TrainConfig, dataset: Dataset | None, folder: Path, device: tor
         if config.epochs != stored.epochs:
             longer = (f"{config.epochs} epochs instead of {stored.epochs}: the learning rate follows the new end",)
     source = None if config.resume else read_source(config.weights)
-    pictures = _read(config, screen) if dataset is None else dataset
-    config = settle_task(config, pictures, source.spec if source else None)
-    pictures = pictures.semantic() if config.task == "semantic" else pictures
+    built = source.spec if source else None
+    pictures = _read(config, asked_task(config, built), screen) if dataset is None else dataset
+    config = settle_task(config, pictures, built)
+    if source and source.foreign:
+        config = replace(config, model=source.foreign.network(config.network))
+    pictures = pictures.for_task(config.task)
     pictures = read_split(folder / SPLITS, pictures) if config.resume else _divided(pictures, config)
     val_name = next((name for name in _VALIDATION if name in pictures.splits()), None)
     train_set, val_set = pictures.split("train"), pictures.split(val_name) if val_name else None
@@ -165,12 +168,16 @@ def _plan(given: TrainConfig, dataset: Dataset | None, folder: Path, device: tor
     return _Plan(given, recipe, measured, pictures, train_set, val_set, module, order, notes, bool(longer))
 
 
-def _read(config: TrainConfig, screen: Console) -> Dataset:
-    """The data set of `config`. To leave out what is damaged, all pictures are decoded before the first step."""
+def _read(config: TrainConfig, task: Task | None, screen: Console) -> Dataset:
+    """The data set of `config` for a task (None: as annotated).
+
+    To leave out what is damaged, all pictures are decoded before the first step.
+    """
     with reading_bar(screen, "decoding") as move:
         return read_dataset(
             config.data,
             format=config.format,
+            task=task,
             images=config.images,
             policy=config.on_defect,
             decode=config.on_defect == "skip",
@@ -258,7 +265,7 @@ def _new_recipe(
     return resolve(config, measured, gpu=gpu, start=start)
 
 
-def _criterion(config: TrainConfig, task: Task, measured: Fingerprint) -> LossSum:
+def _criterion(config: TrainConfig, task: DenseTask, measured: Fingerprint) -> LossSum:
     weights = class_weights(measured.class_shares) if config.class_weights == "auto" else None
     return build_loss(chosen(config.loss), task, class_weights=weights, label_smoothing=config.label_smoothing)
 

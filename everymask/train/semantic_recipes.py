@@ -14,8 +14,10 @@ from everymask.models.dense_specs import MIT_ENCODERS, DenseSpec, UNet
 from everymask.train.config import TrainConfig
 from everymask.train.recipes import Recipe, Start, batch_for, prepared_for
 
-_LONGEST = 2048
+LONGEST = 2048
+"""Longer pictures are shrunk to that."""
 _SCALE = (0.5, 2.0)
+_HEAD_LR = 10.0
 
 
 def resolve_semantic(
@@ -25,16 +27,16 @@ def resolve_semantic(
 
     What is set stays. `measured` is of the training pictures. `ConfigError` for settings that only networks have that
     find objects. Sources: resizing factors and crops as in DeepLab and its successors (Chen et al. 2017); the sum of
-    cross-entropy and Dice for two classes from nnU-Net (Isensee et al. 2021); AdamW's decay and the rate of
-    transformers from SegFormer (Xie et al. 2021), its 6e-5 for the encoder and ten times that for the decoder taken in
-    the geometric middle.
+    cross-entropy and Dice for two classes from nnU-Net (Isensee et al. 2021); AdamW's decay and the rates of
+    transformers from SegFormer (Xie et al. 2021): 6e-5 for a trained encoder and ten times that for its decoder; from
+    scratch all of it learns at their geometric middle.
     """
     model = config.model or UNet()
     if not isinstance(model, DenseSpec):
         raise ConfigError("this recipe is for semantic networks", hint="use resolve")
     _refuse_region_settings(config)
     reasons: list[str] = []
-    preprocess = prepared_for(config, measured, start, reasons, longest=_LONGEST)
+    preprocess = prepared_for(config, measured, start, reasons, longest=LONGEST)
     size = config.crop or _size(measured, preprocess.resize, gpu, reasons)
     batch = config.batch or batch_for(size, measured.pictures // config.accumulate, gpu, reasons, least=4)
     steps_per_epoch = max(1, measured.pictures // (batch * config.accumulate))
@@ -53,9 +55,11 @@ def resolve_semantic(
         validate_every=config.validate_every or max(1, epochs // 20),
     )
     decay = 1e-4 if config.optimizer == "sgd" else 0.01
+    rate, head = (config.lr, config.head_lr) if config.lr else _rates(config, spec, start, reasons)
     resolved = replace(
         config,
-        lr=config.lr or _rate(config, spec, start, reasons),
+        lr=rate,
+        head_lr=head,
         weight_decay=decay if config.weight_decay is None else config.weight_decay,
     )
     return Recipe(resolved, preprocess, tuple(reasons))
@@ -113,12 +117,17 @@ def _loss(spec: DenseSpec, num_classes: int, reasons: list[str]) -> str:
     return text
 
 
-def _rate(config: TrainConfig, spec: DenseSpec, start: Start | None, reasons: list[str]) -> float:
-    pictures = (config.batch or 1) * config.accumulate
+def _rates(config: TrainConfig, spec: DenseSpec, start: Start | None, reasons: list[str]) -> tuple[float, float]:
+    """The learning rate, and how many times that for all that is not the encoder."""
+    pictures, head = (config.batch or 1) * config.accumulate, config.head_lr
+    transformer = spec.encoder in MIT_ENCODERS
     if config.optimizer == "sgd":
         rate = 0.01 * pictures / 16
+    elif start is None:
+        rate = (2e-4 if transformer else 1e-3) * math.sqrt(pictures / 16)
     else:
-        transformer = spec.encoder in MIT_ENCODERS
-        rate = (2e-4 if transformer else 1e-3 if start is None else 3e-4) * math.sqrt(pictures / 16)
-    reasons.append(f"lr {rate:.3g} for {pictures} pictures per step")
-    return rate
+        rate = (6e-5 if transformer else 3e-4) * math.sqrt(pictures / 16)
+        head = _HEAD_LR if transformer and head == 1 else head
+    more = "" if head == 1 else f", {head:g} times that outside the encoder"
+    reasons.append(f"lr {rate:.3g} for {pictures} pictures per step{more}")
+    return rate, head

@@ -11,35 +11,41 @@ from torch import Tensor
 
 from everymask.core.labels import Labels
 from everymask.core.randomness import rng
-from everymask.data.preprocess import Preprocess
+from everymask.data.preprocess import Preprocess, Resize
 from everymask.errors import WeightsError
 from everymask.models.any_spec import ModelSpec
 from everymask.models.build import build
 from everymask.models.catalog import catalog, published_as, weights_named
 from everymask.models.checkpoint import describes_itself, read_model
 from everymask.models.dense import DenseModel
-from everymask.models.fine_tune import fit_weights
+from everymask.models.fine_tune import fit_weights, has_as_many_classes
+from everymask.models.foreign_weights import Foreign, recognise
 from everymask.models.pretrained import fetch_weights
 from everymask.models.rcnn import RCNN
 from everymask.models.torchvision_weights import read_state_dict, upgrade_names
 from everymask.train.folder import BEST
 from everymask.train.recipes import Start
+from everymask.train.semantic_recipes import LONGEST
 
 _ENCODER = "imagenet"
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Weights to start from: tensors by name (none: the encoder's own), the network and the classes they belong to."""
+    """Weights to start from: tensors by name (none: the encoder's own), the network and the classes they belong to;
+    or another program's checkpoint.
+    """
 
     start: Start
     tensors: Mapping[str, Tensor] | None = None
     spec: ModelSpec | None = None
     labels: Labels | None = None
+    foreign: Foreign | None = None
 
 
 def read_source(weights: str | None) -> Source | None:
-    """What `TrainConfig.weights` names: a run folder, a model file, a row of the catalogue, or "imagenet".
+    """What `TrainConfig.weights` names: a run folder, a model file, a checkpoint of another program, a row of the
+    catalogue, or "imagenet".
 
     `WeightsError` when there is no such file or it cannot be used.
     """
@@ -60,6 +66,10 @@ def read_source(weights: str | None) -> Source | None:
         tensors, card = read_model(path)
         return Source(Start(card.preprocess, detects=True), tensors, card.spec, card.labels)
     tensors = upgrade_names(read_state_dict(path))
+    foreign = recognise(tensors)
+    if foreign is not None:
+        fed = Preprocess(resize=Resize(short=1, long=LONGEST, rule="shrink"))
+        return Source(Start(fed, detects=True), tensors, foreign.spec, foreign=foreign)
     published = published_as(path)
     if published is None:
         return Source(Start(Preprocess(), detects=True), tensors)
@@ -76,4 +86,15 @@ def build_start(spec: ModelSpec, labels: Labels, source: Source | None, seed: in
         return module, f"{parameters}, from scratch"
     if source.tensors is None:
         return module, f"{parameters}, encoder trained on ImageNet"
-    return module, f"{parameters}; {fit_weights(module, labels, source.tensors, source.labels)}"
+    if source.foreign is None:
+        return module, f"{parameters}; {fit_weights(module, labels, source.tensors, source.labels)}"
+    return module, f"{parameters}; {_fit_foreign(module, labels, source.foreign)}"
+
+
+def _fit_foreign(module: RCNN | DenseModel, labels: Labels, foreign: Foreign) -> str:
+    """Start from another program's weights, whose classes have no names; what was done, in words."""
+    tensors = foreign.fitting(module)
+    same = has_as_many_classes(module, tensors)
+    report = fit_weights(module, labels, tensors, labels if same else None)
+    classes = f"; its {len(labels)} classes are taken for these, in their order" if report.classes_kept else ""
+    return f"weights by {foreign.origin}{classes}; {report}"

@@ -7,40 +7,45 @@ from dataclasses import replace
 
 import numpy as np
 
-from everymask.data.dataset import Dataset
+from everymask.data.dataset import Dataset, Task
 from everymask.data.label_maps import NO_OBJECT
 from everymask.errors import ConfigError, DataError, printable
 from everymask.models.any_spec import ModelSpec
 from everymask.models.dense_specs import DenseSpec, UNet
 from everymask.models.specs import MaskRCNN
-from everymask.train.config import Task, TrainConfig
+from everymask.train.config import TrainConfig
 from everymask.train.recipes import model_for_weights
+
+
+def asked_task(config: TrainConfig, stored: ModelSpec | None = None) -> Task | None:
+    """The task that the settings ask for, or the weights' `stored` model; None: that is for the data set to say.
+
+    `ConfigError` where task and model do not go together.
+    """
+    model = config.model or (None if stored is None else type(stored)())
+    if model is None:
+        return config.task
+    by_model: Task = "semantic" if isinstance(model, DenseSpec) else "instance"
+    if config.task not in (None, by_model):
+        found = "finds objects" if by_model == "instance" else "says of every pixel what it is"
+        kin = "unet" if config.task == "semantic" else "mask-rcnn"
+        raise ConfigError(
+            f"the task is {config.task}, but {type(model).__name__} {found}",
+            hint=f"choose a model of that kind, such as --model {kin}, or --task {by_model}",
+        )
+    return by_model
 
 
 def settle_task(config: TrainConfig, dataset: Dataset, stored: ModelSpec | None = None) -> TrainConfig:
     """The settings with task and model decided, by what is set, the weights' `stored` model, and the data set.
 
-    `ConfigError` where they do not go together.
+    Errors as in `asked_task` and `Dataset.for_task`.
     """
-    model = config.model or (None if stored is None else type(stored)())
-    by_model: Task | None = None if model is None else "semantic" if isinstance(model, DenseSpec) else "instance"
-    task: Task = config.task or by_model or ("semantic" if dataset.is_semantic else "instance")
-    if by_model not in (None, task):
-        found = "finds objects" if by_model == "instance" else "says of every pixel what it is"
-        raise ConfigError(
-            f"the task is {task}, but {type(model).__name__} {found}",
-            hint=f"choose a model of that kind, such as --model {'unet' if task == 'semantic' else 'mask-rcnn'}, "
-            f"or --task {by_model}",
-        )
-    if task == "instance" and dataset.is_semantic:
-        raise ConfigError(
-            f"{printable(config.data)} has label maps, which do not tell objects apart, and a model that finds objects "
-            "cannot learn from them",
-            hint="choose a semantic network, such as --model unet, or give annotations of single objects",
-        )
-    model = model or (UNet() if task == "semantic" else MaskRCNN())
+    task: Task = asked_task(config, stored) or ("semantic" if dataset.is_semantic else "instance")
+    dataset = dataset.for_task(task)
+    model = config.model or (type(stored)() if stored else UNet() if task == "semantic" else MaskRCNN())
     model = model if stored is None else model_for_weights(model, stored)
-    num_classes = len(dataset.semantic().labels) if task == "semantic" else 0
+    num_classes = len(dataset.labels)
     if isinstance(model, DenseSpec) and model.task == "binary" and num_classes != 2 and config.model is None:
         model = replace(model, task="multiclass")
     return replace(config, task=task, model=model)

@@ -79,7 +79,7 @@ def test_same_seed_same_numbers_whatever_prepares_the_batches(tmp_path: Path, op
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_a_continued_run_equals_an_uninterrupted_one(tmp_path: Path, optimizer: str, stop: int) -> None:
     """K01, K04, T1: N + N steps are 2 N steps, bit for bit, also within an epoch and between log lines."""
-    changes = {"optimizer": optimizer, "clip_norm": 0.5, "layers": "heads:1,all", "epochs": 8}
+    changes = {"optimizer": optimizer, "head_lr": 3.0, "clip_norm": 0.5, "layers": "heads:1,all", "epochs": 8}
     whole = train_tiny(settings(tmp_path / "whole", **changes), validate=level)
     config = settings(tmp_path / "parts", **changes)
     part = train_tiny(config, module=StopAt(stop), validate=level)

@@ -8,14 +8,31 @@ import pytest
 
 from everymask.data.fingerprint import Fingerprint
 from everymask.data.preprocess import Preprocess
-from everymask.models.dense_specs import FCN
+from everymask.models.dense_specs import FCN, segformer
 from everymask.train.config import TrainConfig, changed_settings
-from everymask.train.published import dilated_cityscapes, dilated_voc, hrnet_cityscapes
+from everymask.train.published import (
+    dilated_cityscapes,
+    dilated_voc,
+    hrnet_cityscapes,
+    segformer_ade20k,
+    segformer_cityscapes,
+)
 from everymask.train.recipes import Start
 from everymask.train.semantic_recipes import resolve_semantic
 
+
+def b0_ade20k(data: str, out: str) -> TrainConfig:
+    return segformer_ade20k(data, out, weights="mit_b0.bin")
+
+
+def b5_cityscapes(data: str, out: str) -> TrainConfig:
+    return segformer_cityscapes(data, out, weights="mit_b5.bin", size="b5")
+
+
 PICTURES = {dilated_voc: 10_582, dilated_cityscapes: 2_975, hrnet_cityscapes: 2_975}
+PICTURES |= {b0_ade20k: 20_210, b5_cityscapes: 2_975}
 STEPS = {dilated_voc: 40_000, dilated_cityscapes: 80_000, hrnet_cityscapes: 120_000}
+STEPS |= {b0_ade20k: 160_000, b5_cityscapes: 160_000}
 
 
 @pytest.mark.parametrize("recipe", list(PICTURES), ids=lambda recipe: str(recipe.__name__))
@@ -35,3 +52,10 @@ def test_a_recipe_is_complete_and_as_long_as_published(recipe: Callable[[str, st
 
 def test_other_networks_take_the_same_recipe() -> None:
     assert dilated_voc("d", "runs/x", model=FCN()).model == FCN()
+
+
+def test_sizes_of_segformer_differ_in_crop_and_width() -> None:
+    small, large = (segformer_ade20k("d", "runs/x", weights="w", size=size) for size in ("b0", "b5"))
+    assert (small.crop, small.resize, small.model) == ((512, 512), (512, 2048), segformer("b0"))
+    assert (large.crop, large.resize, large.model) == ((640, 640), (640, 2048), segformer("b5"))
+    assert segformer_cityscapes("d", "runs/x", weights="w").head_lr == 10

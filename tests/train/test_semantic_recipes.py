@@ -79,14 +79,18 @@ def test_the_loss_follows_from_the_classes(num_classes: int, loss: str) -> None:
 
 
 def test_rates_are_those_of_the_beginning_and_the_kind() -> None:
-    def rate(model: UNet | SegFormer, start: Start | None = None) -> float | None:
-        return resolve_semantic(
-            TrainConfig(data="d", model=model, batch=16), STREETS, num_classes=11, gpu=True, start=start
-        ).config.lr
+    def rates(model: UNet | SegFormer, start: Start | None = None, **given: float) -> tuple[float | None, float]:
+        config = TrainConfig(data="d", model=model, batch=16, **given)  # type: ignore[arg-type]
+        resolved = resolve_semantic(config, STREETS, num_classes=11, gpu=True, start=start).config
+        return resolved.lr, resolved.head_lr
 
-    assert rate(UNet()) == 1e-3
-    assert rate(UNet(), Start(Preprocess(), detects=False)) == 3e-4
-    assert rate(SegFormer()) == 2e-4
+    trained = Start(Preprocess(), detects=False)
+    assert rates(UNet()) == (1e-3, 1)
+    assert rates(UNet(), trained) == (3e-4, 1)
+    assert rates(SegFormer()) == (2e-4, 1)
+    assert rates(SegFormer(), trained) == (6e-5, 10)
+    assert rates(SegFormer(), trained, head_lr=3.0) == (6e-5, 3)
+    assert rates(SegFormer(), trained, lr=1e-3) == (1e-3, 1)
 
 
 def test_classes_weigh_more_the_rarer_they_are() -> None:

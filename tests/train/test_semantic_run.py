@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -219,6 +220,21 @@ def test_what_does_not_go_together_is_refused(
         train(settings(maps, tmp_path / "x", **changes), console=QUIET)
     assert cure in str(refused.value)
     assert not (tmp_path / "x" / "config.json").exists()
+
+
+def test_data_are_read_for_the_task_that_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder may have objects and label maps: which of them are read is not for its layout to decide."""
+    tasks: list[object] = []
+
+    def read(path: str, **options: object) -> None:
+        tasks.append(options["task"])
+        raise DataError("read")
+
+    monkeypatch.setattr(sys.modules["everymask.train.run"], "read_dataset", read)
+    for changes in ({}, {"model": MaskRCNN()}, {"model": None, "task": "semantic"}, {"model": None}):
+        with pytest.raises(DataError, match="read"):
+            train(settings(tmp_path / "data", tmp_path / "z", **changes), console=QUIET)
+    assert tasks == ["semantic", "instance", "semantic", None]
 
 
 def test_a_value_that_stands_for_no_class_is_named(maps: Path, tmp_path: Path) -> None:

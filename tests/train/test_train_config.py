@@ -43,6 +43,7 @@ def test_settings_survive_json() -> None:
         pytest.param({"optimizer": "adam"}, "sgd, adamw", id="F02 unknown optimizer"),
         pytest.param({"lr": -0.1}, "lr", id="F03 lr below 0"),
         pytest.param({"lr": 0.0}, "lr", id="F03 lr 0"),
+        pytest.param({"head_lr": 0.0}, "head_lr", id="F03 head_lr 0"),
         pytest.param({"lr": float("nan")}, "lr", id="F03 lr nan"),
         pytest.param({"lr": float("inf")}, "lr", id="F03 lr inf"),
         pytest.param({"batch": 0}, "batch", id="F03 batch 0"),

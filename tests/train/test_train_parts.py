@@ -15,7 +15,7 @@ from everymask.models.dense_specs import DenseModelSpec, HRNet, PIDNet, SegForme
 from everymask.models.specs import MaskRCNN
 from everymask.train.ema import Ema
 from everymask.train.layers import frozen_parameters, is_selected, learning_parameters, select_layers
-from everymask.train.optim import build_optimizer, clip_gradients, learning_rate
+from everymask.train.optim import build_optimizer, clip_gradients, learning_rate, set_rate
 
 RUN = Path("runs/never-written")
 
@@ -41,6 +41,12 @@ def test_cosine_falls_from_the_full_rate_to_zero() -> None:
     assert learning_rate(config, 110, 110) == pytest.approx(0.0)
 
 
+def test_poly_and_linear_fall_with_the_rest_of_the_run() -> None:
+    for schedule, half in (("linear", 0.5), ("poly", 0.5**0.9)):
+        config = settings(RUN, schedule=schedule, warmup_steps=0, lr=1.0)
+        assert [learning_rate(config, step, 100) for step in (0, 50, 100)] == pytest.approx([1.0, half, 0.0])
+
+
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_norms_and_biases_do_not_decay(optimizer: str) -> None:
     module = Tiny()
@@ -49,6 +55,18 @@ def test_norms_and_biases_do_not_decay(optimizer: str) -> None:
     wanted = {name: 0.1 if parameter.ndim > 1 else 0.0 for name, parameter in module.named_parameters()}
     assert {name: decay[id(parameter)] for name, parameter in module.named_parameters()} == wanted
     assert wanted["backbone.body.bn1.weight"] == 0.0
+
+
+def test_all_but_the_encoder_learns_at_its_multiple_of_the_rate() -> None:
+    module = Tiny()
+    optimizer = build_optimizer(module, settings(RUN, head_lr=10.0, weight_decay=0.1))
+    set_rate(optimizer, 0.5)
+    groups = {id(p): (group["lr"], group["weight_decay"]) for group in optimizer.param_groups for p in group["params"]}
+    found = {name: groups[id(parameter)] for name, parameter in module.named_parameters()}
+    assert (found["head.weight"], found["head.bias"]) == ((5.0, 0.1), (5.0, 0.0))
+    assert (found["backbone.body.conv1.weight"], found["backbone.body.bn1.weight"]) == ((0.5, 0.1), (0.5, 0.0))
+    assert len(optimizer.param_groups) == 4
+    assert len(build_optimizer(module, settings(RUN)).param_groups) == 2
 
 
 def test_clipping_shortens_only_long_gradients() -> None:
