@@ -19,6 +19,7 @@ from everymask.data.splits import read_split
 from everymask.errors import ConfigError, DataError, counted
 from everymask.infer.predictor import Predictor
 from everymask.infer.result import Result
+from everymask.metrics.calibration import CalibrationMetric, CalibrationScores
 from everymask.metrics.comparison import Comparison, compare_scores
 from everymask.metrics.instances import InstanceMetric, InstanceScores
 from everymask.metrics.overlap import SemanticMetric, SemanticScores, Void
@@ -32,11 +33,12 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Report:
-    """The scores of a model on a data set, and what it took."""
+    """The scores of a model on a data set, and what it took; `calibration` where it was asked for."""
 
     scores: Scores
     pictures: int
     seconds: float
+    calibration: CalibrationScores | None = None
 
     @property
     def headline(self) -> float:
@@ -59,6 +61,7 @@ class Report:
                 "pixel accuracy": scores.pixel_accuracy,
                 "mean accuracy": scores.mean_accuracy,
                 "mean Dice": scores.mean_dice,
+                "ECE": math.nan if self.calibration is None else self.calibration.expected_error,
             }
             return {name: value for name, value in named.items() if not math.isnan(value)}
         kinds = {"mask": scores.mask, "box": scores.box}
@@ -71,10 +74,11 @@ class Report:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return {"seconds_per_picture": self.seconds, **self.scores.to_json()}
+        calibration = {} if self.calibration is None else {"calibration": self.calibration.to_json()}
+        return {"seconds_per_picture": self.seconds, **self.scores.to_json(), **calibration}
 
     def __repr__(self) -> str:
-        shown = ("mIoU", "pixel accuracy", "mask AP", "mask AP50", "box AP", "box AP50")
+        shown = ("mIoU", "pixel accuracy", "ECE", "mask AP", "mask AP50", "box AP", "box AP50")
         listed = [f"{name} {value:.3f}" for name, value in self.numbers().items() if name in shown]
         if isinstance(self.scores, SemanticScores):
             low, high = self.scores.interval
@@ -89,6 +93,7 @@ def evaluate(
     split: str | None = None,
     max_detections: int | None = None,
     void: Void = "ignored",
+    calibration: bool = False,
     batch: int = 1,
     progress: Progress | None = None,
 ) -> Report:
@@ -100,21 +105,24 @@ def evaluate(
     the original size of the pictures, and on objects by what `Dataset.semantic` paints of them.
 
     Classes are matched by name. `max_detections` is how many objects per picture count (None: as many as the model
-    gives), `void` whether what a label map says where there is no truth is ignored or wrong. Memory holds one batch of
-    pictures and what the metric keeps of them. `progress(done, total)` is called after every picture.
+    gives), `void` whether what a label map says where there is no truth is ignored or wrong. `calibration` asks whether
+    the model is as sure of the pixels' classes as it is right, where there is truth. Memory holds one batch of pictures
+    and what the metric keeps of them. `progress(done, total)` is called after every picture.
 
     `DataError` when the data set cannot be read, is empty or names a class that the model does not know; `ConfigError`
-    when it has no such split, or no truth of the model's kind.
+    when it has no such split, or no truth of the model's kind, and for the calibration of a model that finds objects.
 
     >>> report = evaluate(load("runs/a"), "data", split="val")
     """
     if not hasattr(predictor, "stream"):
         raise ConfigError(f"expected a model, but got {predictor!r}", hint="load it first: everymask.load(...)")
-    dataset = _part(dataset if isinstance(dataset, Dataset) else read_dataset(dataset), split, predictor.splits)
+    dataset = _part(_read(dataset, predictor), split, predictor.splits)
     if not len(dataset):
         raise DataError("there is no picture to evaluate on", hint="check the split's name with everymask check")
     if max_detections is not None:
         predictor = predictor.with_detections(max_detections)
+    if calibration:
+        predictor = predictor.with_scores()
     judge: _ObjectJudge | _MapJudge
     if isinstance(predictor.module, DenseModel):
         dataset = dataset.semantic()
@@ -128,7 +136,8 @@ def evaluate(
         seconds += result.seconds
         if progress:
             progress(done, len(dataset))
-    return Report(judge.metric.compute(), len(dataset), seconds / len(dataset))
+    found = None if judge.calibration is None else judge.calibration.compute()
+    return Report(judge.metric.compute(), len(dataset), seconds / len(dataset), found)
 
 
 def compare(
@@ -148,7 +157,7 @@ def compare(
 
     >>> compare(load("runs/a"), load("runs/b"), "data", split="val").p_value
     """
-    dataset = dataset if isinstance(dataset, Dataset) else read_dataset(dataset)
+    dataset = _read(dataset, first)
     for predictor in (first, second):
         if not isinstance(predictor.module, DenseModel):
             raise ConfigError(
@@ -174,6 +183,7 @@ class _ObjectJudge:
         self.areas = (dataset.areas(index) for index in range(len(dataset)))
         self.has_masks, limit = module.has_masks, module.spec.max_detections
         self.metric = InstanceMetric(predictor.card.labels, max_detections=limit, masks=self.has_masks)
+        self.calibration = None
 
     def update(self, result: Result) -> None:
         truth = result.sample.truth
@@ -191,12 +201,25 @@ class _MapJudge:
         self.classes = np.full(256, predictor.card.labels.ignore, np.uint8)
         self.classes[: len(dataset.labels)] = _class_map(dataset, predictor)
         self.metric = SemanticMetric(predictor.card.labels, void=void)
+        self.calibration = CalibrationMetric() if predictor.scored else None
 
     def update(self, result: Result) -> None:
         truth = result.sample.truth
         if not isinstance(truth, SemanticMap):
             raise DataError(f"{result.sample.file}: expected a label map as truth, but got {type(truth).__name__}")
-        self.metric.update(result.semantic, SemanticMap(self.classes[truth.ids]), result.sample.id)
+        found, true = result.semantic, self.classes[truth.ids]
+        self.metric.update(found, SemanticMap(true), result.sample.id)
+        if self.calibration is not None and found.scores is not None:
+            ignore = self.metric.labels.ignore
+            known = (true != ignore) & (found.ids != ignore)
+            self.calibration.update(found.scores[known], (found.ids == true)[known])
+
+
+def _read(dataset: Dataset | str | Path, predictor: Predictor) -> Dataset:
+    """The data set, or that at a path: of a folder that has objects and label maps, what the model predicts."""
+    if isinstance(dataset, Dataset):
+        return dataset
+    return read_dataset(dataset, task="semantic" if isinstance(predictor.module, DenseModel) else None)
 
 
 def _part(dataset: Dataset, split: str | None, drawn: Path | None) -> Dataset:

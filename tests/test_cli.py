@@ -202,6 +202,8 @@ def test_one_bad_picture_does_not_stop_the_others(
     assert "bad.png" in answer["failed"][0]
     assert "bad.png" in told.err
     assert [path.stem for path in (tmp_path / "masks" / "overlays").iterdir()] == [good.stem]
+    assert call("predict", tiny, tmp_path / "bad.png", "--out", tmp_path / "none" / "masks") == 3
+    assert not (tmp_path / "none").exists()
 
 
 def test_predict_does_not_write_into_a_folder_that_is_not_empty(

@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
+import torch
+from torch import Tensor, nn
+from torchmetrics.functional.classification import multiclass_calibration_error
 
 from everymask.core.labels import labels_of
 from everymask.core.randomness import rng
@@ -17,7 +21,10 @@ from everymask.data.shapes import write_shapes
 from everymask.data.splits import draw_split, write_split
 from everymask.errors import ConfigError, DataError
 from everymask.evaluate import compare, evaluate
-from everymask.metrics.overlap import SemanticScores
+from everymask.infer.predictor import build_predictor
+from everymask.metrics.overlap import SemanticScores, Void
+from everymask.models.dense import DenseModel
+from everymask.models.dense_specs import UNet
 from tests.grey_model import STEP, grey_model, write_grey
 
 NAMES = ("ground", "road", "sky")
@@ -62,6 +69,37 @@ def test_what_is_said_without_truth_counts_where_asked_for(maps: Dataset) -> Non
     wrong = evaluate(model, maps, void="wrong").scores
     assert wrong.per_class["ground"].iou < 1
     assert wrong.per_class["road"].iou == 1
+
+
+class Drawn(DenseModel):
+    """Logits that do not look at the picture."""
+
+    def __init__(self, logits: Tensor) -> None:
+        super().__init__(UNet(channels=1), len(logits))
+        self.drawn = nn.Parameter(logits)
+
+    def logits(self, images: Tensor, *, auxiliary: bool = False) -> tuple[Tensor, ...]:
+        return (self.drawn[None, :, : images.shape[2], : images.shape[3]].expand(len(images), -1, -1, -1),)
+
+
+def test_the_calibration_error_is_that_of_torchmetrics(maps: Dataset) -> None:
+    """Pixels without truth are left out, whether void counts or not."""
+    logits = torch.from_numpy(rng(0, "logits").normal(scale=2, size=(3, 24, 24)).astype(np.float32))
+    card = grey_model(labels_of(NAMES)).card
+    model = build_predictor(Drawn(logits), card, "cpu", precision="exact")
+    truths = [torch.from_numpy(made(index)) for index in range(len(maps))]
+    true = torch.cat([truth.flatten() for truth in truths]).long()
+    found = torch.cat([logits[:, : len(truth)].flatten(1).T for truth in truths]).softmax(dim=1)
+    expected = multiclass_calibration_error(found, true, 3, n_bins=15, norm="l1", ignore_index=255)
+    for void in get_args(Void):
+        report = evaluate(model, maps, calibration=True, void=void, batch=2)
+        assert report.numbers()["ECE"] == pytest.approx(float(expected), abs=1e-6)
+        assert report.calibration.counts.sum() == (true != 255).sum()
+        assert report.to_json()["calibration"]["expected_error"] == report.numbers()["ECE"]
+    assert f"ECE {float(expected):.3f}" in repr(report)
+    without = evaluate(model, maps)
+    assert without.calibration is None
+    assert not {"ECE", "calibration"} & {*without.numbers(), *without.to_json()}
 
 
 def test_objects_become_label_maps(tmp_path: Path) -> None:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
-from everymask.commands.options import Data, Reading, check_order
+from everymask.commands.options import Data, Scoring, check_order, load_predictor
 from everymask.commands.terminal import progress, show, show_json
 from everymask.errors import counted, require
-from everymask.metrics.overlap import Void
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Compare(Reading):
+class Compare(Scoring):
     """Test whether two models that give label maps differ in mIoU, on pictures that neither was trained on.
 
     A paired bootstrap: pictures are drawn 10,000 times from those of the data set, the same ones for both models. It
@@ -27,31 +26,18 @@ class Compare(Reading):
     """The other one."""
     data: Data
     """A folder or an annotation file; the format is recognised."""
-    split: str | None = None
-    """Only this part of the data set: val, test, train ..."""
-    void: Void = "ignored"
-    """What a label map says where there is no truth: ignored (as by Cityscapes), or wrong."""
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:1, mps ..."""
-    precision: Literal["auto", "exact"] = "auto"
-    """exact keeps to float32; auto is bfloat16 where the hardware calculates it: half the time, nearly the same."""
-    json: bool = False
-    """Print the answer as one JSON object."""
 
 
 def run(options: Compare) -> None:
     """Evaluate both models and print the difference."""
     require("torch", "train")
-    from everymask.api import load
     from everymask.commands.sources import read_annotated
     from everymask.evaluate import compare
 
     for model in (options.first, options.second):
         check_order("compare", model, [str(options.data)])
-    dataset = read_annotated(options.data, options, decode=options.on_defect == "skip")
-    first, second = (
-        load(model, device=options.device, precision=options.precision) for model in (options.first, options.second)
-    )
+    first, second = (load_predictor(model, options) for model in (options.first, options.second))
+    dataset = read_annotated(options.data, options, decode=options.on_defect == "skip", task="semantic")
     with progress("evaluating") as move:
         found = compare(first, second, dataset, split=options.split, void=options.void, progress=move)
     if options.json:

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from everymask.commands.options import Data, Reading, Trained, check_order
+from everymask.commands.options import Data, Scoring, Trained, check_order, load_predictor
 from everymask.commands.terminal import progress, show, show_json, table
 from everymask.errors import counted, require
-from everymask.metrics.overlap import Void
 
 if TYPE_CHECKING:
     from rich.console import Group
 
+    from everymask.metrics.calibration import CalibrationScores
     from everymask.metrics.instances import InstanceScores
     from everymask.metrics.overlap import SemanticScores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evaluate(Reading):
+class Evaluate(Scoring):
     """Compare a model's predictions with annotated pictures.
 
     Objects by COCO's 12 numbers for boxes and masks, label maps by IoU, Dice, accuracy and boundary IoU; and per class.
@@ -29,31 +29,27 @@ class Evaluate(Reading):
     """A run folder, a .safetensors file, or a name of `everymask models`."""
     data: Data
     """A folder or an annotation file; the format is recognised."""
-    split: str | None = None
-    """Only this part of the data set: val, test, train ..."""
     max_detections: int | None = None
     """How many objects per picture count; otherwise what the model was trained for."""
-    void: Void = "ignored"
-    """What a label map says where there is no truth: ignored (as by Cityscapes), or wrong."""
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:1, mps ..."""
-    precision: Literal["auto", "exact"] = "auto"
-    """exact keeps to float32; auto is bfloat16 where the hardware calculates it: half the time, nearly the same."""
-    json: bool = False
-    """Print the answer as one JSON object."""
+    calibration: bool = False
+    """Also whether a model of label maps is as sure as it is right: ECE, MCE, and the bins they are taken from."""
 
 
 def run(options: Evaluate) -> None:
     """Evaluate and print the scores."""
     require("torch", "train")
-    from everymask.api import load
     from everymask.commands.sources import read_annotated
     from everymask.evaluate import evaluate
     from everymask.metrics.overlap import SemanticScores
 
     check_order("evaluate", options.model, [str(options.data)])
-    dataset = read_annotated(options.data, options, decode=options.on_defect == "skip")
-    model = load(options.model, device=options.device, precision=options.precision)
+    model = load_predictor(options.model, options)
+    dataset = read_annotated(
+        options.data,
+        options,
+        decode=options.on_defect == "skip",
+        task="semantic" if model.is_semantic else None,
+    )
     with progress("evaluating") as move:
         report = evaluate(
             model,
@@ -61,6 +57,7 @@ def run(options: Evaluate) -> None:
             split=options.split,
             max_detections=options.max_detections,
             void=options.void,
+            calibration=options.calibration,
             progress=move,
         )
     if options.json:
@@ -71,6 +68,8 @@ def run(options: Evaluate) -> None:
             tables = _overlap_tables(scores)
         case scores:
             tables = _precision_tables(scores)
+    if report.calibration is not None:
+        tables.append(_calibration_table(report.calibration))
     show(*tables, f"{report.seconds:.3f} s per picture")
 
 
@@ -125,6 +124,25 @@ def _overlap_tables(scores: SemanticScores) -> list[Group]:
             ),
         ),
     ]
+
+
+def _calibration_table(scores: CalibrationScores) -> Group:
+    bins, pixels = len(scores.counts), max(int(scores.counts.sum()), 1)
+    return table(
+        f"Calibration: ECE {scores.expected_error:.3f}, MCE {scores.largest_error:.3f}",
+        ("confidence", "mean", "accuracy", "pixels", "share"),
+        (
+            (
+                f"{row / bins:.2f} to {(row + 1) / bins:.2f}",
+                float(scores.confidence[row]),
+                float(scores.accuracy[row]),
+                f"{count:,}",
+                f"{100 * count / pixels:.1f} %",
+            )
+            for row, count in enumerate(scores.counts.tolist())
+            if count
+        ),
+    )
 
 
 def _number(value: float) -> float | str:

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import tyro
 
 from everymask.commands.terminal import quoted
-from everymask.errors import ConfigError, printable
+from everymask.data.dataset import Task
+from everymask.errors import ConfigError, printable, require
+from everymask.metrics.overlap import Void
 from everymask.train.folder import BEST
+
+if TYPE_CHECKING:
+    from everymask.infer.predictor import Predictor
 
 Format: TypeAlias = Literal[
     "coco", "yolo", "labelme", "voc", "mask-files", "instance-pngs",
@@ -31,6 +36,53 @@ class Reading:
     """The folder of the pictures, where it is not beside the annotations."""
     on_defect: Literal["strict", "skip"] = "strict"
     """Refuse a data set with defects, or leave out what is defective, count it and list it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadingFor(Reading):
+    """How an annotated data set is read, and what for."""
+
+    task: Task | None = None
+    """A class for every pixel (semantic), for which objects are painted, or objects one by one (instance); None: as it
+    is annotated."""
+
+
+# Python cannot derive a class from two that have slots; this one goes without.
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """How a trained model is run."""
+
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, mps ..."""
+    precision: Literal["auto", "exact"] = "auto"
+    """exact keeps to float32; auto is bfloat16 where the hardware calculates it: half the time, nearly the same."""
+    tta_flip: Literal["none", "horizontal", "both"] = "none"
+    """Label maps: average over the mirrored picture too; both is also upside down, in 4 times the time."""
+    tta_scales: tuple[float, ...] = (1.0,)
+    """Label maps: average over these scales of the picture, such as 0.75 1 1.25."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scoring(Reading, Running):
+    """How predictions are compared with annotated pictures."""
+
+    split: str | None = None
+    """Only this part of the data set: val, test, train ..."""
+    void: Void = "ignored"
+    """What a label map says where there is no truth: ignored (as by Cityscapes), or wrong."""
+    json: bool = False
+    """Print the answer as one JSON object."""
+
+
+def load_predictor(model: str, options: Running) -> Predictor:
+    """The model of that name, to be run as `options` say."""
+    require("torch", "train")
+    from everymask.api import load
+    from everymask.infer.variants import TestTimeAugmentation
+
+    augmentation = TestTimeAugmentation(options.tta_flip, options.tta_scales)
+    predictor = load(model, device=options.device, precision=options.precision)
+    return predictor if augmentation == TestTimeAugmentation() else predictor.with_augmentation(augmentation)
 
 
 def check_order(verb: str, model: str, others: Sequence[str]) -> None:

@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from everymask.commands.options import Trained, check_order
+from everymask.commands.options import Running, Trained, check_order, load_predictor
 from everymask.commands.terminal import progress, show, show_json
+from everymask.core.arrays import Array
 from everymask.core.segmentation import SemanticMap
 from everymask.errors import ConfigError, DataError, Issue, counted, printable
 
 if TYPE_CHECKING:
+    from everymask.infer.output import OutputFolder
+    from everymask.infer.predictor import Predictor
     from everymask.infer.result import Result
+    from everymask.infer.tiling import Tiling
+    from everymask.infer.writing_maps import LabelMapFolder
+
+_LARGE = 100_000_000
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Predict:
+class Predict(Running):
     """Segment pictures and write overlays and one CSV; of objects also instance-id PNGs and one COCO JSON, of semantic
     models label maps.
 
@@ -38,10 +50,13 @@ class Predict:
     """The most objects per picture; otherwise what the model was trained for."""
     overlay: Literal["png", "jpg", "none"] = "png"
     """Format of the drawn pictures; for many large pictures jpg, or none, saves time and space."""
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:1, mps ..."""
-    precision: Literal["auto", "exact"] = "auto"
-    """exact keeps to float32; auto is bfloat16 where the hardware calculates it: half the time, nearly the same."""
+    maps: Literal["png", "tif"] = "png"
+    """Format of label maps: PNG with a palette of colours, or grey TIFF, which also holds more than 256 classes."""
+    tile: int | None = None
+    """Label maps: predict by windows of this side in pixels, read and written by strips, so that pictures may be larger
+    than memory. They keep their own resolution: nothing is resized."""
+    tile_overlap: float = 0.25
+    """The share of their side that neighbouring windows have in common."""
     overwrite: bool = False
     """Write into a folder that is not empty; files of other names stay."""
     json: bool = False
@@ -50,7 +65,6 @@ class Predict:
 
 def run(options: Predict) -> None:
     """Predict picture by picture, in constant memory."""
-    from everymask.api import load
     from everymask.commands.sources import find_pictures
     from everymask.infer.writing import PredictionFolder
     from everymask.infer.writing_maps import LabelMapFolder
@@ -64,50 +78,98 @@ def run(options: Predict) -> None:
         raise ConfigError(f"min-score must lie between 0 and 1, but got {options.min_score}")
     check_order("predict", options.model, options.sources)
     pictures = find_pictures(options.sources)
-    model = load(options.model, device=options.device, precision=options.precision)
+    model = load_predictor(options.model, options)
     if options.max_detections is not None:
         model = model.with_detections(options.max_detections)
+    tiling = _tiling(options, model)
+    given: dict[str, Any] = {"overwrite": options.overwrite, "inputs": options.sources, "overlay": options.overlay}
+    folder: PredictionFolder | LabelMapFolder
+    if model.is_semantic:
+        folder = LabelMapFolder(options.out, model.card.labels, maps=options.maps, **given)
+    else:
+        folder = PredictionFolder(options.out, model.card.labels, **given)
     defects: list[Issue] = []
-    found: Counter[str] = Counter()
-    kind = LabelMapFolder if model.is_semantic else PredictionFolder
-    folder = kind(
-        options.out,
-        model.card.labels,
-        overwrite=options.overwrite,
-        inputs=options.sources,
-        overlay=options.overlay,
-    )
+    shrunk = 0
     with folder, progress("predicting") as move:
-        for done, picture in enumerate(pictures, start=1):
+        for place, picture in enumerate(pictures):
             try:
-                result = model.predict(picture)
-                result = result if model.is_semantic else _sure(result, options.min_score)
-                folder.add(result)
-                found += _counts(result)
+                if isinstance(folder, PredictionFolder):
+                    folder.add(_sure(model.predict(picture), options.min_score))
+                elif tiling is None:
+                    result = model.predict(picture)
+                    folder.add(result)
+                    shrunk += _is_shrunk(result, model)
+                else:
+                    _add_strips(folder, model, picture, tiling, partial(_move_within, move, place, len(pictures)))
             except DataError as error:
                 defects.append(Issue("picture", error.message, hint=error.hint))
-            move(done, len(pictures))
+            move(place + 1, len(pictures))
+    if shrunk:
+        _log.warning(
+            "the model's preprocessing has shrunk %s to less than half their sides; with --tile 1024 they would keep "
+            "their own resolution",
+            counted(shrunk, "picture"),
+        )
+    _answer(folder, defects, options)
+    if defects:
+        raise DataError(f"{len(defects)} of {counted(len(pictures), 'picture')} could not be predicted", issues=defects)
+
+
+def _tiling(options: Predict, model: Predictor) -> Tiling | None:
+    from everymask.infer.tiling import Tiling, check_tileable
+
+    if options.tile is None:
+        return None
+    check_tileable(model)
+    return Tiling(options.tile, options.tile_overlap)
+
+
+def _add_strips(
+    folder: LabelMapFolder, model: Predictor, picture: Path, tiling: Tiling, move: Callable[[float], None]
+) -> None:
+    """Predict a picture while its file is read and its label map is written."""
+    from everymask.data.strips import open_strips
+    from everymask.infer.tiling import predict_strips
+
+    with open_strips(picture) as strips:
+        height, width = strips.size
+        if strips.in_memory and height * width > _LARGE:
+            _log.info("%s: this kind of file cannot be read by strips, so all of it is in memory", printable(picture))
+
+        def predicted() -> Iterator[tuple[Array, SemanticMap]]:
+            done = 0
+            for image, semantic in predict_strips(model, strips, tiling, name=str(picture)):
+                yield image, semantic
+                done += len(image)
+                move(done / height)
+
+        folder.add_strips(picture, strips.size, predicted())
+
+
+def _move_within(move: Callable[[float, int], None], place: int, pictures: int, share: float) -> None:
+    move(place + share, pictures)
+
+
+def _is_shrunk(result: Result, model: Predictor) -> bool:
+    """Whether the model has seen the picture at less than half its size."""
+    return 2 * max(model.card.preprocess.resize.size_of(result.sample.size)) < max(result.sample.size)
+
+
+def _answer(folder: OutputFolder, defects: list[Issue], options: Predict) -> None:
+    """Say what was found, as a line or as JSON."""
+    shows_pixels = "pixels" in folder.columns
     if options.json:
         show_json(
             {
                 "out": str(options.out),
                 "pictures": folder.count,
-                **({"pixels": dict(found)} if model.is_semantic else {"objects": found.total()}),
+                **({"pixels": dict(folder.found)} if shows_pixels else {"objects": folder.found.total()}),
                 "failed": [issue.message for issue in defects],
             }
         )
-    else:
-        what = _shares(found) if model.is_semantic else counted(found.total(), "object")
+    elif folder.count:
+        what = _shares(folder.found) if shows_pixels else counted(folder.found.total(), "object")
         show(f"{what} in {counted(folder.count, 'picture')}: {options.out}")
-    if defects:
-        raise DataError(f"{len(defects)} of {counted(len(pictures), 'picture')} could not be predicted", issues=defects)
-
-
-def _counts(result: Result) -> Counter[str]:
-    """How many pixels of a label map, or objects, are of each class."""
-    if isinstance(result.segmentation, SemanticMap):
-        return Counter({area.name: area.pixels for area in result.areas()})
-    return Counter(row.name for row in result.objects())
 
 
 def _shares(pixels: Counter[str]) -> str:

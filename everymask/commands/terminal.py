@@ -51,7 +51,7 @@ def quoted(path: object) -> str:
 
 
 @contextmanager
-def progress(what: str) -> Iterator[Callable[[int, int], None]]:
+def progress(what: str) -> Iterator[Callable[[float, int], None]]:
     """A bar on stderr, moved by calling it with (done, total); nothing where stderr is no terminal."""
     from rich.console import Console
     from rich.progress import Progress

@@ -11,14 +11,14 @@ from typing import IO, Any, Protocol
 
 import numpy as np
 
-from everymask.core.arrays import IntArray
+from everymask.core.arrays import ByteArray, IntArray
 from everymask.core.files import whole_file
 from everymask.core.labels import Labels
-from everymask.data.palette_png import palette_of
 from everymask.data.png_rows import PALETTE, SIGNATURE, chunk
 from everymask.errors import ConfigError, DataError, printable
 
 _CHUNK_BYTES = 1 << 20
+_VOID = (224, 224, 192)
 _STRIP_BYTES = 1 << 18
 _UP_FILTER = 2
 _DEFLATE, _BLACK_IS_ZERO = 8, 1
@@ -31,9 +31,9 @@ _FIELD_TYPES = {"H": 3, "I": 4, "Q": 16}
 def writing_label_map(path: str | Path, size: tuple[int, int], labels: Labels) -> Iterator[Callable[[IntArray], None]]:
     """Yield `write(rows)`, which takes the next rows [n, W] of a label map of `size` (H, W) from top to bottom.
 
-    A `.png` is an 8-bit palette PNG as `write_palette_png` makes it. A `.tif` or `.tiff` is a grey TIFF in Deflate
-    strips with 8 bits, or 16 or 32 where the classes or `labels.ignore` need them, and a BigTIFF from 4 GiB. The file
-    appears when the context ends without an error, whole or not at all.
+    A `.png` is an 8-bit palette PNG whose indices are the class ids and whose palette shows the classes in their colours.
+    A `.tif` or `.tiff` is a grey TIFF in Deflate strips with 8 bits, or 16 or 32 where the classes or `labels.ignore`
+    need them, and a BigTIFF from 4 GiB. The file appears when the context ends without an error, whole or not at all.
 
     Raises `ConfigError` for another ending; `DataError` for rows of another width, more or fewer than H rows, and ids
     that the file cannot hold; `MachineError` when the disk refuses.
@@ -89,7 +89,7 @@ class _PaletteWriter:
         self._packer = zlib.compressobj(strategy=zlib.Z_RLE)
         self._last: IntArray = np.zeros((1, size[1]), np.uint8)
         stream.write(SIGNATURE + chunk(b"IHDR", struct.pack(">IIBBBBB", *size[::-1], 8, PALETTE, 0, 0, 0)))
-        stream.write(chunk(b"PLTE", palette_of(labels).tobytes()))
+        stream.write(chunk(b"PLTE", _palette(labels).tobytes()))
 
     def write(self, rows: IntArray) -> None:
         steps = np.diff(rows, axis=0, prepend=self._last)
@@ -164,3 +164,13 @@ class _GreyWriter:
 
 
 _WRITERS: dict[str, type[_Writer]] = {".png": _PaletteWriter, ".tif": _GreyWriter, ".tiff": _GreyWriter}
+
+
+def _palette(labels: Labels) -> ByteArray:
+    """The palette [256, 3]: classes in their colours, `labels.ignore` in the light grey of Pascal VOC, others black."""
+    palette = np.zeros((256, 3), np.uint8)
+    colours = np.array(labels.colours, np.uint8).reshape(-1, 3)[:256]
+    palette[: len(colours)] = colours
+    if len(colours) <= labels.ignore < 256:
+        palette[labels.ignore] = _VOID
+    return palette

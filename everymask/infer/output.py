@@ -1,4 +1,4 @@
-"""Where predictions are written: the folder, a name for each picture, and files that grow line by line."""
+"""Where predictions are written: the folder, a name for each picture, and tables that grow line by line."""
 
 from __future__ import annotations
 
@@ -6,16 +6,105 @@ import csv
 import io
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from types import TracebackType
+from typing import BinaryIO, Literal, Self
 
 from everymask.core.files import whole_file
-from everymask.errors import ConfigError, printable
-from everymask.infer.result import Result
+from everymask.core.labels import Labels
+from everymask.errors import ConfigError, DataError, MachineError, printable
 
 _MAX_NAME_BYTES = 150
+
+
+class OutputFolder:
+    """A folder into which results are written one at a time; its tables appear whole when it is closed.
+
+    `count` pictures have been written, which show as many objects or pixels of each class as `found` says. Without any
+    there are no tables either, nor a folder that was made for them. What kind of results they are, derived classes
+    know: they open tables and add pictures.
+    """
+
+    columns: tuple[str, ...]
+    """Of `predictions.csv`."""
+
+    def __init__(
+        self,
+        out: str | Path,
+        labels: Labels,
+        *,
+        overwrite: bool = False,
+        inputs: Sequence[str | Path] = (),
+        overlay: Literal["png", "jpg", "none"] = "png",
+    ) -> None:
+        self.out = Path(out)
+        self.labels = labels
+        self.overlay = overlay
+        self.count = 0
+        self.found: Counter[str] = Counter()
+        self._names = OutputNames(inputs)
+        check_place(self.out, [Path(path) for path in inputs], overwrite=overwrite)
+
+    def __enter__(self) -> Self:
+        self._made = [place for place in (self.out, *self.out.parents) if not place.exists()]
+        with ExitStack() as stack:
+            self._csv = stack.enter_context(whole_stream(self.out / "predictions.csv"))
+            self._csv.write(csv_line(self.columns))
+            self._tables = (self._csv, *self._opened(stack))
+            self._commit()
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self.count:
+            self._withdraw()
+            return
+        # The tables are closed as after a success whatever has happened, so that those of what is done appear.
+        with self._stack:
+            self._rewind()
+            self._finish()
+
+    def _withdraw(self) -> None:
+        """Close the tables as after a failure, so that none appears, and remove the empty folders that were made."""
+        nothing = DataError("no picture was written")
+        self._stack.__exit__(DataError, nothing, None)
+        below = [place for place in self.out.rglob("*") if place.is_dir()] if self._made else []
+        for folder in (*sorted(below, reverse=True), *self._made):
+            with suppress(OSError):
+                folder.rmdir()
+
+    def _opened(self, stack: ExitStack) -> Sequence[BinaryIO]:
+        """The tables besides the CSV, begun, to be closed by `stack`."""
+        return ()
+
+    def _finish(self) -> None:
+        """Write what ends the tables."""
+
+    @contextmanager
+    def _adding(self) -> Iterator[None]:
+        """Within, one picture is written; unless that ends well the tables stay without it."""
+        self._rewind()
+        try:
+            yield
+        except OSError as error:
+            raise MachineError(f"cannot write into {printable(self.out)}: {error.strerror or error}") from error
+        self.count += 1
+        self._commit()
+
+    def _rewind(self) -> None:
+        """Cut off what a picture that did not end well has left in the tables."""
+        for table, end in zip(self._tables, self._ends, strict=True):
+            table.seek(end)
+            table.truncate()
+
+    def _commit(self) -> None:
+        """Remember how far the tables are complete."""
+        self._ends = [table.tell() for table in self._tables]
 
 
 class OutputNames:
@@ -29,17 +118,20 @@ class OutputNames:
         self._roots = [Path(path) for path in inputs if Path(path).is_dir()]
         self._names: dict[str, int] = {}
 
-    def shown(self, result: Result) -> str:
-        """The picture's path as the tables give it: below its input folder, or else as it was asked for."""
-        for root in self._roots:
-            if result.file and Path(result.file).is_relative_to(root):
-                return Path(result.file).relative_to(root).as_posix()
-        return Path(result.file).as_posix() if result.file else result.id
+    def shown(self, file: str, id: str = "") -> str:  # noqa: A002
+        """The path of the picture in `file` as the tables give it: below its input folder, or else as it was asked for.
 
-    def free(self, result: Result, shown: str) -> str:
+        Where it comes from no file this is its `id`.
+        """
+        for root in self._roots:
+            if file and Path(file).is_relative_to(root):
+                return Path(file).relative_to(root).as_posix()
+        return Path(file).as_posix() if file else id
+
+    def free(self, file: str, shown: str) -> str:
         """A name that no picture has had before; `shown` is the path as the tables give it."""
         path = PurePosixPath(shown)
-        ending = _safe(path.suffix[1:]) if result.file and path.suffix else ""
+        ending = _safe(path.suffix[1:]) if file and path.suffix else ""
         kept = path.parent.parts if self._roots and not path.is_absolute() else ()
         name = "/".join(_safe(part) for part in (*kept, path.stem if ending else path.name or "picture"))
         if ending and _key(name) in self._names:

@@ -11,16 +11,20 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, get_args, overload
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from everymask.core.arrays import Array
 from everymask.core.sample import Sample
-from everymask.core.segmentation import Segmentation
+from everymask.core.segmentation import Segmentation, SemanticMap
 from everymask.data.images import read_image
-from everymask.data.pipelines import Prepared, prepare
+from everymask.data.pipelines import Prepared, naming, prepare
+from everymask.data.preprocess import check_range
 from everymask.errors import ConfigError, DataError, counted, printable
 from everymask.infer.decode import decode_instances
 from everymask.infer.result import Result
 from everymask.infer.semantic import decode_semantic
+from everymask.infer.tiling import Tiling, join_maps, predict_strips, strips_of
+from everymask.infer.variants import TestTimeAugmentation, predict_variants
 from everymask.models.base import DenseOutputs, RegionOutputs, collate
 from everymask.models.checkpoint import Card
 from everymask.models.dense import DenseModel
@@ -39,12 +43,15 @@ class Predictor:
     """A network with its card on a device. It holds no other state: threads may share it.
 
     `splits` is the file that says which pictures its training learned from, where it comes from a run folder.
+    `augmentation` and `scored` are as `with_augmentation` and `with_scores` set them.
     """
 
     module: RCNN | DenseModel
     card: Card
     device: torch.device
     splits: Path | None = None
+    augmentation: TestTimeAugmentation | None = None
+    scored: bool = False
 
     @property
     def is_semantic(self) -> bool:
@@ -52,27 +59,30 @@ class Predictor:
         return isinstance(self.module, DenseModel)
 
     @overload
-    def predict(self, source: list[Source] | tuple[Source, ...]) -> list[Result]: ...
+    def predict(self, source: list[Source] | tuple[Source, ...], *, tiling: Tiling | None = None) -> list[Result]: ...
     @overload
-    def predict(self, source: Source) -> Result: ...
-    def predict(self, source: Source | list[Source] | tuple[Source, ...]) -> Result | list[Result]:
+    def predict(self, source: Source, *, tiling: Tiling | None = None) -> Result: ...
+    def predict(
+        self, source: Source | list[Source] | tuple[Source, ...], *, tiling: Tiling | None = None
+    ) -> Result | list[Result]:
         """The result for a picture, or a list of results for a list of pictures.
 
         A picture is a path, a PIL image, an array [H, W] or [H, W, C] (RGB; uint8, uint16 or float32), or a `Sample`.
+        With `tiling` a semantic model predicts it by windows at its own resolution (see `predict_strips`).
         `DataError` when it cannot be read or has other channels than the model takes.
         """
         if isinstance(source, list | tuple):
-            return list(self.stream(source))
-        return self._predict_batch([_as_sample(source)])[0]
+            return list(self.stream(source, tiling=tiling))
+        return self._predict_batch([_as_sample(source)], tiling)[0]
 
-    def stream(self, sources: Iterable[Source], *, batch: int = 1) -> Iterator[Result]:
+    def stream(self, sources: Iterable[Source], *, batch: int = 1, tiling: Tiling | None = None) -> Iterator[Result]:
         """Results one by one, in the order of the pictures; only `batch` pictures are in memory at a time.
 
         Pictures without a file are named by their place: picture-1, picture-2 ...
         """
         remaining = enumerate(sources, start=1)
         while chunk := list(islice(remaining, batch)):
-            yield from self._predict_batch([_as_sample(source, f"picture-{place}") for place, source in chunk])
+            yield from self._predict_batch([_as_sample(source, f"picture-{place}") for place, source in chunk], tiling)
 
     def with_detections(self, most: int) -> Predictor:
         """The same predictor with up to `most` objects per picture, and as many proposals as that needs.
@@ -89,30 +99,69 @@ class Predictor:
         module = self.module.with_detections(most)
         return replace(self, module=module, card=replace(self.card, spec=module.spec))
 
+    def with_augmentation(self, augmentation: TestTimeAugmentation) -> Predictor:
+        """The same predictor, which averages what the network says of mirrored and scaled variants of a picture.
+
+        `ConfigError` where the model finds objects.
+
+        >>> better = load("runs/a").with_augmentation(TestTimeAugmentation("horizontal", (0.75, 1, 1.25)))
+        """
+        if not self.is_semantic:
+            raise ConfigError(
+                "test-time augmentation averages what a model says of every pixel, but this one finds objects",
+                hint="leave out tta-flip and tta-scales",
+            )
+        return replace(self, augmentation=augmentation)
+
+    def with_scores(self) -> Predictor:
+        """The same predictor, whose label maps also say how probable the class of each pixel is: `SemanticMap.scores`.
+
+        `ConfigError` where the model finds objects, which always have scores.
+        """
+        if not self.is_semantic:
+            raise ConfigError("scores of pixels need a model that gives label maps, but this one finds objects")
+        return replace(self, scored=True)
+
+    def outputs(self, images: Tensor, windows: Tensor | None = None) -> RegionOutputs | DenseOutputs:
+        """What the network says of prepared pictures [B, C, H, W] on its device, before it is decoded."""
+        if self.augmentation is not None and isinstance(self.module, DenseModel):
+            return predict_variants(self.module, images, windows, self.augmentation, self.card.preprocess.divisor)
+        outputs: RegionOutputs | DenseOutputs = self.module(images, windows)
+        return outputs
+
     def __repr__(self) -> str:
         spec, names = self.card.spec, [printable(name, limit=40) for name in self.card.labels.names]
         listed = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
         network = f"{type(spec).__name__} {spec.encoder}"
         return f"<Predictor {network}, {counted(len(names), 'class', 'es')}: {listed}; {self.device}>"
 
-    def _predict_batch(self, samples: list[Sample]) -> list[Result]:
+    def _predict_batch(self, samples: list[Sample], tiling: Tiling | None) -> list[Result]:
         started = time.perf_counter()
-        prepared = [prepare(sample, self.card.preprocess) for sample in samples]
-        batch = collate(prepared, self.card.preprocess.divisor)
-        with torch.inference_mode():
-            batch = batch.to(self.device, channels_last=True)
-            outputs = self.module(batch.images, batch.windows)
-        found = [self._decode(outputs, index, picture) for index, picture in enumerate(prepared)]
+        found = [self._by_windows(sample, tiling) for sample in samples] if tiling else self._by_whole(samples)
         seconds = (time.perf_counter() - started) / len(samples)
         return [
             Result(sample=sample, segmentation=segmentation, labels=self.card.labels, seconds=seconds)
             for sample, segmentation in zip(samples, found, strict=True)
         ]
 
+    def _by_whole(self, samples: list[Sample]) -> list[Segmentation]:
+        prepared = [prepare(sample, self.card.preprocess) for sample in samples]
+        batch = collate(prepared, self.card.preprocess.divisor)
+        with torch.inference_mode():
+            batch = batch.to(self.device, channels_last=True)
+            outputs = self.outputs(batch.images, batch.windows)
+        return [self._decode(outputs, index, picture) for index, picture in enumerate(prepared)]
+
+    def _by_windows(self, sample: Sample, tiling: Tiling) -> SemanticMap:
+        with naming(sample):
+            check_range(sample.image, self.card.preprocess.scale)
+        strips = predict_strips(self, strips_of(sample.image), tiling, name=sample.file or sample.id)
+        return join_maps([semantic for _, semantic in strips], axis=0)
+
     def _decode(self, outputs: RegionOutputs | DenseOutputs, index: int, picture: Prepared) -> Segmentation:
         match self.module, outputs:
             case DenseModel() as dense, DenseOutputs(logits):
-                return decode_semantic(logits[index], picture.placement, dense.spec.task)
+                return decode_semantic(logits[index], picture.placement, dense.spec.task, scored=self.scored)
             case RCNN() as detector, RegionOutputs(boxes, class_ids, scores, mask_logits, image_index):
                 rows = image_index == index
                 return decode_instances(
@@ -139,7 +188,7 @@ def build_predictor(
         raise ConfigError(f"precision must be {' or '.join(get_args(Precision))}, but got {precision!r}")
     where = choose_device(device)
     dtype = torch.bfloat16 if precision == "auto" and has_fast_bf16(where) else None
-    return Predictor(ready_to_predict(module, dtype).to(where), card, where)
+    return Predictor(ready_to_predict(module, dtype, where.type).to(where), card, where)
 
 
 def choose_device(name: str) -> torch.device:

@@ -143,15 +143,7 @@ class Result:
 
     def areas(self) -> list[ClassArea]:
         """The rows of `table`; `ConfigError` where the model predicts another kind of segmentation."""
-        ids = self.semantic.ids
-        pixels = np.zeros(len(self.labels) + 1, np.int64)
-        # Row by row: counting needs eight bytes per pixel.
-        for row in ids.reshape(-1, ids.shape[-1]):
-            pixels += np.bincount(np.minimum(row, len(self.labels)), minlength=len(pixels))
-        order = np.argsort(-pixels[:-1], kind="stable")
-        return [
-            ClassArea(self.labels.names[k], int(pixels[k]), float(pixels[k] / ids.size)) for k in order if pixels[k]
-        ]
+        return class_areas(count_classes(self.semantic.ids, len(self.labels)), self.labels)
 
     def to_coco(self, image_id: int | str | None = None) -> list[dict[str, Any]]:
         """The objects as COCO results: bbox xywh, score (1 for truth), compressed RLE as text, area.
@@ -217,6 +209,21 @@ class Result:
         buffer = io.BytesIO()
         picture.save(buffer, "PNG")
         return buffer.getvalue()
+
+
+def count_classes(ids: IntArray, classes: int) -> IntArray:
+    """The pixels of each class in a label map [..., W], and last of what is none: [classes + 1] int64."""
+    pixels = np.zeros(classes + 1, np.int64)
+    # Row by row: counting needs eight bytes per pixel.
+    for row in ids.reshape(-1, ids.shape[-1]):
+        pixels += np.bincount(np.minimum(row, classes), minlength=classes + 1)
+    return pixels
+
+
+def class_areas(pixels: IntArray, labels: Labels) -> list[ClassArea]:
+    """The classes that have any of `pixels`, which are as `count_classes` gives them; largest first."""
+    total, order = pixels.sum(), np.argsort(-pixels[:-1], kind="stable")
+    return [ClassArea(labels.names[k], int(pixels[k]), float(pixels[k] / total)) for k in order if pixels[k]]
 
 
 def _short(value: np.floating[Any] | Array) -> float:

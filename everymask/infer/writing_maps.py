@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Literal, Self
+from typing import Literal
 
+import numpy as np
+
+from everymask.core.arrays import Array, IntArray
 from everymask.core.labels import Labels
+from everymask.core.sample import Sample
+from everymask.core.segmentation import SemanticMap
 from everymask.data.images import write_image
-from everymask.data.palette_png import write_palette_png
-from everymask.errors import MachineError, printable
-from everymask.infer.output import OutputNames, check_place, csv_line, whole_stream
-from everymask.infer.result import Result
+from everymask.data.label_strips import writing_label_map
+from everymask.infer.output import OutputFolder, csv_line
+from everymask.infer.result import Result, class_areas, count_classes
 
-_COLUMNS = ("file", "class", "pixels", "share")
+_DRAWN_SIDE = 4096
 
 
-class LabelMapFolder:
+class LabelMapFolder(OutputFolder):
     """Writes results that are label maps into a folder, one at a time; only the names given so far stay in memory.
 
     - `overlays/<name>.png` (or `.jpg`, as `overlay` says; or none): the picture tinted by class, with a legend
-    - `maps/<name>.png`: the class ids, as a PNG whose palette has the classes' colours; 255 is none of them
+    - `maps/<name>.png`: the class ids, as a PNG whose palette has the classes' colours; 255 is none of them. Or
+      `.tif`, as `maps` says, which also holds ids above 255
     - `predictions.csv`: file, class, pixels, share of the picture: a line for each class that a picture shows
 
     Names, interruptions and errors are as in `everymask.infer.writing.PredictionFolder`.
@@ -32,6 +35,8 @@ class LabelMapFolder:
     ...         folder.add(result)
     """
 
+    columns = ("file", "class", "pixels", "share")
+
     def __init__(
         self,
         out: str | Path,
@@ -40,47 +45,68 @@ class LabelMapFolder:
         overwrite: bool = False,
         inputs: Sequence[str | Path] = (),
         overlay: Literal["png", "jpg", "none"] = "png",
+        maps: Literal["png", "tif"] = "png",
     ) -> None:
-        self.out = Path(out)
-        self.labels = labels
-        self.overlay = overlay
-        self.count = 0
-        self._names = OutputNames(inputs)
-        check_place(self.out, [Path(path) for path in inputs], overwrite=overwrite)
-
-    def __enter__(self) -> Self:
-        with ExitStack() as stack:
-            self._csv = stack.enter_context(whole_stream(self.out / "predictions.csv"))
-            self._csv.write(csv_line(_COLUMNS))
-            self._end = self._csv.tell()
-            self._stack = stack.pop_all()
-        return self
+        super().__init__(out, labels, overwrite=overwrite, inputs=inputs, overlay=overlay)
+        self.maps = maps
 
     def add(self, result: Result) -> str:
         """Write one result; returns its name. `ConfigError` where it is no label map."""
-        shown = self._names.shown(result)
-        rows = [csv_line((shown, area.name, area.pixels, f"{area.share:.6f}")) for area in result.areas()]
-        name = self._names.free(result, shown)
-        try:
-            self._rewind()
-            write_palette_png(self.out / f"maps/{name}.png", result.semantic.ids, self.labels)
+        size = (result.semantic.ids.shape[0], result.semantic.ids.shape[1])
+        return self._add(result.file, result.id, size, [(result.sample.image, result.semantic)], step=1)
+
+    def add_strips(self, file: str | Path, size: tuple[int, int], strips: Iterable[tuple[Array, SemanticMap]]) -> str:
+        """Write the label map of the picture in `file`, of `size` (H, W), as its strips come; returns its name.
+
+        `strips` are as `predict_strips` gives them. What is drawn is the picture itself, or every n-th row and column
+        of it, so that no side exceeds 4,096 pixels.
+        """
+        return self._add(str(file), "", size, strips, step=-(-max(size) // _DRAWN_SIDE))
+
+    def _add(
+        self,
+        file: str,
+        id: str,  # noqa: A002
+        size: tuple[int, int],
+        strips: Iterable[tuple[Array, SemanticMap]],
+        step: int,
+    ) -> str:
+        shown = self._names.shown(file, id)
+        name = self._names.free(file, shown)
+        pixels = np.zeros(len(self.labels) + 1, np.int64)
+        drawn = _Thinned(step)
+        with self._adding():
+            with writing_label_map(self.out / f"maps/{name}.{self.maps}", size, self.labels) as write:
+                for image, semantic in strips:
+                    write(semantic.ids)
+                    pixels += count_classes(semantic.ids, len(self.labels))
+                    if self.overlay != "none":
+                        drawn.add(image, semantic.ids)
             if self.overlay != "none":
-                write_image(self.out / f"overlays/{name}.{self.overlay}", result.draw())
-            self._csv.write(b"".join(rows))
-        except OSError as error:
-            raise MachineError(f"cannot write into {printable(self.out)}: {error.strerror or error}") from error
-        self.count += 1
-        self._end = self._csv.tell()
+                write_image(self.out / f"overlays/{name}.{self.overlay}", drawn.result(self.labels).draw())
+            areas = class_areas(pixels, self.labels)
+            self._csv.write(b"".join(csv_line((shown, row.name, row.pixels, f"{row.share:.6f}")) for row in areas))
+        self.found.update({row.name: row.pixels for row in areas})
         return name
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        # The stream is closed as after a success whatever has happened, so that the table of what is done appears.
-        with self._stack:
-            self._rewind()
 
-    def _rewind(self) -> None:
-        """Cut off what an interrupted `add` has left in the table."""
-        self._csv.seek(self._end)
-        self._csv.truncate()
+class _Thinned:
+    """Every `step`-th row and column of a picture and its label map, both of which come as strips of rows."""
+
+    def __init__(self, step: int) -> None:
+        self._step = step
+        self._rows = 0
+        self._images: list[Array] = []
+        self._ids: list[IntArray] = []
+
+    def add(self, image: Array, ids: IntArray) -> None:
+        """The next rows, [n, W, C] and [n, W]."""
+        kept = slice(-self._rows % self._step, None, self._step), slice(None, None, self._step)
+        self._images.append(image[kept] if self._step == 1 else image[kept].copy())
+        self._ids.append(ids[kept] if self._step == 1 else ids[kept].copy())
+        self._rows += len(ids)
+
+    def result(self, labels: Labels) -> Result:
+        """All that was kept."""
+        image, ids = np.concatenate(self._images), np.concatenate(self._ids)
+        return Result(Sample(image), SemanticMap(ids), labels)

@@ -10,6 +10,8 @@ import numpy as np
 from everymask.core.arrays import Array, BoolArray, FloatArray, IntArray
 from everymask.errors import ConfigError, DataError
 
+_AT_ONCE = 1 << 18
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CalibrationScores:
@@ -39,7 +41,7 @@ class CalibrationScores:
 
 
 class CalibrationMetric:
-    """Collects how sure and how right answers were; memory holds only the bins.
+    """Collects how sure and how right answers were; memory holds only the bins and a part of what is added.
 
     An answer of confidence c falls into bin floor(c * bins), 1 into the last.
     """
@@ -63,16 +65,19 @@ class CalibrationMetric:
                 f"confidence and correctness must have one shape, but got {list(confidence.shape)} and "
                 f"{list(correct.shape)}"
             )
-        sure = confidence.reshape(-1).astype(np.float64)
-        if sure.size and not (sure.min() >= 0 and sure.max() <= 1):
+        if confidence.size and not (confidence.min() >= 0 and confidence.max() <= 1):
             raise DataError(
-                f"confidence must lie in 0 to 1, but reaches from {sure.min():g} to {sure.max():g}",
+                f"confidence must lie in 0 to 1, but reaches from {confidence.min():g} to {confidence.max():g}",
                 hint="give probabilities, not logits",
             )
-        rows = np.minimum((sure * self.bins).astype(np.intp), self.bins - 1)
-        self._counts += np.bincount(rows, minlength=self.bins)
-        self._confidence += np.bincount(rows, sure, minlength=self.bins)
-        self._right += np.bincount(rows, correct.reshape(-1), minlength=self.bins)
+        flat, right = confidence.reshape(-1), correct.reshape(-1)
+        for first in range(0, flat.size, _AT_ONCE):
+            part = slice(first, first + _AT_ONCE)
+            sure = flat[part].astype(np.float64)
+            rows = np.minimum((sure * self.bins).astype(np.intp), self.bins - 1)
+            self._counts += np.bincount(rows, minlength=self.bins)
+            self._confidence += np.bincount(rows, sure, minlength=self.bins)
+            self._right += np.bincount(rows, right[part], minlength=self.bins)
 
     def merge(self, other: CalibrationMetric) -> None:
         """Add the answers of another part of the same run; `ConfigError` unless it has as many bins."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
@@ -53,6 +55,40 @@ def test_one_logit_tells_foreground_from_background() -> None:
 def test_of_equal_logits_the_first_class_wins_and_nan_never() -> None:
     logits = torch.tensor([[[1.0, 0.0, 0.0]], [[1.0, torch.nan, 2.0]], [[0.0, 0.0, torch.nan]]])
     assert decode_semantic(logits, Placement((1, 3), (1, 3)), "multiclass").ids.tolist() == [[0, 0, 1]]
+
+
+@pytest.mark.parametrize("bytes_at_once", [1, 1 << 26], ids=["one", "all"])
+def test_scores_are_the_probabilities_of_what_was_chosen(monkeypatch: pytest.MonkeyPatch, bytes_at_once: int) -> None:
+    monkeypatch.setattr(semantic, "_BYTES_AT_ONCE", bytes_at_once)
+    placement, logits = Placement((31, 37), (12, 15)), 5 * planes(7)
+    whole = F.interpolate(logits[None], size=(31, 37), mode="bilinear", align_corners=False)[0]
+    several = whole.sigmoid().max(dim=0).values
+    foreground = whole[0].sigmoid()
+    expected = {
+        "multiclass": whole.softmax(dim=0).max(dim=0).values,
+        "multilabel": several.where(several > 0.5, 0),
+        "binary": torch.maximum(foreground, 1 - foreground),
+    }
+    for task in get_args(Task):
+        found = decode_semantic(logits, placement, task, scored=True)
+        np.testing.assert_allclose(found.scores, expected[task], atol=1e-6)
+        assert found.scores.dtype == np.float32
+        without = decode_semantic(logits, placement, task)
+        assert without.scores is None
+        np.testing.assert_array_equal(found.ids, without.ids)
+
+
+def test_scores_of_logits_that_are_no_numbers_or_beyond_them() -> None:
+    inf, nan = torch.inf, torch.nan
+    logits = torch.tensor(
+        [[[nan, -inf, inf, 90.0, -1e4]], [[2.0, -inf, inf, -90.0, nan]], [[2.0, 0.0, 1.0, nan, -1e4]]]
+    )
+    found = decode_semantic(logits, Placement((1, 5), (1, 5)), "multiclass", scored=True)
+    assert found.ids.tolist() == [[1, 2, 0, 0, 0]]
+    assert found.scores.tolist() == [[0.5, 1, 0.5, 1, 0.5]]
+    nothing = torch.full((2, 1, 1), nan)
+    for task, score in (("multiclass", 0.5), ("binary", 0.5), ("multilabel", 0)):
+        assert decode_semantic(nothing, Placement((1, 1), (1, 1)), task, scored=True).scores == score
 
 
 def test_half_precision_decides_on_full_planes() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from everymask.core.arrays import Array
 from everymask.core.labels import Labels
 from everymask.core.sample import Sample
 from everymask.core.segmentation import InstanceSet, SemanticMap
-from everymask.data.images import read_label_map, read_stored_map
-from everymask.data.palette_png import write_palette_png
+from everymask.data.images import read_label_map
 from everymask.errors import ConfigError, DataError, MachineError
 from everymask.infer import writing_maps
+from everymask.infer.output import OutputFolder
 from everymask.infer.result import ClassArea, Result
+from everymask.infer.writing import PredictionFolder
 from everymask.infer.writing_maps import LabelMapFolder
 
 LABELS = Labels(("background", "road", "=sky"), ((0, 0, 0), (200, 0, 0), (0, 0, 200)))
@@ -74,22 +77,6 @@ def test_saving_writes_the_picture_with_its_legend(tmp_path: Path) -> None:
     np.testing.assert_array_equal(drawn[:20, :30], result.draw(names=False))
 
 
-def test_a_palette_png_stores_ids_and_shows_colours(tmp_path: Path) -> None:
-    ids = example().semantic.ids
-    write_palette_png(tmp_path / "a.png", ids, LABELS)
-    np.testing.assert_array_equal(read_label_map(tmp_path / "a.png"), ids)
-    assert read_stored_map(tmp_path / "a.png").stored == "palette"
-    shown = np.asarray(Image.open(tmp_path / "a.png").convert("RGB"))
-    assert [tuple(shown[y, x]) for y, x in ((10, 5), (10, 20), (0, 0))] == [(0, 0, 0), (200, 0, 0), (224, 224, 192)]
-
-
-@pytest.mark.parametrize("ids", [np.full((2, 2), 256), np.full((2, 2), -1), np.zeros((0, 2), int), np.zeros(3, int)])
-def test_ids_that_eight_bits_cannot_hold_are_refused(tmp_path: Path, ids: np.ndarray) -> None:
-    with pytest.raises(DataError, match="0 to 255"):
-        write_palette_png(tmp_path / "a.png", ids, LABELS)
-    assert files(tmp_path) == []
-
-
 def test_a_picture_gives_an_overlay_a_map_and_rows(tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert write(out, example("a"), example("b")) == ["a", "b"]
@@ -141,15 +128,66 @@ def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
     with LabelMapFolder(tmp_path, LABELS) as folder:
         folder.add(example("a"))
-        monkeypatch.setattr(writing_maps, "write_palette_png", full)
+        monkeypatch.setattr(writing_maps, "writing_label_map", full)
         with pytest.raises(MachineError, match="No space left"):
             folder.add(example("b"))
         assert folder.count == 1
     assert len(rows(tmp_path)) == 3
 
 
+def strips_of(result: Result, height: int) -> Iterator[tuple[Array, SemanticMap]]:
+    for top in range(0, 20, height):
+        rows = slice(top, top + height)
+        yield result.sample.image[rows], SemanticMap(result.semantic.ids[rows])
+
+
+def test_strips_give_what_the_whole_gives(tmp_path: Path) -> None:
+    write(tmp_path / "a", example("", "x/a.tif"))
+    with LabelMapFolder(tmp_path / "b", LABELS) as folder:
+        assert folder.add_strips("x/a.tif", (20, 30), strips_of(example(), 7)) == "a"
+        assert (folder.count, folder.found) == (1, {"road": 324, "background": 216})
+    for file in files(tmp_path / "a"):
+        assert (tmp_path / "b" / file).read_bytes() == (tmp_path / "a" / file).read_bytes()
+
+
+def test_of_a_large_picture_every_nth_row_and_column_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writing_maps, "_DRAWN_SIDE", 11)
+    whole = example()
+    with LabelMapFolder(tmp_path, LABELS) as folder:
+        folder.add_strips("a.tif", (20, 30), strips_of(whole, 7))
+    small = Result(Sample(whole.sample.image[::3, ::3]), SemanticMap(whole.semantic.ids[::3, ::3]), LABELS)
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "overlays/a.png")), small.draw())
+    np.testing.assert_array_equal(read_label_map(tmp_path / "maps/a.png"), whole.semantic.ids)
+
+
+def test_an_interruption_leaves_no_half_map(tmp_path: Path) -> None:
+    def interrupted() -> Iterator[tuple[Array, SemanticMap]]:
+        yield next(strips_of(example(), 7))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), LabelMapFolder(tmp_path, LABELS) as folder:
+        folder.add_strips("a.tif", (20, 30), interrupted())
+    assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize("kind", [LabelMapFolder, PredictionFolder])
+def test_without_a_picture_nothing_is_left(tmp_path: Path, kind: type[OutputFolder]) -> None:
+    with pytest.raises(DataError, match="unreadable"), kind(tmp_path / "a" / "b", LABELS):
+        raise DataError("unreadable")
+    with kind(tmp_path / "a" / "b", LABELS) as folder:
+        (folder.out / "maps" / "deep").mkdir(parents=True)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "predictions.csv").write_text("of last time")
+    with kind(tmp_path / "mine", LABELS, overwrite=True):
+        pass
+    assert [(file.name, file.read_text()) for file in (tmp_path / "mine").iterdir()] == [
+        ("predictions.csv", "of last time")
+    ]
+
+
 def test_objects_do_not_belong_there(tmp_path: Path) -> None:
     result = Result(Sample(np.zeros((4, 4, 3), np.uint8), id="a"), InstanceSet.empty((4, 4), scored=True), LABELS)
     with LabelMapFolder(tmp_path, LABELS) as folder, pytest.raises(ConfigError, match="label map"):
         folder.add(result)
-    assert files(tmp_path) == ["predictions.csv"]
+    assert files(tmp_path) == []

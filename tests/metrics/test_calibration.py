@@ -12,6 +12,7 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 
 from everymask.core.randomness import rng
 from everymask.errors import ConfigError, DataError
+from everymask.metrics import calibration
 from everymask.metrics.calibration import CalibrationMetric
 
 IGNORE = 255
@@ -26,7 +27,8 @@ def answers() -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("bins", [1, 10, 15])
-def test_the_errors_are_those_of_torchmetrics(bins: int) -> None:
+def test_the_errors_are_those_of_torchmetrics(bins: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibration, "_AT_ONCE", 700)
     probabilities, truth = answers()
     seen = truth != IGNORE
     metric, other = CalibrationMetric(bins), CalibrationMetric(bins)

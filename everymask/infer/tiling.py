@@ -1,0 +1,266 @@
+"""Label maps of pictures larger than memory: windows that overlap, whose logits are blended."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import IO, TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from everymask.core.arrays import Array
+from everymask.core.segmentation import SemanticMap
+from everymask.data.pipelines import Prepared, naming
+from everymask.data.preprocess import Placement, check_range, match_channels
+from everymask.data.strips import Strips
+from everymask.errors import ConfigError, MachineError, printable
+from everymask.infer.semantic import decode_semantic
+from everymask.models.base import DenseOutputs, collate
+from everymask.models.dense import DenseModel
+from everymask.models.dense_specs import Task
+
+if TYPE_CHECKING:
+    from everymask.infer.predictor import Predictor
+
+_BYTES_IN_MEMORY = 1 << 29
+_ROWS_AT_ONCE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Tiling:
+    """Windows of `side` x `side` pixels, of which neighbours share at least `overlap` (0 to 0.9) of their side.
+
+    A side that is no multiple of what the model's pictures are padded to is rounded up to one. `ConfigError` for values
+    out of range.
+    """
+
+    side: int = 1024
+    overlap: float = 0.25
+
+    def __post_init__(self) -> None:
+        if self.side < 1:
+            raise ConfigError(f"the side of a tile must be at least 1 pixel, but got {self.side}")
+        if not 0 <= self.overlap <= 0.9:
+            raise ConfigError(f"the overlap of tiles must lie between 0 and 0.9, but got {self.overlap}")
+
+
+def predict_strips(
+    predictor: Predictor, strips: Strips, tiling: Tiling, *, name: str = "picture"
+) -> Iterator[tuple[Array, SemanticMap]]:
+    """The picture and its label map from top to bottom: rows [n, W, C] as read, and what they show [n, W].
+
+    Windows are taken at the picture's own resolution: the preprocessing's resize is left out, the rest of it is not.
+    They start at multiples of its divisor, so that the network's grids lie as in one shot, and are spread evenly.
+    In the middle half of an overlap logits are blended, by weights that rise as the integral of a Gaussian, before
+    `decode_semantic` decides; the quarters beside it, where a window sees least, belong to the other window alone. So
+    one shot and windows agree where the network looks no farther than a quarter of the overlap, and in a picture that
+    one window covers. (nnU-Net, Isensee et al. 2021, weights whole windows with a Gaussian: their edges count too.)
+
+    Memory grows with the picture's width, not with its height: rows of one window, and K float32 for each pixel of the
+    rows that are blended (beyond 512 MB these lie in a temporary file).
+
+    `ConfigError` where the model finds objects; `DataError` as from `strips.read`, and for channels and ranges that do
+    not fit the model, which calls it `name`. Floats must be finite; that all of them are too small for the model is
+    known at the end.
+    """
+    module, preprocess = check_tileable(predictor), predictor.card.preprocess
+    with naming(name):
+        check_range(np.zeros((1, 1, 1), strips.dtype), preprocess.scale)
+    rows, columns = (_spans(length, tiling, preprocess.divisor) for length in strips.size)
+    pixels, top, brightest = np.zeros((0, strips.size[1], strips.channels), strips.dtype), 0, 0.0
+    blended = max(row.last - row.done for row in rows)
+    widest = max(column.done - column.first for column in columns)
+    with _blocks((module.num_logits, blended, widest), len(columns)) as above:
+        windows = _Windows(predictor, module.spec.task, columns, above)
+        for row in rows:
+            pixels = _moved_on(pixels[len(pixels) - (top - row.start) :], strips, row.stop - row.start)
+            top, brightest = row.stop, max(brightest, float(pixels.max()))
+            with naming(name):
+                semantic = windows.decoded(pixels, row)
+            yield pixels[row.first - row.start : row.done - row.start], semantic
+    with naming(name):
+        check_range(np.full((1, 1, 1), brightest, strips.dtype), preprocess.scale)
+
+
+def _moved_on(kept: Array, strips: Strips, height: int) -> Array:
+    """`height` rows [height, W, C]: those that are `kept` and the next ones of `strips`."""
+    pixels = np.empty((height, *kept.shape[1:]), kept.dtype)
+    pixels[: len(kept)] = kept
+    # A few at a time: what `read` gives is a copy.
+    for top in range(len(kept), height, _ROWS_AT_ONCE):
+        count = min(_ROWS_AT_ONCE, height - top)
+        pixels[top : top + count] = strips.read(count)
+    return pixels
+
+
+def strips_of(image: Array) -> Strips:
+    """A picture [H, W, C] in memory as strips."""
+    position = 0
+
+    def read(count: int) -> Array:
+        nonlocal position
+        position += count
+        return image[position - count : position]
+
+    return Strips((image.shape[0], image.shape[1]), image.shape[2], str(image.dtype), True, read)
+
+
+def join_maps(maps: Sequence[SemanticMap], axis: int) -> SemanticMap:
+    """Pieces of a label map put together below (`axis` 0) or beside (1) each other."""
+    scores = [piece.scores for piece in maps if piece.scores is not None]
+    return SemanticMap(
+        np.concatenate([piece.ids for piece in maps], axis), np.concatenate(scores, axis) if scores else None
+    )
+
+
+def check_tileable(predictor: Predictor) -> DenseModel:
+    """The network; `ConfigError` unless it says of every pixel what it is."""
+    if not isinstance(predictor.module, DenseModel):
+        raise ConfigError(
+            "tiles are for models that say of every pixel what it is, but this one finds objects",
+            hint="predict without tiles, or cut the picture into pieces that hold whole objects",
+        )
+    return predictor.module
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Span:
+    """A window along one axis: it sees pixels `start` to `stop`, says something of `first` to `last`, and the next
+    window says nothing of those before `done`.
+
+    `weights` [last - first] float32 are its shares; those of all windows make 1 at each pixel.
+    """
+
+    start: int
+    stop: int
+    first: int
+    last: int
+    done: int
+    weights: Tensor
+
+
+def _spans(length: int, tiling: Tiling, divisor: int) -> list[_Span]:
+    """The windows along an axis of `length` pixels; the last ends with it."""
+    side, total = -(-tiling.side // divisor), -(-length // divisor)
+    step = max(1, math.floor(side * (1 - tiling.overlap)))
+    gaps = max(0, -(-(total - side) // step))
+    starts = [(total - side) * place // gaps * divisor for place in range(gaps + 1)] if gaps else [0]
+    # No pixel is in three blends.
+    blend = min((side - step) * divisor // 2, (total - side) // gaps * divisor) if gaps else 0
+    firsts = [0, *((before + side * divisor + start - blend) // 2 for before, start in pairwise(starts))]
+    rise = torch.special.ndtr((torch.arange(blend) + 0.5) * (6 / max(1, blend)) - 3)
+    spans = []
+    for place, (start, first) in enumerate(zip(starts, firsts, strict=True)):
+        done, last = (firsts[place + 1], firsts[place + 1] + blend) if place < gaps else (length, length)
+        weights = torch.ones(last - first)
+        if place > 0:
+            weights[:blend] = rise
+        weights[done - first :] = 1 - rise[: last - done]
+        spans.append(_Span(start, min(start + side * divisor, length), first, last, done, weights))
+    return spans
+
+
+class _Windows:
+    """Row after row of windows, and what each leaves to the next: shares of the logits where windows overlap."""
+
+    def __init__(self, predictor: Predictor, task: Task, columns: list[_Span], above: _Blocks) -> None:
+        self._predictor = predictor
+        self._task = task
+        self._columns = columns
+        self._above = above
+
+    @torch.inference_mode()
+    def decoded(self, pixels: Array, row: _Span) -> SemanticMap:
+        """What the rows `first` to `done` show, [n, W]; `pixels` [h, W, C] are those from `start` to `stop`."""
+        found: list[SemanticMap] = []
+        left: Tensor | None = None
+        for place, column in enumerate(self._columns):
+            semantic, left = self._window(pixels[:, column.start : column.stop], row, column, place, left)
+            found.append(semantic)
+        return join_maps(found, axis=1)
+
+    def _window(
+        self, pixels: Array, row: _Span, column: _Span, place: int, left: Tensor | None
+    ) -> tuple[SemanticMap, Tensor]:
+        """What is finished by window `place` of its row, and the sums [K, h, w] that it leaves to the next one."""
+        logits = self._logits(pixels)
+        sums = logits[:, row.first - row.start : row.last - row.start, column.first - column.start :]
+        sums = sums[..., : column.last - column.first]
+        sums *= torch.outer(row.weights, column.weights).to(sums.device)
+        if left is not None:
+            sums[..., : left.shape[-1]] += left
+        height, width = row.done - row.first, column.done - column.first
+        means = sums[..., :width]
+        self._above.add_to(means, place)
+        self._above.keep(means[:, height:], place)
+        whole = Placement((height, width), (height, width))
+        semantic = decode_semantic(means[:, :height], whole, self._task, scored=self._predictor.scored)
+        return semantic, sums[..., width:].clone()
+
+    def _logits(self, pixels: Array) -> Tensor:
+        """Logits [K, h, w] of a window [h, w, C]."""
+        size, preprocess = (pixels.shape[0], pixels.shape[1]), self._predictor.card.preprocess
+        image = preprocess.normalise(match_channels(pixels, preprocess.channels))
+        batch = collate([Prepared(image, None, Placement(size, size), "", "")], preprocess.divisor)
+        batch = batch.to(self._predictor.device, channels_last=True)
+        outputs = self._predictor.outputs(batch.images, batch.windows)
+        if not isinstance(outputs, DenseOutputs):
+            raise TypeError(f"a semantic network gave {type(outputs).__name__}")
+        return outputs.logits[0, :, : size[0], : size[1]].float()
+
+
+@contextmanager
+def _blocks(largest: tuple[int, int, int], count: int) -> Iterator[_Blocks]:
+    """`count` blocks of shapes up to `largest`; in a temporary file where they could take more than 512 MB."""
+    size = 4 * math.prod(largest)
+    if size * count <= _BYTES_IN_MEMORY:
+        yield _Blocks(size, None)
+        return
+    with tempfile.TemporaryFile() as file:
+        yield _Blocks(size, file)
+
+
+class _Blocks:
+    """What a row of windows leaves to the next: a block [K, n, w] of up to `size` bytes for each of its windows.
+
+    They stay in memory, or, where there is one, in `file`.
+    """
+
+    def __init__(self, size: int, file: IO[bytes] | None) -> None:
+        self._size = size
+        self._file = file
+        self._in_memory: dict[int, Tensor] = {}
+        self._in_file: dict[int, torch.Size] = {}
+
+    def add_to(self, sums: Tensor, place: int) -> None:
+        """Add the block of window `place` to the first rows of `sums` [K, h, w]."""
+        block = self._in_memory.get(place)
+        if self._file is not None and place in self._in_file:
+            shape = self._in_file[place]
+            self._file.seek(place * self._size)
+            stored = bytearray(self._file.read(4 * shape.numel()))
+            block = torch.from_numpy(np.frombuffer(stored, np.float32)).view(shape)
+        if block is not None:
+            sums[:, : block.shape[1]] += block.to(sums.device)
+
+    def keep(self, sums: Tensor, place: int) -> None:
+        """Replace the block of window `place`."""
+        if self._file is None:
+            self._in_memory[place] = sums.cpu().clone()
+            return
+        self._in_file[place] = sums.shape
+        try:
+            self._file.seek(place * self._size)
+            self._file.write(sums.cpu().contiguous().numpy().data)
+            self._file.flush()
+        except OSError as error:
+            raise MachineError(
+                f"cannot keep intermediate results in {printable(tempfile.gettempdir())}: {error.strerror or error}",
+                hint="set TMPDIR to a folder with more room, or choose smaller tiles or less overlap",
+            ) from error
