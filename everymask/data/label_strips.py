@@ -31,7 +31,7 @@ _FIELD_TYPES = {"H": 3, "I": 4, "Q": 16}
 def writing_label_map(path: str | Path, size: tuple[int, int], labels: Labels) -> Iterator[Callable[[IntArray], None]]:
     """Yield `write(rows)`, which takes the next rows [n, W] of a label map of `size` (H, W) from top to bottom.
 
-    A `.png` is an 8-bit palette PNG whose indices are the class ids and whose palette shows the classes in their colours.
+    A `.png` is an 8-bit palette PNG whose indices are the class ids and whose palette has their colours.
     A `.tif` or `.tiff` is a grey TIFF in Deflate strips with 8 bits, or 16 or 32 where the classes or `labels.ignore`
     need them, and a BigTIFF from 4 GiB. The file appears when the context ends without an error, whole or not at all.
 
