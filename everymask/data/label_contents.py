@@ -25,7 +25,7 @@ from everymask.errors import DataError, MachineError
 
 _THREADS = 8  # each holds a whole label map
 _WORTH = 100_000_000
-"""So many pixels take seconds to decode; what was counted of fewer is not remembered."""
+"""So many pixels take seconds to decode; fewer are always decoded, and what was counted is not remembered."""
 _SETTLED = 2_000_000_000
 """A file that changed less than so many nanoseconds ago may change again without its time changing."""
 _MOST_VALUES = 4096
@@ -56,9 +56,14 @@ def count_contents(files: Sequence[Path]) -> list[Content | DataError]:
 
 
 def declared_contents(files: Sequence[Path]) -> list[Content | DataError]:
-    """What each file says of itself; decoded is what may hold colours or numbers, and what is no PNG."""
+    """What each file says of itself; decoded is what may hold colours or numbers, and what is no PNG.
+
+    Where all files together take no time to decode, all are.
+    """
     with ThreadPoolExecutor(_THREADS) as pool:
-        return list(pool.map(_declared, files))
+        found = list(pool.map(_declared, files))
+    sizes = [content.size for content in found if isinstance(content, Content)]
+    return found if sum(height * width for height, width in sizes) >= _WORTH else count_contents(files)
 
 
 def remembered_contents(root: Path, files: Sequence[Path]) -> list[Content | DataError]:

@@ -57,7 +57,9 @@ LAYOUTS = {
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
-def test_where_the_format_says_what_maps_hold_they_are_not_decoded(name: str, tmp_path: Path, decoded) -> None:
+def test_where_the_format_says_what_maps_hold_they_are_not_decoded(
+    name: str, tmp_path: Path, cache: Path, decoded
+) -> None:
     """C13: a strange number is found by checking, or where the map is read."""
     (first, second), map_name, stored, strange = LAYOUTS[name]
     (tmp_path / "objectInfo150.txt").touch()
@@ -79,7 +81,12 @@ def test_where_the_format_says_what_maps_hold_they_are_not_decoded(name: str, tm
         read_dataset(tmp_path, decode=True)
 
 
-def test_b01_a_size_is_compared_without_decoding(tmp_path: Path, decoded) -> None:
+def test_where_decoding_takes_no_time_pixels_are_counted(tmp_path: Path) -> None:
+    put(tmp_path, "p", blobs(), folders=("train", "trainannot"))
+    assert sum(read_dataset(tmp_path).records[0].pixels) == blobs().size
+
+
+def test_b01_a_size_is_compared_without_decoding(tmp_path: Path, cache: Path, decoded) -> None:
     put(tmp_path, "p", blobs(), folders=("train", "trainannot"))
     Image.fromarray(blobs(size=(9, 9))).save(tmp_path / "trainannot" / "p.png")
     with pytest.raises(DataError, match="expected 40 x 30 pixels like the picture"):
