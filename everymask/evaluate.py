@@ -126,7 +126,7 @@ def evaluate(
     judge: _ObjectJudge | _MapJudge
     if isinstance(predictor.module, DenseModel):
         dataset = dataset.semantic()
-        judge = _MapJudge(predictor, dataset, void)
+        judge = _MapJudge(predictor, dataset, void, calibration=calibration)
     else:
         judge = _ObjectJudge(predictor, predictor.module, dataset)
     seconds = 0.0
@@ -157,13 +157,13 @@ def compare(
 
     >>> compare(load("runs/a"), load("runs/b"), "data", split="val").p_value
     """
-    dataset = _read(dataset, first)
     for predictor in (first, second):
         if not isinstance(predictor.module, DenseModel):
             raise ConfigError(
                 f"only models that give label maps can be compared, but got {predictor!r}",
                 hint="compare detectors by the numbers of everymask evaluate",
             )
+    dataset = _read(dataset, first)
     scores = [
         evaluate(predictor, dataset, split=split, void=void, progress=progress).scores for predictor in (first, second)
     ]
@@ -197,11 +197,11 @@ class _ObjectJudge:
 class _MapJudge:
     """Compares label maps with annotated ones."""
 
-    def __init__(self, predictor: Predictor, dataset: Dataset, void: Void) -> None:
+    def __init__(self, predictor: Predictor, dataset: Dataset, void: Void, *, calibration: bool) -> None:
         self.classes = np.full(256, predictor.card.labels.ignore, np.uint8)
         self.classes[: len(dataset.labels)] = _class_map(dataset, predictor)
         self.metric = SemanticMetric(predictor.card.labels, void=void)
-        self.calibration = CalibrationMetric() if predictor.scored else None
+        self.calibration = CalibrationMetric() if calibration else None
 
     def update(self, result: Result) -> None:
         truth = result.sample.truth

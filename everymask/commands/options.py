@@ -58,8 +58,8 @@ class Running:
     """exact keeps to float32; auto is bfloat16 where the hardware calculates it: half the time, nearly the same."""
     tta_flip: Literal["none", "horizontal", "both"] = "none"
     """Label maps: average over the mirrored picture too; both is also upside down, in 4 times the time."""
-    tta_scales: tuple[float, ...] = (1.0,)
-    """Label maps: average over these scales of the picture, such as 0.75 1 1.25."""
+    tta_scales: str = "1"
+    """Label maps: average over these scales of the picture, such as 0.75,1,1.25."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,9 +80,18 @@ def load_predictor(model: str, options: Running) -> Predictor:
     from everymask.api import load
     from everymask.infer.variants import TestTimeAugmentation
 
-    augmentation = TestTimeAugmentation(options.tta_flip, options.tta_scales)
+    augmentation = TestTimeAugmentation(options.tta_flip, _scales(options.tta_scales))
     predictor = load(model, device=options.device, precision=options.precision)
     return predictor if augmentation == TestTimeAugmentation() else predictor.with_augmentation(augmentation)
+
+
+def _scales(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise ConfigError(
+            f"tta-scales must be numbers, but got {printable(text)!r}", hint="for example 0.75,1,1.25"
+        ) from None
 
 
 def check_order(verb: str, model: str, others: Sequence[str]) -> None:

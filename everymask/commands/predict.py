@@ -55,8 +55,8 @@ class Predict(Running):
     tile: int | None = None
     """Label maps: predict by windows of this side in pixels, read and written by strips, so that pictures may be larger
     than memory. They keep their own resolution: nothing is resized."""
-    tile_overlap: float = 0.25
-    """The share of their side that neighbouring windows have in common."""
+    tile_overlap: float | None = None
+    """The share of their side that neighbouring windows have in common; otherwise 0.25."""
     overwrite: bool = False
     """Write into a folder that is not empty; files of other names stay."""
     json: bool = False
@@ -118,10 +118,14 @@ def run(options: Predict) -> None:
 def _tiling(options: Predict, model: Predictor) -> Tiling | None:
     from everymask.infer.tiling import Tiling, check_tileable
 
+    if options.maps != "png" and not model.is_semantic:
+        raise ConfigError("maps says how label maps are written, but this model finds objects", hint="leave it out")
     if options.tile is None:
+        if options.tile_overlap is not None:
+            raise ConfigError("tile-overlap says how far tiles overlap, but there are none", hint="add --tile 1024")
         return None
     check_tileable(model)
-    return Tiling(options.tile, options.tile_overlap)
+    return Tiling(options.tile) if options.tile_overlap is None else Tiling(options.tile, options.tile_overlap)
 
 
 def _add_strips(

@@ -39,8 +39,8 @@ def find_pictures(sources: Iterable[str]) -> list[Path]:
     """The picture files that `sources` name, each once: files, folders with all that is below them, and patterns.
 
     Files and folders that begin with a dot are left out, and so are the masks of a folder that is a data set, with a
-    logged warning. `DataError` for what does not exist and for a folder without pictures; `ConfigError` for a pattern
-    that matches nothing, and where no picture is left.
+    logged warning that says how to have them too. `DataError` for what does not exist and for a folder without
+    pictures; `ConfigError` for a pattern that matches nothing, and where no picture is left.
     """
     found = [picture for source in sources for picture in _pictures(source)]
     if not found:
@@ -76,5 +76,6 @@ def _below(folder: Path) -> list[Path]:
     masks = find_masks(folder, pictures)
     if masks:
         left_out, named = counted(len(masks), "mask"), printable(min(masks).relative_to(folder))
-        _log.warning("%s is a data set: %s left out, such as %s", printable(folder), left_out, named)
+        cure = "to predict them too, give their folder or a pattern"
+        _log.warning("%s is a data set: %s left out, such as %s; %s", printable(folder), left_out, named, cure)
     return [picture for picture in pictures if picture not in masks]

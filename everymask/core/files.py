@@ -30,7 +30,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     temporary = target.parent / f".{uuid.uuid4().hex}{target.suffix}"
     try:
         yield temporary
-        with temporary.open("rb") as stream:
+        with temporary.open("r+b") as stream:  # Windows flushes only what may be written
             os.fsync(stream.fileno())
         temporary.replace(target)
         _sync_folder(target.parent)

@@ -76,7 +76,10 @@ class _NpyRows:
 
 
 def open_tiff(stream: IO[bytes], file: Path) -> Bands | None:
-    """The bands of a TIFF; None where Pillow reads it without loss: grey, RGB with 8 bits, palettes, CMYK, JPEG."""
+    """The bands of a TIFF; None where Pillow reads it without loss, or refuses it.
+
+    Pillow reads unsigned grey of up to 16 bits, RGB with 8 bits, palettes, CMYK, JPEG.
+    """
     tags = _tags(stream, file)
     return None if _is_for_pillow(tags) else _bands(tags, stream, file)
 
@@ -90,7 +93,7 @@ def open_simple_tiff(stream: IO[bytes], file: Path) -> Bands | None:
     kind, samples, extras = tags.get(262), int(tags.get(277, 1)), tuple(tags.get(338, ()))
     stored = set(zip(tags.get(258, (1,)), tags.get(339, (_UNSIGNED,)) * samples, strict=False))
     grey = kind == _BLACK_IS_ZERO and len(extras) == samples - 1
-    types = {(8, _UNSIGNED), (16, _UNSIGNED), (32, _FLOAT)} if grey and samples == 1 else {(8, _UNSIGNED)}
+    types = {(8, _UNSIGNED), (16, _UNSIGNED)} if grey and samples == 1 else {(8, _UNSIGNED)}
     packing = tags.get(259, PLAIN)
     simple = (
         (grey or (kind == _RGB and len(extras) == samples - 3))
@@ -123,10 +126,13 @@ def _kept(tags: ImageFileDirectory_v2) -> list[int]:
 
 
 def _is_for_pillow(tags: ImageFileDirectory_v2) -> bool:
-    kind = tags.get(262)
-    if int(tags.get(277, 1)) == 1 or kind not in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB):
+    kind, bits, formats = tags.get(262), max(tags.get(258, (1,))), set(tags.get(339, (_UNSIGNED,)))
+    if kind not in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB):
         return True
-    return max(tags.get(258, (1,))) <= 8 and len(_kept(tags)) == (3 if kind == _RGB else 1)
+    if int(tags.get(277, 1)) == 1:
+        # Of big-endian files that are packed, Pillow swaps the bytes of all other grey.
+        return (formats == {_UNSIGNED} and bits <= 16) or (kind != _BLACK_IS_ZERO and formats != {_FLOAT})
+    return bits <= 8 and len(_kept(tags)) == (3 if kind == _RGB else 1)
 
 
 def _bands(tags: ImageFileDirectory_v2, stream: IO[bytes], file: Path) -> Bands:

@@ -12,7 +12,7 @@ from everymask.core.arrays import Array, FloatArray
 from everymask.core.randomness import rng
 from everymask.core.sample import Sample
 from everymask.core.segmentation import InstanceSet, SemanticMap
-from everymask.data.dataset import Dataset
+from everymask.data.dataset import Dataset, Record
 from everymask.data.preprocess import match_channels
 from everymask.errors import DataError, printable
 
@@ -25,11 +25,11 @@ class Fingerprint:
     """Measures of a data set.
 
     Of all pictures: their number, the median `short` and `long` side in pixels, the share of them that is `tall`
-    (higher than wide), and `max_objects`, the most objects (crowds aside) in one. Of the `measured` ones: `channels`,
-    the stored type `dtype`, the divisor `scale` that brings it to 0-1, `mean` and `std` per channel after that
-    division, and `object_sizes`, the square root of the objects' areas in pixels at the 5th, 25th, 50th, 75th and 95th
-    percentile (empty without objects). `class_shares` is the part of the pixels with truth that each class of a
-    semantic data set has (empty for objects).
+    (higher than wide), and `max_objects`, the most objects (crowds and regions to ignore aside) in one. Of the
+    `measured` ones: `channels`, the stored type `dtype`, the divisor `scale` that brings it to 0-1, `mean` and `std`
+    per channel after that division, and `object_sizes`, the square root of the objects' areas in pixels at the 5th,
+    25th, 50th, 75th and 95th percentile (empty without objects). `class_shares` is the part of the pixels with truth
+    that each class of a semantic data set has (empty for objects).
     """
 
     pictures: int
@@ -90,10 +90,14 @@ def fingerprint(dataset: Dataset, *, seed: int, pictures: int = 50) -> Fingerpri
         mean=mean,
         std=std,
         object_sizes=tuple(round(float(size), 2) for size in np.quantile(sizes, QUANTILES)) if sizes else (),
-        max_objects=max(sum(not item.crowd for item in record.annotations) for record in dataset.records),
+        max_objects=max(map(_num_objects, dataset.records)),
         tall=round(float((sides[:, 0] > sides[:, 1]).mean()), 6),
         class_shares=tuple(np.round(pixels / max(1, pixels.sum()), 6).tolist()) if dataset.is_semantic else (),
     )
+
+
+def _num_objects(record: Record) -> int:
+    return sum(not item.crowd and item.class_id >= 0 for item in record.annotations)
 
 
 def _thinned(image: Array) -> Array:

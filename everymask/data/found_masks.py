@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from everymask.data.folders import folders_in
-from everymask.data.label_layouts import recognised_pairs
+from everymask.data.label_layouts import unmistakable_pairs
 from everymask.data.mask_files import id_folders, looks_like_mask_files
 
 _BESIDE = {
@@ -25,7 +25,8 @@ def find_masks(root: Path, pictures: Sequence[Path]) -> set[Path]:
     """Those of the `pictures`, all below `root`, that are masks of others.
 
     That is so where `root` has the layout of a data set of mask files, of object maps or of label maps, judged by names
-    alone. A label map has no lossy format: of a.jpg and a_l.jpg both are pictures.
+    that mean nothing else: target/ beside input/ and a_l.png beside a.png are pictures, and so is what a list pairs
+    with another. A label map has no lossy format: of a.jpg and a_mask.jpg both are pictures.
     """
     folders: set[Path] = set()
     for base in (root, *folders_in(root), *_folders_below(root / "VOCdevkit")):
@@ -34,7 +35,7 @@ def find_masks(root: Path, pictures: Sequence[Path]) -> set[Path]:
                 folders |= {base / masks for masks in beside}
     if looks_like_mask_files(root):
         folders |= {folder / "masks" for folder in id_folders(root)}
-    pairs = [pair for pair in recognised_pairs(root) if pair.map.suffix.lower() not in _LOSSY]
+    pairs = [pair for pair in unmistakable_pairs(root) if pair.map.suffix.lower() not in _LOSSY]
     maps = {pair.map for pair in pairs}
     shared = {file.parent for file in maps} - {pair.picture.parent for pair in pairs}
     return {file for file in pictures if file in maps or file.parent in shared or not folders.isdisjoint(file.parents)}

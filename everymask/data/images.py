@@ -428,7 +428,7 @@ def _storage(image: ImageFile | Bands) -> Stored:
 def _one_channel(stored: Array, file: Path) -> IntArray:
     """The numbers of [H, W] or [H, W, C] as [H, W]; `DataError` where channels differ or numbers are no labels."""
     if stored.ndim == 3:
-        differs = (stored != stored[..., :1]).any(axis=2)
+        differs = (stored[..., 1:] != stored[..., :1]).any(axis=2)
         if differs.any():
             row, column = np.argwhere(differs)[0].tolist()
             raise DataError(
@@ -440,7 +440,7 @@ def _one_channel(stored: Array, file: Path) -> IntArray:
     if stored.dtype.kind == "b":
         stored = stored.astype(np.uint8)
     if stored.dtype.kind == "f":
-        whole = np.isfinite(stored) & (stored == np.round(stored)) & (np.abs(stored) < 2**31)
+        whole = np.isfinite(stored) & (stored == np.round(stored)) & (np.abs(stored, dtype=np.float64) < 2**31)
         if not whole.all():
             row, column = np.argwhere(~whole)[0].tolist()
             raise DataError(
@@ -449,11 +449,14 @@ def _one_channel(stored: Array, file: Path) -> IntArray:
                 hint="save the label map as integers",
             )
         stored = stored.astype(np.int32)
-    if stored.dtype.kind == "i" and stored.size and stored.min() < 0:
-        row, column = np.argwhere(stored < 0)[0].tolist()
+    if stored.dtype.kind == "u" and stored.dtype.itemsize <= 2:
+        return np.ascontiguousarray(stored, stored.dtype.newbyteorder("="))
+    beyond = (stored < 0) | (stored > np.iinfo(np.int32).max)
+    if beyond.any():
+        row, column = np.argwhere(beyond)[0].tolist()
         raise DataError(
             f"{printable(file)}: expected numbers from 0 to 2147483647, but found {stored[row, column]} at row {row}, "
             f"column {column}",
             hint="store 'ignore' as 255 or 65535",
         )
-    return np.ascontiguousarray(stored, stored.dtype.newbyteorder("="))
+    return np.ascontiguousarray(stored, np.int32)

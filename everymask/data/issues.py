@@ -44,6 +44,12 @@ class IssueLog:
         """Note something odd that was dealt with as `message` says."""
         self._note(Issue(code, message, str(file), str(where), _short(value), hint, "warning"))
 
+    def warn_of(self, found: IssueLog, outcome: str) -> None:
+        """Note what another log holds, its errors as warnings whose text ends in what became of them."""
+        for issue in found.issues:
+            message = f"{issue.message}; {outcome}" if issue.severity == "error" else issue.message
+            self._note(replace(issue, message=message, severity="warning"))
+
     def warn_shared(self, code: str, message: str, *, file: object, hint: str = "") -> None:
         """Note an oddity that many files may share: listed once, with the first file and the number for `{count}`."""
         first = self.shared.setdefault(code, Issue(code, message, str(file), hint=hint, severity="warning", count=0))

@@ -12,10 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+import everymask
 from everymask.core.arrays import Array, IntArray
 from everymask.core.cache import cache_folder
 from everymask.core.files import write_json
@@ -29,7 +30,7 @@ _WORTH = 100_000_000
 _SETTLED = 2_000_000_000
 """A file that changed less than so many nanoseconds ago may change again without its time changing."""
 _MOST_VALUES = 4096
-_VERSION = 1
+_VERSION = 2
 
 _log = logging.getLogger(__name__)
 
@@ -49,6 +50,18 @@ class Content:
     alpha_varies: bool = False
 
 
+class _Mark(NamedTuple):
+    """By what an unchanged file is known again: bytes, times of writing and of change in ns, inode; or only zeros.
+
+    Maps of one size and kind may have as many bytes, and what copies or unpacks files may keep their times of writing.
+    """
+
+    num_bytes: int = 0
+    written: int = 0
+    changed: int = 0
+    inode: int = 0
+
+
 def count_contents(files: Sequence[Path]) -> list[Content | DataError]:
     """What each file holds, by decoding it, or why it cannot be read."""
     with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
@@ -58,26 +71,31 @@ def count_contents(files: Sequence[Path]) -> list[Content | DataError]:
 def declared_contents(files: Sequence[Path]) -> list[Content | DataError]:
     """What each file says of itself; decoded is what may hold colours or numbers, and what is no PNG.
 
-    Where all files together take no time to decode, all are.
+    Where all files together take no time to decode, all are, each once.
     """
     with ThreadPoolExecutor(_THREADS) as pool:
         found = list(pool.map(_declared, files))
     sizes = [content.size for content in found if isinstance(content, Content)]
-    return found if sum(height * width for height, width in sizes) >= _WORTH else count_contents(files)
+    if sum(height * width for height, width in sizes) >= _WORTH:
+        return found
+    contents = dict(zip(files, found, strict=True))
+    rest = [file for file, content in contents.items() if isinstance(content, Content) and content.pixels is None]
+    contents |= zip(rest, count_contents(rest), strict=True)
+    return [contents[file] for file in files]
 
 
 def remembered_contents(root: Path, files: Sequence[Path]) -> list[Content | DataError]:
     """What each file of the data set at `root` holds; files that did not change since are not decoded again.
 
-    What was counted is kept in the user's cache folder, never in the data set, by each file's path, size and time of
-    change. Without a cache that can be read or written everything is decoded.
+    What was counted is kept in the user's cache folder, never in the data set, by each file's path and `_Mark`, until
+    another version of everymask counts. Without a cache that can be read or written everything is decoded.
     """
     place = _place(root)
     known: dict[str, list[Any]] = {}
     if place is not None:
         with suppress(OSError, ValueError, TypeError, KeyError):
             stored = json.loads(place.read_bytes())
-            known = stored["maps"] if stored["version"] == _VERSION else {}
+            known = stored["maps"] if stored["version"] == [_VERSION, everymask.__version__] else {}
     found: dict[Path, Content | DataError] = {}
     marks = {file: _mark(file, root) for file in files}
     for file, (name, mark) in marks.items():
@@ -94,10 +112,11 @@ def remembered_contents(root: Path, files: Sequence[Path]) -> list[Content | Dat
             for file, (name, mark) in marks.items()
             if isinstance(content := found[file], Content)
             and len(content.pixels or ()) <= _MOST_VALUES
-            and mark[1] < settled
+            and max(mark.written, mark.changed) < settled
         }
         try:
-            write_json(place, {"version": _VERSION, "root": str(root), "maps": maps})
+            version = [_VERSION, everymask.__version__]
+            write_json(place, {"version": version, "root": str(root), "maps": maps})
         except MachineError as error:
             _log.info("what label maps hold is not remembered: %s", error.message)
     return [found[file] for file in files]
@@ -113,26 +132,26 @@ def _place(root: Path) -> Path | None:
     return None if folder.is_relative_to(whole) else folder / "label-maps" / f"{name}.json"
 
 
-def _mark(file: Path, root: Path) -> tuple[str, tuple[int, int]]:
-    """By what a file is known again: its path, and its size and time of change (0, 0 where it is not there)."""
+def _mark(file: Path, root: Path) -> tuple[str, _Mark]:
+    """The file's path, and its mark."""
     name = file.relative_to(root) if file.is_relative_to(root) else file
     try:
         status = file.stat()
     except (OSError, ValueError):
-        return name.as_posix(), (0, 0)
-    return name.as_posix(), (status.st_size, status.st_mtime_ns)
+        return name.as_posix(), _Mark()
+    return name.as_posix(), _Mark(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
 
-def _row(content: Content, mark: tuple[int, int]) -> list[Any]:
+def _row(content: Content, mark: _Mark) -> list[Any]:
     pixels = [[value, count] for value, count in (content.pixels or {}).items()]
     return [*mark, *content.size, content.coloured, content.equal, content.alpha_varies, pixels]
 
 
-def _from_row(row: list[Any], mark: tuple[int, int]) -> Content:
+def _from_row(row: list[Any], mark: _Mark) -> Content:
     """The content that `_row` made; `ValueError` where the file has another `mark` or the row is no such."""
-    size, changed, height, width, coloured, equal, alpha_varies, values = row
+    *found, height, width, coloured, equal, alpha_varies, values = row
     pixels = {int(value): int(count) for value, count in values}
-    if (size, changed) != mark or sum(pixels.values()) != height * width:
+    if found != list(mark) or sum(pixels.values()) != height * width:
         raise ValueError("another file")
     return Content((height, width), pixels, bool(coloured), bool(equal), bool(alpha_varies))
 

@@ -16,14 +16,14 @@ PICTURE_FOLDERS = (
     "images", "image", "imgs", "img", "img_dir", "pictures", "frames", "input", "inputs", "jpegimages", "pngimages",
     "original_images", "701_stillsraw_full",
 )  # fmt: skip
-MAP_FOLDERS = (
+_CLEAR_MAP_FOLDERS = (
     "masks", "mask", "labels", "label", "label_maps", "labelmaps", "annotations", "annotation", "ann_dir", "annot",
-    "gt", "ground_truth", "groundtruth", "targets", "target", "segmentation", "segmentations", "semantic", "gtfine",
-    "label_images_semantic", "labeledapproved_full",
+    "gt", "segmentation", "segmentations", "gtfine", "label_images_semantic", "labeledapproved_full",
 )  # fmt: skip
-MAP_ENDINGS = (
-    "mask", "masks", "label", "labels", "labelmap", "gt", "seg", "segmentation", "annotation", "lab", "l",
-)  # fmt: skip
+"""Names that mean label maps in every context; of the others, restoration knows pictures called target."""
+MAP_FOLDERS = (*_CLEAR_MAP_FOLDERS, "ground_truth", "groundtruth", "targets", "target", "semantic")
+_CLEAR_MAP_ENDINGS = ("mask", "masks", "label", "labels", "labelmap", "gt", "seg", "segmentation", "annotation")
+MAP_ENDINGS = (*_CLEAR_MAP_ENDINGS, "lab", "l")
 PICTURE_ENDINGS = ("image", "img", "sat", "rgb", "picture", "frame")
 _LIST_SUFFIXES = (".txt", ".lst", ".csv")
 _DEPTH = 4
@@ -31,13 +31,15 @@ _DEPTH = 4
 
 def has_label_layout(root: Path) -> bool:
     """Whether the folder holds pictures with label maps in one of the layouts, judged by names alone."""
-    return bool(recognised_pairs(root))
-
-
-def recognised_pairs(root: Path) -> list[Pair]:
-    """The pictures with label maps in a folder of one of the layouts, judged by names alone; none in another folder."""
     issues = IssueLog("skip")
     pairs = find_pairs(root, issues) if root.is_dir() else []
+    return bool(pairs) and len(pairs) >= issues.total("error")
+
+
+def unmistakable_pairs(root: Path) -> list[Pair]:
+    """The pictures with label maps in a folder where no name could mean anything else; lists do not count."""
+    issues = IssueLog("skip")
+    pairs = _named_pairs(root, _CLEAR_MAP_FOLDERS, _CLEAR_MAP_ENDINGS, issues)
     return pairs if len(pairs) >= issues.total("error") else []
 
 
@@ -50,12 +52,16 @@ def find_pairs(root: Path, issues: IssueLog) -> list[Pair]:
     listed = find_listed_pairs(root, issues)
     if listed:
         return listed
-    folders = list(_folder_pairs(root))
-    if folders:
-        pairs = [pair for pictures, maps in folders for pair in match_folders(root, pictures, maps, issues)]
-    else:
-        pairs = list(_suffix_pairs(root, issues))
+    pairs = _named_pairs(root, MAP_FOLDERS, MAP_ENDINGS, issues)
     return _split_by_lists(root, pairs, issues) if not any(pair.split for pair in pairs) else pairs
+
+
+def _named_pairs(root: Path, folders: tuple[str, ...], endings: tuple[str, ...], issues: IssueLog) -> list[Pair]:
+    """The pairs whose label maps lie in `folders`, or where there are none, have `endings`."""
+    found = list(_folder_pairs(root, folders))
+    if found:
+        return [pair for pictures, maps in found for pair in match_folders(root, pictures, maps, issues)]
+    return list(_suffix_pairs(root, endings, issues))
 
 
 def table_folders(root: Path, pairs: list[Pair]) -> list[Path]:
@@ -78,27 +84,28 @@ def _is_picture(file: Path) -> bool:
     return bool(pictures_among([file]))
 
 
-def _kind(folder: Path) -> tuple[str, str] | None:
+def _kind(folder: Path, map_folders: tuple[str, ...] = MAP_FOLDERS) -> tuple[str, str] | None:
     """Whether a folder's name says `pictures` or `maps`, and what else it says (such as a split)."""
     name = folder.name.lower()
-    for kind, names in (("pictures", PICTURE_FOLDERS), ("maps", MAP_FOLDERS)):
+    kinds = (("pictures", PICTURE_FOLDERS), ("maps", map_folders))
+    for kind, names in kinds:
         if name in names:
             return kind, ""
     first, *rest = re.split(r"[-_ ]", name)
     for split, word in ((first, "_".join(rest)), ((rest or [""])[-1], "_".join([first, *rest[:-1]]))):
         if split in SPLIT_FOLDERS:
-            for kind, names in (("pictures", PICTURE_FOLDERS), ("maps", MAP_FOLDERS)):
+            for kind, names in kinds:
                 if word in names:
                     return kind, split
     return None
 
 
-def _folder_pairs(root: Path) -> Iterator[tuple[Path, Path]]:
+def _folder_pairs(root: Path, map_folders: tuple[str, ...]) -> Iterator[tuple[Path, Path]]:
     splits = [folder for folder in folders_in(root) if folder.name.lower() in SPLIT_FOLDERS]
     for base in (root, *splits):
         found: dict[tuple[str, str], Path] = {}
         for folder in folders_in(base):
-            if kind := _kind(folder):
+            if kind := _kind(folder, map_folders):
                 found.setdefault(kind, folder)
         for (what, rest), folder in found.items():
             maps = found.get(("maps", rest))
@@ -144,12 +151,12 @@ def match_folders(root: Path, picture_folder: Path, map_folder: Path, issues: Is
             issues.error("picture-missing", message, file=lonely, hint="name it like its picture, or remove it")
 
 
-def _suffix_pairs(root: Path, issues: IssueLog) -> Iterator[Pair]:
+def _suffix_pairs(root: Path, endings: tuple[str, ...], issues: IssueLog) -> Iterator[Pair]:
     """Label maps beside their pictures: in the root and in folders named after splits."""
     splits = [folder for folder in folders_in(root) if folder.name.lower() in SPLIT_FOLDERS]
     for base in (root, *splits):
         files = pictures_among(files_in(base))
-        bare = {file: _without_ending(file.stem, MAP_ENDINGS) for file in files}
+        bare = {file: _without_ending(file.stem, endings) for file in files}
         maps = {name: file for file, name in bare.items() if name != file.stem}
         pictures = [file for file in files if bare[file] == file.stem]
         if not any(_without_ending(file.stem, PICTURE_ENDINGS) in maps or file.stem in maps for file in pictures):

@@ -49,7 +49,8 @@ def read_shapes(shapes: list[Any], size: tuple[int, int], file: object, issues: 
 
     Shapes with one label and one `group_id` are one object. Those labelled `_background_` are left out, with a warning
     that counts those labelled `__ignore__` too: neither are objects. Points, lines and line strips have no area and are
-    errors. What reaches out of the picture is cut off, with a warning from two pixels on.
+    errors. What reaches out of the picture is cut off, with a warning from two pixels on. A bad shape labelled
+    `__ignore__` is no error but a warning.
     """
     objects: dict[object, _Parts] = {}
     ignored = 0
@@ -62,17 +63,19 @@ def read_shapes(shapes: list[Any], size: tuple[int, int], file: object, issues: 
         ignored += label in IGNORED
         if label == BACKGROUND:
             continue
+        noted = IssueLog("skip") if label == NO_TRUTH else issues
         group = shape.get("group_id")
         if group is not None and (not isinstance(group, int) or isinstance(group, bool)):
             message = "expected a whole number or null"
-            issues.error("group-id", message, file=file, where=f"{where}/group_id", value=group)
-            continue
-        parts = objects.get((label, group)) if group is not None else None
-        kept = parts or _Parts(label)
-        if _add_shape(kept, shape, size, (file, where), issues):
-            flags = shape.get("flags")
-            kept.crowd |= isinstance(flags, dict) and flags.get("crowd") is True
-            objects[(label, group) if group is not None else index] = kept
+            noted.error("group-id", message, file=file, where=f"{where}/group_id", value=group)
+        else:
+            kept = (objects.get((label, group)) if group is not None else None) or _Parts(label)
+            if _add_shape(kept, shape, size, (file, where), noted):
+                flags = shape.get("flags")
+                kept.crowd |= isinstance(flags, dict) and flags.get("crowd") is True
+                objects[(label, group) if group is not None else index] = kept
+        if label == NO_TRUTH:
+            issues.warn_of(noted, "the region to ignore is left out")
     if ignored:
         message = f"{ignored} shapes labelled {' or '.join(IGNORED)} are no objects"
         issues.warn("ignored-shapes", message, file=file)

@@ -50,6 +50,7 @@ class OutputFolder:
 
     def __enter__(self) -> Self:
         self._made = [place for place in (self.out, *self.out.parents) if not place.exists()]
+        self._there = {place for place in self.out.rglob("*") if place.is_dir()}
         with ExitStack() as stack:
             self._csv = stack.enter_context(whole_stream(self.out / "predictions.csv"))
             self._csv.write(csv_line(self.columns))
@@ -73,7 +74,7 @@ class OutputFolder:
         """Close the tables as after a failure, so that none appears, and remove the empty folders that were made."""
         nothing = DataError("no picture was written")
         self._stack.__exit__(DataError, nothing, None)
-        below = [place for place in self.out.rglob("*") if place.is_dir()] if self._made else []
+        below = [place for place in self.out.rglob("*") if place.is_dir() and place not in self._there]
         for folder in (*sorted(below, reverse=True), *self._made):
             with suppress(OSError):
                 folder.rmdir()

@@ -188,7 +188,7 @@ def build_predictor(
         raise ConfigError(f"precision must be {' or '.join(get_args(Precision))}, but got {precision!r}")
     where = choose_device(device)
     dtype = torch.bfloat16 if precision == "auto" and has_fast_bf16(where) else None
-    return Predictor(ready_to_predict(module, dtype, where.type).to(where), card, where)
+    return Predictor(ready_to_predict(module, dtype, where), card, where)
 
 
 def choose_device(name: str) -> torch.device:

@@ -262,5 +262,5 @@ class _Blocks:
         except OSError as error:
             raise MachineError(
                 f"cannot keep intermediate results in {printable(tempfile.gettempdir())}: {error.strerror or error}",
-                hint="set TMPDIR to a folder with more room, or choose smaller tiles or less overlap",
+                hint="set TMPDIR (on Windows TEMP) to a folder with more room, or choose smaller tiles or less overlap",
             ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import Literal
 
@@ -71,13 +72,15 @@ class LabelMapFolder(OutputFolder):
         strips: Iterable[tuple[Array, SemanticMap]],
         step: int,
     ) -> str:
+        strips = iter(strips)
+        first = list(islice(strips, 1))  # a picture that cannot be read takes no name
         shown = self._names.shown(file, id)
         name = self._names.free(file, shown)
         pixels = np.zeros(len(self.labels) + 1, np.int64)
         drawn = _Thinned(step)
         with self._adding():
             with writing_label_map(self.out / f"maps/{name}.{self.maps}", size, self.labels) as write:
-                for image, semantic in strips:
+                for image, semantic in chain(first, strips):
                     write(semantic.ids)
                     pixels += count_classes(semantic.ids, len(self.labels))
                     if self.overlay != "none":

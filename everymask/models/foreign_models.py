@@ -29,7 +29,7 @@ def read_foreign(path: Path) -> Foreign | None:
 
     `WeightsError` where the file is damaged or holds more than tensors.
     """
-    if not path.is_file() or path.suffix not in _SUFFIXES:
+    if not path.is_file() or path.suffix.lower() not in _SUFFIXES:
         return None
     if path.suffix == ".safetensors" and describes_itself(path):
         return None

@@ -134,6 +134,6 @@ def _of_width(widths: Mapping[str, int], width: int, origin: Origin) -> str:
 
 
 def _fits(source: Tensor, target: Tensor, channels: int) -> bool:
-    """Whether shapes are the same, or the target is a first layer, for pictures of so many other channels."""
-    first = source.ndim == target.ndim == 4 and target.shape[1] == channels
+    """Whether shapes are the same, or the target is a first layer of three channels, for pictures of so many others."""
+    first = source.ndim == target.ndim == 4 and target.shape[1] == channels and source.shape[1] == 3
     return source.shape == target.shape or (first and source[:, 0].shape == target[:, 0].shape)

@@ -19,22 +19,23 @@ Network = TypeVar("Network", bound=nn.Module)
 class Foldable(Protocol):
     """A block that knows a cheaper way to the same answer once its weights are final and its norms folded."""
 
-    def fold(self) -> None: ...
+    def fold_for_prediction(self) -> None: ...
 
 
-def ready_to_predict(network: Network, dtype: torch.dtype | None = None, device: str = "cpu") -> Network:
-    """A copy in evaluation mode that cannot be trained: norms folded into convolutions, channels last in memory.
+def ready_to_predict(network: Network, dtype: torch.dtype | None = None, device: torch.device | str = "cpu") -> Network:
+    """A copy on `device` in evaluation mode that cannot be trained: norms folded, channels last in memory.
 
     With `dtype` the convolutions and the heads' hidden layers calculate in it; what a network lists in `exact_parts`
     (the last layers, whose rounding would show) keeps float32. Without it outputs differ only by float32's rounding,
-    and where the network is to run on a `device` of type "cpu" wide 3x3 convolutions take Winograd's way.
+    and on a CPU wide 3x3 convolutions take Winograd's way; not in a network's `small_maps`, where it does not pay.
     """
-    ready = copy.deepcopy(network).eval().requires_grad_(False)
+    ready = copy.deepcopy(network).to(device).eval().requires_grad_(False)
     fold_norms(ready)
     for block in [module for module in ready.modules() if isinstance(module, Foldable)]:
-        block.fold()
-    if device == "cpu":
-        _replace_convolutions(ready, winograd=dtype is None)
+        block.fold_for_prediction()
+    if torch.device(device).type == "cpu":
+        small = {ready.get_submodule(name) for name in getattr(network, "small_maps", ())}
+        _replace_convolutions(ready, small, winograd=dtype is None)
     ready = ready.to(memory_format=torch.channels_last)
     if dtype is not None:
         ready = ready.to(dtype)
@@ -43,15 +44,15 @@ def ready_to_predict(network: Network, dtype: torch.dtype | None = None, device:
     return ready
 
 
-def _replace_convolutions(module: nn.Module, *, winograd: bool) -> None:
+def _replace_convolutions(module: nn.Module, left_out: set[nn.Module], *, winograd: bool) -> None:
     """Put those in place that are faster on CPUs."""
     for name, child in list(module.named_children()):
         if is_dilated_depthwise(child):
             setattr(module, name, DilatedDepthwiseConv2d(child))
         elif winograd and pays(child):
             setattr(module, name, WinogradConv2d(child))
-        else:
-            _replace_convolutions(child, winograd=winograd)
+        elif child not in left_out and not isinstance(child, WinogradConv2d):
+            _replace_convolutions(child, left_out, winograd=winograd)
 
 
 def fold_norms(module: nn.Module) -> None:

@@ -43,6 +43,7 @@ class RCNN(nn.Module):
     """
 
     exact_parts = ("roi_heads.box_predictor",)
+    small_maps = ("roi_heads",)
 
     def __init__(self, spec: FasterRCNN, num_classes: int, *, pretrained_encoder: bool = False) -> None:
         super().__init__()

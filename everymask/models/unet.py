@@ -93,7 +93,7 @@ class UpBlock(nn.Module):
         enlarged: Tensor = self.conv2(self.conv1(x))
         return enlarged
 
-    def fold(self) -> None:
+    def fold_for_prediction(self) -> None:
         """Make enlarging and the first convolution one step, for prediction."""
         if self.mode == "nearest":
             first, *rest = self.conv1.children()

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 _LEAST_CHANNELS, _MOST_CHANNELS = 128, 256
 _LARGEST_EXCESS = 1.3
 _BYTES_AT_ONCE = 1 << 23
+_OUTPUTS_AT_ONCE = 32
 
 # The transformations of tiles, kernels and results, for the points 0, 1, -1, 2, -2 and infinity.
 _TILE = ((4, 0, -5, 0, 1, 0), (0, -4, -4, 1, 1, 0), (0, 4, -4, -1, 1, 0),
@@ -44,8 +45,9 @@ def pays(conv: nn.Module) -> TypeGuard[nn.Conv2d]:
 class WinogradConv2d(nn.Module):
     """A convolution for which `pays` holds, for prediction in float32 on CPUs.
 
-    Maps [B, C, h, w] of any size; results lie channels last. Beside the map and the result it needs about 30 MB. Small
-    maps at high dilation, which tiles would mostly fill with zeros, are convolved directly.
+    Maps [B, C, h, w] of any size; results lie channels last. Beside the map and the result it needs about 30 MB, and
+    weights of four times the kernel's size. Small maps, or larger ones at high dilation, which tiles would fill with
+    too many zeros, are convolved directly.
     """
 
     tile: Tensor
@@ -56,8 +58,11 @@ class WinogradConv2d(nn.Module):
         self.direct = conv
         self.dilation = int(conv.dilation[0])
         kernel = torch.tensor(_KERNEL, dtype=torch.float64) / 24
-        weight = torch.einsum("yi,kcij,xj->yxck", kernel, conv.weight.double(), kernel)
-        self.weight = nn.Parameter(weight.reshape(36, *weight.shape[2:]).to(conv.weight.dtype), requires_grad=False)
+        parts = [
+            torch.einsum("yi,kcij,xj->yxck", kernel, part.double(), kernel).flatten(0, 1).to(part.dtype)
+            for part in conv.weight.detach().split(_OUTPUTS_AT_ONCE)
+        ]
+        self.weight = nn.Parameter(torch.cat(parts, dim=2), requires_grad=False)
         for name, matrix in (("tile", _TILE), ("result", _RESULT)):
             rows = torch.tensor(matrix, dtype=conv.weight.dtype)
             self.register_buffer(name, torch.kron(rows, rows))
@@ -77,7 +82,7 @@ class WinogradConv2d(nn.Module):
         results = self.weight.shape[2]
         out = x.new_empty(batch, tall, 4, margin, wide, 4, margin, results)
         across = batch * wide * margin * margin
-        at_once = max(1, _BYTES_AT_ONCE // (36 * across * max(channels, results) * x.element_size()))
+        at_once = max(1, _BYTES_AT_ONCE // max(1, 36 * across * max(channels, results) * x.element_size()))
         for first in range(0, tall, at_once):
             rows = min(at_once, tall - first)
             tiles = self._tiles(padded, first, rows, wide).reshape(36, -1)

@@ -110,7 +110,7 @@ class TrainConfig:
     optimizer: Optimizer | None = None
     lr: float | None = None
     """The learning rate after warm-up."""
-    head_lr: float = 1.0
+    head_lr: float | None = None
     """Times the learning rate for all that is not the encoder; for a trained SegFormer 10, where lr is not set."""
     momentum: float = 0.9
     """SGD's momentum; AdamW's first beta."""

@@ -29,6 +29,7 @@ _OURS = (
     "tensorboard",
 )
 _LOCK = ".lock"
+_TRIES = 5
 _BEHIND_THE_TEXT = 1 << 20
 
 
@@ -78,26 +79,27 @@ def _remove_empty(folders: list[Path]) -> None:
 
 def _withdraw(lock: IO[str], folder: Path, before: set[Path]) -> None:
     """Remove the lock where it is all that came to the files that were there `before`."""
-    if set(folder.iterdir()) - before != {folder / _LOCK}:
-        return
-    if os.name == "nt":
-        lock.close()  # an open file cannot be removed there
     with suppress(OSError):
-        (folder / _LOCK).unlink()
+        if set(folder.iterdir()) - before == {folder / _LOCK}:
+            if os.name == "nt":
+                lock.close()  # an open file cannot be removed there
+            (folder / _LOCK).unlink()
 
 
 def _locked(folder: Path) -> IO[str]:
-    """The open file that holds the lock of the folder."""
-    while True:
+    """The folder, made if need be, and the open file that holds its lock."""
+    for left in reversed(range(_TRIES)):
+        folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / _LOCK).open("a+")
         try:
             _take(lock, folder)
-            if _has_name(lock, folder / _LOCK):
-                return lock
+            if not left or _has_name(lock, folder / _LOCK):
+                break
         except BaseException:
             lock.close()
             raise
-        lock.close()  # withdrawn between opening and taking it
+        lock.close()  # withdrawn by another process between opening and taking it
+    return lock
 
 
 def _has_name(file: IO[str], path: Path) -> bool:

@@ -23,11 +23,12 @@ def build_optimizer(module: nn.Module, config: TrainConfig) -> torch.optim.Optim
     Weight decay acts on weights only: norms and biases have one dimension and are left alone. All that is not the
     encoder learns at `head_lr` times the rate.
     """
+    head = chosen(config.head_lr)
     parts: dict[tuple[float, bool], list[nn.Parameter]] = {
-        (times, decays): [] for times in (1.0, config.head_lr) for decays in (True, False)
+        (times, decays): [] for times in (1.0, head) for decays in (True, False)
     }
     for name, parameter in module.named_parameters():
-        parts[1.0 if in_encoder(name) else config.head_lr, parameter.ndim > 1].append(parameter)
+        parts[1.0 if in_encoder(name) else head, parameter.ndim > 1].append(parameter)
     decay = chosen(config.weight_decay)
     groups = [
         {"params": parameters, "weight_decay": decay if decays else 0.0, _TIMES: times}

@@ -22,10 +22,13 @@ _LEVELS = 5
 class Start:
     """Where weights come from: how they want to be fed, and whether they are a whole network's (`detects`) or only an
     encoder's.
+
+    An encoder's first layer is adapted where pictures have other channels, a whole network's only if it `adapts`.
     """
 
     preprocess: Preprocess
     detects: bool
+    adapts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,7 @@ def resolve(config: TrainConfig, measured: Fingerprint, *, gpu: bool, start: Sta
         batch=batch,
         epochs=epochs,
         lr=lr,
+        head_lr=config.head_lr or 1.0,
         weight_decay=decay if config.weight_decay is None else config.weight_decay,
         warmup_steps=min(500, epochs * steps_per_epoch // 10) if config.warmup_steps is None else config.warmup_steps,
         validate_every=config.validate_every or max(1, epochs // 20),
@@ -113,9 +117,17 @@ def prepared_for(
         reasons.append(f"pictures are resized as for the weights: {sides}at most {resize.long}")
     elif measured.long > longest:
         reasons.append(f"pictures are shrunk to {longest} pixels where they are longer")
-    if start is not None and not start.detects and measured.channels not in (1, start.preprocess.channels):
+    adapts = start is not None and (start.adapts or not start.detects)
+    if start is not None and adapts and measured.channels not in (1, start.preprocess.channels):
         reasons.append(f"the encoder's first layer is adapted to {measured.channels} channels, normalised as measured")
     elif start is not None:
+        # Grey is repeated, and three channels may turn out to be equal.
+        if {measured.channels, start.preprocess.channels} not in ({measured.channels}, {1, 3}):
+            raise ConfigError(
+                f"the weights are for pictures with {start.preprocess.channels} channels, but these have "
+                f"{measured.channels}",
+                hint='start from "imagenet", whose first layer is adapted, or from scratch',
+            )
         scale = start.preprocess.scale if measured.dtype == "uint8" else start.preprocess.scale / 255 * measured.scale
         return replace(start.preprocess, resize=resize, scale=scale)
     return Preprocess(measured.channels, measured.scale, measured.mean, measured.std, resize)

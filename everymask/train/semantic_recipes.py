@@ -55,7 +55,7 @@ def resolve_semantic(
         validate_every=config.validate_every or max(1, epochs // 20),
     )
     decay = 1e-4 if config.optimizer == "sgd" else 0.01
-    rate, head = (config.lr, config.head_lr) if config.lr else _rates(config, spec, start, reasons)
+    rate, head = (config.lr, config.head_lr or 1.0) if config.lr else _rates(config, spec, start, reasons)
     resolved = replace(
         config,
         lr=rate,
@@ -119,7 +119,7 @@ def _loss(spec: DenseSpec, num_classes: int, reasons: list[str]) -> str:
 
 def _rates(config: TrainConfig, spec: DenseSpec, start: Start | None, reasons: list[str]) -> tuple[float, float]:
     """The learning rate, and how many times that for all that is not the encoder."""
-    pictures, head = (config.batch or 1) * config.accumulate, config.head_lr
+    pictures, head = (config.batch or 1) * config.accumulate, config.head_lr or 1.0
     transformer = spec.encoder in MIT_ENCODERS
     if config.optimizer == "sgd":
         rate = 0.01 * pictures / 16
@@ -127,7 +127,7 @@ def _rates(config: TrainConfig, spec: DenseSpec, start: Start | None, reasons: l
         rate = (2e-4 if transformer else 1e-3) * math.sqrt(pictures / 16)
     else:
         rate = (6e-5 if transformer else 3e-4) * math.sqrt(pictures / 16)
-        head = _HEAD_LR if transformer and head == 1 else head
+        head = config.head_lr or (_HEAD_LR if transformer else 1.0)
     more = "" if head == 1 else f", {head:g} times that outside the encoder"
     reasons.append(f"lr {rate:.3g} for {pictures} pictures per step{more}")
     return rate, head

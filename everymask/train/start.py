@@ -69,7 +69,7 @@ def read_source(weights: str | None) -> Source | None:
     foreign = recognise(tensors)
     if foreign is not None:
         fed = Preprocess(resize=Resize(short=1, long=LONGEST, rule="shrink"))
-        return Source(Start(fed, detects=True), tensors, foreign.spec, foreign=foreign)
+        return Source(Start(fed, detects=True, adapts=True), tensors, foreign.spec, foreign=foreign)
     published = published_as(path)
     if published is None:
         return Source(Start(Preprocess(), detects=True), tensors)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -70,10 +69,11 @@ def unseen_classes(train_set: Dataset, val_set: Dataset | None) -> tuple[str, ..
 
 
 def _shown(pictures: Dataset) -> set[int] | None:
-    """The ids of the classes that occur, crowds aside; None where that is not known before all is read."""
-    objects = Counter(item.class_id for record in pictures.records for item in record.annotations if not item.crowd)
+    """The ids of the classes that occur, crowds and regions to ignore aside; None where all must be read to know."""
+    items = (item for record in pictures.records for item in record.annotations)
+    objects = {item.class_id for item in items if not item.crowd and item.class_id >= 0}
     if pictures.encoding is None:
-        return set(objects)
+        return objects
     if pictures.encoding.kind == "objects":
         painted = dict(pictures.encoding.table)
         return {painted[class_id] for class_id in (NO_OBJECT, *objects)} if objects else set()

@@ -82,7 +82,7 @@ def test_evaluate_says_whether_the_model_is_as_sure_as_it_is_right(
 def test_variants_of_a_picture_are_averaged(
     runs: list[str], data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    variants = ("--tta-flip", "both", "--tta-scales", "0.75", "1", "1.25")
+    variants = ("--tta-flip", "both", "--tta-scales", "0.75,1,1.25")
     model = load(runs[0], device="cpu")
     better = model.with_augmentation(TestTimeAugmentation("both", (0.75, 1, 1.25)))
     scores = [evaluate(each, data).scores.mean_iou for each in (model, better)]

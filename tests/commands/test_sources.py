@@ -59,7 +59,13 @@ LAYOUTS = {
     "devkit": (["VOCdevkit/VOC2012/JPEGImages/1.jpg"], ["VOCdevkit/VOC2012/SegmentationClass/1.png"]),
     "pedestrians": (["PNGImages/1.png"], ["PedMasks/1_mask.png"]),
     "other names": (["images/1.jpg", "labels/wine.jpg", "labels/beer.jpg"], []),
+    "original": (["original_images/1.jpg"], ["label_images_semantic/1.png"]),
+    "a list of other files": (["images/1.png", "left/1.png", "right/1.png", "pairs.txt"], ["masks/1.png"]),
     "photographs": (["left/1.jpg", "1.jpg", "1_l.jpg"], []),
+    "stereo pairs": (["left/1.png", "right/1.png", "pairs.txt"], []),
+    "restoration pairs": (["train/input/1.png", "train/target/1.png", "input/1.png", "target/1.png"], []),
+    "ground truth": (["images/1.png", "ground_truth/1.png"], []),
+    "left and right scans": (["scan0.png", "scan0_l.png", "scan1.png", "scan1_lab.png"], []),
 }
 
 
@@ -71,11 +77,12 @@ def test_of_a_data_set_the_pictures_are_taken(
     pictures, masks = LAYOUTS[layout]
     for name in (*pictures, *masks):
         (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "data" / name).touch()
+        (tmp_path / "data" / name).write_text("left/1.png right/1.png\n" if name == "pairs.txt" else "")
     monkeypatch.chdir(tmp_path)
-    assert names("data") == sorted(f"data/{name}" for name in pictures)
-    said = [f"data is a data set: {counted(len(masks), 'mask')} left out, such as {min(masks)}"] if masks else []
-    assert caplog.messages == said
+    assert names("data") == sorted(f"data/{name}" for name in pictures if not name.endswith(".txt"))
+    left_out, cure = counted(len(masks), "mask"), "to predict them too, give their folder or a pattern"
+    said = [f"data is a data set: {left_out} left out, such as {min(masks, default='')}; {cure}"]
+    assert caplog.messages == (said if masks else [])
     if masks:
         assert names(f"data/{masks[0]}") == [f"data/{masks[0]}"]
 

@@ -71,6 +71,19 @@ def test_the_horizontal_predictor_is_undone(tmp_path, planar, byteorder):
     np.testing.assert_array_equal(read_image(file), bands)
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32", "int8", "int16", "int32", "float16", "float32"])
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_a30_one_band_comes_back_in_either_byte_order(tmp_path, dtype, byteorder, compression):
+    """Pillow swaps the bytes of signed and of float grey where a big-endian file is packed."""
+    ids = (values(1, "uint8")[..., 0] // 2).astype(dtype)
+    tifffile.imwrite(tmp_path / "a.tif", ids, byteorder=byteorder, compression=compression, metadata=None)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif")[..., 0], ids)
+    found = read_label_map(tmp_path / "a.tif")
+    assert found.dtype == (dtype if dtype in ("uint8", "uint16") else "int32")
+    np.testing.assert_array_equal(found, ids)
+
+
 def patched(file: Path, changes: dict[int, int]) -> Path:
     """The little-endian TIFF with other numbers in the tags named."""
     data = bytearray(file.read_bytes())
@@ -187,6 +200,9 @@ def test_label_maps_may_be_arrays(tmp_path):
     np.testing.assert_array_equal(read_label_map(tmp_path / "a.npy"), ids)
     np.save(tmp_path / "b.npy", ids % 2 == 0)
     np.testing.assert_array_equal(read_label_map(tmp_path / "b.npy"), ids % 2 == 0)
+    np.save(tmp_path / "c.npy", np.full((2, 2), 2**31))
+    with pytest.raises(DataError, match="numbers from 0 to 2147483647, but found 2147483648 at row 0, column 0"):
+        read_label_map(tmp_path / "c.npy")
     with pytest.raises(DataError, match="one number per pixel"):
         read_label_map(write_tiff(tmp_path / "a.tif", values(5)))
 

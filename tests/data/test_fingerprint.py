@@ -1,6 +1,7 @@
 """What is measured of a data set equals what was put into it."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -95,6 +96,12 @@ def test_without_objects_and_with_crowds(tmp_path):
     crowd = fingerprint(dataset(tmp_path / "crowd", [noise((20, 20))], [square(1, 1, 9)], crowd=True), seed=0)
     assert bare.object_sizes == crowd.object_sizes == ()
     assert bare.max_objects == crowd.max_objects == 0
+
+
+def test_regions_to_ignore_are_no_objects(tmp_path):
+    data = dataset(tmp_path, [noise((20, 20))], [square(1, 1, 9)])
+    records = tuple(replace(record, ignored=(square(3, 3, 5),)) for record in data.records)
+    assert fingerprint(replace(data, records=records).semantic(), seed=0).max_objects == 1
 
 
 def test_json(tmp_path):

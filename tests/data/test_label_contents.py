@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import everymask
 from everymask.data import label_contents
 from everymask.data.formats import read_dataset
 from everymask.data.image_masks import read_image_masks
 from everymask.data.images import read_stored_map
-from everymask.data.label_contents import count_contents, remembered_contents
+from everymask.data.label_contents import count_contents, declared_contents, remembered_contents
+from everymask.data.label_maps import read_colours
 from everymask.errors import DataError
 from tests.data.semantic_files import blobs, put
 
@@ -34,18 +36,11 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder in which contents are remembered; even small maps are worth it."""
+    """The folder in which contents are remembered, even those of small maps that were just written."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(label_contents, "_WORTH", 1)
+    monkeypatch.setattr(label_contents, "_SETTLED", -(10**9))
     return tmp_path / "cache" / "everymask" / "label-maps"
-
-
-def put_old(root: Path, name: str, stored: np.ndarray) -> Path:
-    """A pair whose label map was written a minute ago."""
-    file = put(root, name, stored)
-    then = file.stat().st_mtime_ns - 60 * 10**9
-    os.utime(file, ns=(then, then))
-    return file
 
 
 LAYOUTS = {
@@ -94,9 +89,22 @@ def test_b01_a_size_is_compared_without_decoding(tmp_path: Path, cache: Path, de
     assert decoded == []
 
 
-def test_what_maps_hold_is_remembered_until_they_change(tmp_path: Path, cache: Path, decoded) -> None:
+def test_of_a_small_set_coloured_maps_are_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    coloured = np.stack([blobs(), blobs() * 2, 255 - blobs()], axis=2)
+    files = [put(tmp_path, f"p{number}", array) for number, array in enumerate((coloured, blobs()))]
+    expected = count_contents(files)
+    read: list[str] = []
+    monkeypatch.setattr(label_contents, "read_colours", lambda file: (read.append(file.stem), read_colours(file))[1])
+    missing = tmp_path / "missing.png"
+    *found, error = declared_contents([*files, missing])
+    assert (found, read, isinstance(error, DataError)) == (expected, ["p0"], True)
+
+
+def test_what_maps_hold_is_remembered_until_they_change(
+    tmp_path: Path, cache: Path, decoded, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root = tmp_path / "data"
-    files = [put_old(root, f"p{number}", blobs(seed=number)) for number in range(3)]
+    files = [put(root, f"p{number}", blobs(seed=number)) for number in range(3)]
     first = read_image_masks(root, decode=False)
     assert sorted(decoded) == ["p0", "p1", "p2"]
     decoded.clear()
@@ -104,20 +112,42 @@ def test_what_maps_hold_is_remembered_until_they_change(tmp_path: Path, cache: P
     assert (again.records, again.encoding, decoded) == (first.records, first.encoding, [])
     assert not list(root.rglob("*.json")), "nothing in the data set"
     Image.fromarray(blobs(2)).save(files[1])
+    monkeypatch.setattr(label_contents, "_SETTLED", 10**9)
     assert read_image_masks(root, decode=False).records[1].pixels != first.records[1].pixels
     assert decoded == ["p1"]
     decoded.clear()
     assert read_image_masks(root, decode=False).records[1].pixels != first.records[1].pixels
-    assert decoded == ["p1"], "it is too young to be sure that it will not change again"
+    assert sorted(decoded) == ["p0", "p1", "p2"], "they are too young to be sure that they will not change again"
     read_image_masks(root)
-    assert sorted(decoded[1:]) == ["p0", "p1", "p2"], "who checks looks at everything"
+    assert sorted(decoded[3:]) == ["p0", "p1", "p2"], "who checks looks at everything"
+
+
+@pytest.mark.parametrize("renamed", [False, True])
+def test_a_map_of_as_many_bytes_and_the_same_time_is_decoded_again(tmp_path: Path, cache: Path, renamed: bool) -> None:
+    """As copying with times (cp -p, rsync -t) and unpacking leave it."""
+    file, other = (put(tmp_path / name, "p", blobs(seed=seed), map_name="{}.bmp") for seed, name in enumerate("ab"))
+    (first,) = remembered_contents(tmp_path / "a", [file])
+    before = file.stat()
+    os.utime(other, ns=(before.st_atime_ns, before.st_mtime_ns))
+    other.rename(file) if renamed else file.write_bytes(other.read_bytes())
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (file.stat().st_size, file.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    assert [first] != remembered_contents(tmp_path / "a", [file]) == count_contents([file])
+
+
+def test_another_version_counts_anew(tmp_path: Path, cache: Path, decoded, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = put(tmp_path / "d", "p", blobs())
+    for version, times in (("1.0", 1), ("1.0", 1), ("1.1", 2)):
+        monkeypatch.setattr(everymask, "__version__", version)
+        remembered_contents(tmp_path / "d", [file])
+        assert decoded == ["p"] * times
 
 
 def test_every_kind_of_content_comes_back(tmp_path: Path, cache: Path) -> None:
     equal = np.repeat(blobs()[..., None], 3, axis=2)
     coloured = np.stack([blobs(), blobs() * 2, 255 - blobs()], axis=2)
     varies = np.concatenate([equal, blobs()[..., None]], axis=2)
-    files = [put_old(tmp_path / "d", f"p{n}", array) for n, array in enumerate((blobs(), equal, coloured, varies))]
+    files = [put(tmp_path / "d", f"p{n}", array) for n, array in enumerate((blobs(), equal, coloured, varies))]
     (tmp_path / "d" / "masks" / "bad.png").write_bytes(b"bad")
     files += [tmp_path / "d" / "masks" / "bad.png", tmp_path / "d" / "masks" / "missing.png"]
     expected = count_contents(files)
@@ -128,16 +158,18 @@ def test_every_kind_of_content_comes_back(tmp_path: Path, cache: Path) -> None:
     assert (found[1].equal, found[2].coloured, found[3].alpha_varies) == (True, True, True)
 
 
-@pytest.mark.parametrize("broken", ["", "[]", "{}", '{"version": 1, "maps": 3}', "wrong rows", "folder"])
+@pytest.mark.parametrize("broken", ["", "[]", "{}", "no maps", "wrong rows", "folder"])
 def test_a_broken_memory_is_made_anew(tmp_path: Path, cache: Path, decoded, broken: str) -> None:
     root = tmp_path / "data"
-    put_old(root, "p0", blobs())
+    put(root, "p0", blobs())
     expected = read_image_masks(root, decode=False)
     file = next(cache.iterdir())
+    stored = json.loads(file.read_bytes())
     if broken == "wrong rows":
-        stored = json.loads(file.read_bytes())
         stored["maps"]["masks/p0.png"][-1][0][1] += 1
         broken = json.dumps(stored)
+    elif broken == "no maps":
+        broken = json.dumps(stored | {"maps": 3})
     file.unlink()
     file.mkdir() if broken == "folder" else file.write_text(broken)
     decoded.clear()
@@ -148,7 +180,7 @@ def test_a_broken_memory_is_made_anew(tmp_path: Path, cache: Path, decoded, brok
 
 
 def test_nothing_is_remembered_inside_the_data_set_or_of_little(tmp_path: Path, monkeypatch, cache: Path) -> None:
-    put_old(tmp_path, "p0", blobs())
+    put(tmp_path, "p0", blobs())
     before = sorted(tmp_path.rglob("*"))
     read_image_masks(tmp_path, decode=False)
     monkeypatch.setattr(label_contents, "_WORTH", 10**6)

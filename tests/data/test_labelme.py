@@ -356,6 +356,17 @@ def test_bad_shapes_are_listed_with_their_place_and_can_be_left_out(tmp_path, ba
     assert len(read_labelme(tmp_path, policy="skip").truth(0)) == 1
 
 
+@pytest.mark.parametrize(("bad", "code", "where"), [case for case in BAD_SHAPES if case.values[1] != "label-missing"])
+def test_bad_shapes_of_regions_to_ignore_are_noted_and_left_out(tmp_path, bad, code, where):
+    annotate(tmp_path, shape(), bad | {"label": "__ignore__"})
+    dataset = read_labelme(tmp_path)
+    assert [(issue.code, issue.where, issue.severity) for issue in dataset.issues] == [
+        (code, where, "warning"), ("ignored-shapes", "", "warning"),
+    ]  # fmt: skip
+    assert dataset.issues[0].message.endswith("; the region to ignore is left out")
+    assert (len(dataset.truth(0)), dataset.records[0].ignored) == (1, ())
+
+
 BAD_FILES = [
     pytest.param({"shapes": {}}, "shapes", id="C06 shapes is no list"),
     pytest.param({"imagePath": None}, "image-path", id="C06 no imagePath"),

@@ -89,6 +89,7 @@ BY_PARTS = {
     "rgb tiles.tif": tiff(COLOUR, photometric="rgb", tile=(16, 32), compression="zlib", predictor=True),
     "rgb strips.tif": tiff(COLOUR, photometric="rgb", rowsperstrip=7, compression="zlib", predictor=True),
     "words.tif": tiff(WORDS, rowsperstrip=8, byteorder=">", compression="zlib", predictor=True),
+    "signed.tif": tiff(GREY.astype(np.int16)),
     "floats.tif": tiff(FLOATS, tile=(16, 16), bigtiff=True),
     "lzw.tif": pillow(COLOUR, compression="tiff_lzw"),
     "lzw predictor.tif": pillow(COLOUR, compression="tiff_lzw", tiffinfo={317: 2, 278: 9}),
@@ -119,7 +120,6 @@ WHOLE = {
     "cmyk.tif": pillow(Image.fromarray(RGBA, "CMYK")),
     "bits.tif": pillow(Image.fromarray(GREY > 9)),
     "premultiplied.tif": tiff(RGBA, photometric="rgb", extrasamples=["assocalpha"]),
-    "signed.tif": tiff(GREY.astype(np.int16)),
 }
 
 

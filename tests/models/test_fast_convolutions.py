@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from everymask.models.dilated import DilatedDepthwiseConv2d, is_dilated_depthwise
 from everymask.models.doubled import DoubledConv2d
+from everymask.models.inference import ready_to_predict
 from everymask.models.winograd import WinogradConv2d, pays
 
 
@@ -80,3 +81,14 @@ def test_dilated_depthwise(rate: int) -> None:
         torch.testing.assert_close(DilatedDepthwiseConv2d(conv)(x).double(), exact(conv, x), rtol=1e-5, atol=1e-5)
     assert not is_dilated_depthwise(nn.Conv2d(6, 6, 3, padding=1, groups=6))
     assert not is_dilated_depthwise(nn.Conv2d(6, 12, 3, padding=2, dilation=2, groups=6))
+
+
+def test_a_network_that_is_ready_may_be_made_ready_again() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(128, 256, 3, padding=1), nn.ReLU()).eval()
+    x = torch.randn(1, 128, 16, 16)
+    twice = ready_to_predict(ready_to_predict(network))
+    assert isinstance(twice[0], WinogradConv2d)
+    with torch.inference_mode():
+        torch.testing.assert_close(twice(x), network(x), rtol=1e-4, atol=1e-4)
+        assert twice(x[:0]).shape == (0, 256, 16, 16)

@@ -8,6 +8,7 @@ import pytest
 
 from everymask.data.fingerprint import Fingerprint
 from everymask.data.preprocess import Preprocess, Resize
+from everymask.errors import ConfigError
 from everymask.models.specs import FasterRCNN, MaskRCNN, RegionProfile
 from everymask.train.config import TrainConfig, changed_settings
 from everymask.train.recipes import Start, anchor_sizes, demo_recipe, model_for_weights, resolve
@@ -134,7 +135,7 @@ def test_the_demo_leaves_only_its_anchors_to_the_data() -> None:
     config = demo_recipe("d", "runs/x")
     resolved = resolve(config, replace(CELLS, max_objects=4), gpu=False).config
     assert resolved.model == replace(config.model, anchor_sizes=resolved.model.anchor_sizes)
-    assert set(changed_settings(config, resolved)) == {"model", "max_detections", "weight_decay", "size"}
+    assert set(changed_settings(config, resolved)) == {"model", "max_detections", "weight_decay", "head_lr", "size"}
     assert resolved.crop == config.crop
 
 
@@ -152,3 +153,5 @@ def test_an_encoder_is_adapted_to_many_channels() -> None:
     recipe = resolve(TrainConfig(data="d"), many, gpu=False, start=Start(Preprocess(), detects=False))
     assert recipe.config.model.channels == recipe.preprocess.channels == 5
     assert recipe.preprocess.mean == many.mean
+    with pytest.raises(ConfigError, match="for pictures with 3 channels, but these have 5"):
+        resolve(TrainConfig(data="d"), many, gpu=False, start=Start(Preprocess(), detects=True))

@@ -63,6 +63,7 @@ def test_what_is_set_stays() -> None:
         batch=5,
         size=(96, 128),
         lr=0.5,
+        head_lr=1.0,
         optimizer="sgd",
         weight_decay=0.0,
         warmup_steps=0,

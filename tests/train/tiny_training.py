@@ -64,6 +64,7 @@ def settings(out: Path, **changes: object) -> TrainConfig:
         "epochs": 4,
         "batch": 3,
         "lr": 0.05,
+        "head_lr": 1.0,
         "weight_decay": 1e-3,
         "warmup_steps": 3,
         "workers": 0,

@@ -1,0 +1,27 @@
+"""What a training is told about the classes that its pictures show."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from everymask.core.labels import labels_of
+from everymask.data.dataset import Annotation, Dataset, Polygons, Record
+from everymask.errors import DataError
+from everymask.train.task import unseen_classes
+
+SQUARE = Polygons((np.array([[1, 1], [9, 1], [9, 9], [1, 9]], float),))
+
+
+def test_b11_regions_to_ignore_show_no_class() -> None:
+    ignored = Record("a", Path("a.png"), (10, 10), (), ignored=(SQUARE,))
+    objects = Dataset(labels_of(["cat", "dog"]), (ignored,), "labelme", Path())
+    with pytest.raises(DataError, match="the training pictures show no class"):
+        unseen_classes(objects.semantic(), None)
+    both = replace(objects, records=(replace(ignored, annotations=(Annotation(1, SQUARE),)),))
+    assert unseen_classes(both.semantic(), None) == ("no training picture shows cat",)
+    with pytest.raises(DataError, match="the validation pictures show no class"):
+        unseen_classes(both.semantic(), objects.semantic())
