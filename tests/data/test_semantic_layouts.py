@@ -22,7 +22,7 @@ def test_camvid(shared):
     assert (found.format, found.splits(), found.issues) == ("camvid", {"train": 367, "val": 101}, ())
     assert found.labels.names == CAMVID.names and len(found.labels) == 11
     assert all(record.pixels for record in found.records), "so few pixels are counted"
-    record = read_camvid(shared / "camvid").records[400]
+    record = found.records[400]
     stored = np.asarray(Image.open(record.label_map))
     assert (found.truth(400).ids == np.where(stored == 11, 255, stored)).all()
     assert sum(record.pixels) == (stored != 11).sum()
