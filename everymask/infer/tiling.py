@@ -28,7 +28,7 @@ from everymask.models.dense_specs import Task
 if TYPE_CHECKING:
     from everymask.infer.predictor import Predictor
 
-_BYTES_IN_MEMORY = 1 << 29
+_BYTES_IN_MEMORY = 1 << 26
 _ROWS_AT_ONCE = 64
 
 
@@ -63,7 +63,7 @@ def predict_strips(
     one window covers. (nnU-Net, Isensee et al. 2021, weights whole windows with a Gaussian: their edges count too.)
 
     Memory grows with the picture's width, not with its height: rows of one window, and K float32 for each pixel of the
-    rows that are blended (beyond 512 MB these lie in a temporary file).
+    rows that are blended (beyond 64 MB these lie in a temporary file).
 
     `ConfigError` where the model finds objects; `DataError` as from `strips.read`, and for channels and ranges that do
     not fit the model, which calls it `name`. Floats must be finite; that all of them are too small for the model is
@@ -217,7 +217,7 @@ class _Windows:
 
 @contextmanager
 def _blocks(largest: tuple[int, int, int], count: int) -> Iterator[_Blocks]:
-    """`count` blocks of shapes up to `largest`; in a temporary file where they could take more than 512 MB."""
+    """`count` blocks of shapes up to `largest`; in a temporary file where they could take more than 64 MB."""
     size = 4 * math.prod(largest)
     if size * count <= _BYTES_IN_MEMORY:
         yield _Blocks(size, None)

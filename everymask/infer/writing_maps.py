@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -73,14 +73,14 @@ class LabelMapFolder(OutputFolder):
         step: int,
     ) -> str:
         strips = iter(strips)
-        first = list(islice(strips, 1))  # a picture that cannot be read takes no name
+        strips = chain([next(strips)], strips)  # a picture that cannot be read takes no name
         shown = self._names.shown(file, id)
         name = self._names.free(file, shown)
         pixels = np.zeros(len(self.labels) + 1, np.int64)
-        drawn = _Thinned(step)
+        drawn = _Thinned(size, step)
         with self._adding():
             with writing_label_map(self.out / f"maps/{name}.{self.maps}", size, self.labels) as write:
-                for image, semantic in chain(first, strips):
+                for image, semantic in strips:
                     write(semantic.ids)
                     pixels += count_classes(semantic.ids, len(self.labels))
                     if self.overlay != "none":
@@ -96,20 +96,28 @@ class LabelMapFolder(OutputFolder):
 class _Thinned:
     """Every `step`-th row and column of a picture and its label map, both of which come as strips of rows."""
 
-    def __init__(self, step: int) -> None:
+    def __init__(self, size: tuple[int, int], step: int) -> None:
         self._step = step
-        self._rows = 0
-        self._images: list[Array] = []
-        self._ids: list[IntArray] = []
+        self._size = -(-size[0] // step), -(-size[1] // step)
+        self._seen = self._filled = 0
+        self._image: Array = np.zeros(0)
+        self._ids: IntArray = np.zeros(0, np.int64)
 
     def add(self, image: Array, ids: IntArray) -> None:
         """The next rows, [n, W, C] and [n, W]."""
-        kept = slice(-self._rows % self._step, None, self._step), slice(None, None, self._step)
-        self._images.append(image[kept] if self._step == 1 else image[kept].copy())
-        self._ids.append(ids[kept] if self._step == 1 else ids[kept].copy())
-        self._rows += len(ids)
+        kept = slice(-self._seen % self._step, None, self._step), slice(None, None, self._step)
+        self._seen += len(ids)
+        image, ids = image[kept], ids[kept]
+        if len(ids) == self._size[0]:
+            self._image, self._ids = image, ids
+            return
+        if not self._filled:
+            self._image = np.empty((*self._size, image.shape[2]), image.dtype)
+            self._ids = np.empty(self._size, ids.dtype)
+        rows = slice(self._filled, self._filled + len(ids))
+        self._image[rows], self._ids[rows] = image, ids
+        self._filled = rows.stop
 
     def result(self, labels: Labels) -> Result:
         """All that was kept."""
-        image, ids = np.concatenate(self._images), np.concatenate(self._ids)
-        return Result(Sample(image), SemanticMap(ids), labels)
+        return Result(Sample(self._image), SemanticMap(self._ids), labels)
