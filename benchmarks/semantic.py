@@ -146,9 +146,7 @@ def alike(found: Tensor, expected: Tensor, *, usual: float) -> str:
     error = deviation(found, expected)
     if error > 1.5 * usual:
         raise Disagreement(f"logits differ by {error:.3f} of their standard deviation on average, not by {usual:.3f}")
-    return (
-        f"logits differ by {error:.3f} of their standard deviation on average (under autocast {usual:.3f})"
-    )
+    return f"logits differ by {error:.3f} of their standard deviation on average (under autocast {usual:.3f})"
 
 
 def camvid_scores() -> tuple[float, float] | None:
