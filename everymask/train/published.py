@@ -34,6 +34,7 @@ def dilated_voc(data: str, out: str, *, model: DenseModelSpec | None = None) -> 
         loss="ce",
         optimizer="sgd",
         lr=0.01,
+        head_lr=1.0,
         momentum=0.9,
         weight_decay=5e-4,
         schedule="poly",
