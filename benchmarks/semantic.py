@@ -172,8 +172,9 @@ def run() -> Section:
                 same = equal if dtype is None else partial(alike, usual=usual)
                 rows.append(compare(what, *calls, peer=network.peer, same=same, rounds=5 if side == 512 else 3))
                 bars.append(Bar(what, rows[-1].ratio, limit))
-                measured = partial(ours, network, side, dtype), partial(theirs, network, side)
-                memory.append(compare_memory(what, *measured, peer=network.peer))
+                if side == SIZES[-1]:
+                    measured = partial(ours, network, side, dtype), partial(theirs, network, side)
+                    memory.append(compare_memory(what, *measured, peer=network.peer))
     scores = camvid_scores()
     if scores is None:
         notes = [f"The mIoU of the fast path was not measured: that needs {TRAINED} (see results.md) and {CAMVID}."]

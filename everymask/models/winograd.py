@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 _LEAST_CHANNELS, _MOST_CHANNELS = 128, 256
 _LARGEST_EXCESS = 1.3
-_BYTES_AT_ONCE = 1 << 23
+_BYTES_AT_ONCE, _MOST_BYTES = 1 << 23, 1 << 25
 _OUTPUTS_AT_ONCE = 32
 
 # The transformations of tiles, kernels and results, for the points 0, 1, -1, 2, -2 and infinity.
@@ -45,9 +45,9 @@ def pays(conv: nn.Module) -> TypeGuard[nn.Conv2d]:
 class WinogradConv2d(nn.Module):
     """A convolution for which `pays` holds, for prediction in float32 on CPUs.
 
-    Maps [B, C, h, w] of any size; results lie channels last. Beside the map and the result it needs about 30 MB, and
-    weights of four times the kernel's size. Small maps, or larger ones at high dilation, which tiles would fill with
-    too many zeros, are convolved directly.
+    Maps [B, C, h, w] of any size; results lie channels last. Beside the map and the result it needs up to 100 MB, and
+    weights of four times the kernel's size. Maps that tiles would fill with too many zeros, as small ones do and larger
+    ones at high dilation, and those of which one row of tiles is too large to be fast are convolved directly.
     """
 
     tile: Tensor
@@ -71,18 +71,18 @@ class WinogradConv2d(nn.Module):
         batch, channels, height, width = x.shape
         step = 4 * self.dilation
         tall, wide = -(-height // step), -(-width // step)
-        if tall * wide * step * step > _LARGEST_EXCESS * height * width:
+        margin, results = self.dilation, self.weight.shape[2]
+        across = batch * wide * margin * margin
+        row_bytes = 36 * across * max(channels, results) * x.element_size()
+        if tall * wide * step * step > _LARGEST_EXCESS * height * width or row_bytes > _MOST_BYTES:
             direct: Tensor = self.direct(x)
             return direct
-        margin = self.dilation
         padded = F.pad(
             x.permute(0, 2, 3, 1),
             (0, 0, margin, wide * step - width + margin, margin, tall * step - height + margin),
         )
-        results = self.weight.shape[2]
         out = x.new_empty(batch, tall, 4, margin, wide, 4, margin, results)
-        across = batch * wide * margin * margin
-        at_once = max(1, _BYTES_AT_ONCE // max(1, 36 * across * max(channels, results) * x.element_size()))
+        at_once = max(1, _BYTES_AT_ONCE // max(1, row_bytes))
         for first in range(0, tall, at_once):
             rows = min(at_once, tall - first)
             tiles = self._tiles(padded, first, rows, wide).reshape(36, -1)
