@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 import tyro
 
 from everymask.commands.terminal import quoted
-from everymask.data.dataset import Task
 from everymask.errors import ConfigError, printable, require
-from everymask.metrics.overlap import Void
 from everymask.train.folder import BEST
 
 if TYPE_CHECKING:
@@ -42,7 +40,7 @@ class Reading:
 class ReadingFor(Reading):
     """How an annotated data set is read, and what for."""
 
-    task: Task | None = None
+    task: Literal["semantic", "instance"] | None = None
     """A class for every pixel (semantic), for which objects are painted, or objects one by one (instance); None: as it
     is annotated."""
 
@@ -68,7 +66,7 @@ class Scoring(Reading, Running):
 
     split: str | None = None
     """Only this part of the data set: val, test, train ..."""
-    void: Void = "ignored"
+    void: Literal["ignored", "wrong"] = "ignored"
     """What a label map says where there is no truth: ignored (as by Cityscapes), or wrong."""
     json: bool = False
     """Print the answer as one JSON object."""

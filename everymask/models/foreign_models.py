@@ -31,7 +31,7 @@ def read_foreign(path: Path) -> Foreign | None:
     """
     if not path.is_file() or path.suffix.lower() not in _SUFFIXES:
         return None
-    if path.suffix == ".safetensors" and describes_itself(path):
+    if path.suffix.lower() == ".safetensors" and describes_itself(path):
         return None
     return recognise(read_state_dict(path))
 

@@ -87,7 +87,7 @@ def _withdraw(lock: IO[str], folder: Path, before: set[Path]) -> None:
 
 
 def _locked(folder: Path) -> IO[str]:
-    """The folder, made if need be, and the open file that holds its lock."""
+    """The open file that holds the folder's lock; the folder is made again where another process has removed it."""
     for left in reversed(range(_TRIES)):
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / _LOCK).open("a+")
