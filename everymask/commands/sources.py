@@ -9,7 +9,8 @@ from pathlib import Path
 
 from everymask.commands.options import Reading
 from everymask.commands.terminal import progress
-from everymask.data.dataset import Dataset, Task
+from everymask.core.segmentation import Task
+from everymask.data.dataset import Dataset
 from everymask.data.formats import read_dataset
 from everymask.data.found_masks import find_masks
 from everymask.data.images import SUFFIXES, pictures_among

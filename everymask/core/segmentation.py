@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -91,3 +91,5 @@ class PanopticMap:
 
 
 Segmentation: TypeAlias = SemanticMap | InstanceSet | PanopticMap
+Task: TypeAlias = Literal["semantic", "instance"]
+"""What truth is to say: of every pixel its class, or objects one by one."""

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from everymask.core.arrays import Array, FloatArray
 from everymask.core.labels import Labels
 from everymask.core.masks import Masks
 from everymask.core.sample import Sample
-from everymask.core.segmentation import InstanceSet, SemanticMap
+from everymask.core.segmentation import InstanceSet, SemanticMap, Task
 from everymask.data.images import read_image, read_label_map
 from everymask.data.issues import IssueLog
 from everymask.data.label_maps import NO_TRUTH, Encoding, paint, paint_encoding, read_ids
@@ -50,8 +50,6 @@ class BoxOnly:
 
 Shape: TypeAlias = Polygons | Rle | MaskFile | BoxOnly
 Box: TypeAlias = tuple[float, float, float, float]
-Task: TypeAlias = Literal["semantic", "instance"]
-"""What truth is to say: of every pixel its class, or objects one by one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from everymask.core.segmentation import Task
 from everymask.data.ade20k import looks_like_ade20k, read_ade20k, write_ade20k
 from everymask.data.camvid import looks_like_camvid, read_camvid, write_camvid
 from everymask.data.cityscapes import looks_like_cityscapes, read_cityscapes, write_cityscapes
 from everymask.data.coco import looks_like_coco, read_coco, write_coco
 from everymask.data.damage import without_damaged
-from everymask.data.dataset import Dataset, Task
+from everymask.data.dataset import Dataset
 from everymask.data.folders import files_in, folders_in
 from everymask.data.image_masks import looks_like_image_masks, read_image_masks, write_image_masks
 from everymask.data.instance_pngs import looks_like_instance_pngs, read_instance_pngs, write_instance_pngs

@@ -7,8 +7,8 @@ import math
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, TypeVar, get_args
 
+from everymask.core.segmentation import Task
 from everymask.data.augment import Augment
-from everymask.data.dataset import Task
 from everymask.data.issues import Policy
 from everymask.errors import ConfigError
 from everymask.models.any_spec import ModelSpec, spec_from_json, spec_to_json

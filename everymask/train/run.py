@@ -13,7 +13,8 @@ from rich.console import Console
 from torch import nn
 
 from everymask.core.files import write_json
-from everymask.data.dataset import Dataset, Task
+from everymask.core.segmentation import Task
+from everymask.data.dataset import Dataset
 from everymask.data.fingerprint import Fingerprint, fingerprint
 from everymask.data.formats import read_dataset
 from everymask.data.packed import packed

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from everymask.data.dataset import Dataset, Task
+from everymask.core.segmentation import Task
+from everymask.data.dataset import Dataset
 from everymask.data.label_maps import NO_OBJECT
 from everymask.errors import ConfigError, DataError, printable
 from everymask.models.any_spec import ModelSpec
