@@ -18,16 +18,16 @@ from everymask.core.masks import Masks
 from everymask.core.randomness import rng
 from everymask.core.sample import Sample
 from everymask.core.segmentation import InstanceSet
-from everymask.data.pipelines import Prepared, prepare
-from everymask.data.preprocess import Preprocess, Resize
+from everymask.data.feed.pipelines import Prepared, prepare
+from everymask.data.feed.preprocess import Preprocess, Resize
 from everymask.data.shapes import ShapesConfig, draw_shapes
 from everymask.models.base import collate
 from everymask.models.build import build
 from everymask.models.catalog import coco_labels
 from everymask.models.checkpoint import Card, load_model, save_model
-from everymask.models.rcnn import RCNN
-from everymask.models.roi_heads import BoxPredictor
-from everymask.models.specs import MaskRCNN
+from everymask.models.regions.rcnn import RCNN
+from everymask.models.regions.roi_heads import BoxPredictor
+from everymask.models.specs.regions import MaskRCNN
 
 SIZE = (800, 1088)
 PREPROCESS = Preprocess(resize=Resize(800, 1333))

@@ -17,11 +17,11 @@ import numpy as np
 from benchmarks.compare import Bar, Disagreement, compare
 from benchmarks.page import Section
 from everymask.core.segmentation import InstanceSet
-from everymask.data.augment import Augment
-from everymask.data.coco import read_coco
-from everymask.data.packed import packed
-from everymask.data.pipelines import InstancePipeline
-from everymask.data.preprocess import Preprocess, Resize
+from everymask.data.feed.augment import Augment
+from everymask.data.feed.packed import packed
+from everymask.data.feed.pipelines import InstancePipeline
+from everymask.data.feed.preprocess import Preprocess, Resize
+from everymask.data.formats.coco.instances import read_coco
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "coco128_seg"
 SIDE, BATCH, EPOCHS = 640, 2, 2

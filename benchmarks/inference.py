@@ -15,7 +15,7 @@ from benchmarks.crowds import SIZE, crowd, trained_detector
 from benchmarks.page import Section
 from everymask.api import load
 from everymask.core.arrays import ByteArray
-from everymask.data.formats import read_dataset
+from everymask.data.formats.table import read_dataset
 from everymask.evaluate import evaluate
 from everymask.infer.predictor import Precision, build_predictor
 from everymask.infer.result import Result

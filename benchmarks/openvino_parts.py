@@ -17,7 +17,7 @@ from benchmarks.page import Section
 from everymask.infer.predictor import Precision, Predictor, build_predictor, has_fast_bf16
 from everymask.infer.result import Result
 from everymask.models.inference import ready_to_predict
-from everymask.models.rcnn import RCNN
+from everymask.models.regions.rcnn import RCNN
 
 if TYPE_CHECKING:
     from openvino import CompiledModel

@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from benchmarks.compare import Bar, Comparison, Disagreement, Memory, compare, compare_memory
 from benchmarks.page import Section
 from everymask.api import load
-from everymask.data.formats import read_dataset
+from everymask.data.formats.table import read_dataset
 from everymask.evaluate import evaluate
-from everymask.models.build_dense import build_dense
 from everymask.models.checkpoint import load_exactly
-from everymask.models.dense import DenseModel
-from everymask.models.dense_specs import DeepLabV3, DeepLabV3Plus, DenseModelSpec, PSPNet, UNet, as_smp
+from everymask.models.foreign.smp import from_smp
 from everymask.models.inference import ready_to_predict
-from everymask.models.smp_weights import from_smp
+from everymask.models.semantic.base import DenseModel
+from everymask.models.semantic.build import build_dense
+from everymask.models.specs.semantic import DeepLabV3, DeepLabV3Plus, DenseModelSpec, PSPNet, UNet, as_smp
 
 CLASSES = 21
 SIZES = (512, 1024)

@@ -14,12 +14,12 @@ from benchmarks.compare import Bar, Disagreement, compare, compare_memory
 from benchmarks.crowds import crowd
 from benchmarks.page import Section
 from everymask.core.segmentation import InstanceSet
-from everymask.data.pipelines import prepare
-from everymask.data.preprocess import Preprocess
+from everymask.data.feed.pipelines import prepare
+from everymask.data.feed.preprocess import Preprocess
 from everymask.infer.predictor import has_fast_bf16
 from everymask.models.base import Batch, collate
 from everymask.models.build import build
-from everymask.models.specs import MaskRCNN
+from everymask.models.specs.regions import MaskRCNN
 
 SIZE, TILES = (640, 640), (5, 5)
 CLASSES = 90

@@ -1,5 +1,5 @@
 import everymask as em
-from everymask.data.coco import write_coco
+from everymask.data.formats.coco.instances import write_coco
 
 dataset = em.read_dataset("data")
 print(dataset.format, len(dataset), "pictures:", dataset.splits(), dataset.labels.names)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from everymask.errors import WeightsError, printable, require
-from everymask.train.folder import BEST, SPLITS
+from everymask.train.folder.layout import BEST, SPLITS
 
 if TYPE_CHECKING:
     from everymask.infer.predictor import Precision, Predictor
@@ -30,7 +30,7 @@ def load(source: str | Path, *, device: str = "auto", precision: Precision = "au
     from everymask.infer.predictor import build_predictor
     from everymask.models.catalog import catalog, published_as
     from everymask.models.checkpoint import load_model
-    from everymask.models.foreign_models import load_foreign, read_foreign
+    from everymask.models.foreign.whole_models import load_foreign, read_foreign
     from everymask.models.pretrained import load_pretrained
 
     path = Path(source)

@@ -14,7 +14,7 @@ import numpy as np
 
 from everymask.core.segmentation import InstanceSet, SemanticMap
 from everymask.data.dataset import Dataset
-from everymask.data.formats import read_dataset
+from everymask.data.formats.table import read_dataset
 from everymask.data.splits import read_split
 from everymask.errors import ConfigError, DataError, counted
 from everymask.infer.predictor import Predictor
@@ -23,8 +23,8 @@ from everymask.metrics.calibration import CalibrationMetric, CalibrationScores
 from everymask.metrics.comparison import Comparison, compare_scores
 from everymask.metrics.instances import InstanceMetric, InstanceScores
 from everymask.metrics.overlap import SemanticMetric, SemanticScores, Void
-from everymask.models.dense import DenseModel
-from everymask.models.rcnn import RCNN
+from everymask.models.regions.rcnn import RCNN
+from everymask.models.semantic.base import DenseModel
 
 Progress = Callable[[int, int], None]
 Scores: TypeAlias = InstanceScores | SemanticScores

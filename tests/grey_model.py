@@ -11,11 +11,11 @@ from PIL import Image
 from torch import Tensor, nn
 
 from everymask.core.labels import Labels, labels_of
-from everymask.data.preprocess import Preprocess, Resize
+from everymask.data.feed.preprocess import Preprocess, Resize
 from everymask.infer.predictor import Predictor, build_predictor
 from everymask.models.checkpoint import Card
-from everymask.models.dense import DenseModel
-from everymask.models.dense_specs import Task, UNet
+from everymask.models.semantic.base import DenseModel
+from everymask.models.specs.semantic import Task, UNet
 
 STEP = 50
 

@@ -17,10 +17,10 @@ import pytest
 
 from everymask import __version__
 from everymask.cli import VERBS, parse, run
-from everymask.data.images import write_image
+from everymask.data.pictures.read import write_image
 from everymask.data.shapes import write_shapes
-from everymask.models.specs import MaskRCNN
-from everymask.train.config import TrainConfig
+from everymask.models.specs.regions import MaskRCNN
+from everymask.train.settings.config import TrainConfig
 
 OPTIONS = Path(__file__).with_name("cli_options.txt")
 
@@ -38,7 +38,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
 
     from everymask.core.labels import labels_of
-    from everymask.data.preprocess import Preprocess, Resize
+    from everymask.data.feed.preprocess import Preprocess, Resize
     from everymask.models.build import build
     from everymask.models.checkpoint import Card, save_model
 

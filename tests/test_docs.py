@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from everymask.data.labelme import write_labelme
+from everymask.data.formats.labelme.files import write_labelme
 from everymask.data.shapes import write_shapes
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -14,7 +14,7 @@ import pytest
 from everymask.core.labels import Labels, labels_of
 from everymask.core.sample import Sample
 from everymask.data.dataset import Annotation, BoxOnly, Dataset
-from everymask.data.formats import read_dataset
+from everymask.data.formats.table import read_dataset
 from everymask.data.shapes import write_shapes
 from everymask.data.splits import draw_split, write_split
 from everymask.errors import ConfigError, DataError

@@ -16,15 +16,15 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 from everymask.core.labels import labels_of
 from everymask.core.randomness import rng
 from everymask.data.dataset import Dataset
-from everymask.data.formats import read_dataset
+from everymask.data.formats.table import read_dataset
 from everymask.data.shapes import write_shapes
 from everymask.data.splits import draw_split, write_split
 from everymask.errors import ConfigError, DataError
 from everymask.evaluate import compare, evaluate
 from everymask.infer.predictor import build_predictor
 from everymask.metrics.overlap import SemanticScores, Void
-from everymask.models.dense import DenseModel
-from everymask.models.dense_specs import UNet
+from everymask.models.semantic.base import DenseModel
+from everymask.models.specs.semantic import UNet
 from tests.grey_model import STEP, grey_model, write_grey
 
 NAMES = ("ground", "road", "sky")

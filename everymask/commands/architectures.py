@@ -6,8 +6,17 @@ from dataclasses import replace
 from typing import Any, Literal, TypeAlias, assert_never, cast, get_args
 
 from everymask.errors import ConfigError
-from everymask.models.any_spec import ModelSpec
-from everymask.models.dense_specs import (
+from everymask.models.specs.any_spec import ModelSpec
+from everymask.models.specs.regions import (
+    FasterRCNN,
+    MaskRCNN,
+    Norm,
+    RegionModelSpec,
+    faster_rcnn_v2,
+    mask_rcnn_small,
+    mask_rcnn_v2,
+)
+from everymask.models.specs.semantic import (
     DENSE_KINDS,
     MIT_ENCODERS,
     PLAIN_ENCODER,
@@ -18,16 +27,7 @@ from everymask.models.dense_specs import (
     segformer,
     unet_original,
 )
-from everymask.models.dense_specs import Task as Head
-from everymask.models.specs import (
-    FasterRCNN,
-    MaskRCNN,
-    Norm,
-    RegionModelSpec,
-    faster_rcnn_v2,
-    mask_rcnn_small,
-    mask_rcnn_v2,
-)
+from everymask.models.specs.semantic import Task as Head
 
 RegionName: TypeAlias = Literal["mask-rcnn", "mask-rcnn-v2", "mask-rcnn-small", "faster-rcnn", "faster-rcnn-v2"]
 DenseName: TypeAlias = Literal[

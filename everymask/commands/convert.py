@@ -28,7 +28,7 @@ def run(options: Convert) -> None:
     """Read the data set and write it in the other format, whole or not at all."""
     from everymask.commands.sources import read_annotated
     from everymask.core.files import whole_folder
-    from everymask.data.formats import write_dataset
+    from everymask.data.formats.table import write_dataset
 
     if options.out.resolve().is_relative_to(options.data.resolve()):
         raise ConfigError(

@@ -48,8 +48,8 @@ def run(options: Demo) -> None:
     require("torch", "train")
     from everymask.api import load
     from everymask.data.shapes import write_shapes
-    from everymask.train.recipes import demo_recipe
     from everymask.train.run import train
+    from everymask.train.settings.recipes import demo_recipe
 
     began = time.monotonic()
     data, folder = options.out / "data", options.out / "run"
@@ -75,7 +75,7 @@ def write_picture(file: Path, model: Predictor, pictures: Dataset, *, count: int
     """Write truth beside prediction for the first pictures of a data set, enlarged, one below the other."""
     import numpy as np
 
-    from everymask.data.images import write_image
+    from everymask.data.pictures.read import write_image
     from everymask.viz.draw import draw_beside, draw_instances
 
     rows: list[ByteArray] = []

@@ -20,8 +20,8 @@ def run(options: Models) -> None:
     """Print architectures, encoders and the catalogue of weights."""
     from everymask.commands.architectures import DENSE_NAMES, REGION_NAMES
     from everymask.models.catalog import catalog
-    from everymask.models.dense_specs import HRNET_ENCODERS, MIT_ENCODERS, PIDNET_ENCODERS, PLAIN_ENCODER
-    from everymask.models.specs import ENCODERS
+    from everymask.models.specs.regions import ENCODERS
+    from everymask.models.specs.semantic import HRNET_ENCODERS, MIT_ENCODERS, PIDNET_ENCODERS, PLAIN_ENCODER
 
     weights: list[dict[str, Any]] = [
         {

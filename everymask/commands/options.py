@@ -11,7 +11,7 @@ import tyro
 
 from everymask.commands.terminal import quoted
 from everymask.errors import ConfigError, printable, require
-from everymask.train.folder import BEST
+from everymask.train.folder.layout import BEST
 
 if TYPE_CHECKING:
     from everymask.infer.predictor import Predictor

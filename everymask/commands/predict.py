@@ -132,7 +132,7 @@ def _add_strips(
     folder: LabelMapFolder, model: Predictor, picture: Path, tiling: Tiling, move: Callable[[float], None]
 ) -> None:
     """Predict a picture while its file is read and its label map is written."""
-    from everymask.data.strips import open_strips
+    from everymask.data.pictures.strips import open_strips
     from everymask.infer.tiling import predict_strips
 
     with open_strips(picture) as strips:

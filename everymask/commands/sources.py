@@ -11,10 +11,10 @@ from everymask.commands.options import Reading
 from everymask.commands.terminal import progress
 from everymask.core.segmentation import Task
 from everymask.data.dataset import Dataset
-from everymask.data.formats import read_dataset
-from everymask.data.found_masks import find_masks
-from everymask.data.images import SUFFIXES, pictures_among
+from everymask.data.formats.found_masks import find_masks
+from everymask.data.formats.table import read_dataset
 from everymask.data.issues import Policy
+from everymask.data.pictures.read import SUFFIXES, pictures_among
 from everymask.errors import ConfigError, DataError, counted, printable
 
 _log = logging.getLogger(__name__)

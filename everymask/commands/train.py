@@ -12,8 +12,8 @@ from everymask.commands.architectures import network
 from everymask.commands.terminal import quoted, show
 from everymask.errors import counted, require
 from everymask.metrics.overlap import SemanticScores
-from everymask.models.any_spec import ModelSpec
-from everymask.train.config import TrainConfig
+from everymask.models.specs.any_spec import ModelSpec
+from everymask.train.settings.config import TrainConfig
 
 if TYPE_CHECKING:
     from everymask.evaluate import Report

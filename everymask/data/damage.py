@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from everymask.data.dataset import Dataset
-from everymask.data.images import check_image
 from everymask.data.issues import IssueLog
+from everymask.data.pictures.read import check_image
 from everymask.errors import DataError, printable
 
 _THREADS = 8  # each holds a whole picture

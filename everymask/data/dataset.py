@@ -15,9 +15,9 @@ from everymask.core.labels import Labels
 from everymask.core.masks import Masks
 from everymask.core.sample import Sample
 from everymask.core.segmentation import InstanceSet, SemanticMap, Task
-from everymask.data.images import read_image, read_label_map
+from everymask.data.coding import NO_TRUTH, Encoding, paint, paint_encoding, read_ids
 from everymask.data.issues import IssueLog
-from everymask.data.label_maps import NO_TRUTH, Encoding, paint, paint_encoding, read_ids
+from everymask.data.pictures.read import read_image, read_label_map
 from everymask.errors import ConfigError, DataError, Issue, printable
 
 

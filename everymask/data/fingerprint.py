@@ -13,7 +13,7 @@ from everymask.core.randomness import rng
 from everymask.core.sample import Sample
 from everymask.core.segmentation import InstanceSet, SemanticMap
 from everymask.data.dataset import Dataset, Record
-from everymask.data.preprocess import match_channels
+from everymask.data.feed.preprocess import match_channels
 from everymask.errors import DataError, printable
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)

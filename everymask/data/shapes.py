@@ -19,9 +19,9 @@ from everymask.core.masks import Masks
 from everymask.core.randomness import rng
 from everymask.core.sample import Sample
 from everymask.core.segmentation import InstanceSet
-from everymask.data.coco import write_coco
 from everymask.data.dataset import Annotation, Dataset, Record, Rle
-from everymask.data.images import write_image
+from everymask.data.formats.coco.instances import write_coco
+from everymask.data.pictures.read import write_image
 from everymask.errors import ConfigError
 
 LABELS = Labels(("square", "circle", "triangle"))

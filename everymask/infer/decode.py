@@ -17,7 +17,7 @@ from everymask.core.arrays import Array, BoolArray, FloatArray, IntArray
 from everymask.core.edges import Edges, edges_from_changes, groups
 from everymask.core.masks import Masks
 from everymask.core.segmentation import InstanceSet
-from everymask.data.preprocess import Placement
+from everymask.data.feed.preprocess import Placement
 
 Paste = Literal["torchvision", "detectron2", "matterport"]
 

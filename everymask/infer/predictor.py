@@ -16,9 +16,9 @@ from torch import Tensor
 from everymask.core.arrays import Array
 from everymask.core.sample import Sample
 from everymask.core.segmentation import Segmentation, SemanticMap
-from everymask.data.images import read_image
-from everymask.data.pipelines import Prepared, naming, prepare
-from everymask.data.preprocess import check_range
+from everymask.data.feed.pipelines import Prepared, naming, prepare
+from everymask.data.feed.preprocess import check_range
+from everymask.data.pictures.read import read_image
 from everymask.errors import ConfigError, DataError, counted, printable
 from everymask.infer.decode import decode_instances
 from everymask.infer.result import Result
@@ -27,9 +27,9 @@ from everymask.infer.tiling import Tiling, join_maps, predict_strips, strips_of
 from everymask.infer.variants import TestTimeAugmentation, predict_variants
 from everymask.models.base import DenseOutputs, RegionOutputs, collate
 from everymask.models.checkpoint import Card
-from everymask.models.dense import DenseModel
 from everymask.models.inference import ready_to_predict
-from everymask.models.rcnn import RCNN
+from everymask.models.regions.rcnn import RCNN
+from everymask.models.semantic.base import DenseModel
 
 if TYPE_CHECKING:
     from PIL.Image import Image

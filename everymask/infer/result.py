@@ -113,7 +113,7 @@ class Result:
 
     def save(self, path: str | Path) -> None:
         """Write the drawn picture as PNG or JPEG, whole or not at all."""
-        from everymask.data.images import write_image
+        from everymask.data.pictures.read import write_image
 
         write_image(path, self.draw())
 

@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from everymask.core.segmentation import SemanticMap
-from everymask.data.label_maps import IGNORE
-from everymask.data.preprocess import Placement
-from everymask.models.dense_specs import Task
+from everymask.data.coding import IGNORE
+from everymask.data.feed.preprocess import Placement
+from everymask.models.specs.semantic import Task
 
 _BYTES_AT_ONCE = 1 << 26
 

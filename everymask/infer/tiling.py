@@ -16,14 +16,14 @@ from torch import Tensor
 
 from everymask.core.arrays import Array
 from everymask.core.segmentation import SemanticMap
-from everymask.data.pipelines import Prepared, naming
-from everymask.data.preprocess import Placement, check_range, match_channels
-from everymask.data.strips import Strips
+from everymask.data.feed.pipelines import Prepared, naming
+from everymask.data.feed.preprocess import Placement, check_range, match_channels
+from everymask.data.pictures.strips import Strips
 from everymask.errors import ConfigError, MachineError, printable
 from everymask.infer.semantic import decode_semantic
 from everymask.models.base import DenseOutputs, collate
-from everymask.models.dense import DenseModel
-from everymask.models.dense_specs import Task
+from everymask.models.semantic.base import DenseModel
+from everymask.models.specs.semantic import Task
 
 if TYPE_CHECKING:
     from everymask.infer.predictor import Predictor

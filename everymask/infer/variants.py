@@ -10,7 +10,7 @@ from torch import Tensor
 
 from everymask.errors import ConfigError
 from everymask.models.base import DenseOutputs
-from everymask.models.dense import DenseModel, resize
+from everymask.models.semantic.base import DenseModel, resize
 
 Flip: TypeAlias = Literal["none", "horizontal", "both"]
 

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from everymask.data.images import write_image
+from everymask.data.pictures.read import write_image
 from everymask.errors import DataError, printable
 from everymask.infer.output import OutputFolder, csv_line, whole_stream
 from everymask.infer.result import Result

@@ -13,8 +13,8 @@ from everymask.core.arrays import Array, IntArray
 from everymask.core.labels import Labels
 from everymask.core.sample import Sample
 from everymask.core.segmentation import SemanticMap
-from everymask.data.images import write_image
-from everymask.data.label_strips import writing_label_map
+from everymask.data.pictures.map_strips import writing_label_map
+from everymask.data.pictures.read import write_image
 from everymask.infer.output import OutputFolder, csv_line
 from everymask.infer.result import Result, class_areas, count_classes
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from everymask.core.segmentation import Segmentation
-from everymask.data.pipelines import Prepared
+from everymask.data.feed.pipelines import Prepared
 
 
 @dataclass(frozen=True, slots=True)

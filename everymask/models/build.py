@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from everymask.models.any_spec import ModelSpec
-from everymask.models.build_dense import build_dense
-from everymask.models.dense import DenseModel
-from everymask.models.rcnn import RCNN
-from everymask.models.specs import FasterRCNN, MaskRCNN
+from everymask.models.regions.rcnn import RCNN
+from everymask.models.semantic.base import DenseModel
+from everymask.models.semantic.build import build_dense
+from everymask.models.specs.any_spec import ModelSpec
+from everymask.models.specs.regions import FasterRCNN, MaskRCNN
 
 
 def build(spec: ModelSpec, num_classes: int, *, pretrained_encoder: bool = False) -> RCNN | DenseModel:

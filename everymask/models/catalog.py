@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from everymask.core.labels import Labels, labels_of
-from everymask.data.preprocess import Preprocess, Resize
-from everymask.data.voc_classes import VOC_NAMES
+from everymask.data.feed.preprocess import Preprocess, Resize
+from everymask.data.formats.voc.classes import VOC_NAMES
 from everymask.errors import ConfigError
-from everymask.models.any_spec import ModelSpec
-from everymask.models.dense_specs import FCN, LRASPP, DeepLabV3, DenseModelSpec, as_torchvision
-from everymask.models.specs import FasterRCNN, MaskRCNN, RegionProfile, faster_rcnn_v2, mask_rcnn_v2
+from everymask.models.specs.any_spec import ModelSpec
+from everymask.models.specs.regions import FasterRCNN, MaskRCNN, RegionProfile, faster_rcnn_v2, mask_rcnn_v2
+from everymask.models.specs.semantic import FCN, LRASPP, DeepLabV3, DenseModelSpec, as_torchvision
 
 # torchvision's first detectors were trained with batch norm whose epsilon was 0.
 _LEGACY = RegionProfile(norm_eps=0.0)

@@ -18,12 +18,12 @@ from torch import Tensor, nn
 import everymask
 from everymask.core.files import write_bytes
 from everymask.core.labels import Labels
-from everymask.data.preprocess import Preprocess
+from everymask.data.feed.preprocess import Preprocess
 from everymask.errors import WeightsError
-from everymask.models.any_spec import ModelSpec, spec_from_json, spec_to_json
 from everymask.models.build import build
-from everymask.models.dense import DenseModel
-from everymask.models.rcnn import RCNN
+from everymask.models.regions.rcnn import RCNN
+from everymask.models.semantic.base import DenseModel
+from everymask.models.specs.any_spec import ModelSpec, spec_from_json, spec_to_json
 
 SCHEMA = 1
 _KEY = "everymask"

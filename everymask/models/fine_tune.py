@@ -10,9 +10,9 @@ from torch import Tensor
 
 from everymask.core.labels import Labels
 from everymask.errors import WeightsError
-from everymask.models.build_dense import build_dense
-from everymask.models.dense import DenseModel
-from everymask.models.rcnn import RCNN
+from everymask.models.regions.rcnn import RCNN
+from everymask.models.semantic.base import DenseModel
+from everymask.models.semantic.build import build_dense
 
 _ROWS_PER_CLASS = {
     "roi_heads.box_predictor.cls_score": 1,

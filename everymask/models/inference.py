@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from everymask.models.dilated import DilatedDepthwiseConv2d, is_dilated_depthwise
-from everymask.models.winograd import WinogradConv2d, pays
+from everymask.models.fast.dilated import DilatedDepthwiseConv2d, is_dilated_depthwise
+from everymask.models.fast.winograd import WinogradConv2d, pays
 
 Network = TypeVar("Network", bound=nn.Module)
 

@@ -17,9 +17,9 @@ from everymask.errors import WeightsError
 from everymask.models.build import build
 from everymask.models.catalog import Weights
 from everymask.models.checkpoint import Card, load_exactly
-from everymask.models.dense import DenseModel
-from everymask.models.rcnn import RCNN
-from everymask.models.torchvision_weights import read_state_dict, upgrade_names
+from everymask.models.foreign.torchvision import read_state_dict, upgrade_names
+from everymask.models.regions.rcnn import RCNN
+from everymask.models.semantic.base import DenseModel
 
 _TIMEOUT = 30
 _CHUNK = 1 << 20

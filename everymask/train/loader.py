@@ -16,7 +16,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from everymask.core.randomness import rng
-from everymask.data.pipelines import Prepared
+from everymask.data.feed.pipelines import Prepared
 from everymask.errors import ConfigError, EverymaskError
 from everymask.models.base import Batch, collate
 from everymask.train.failures import machine_failures

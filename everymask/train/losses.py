@@ -18,10 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from everymask.data.label_maps import IGNORE
-from everymask.models.dense import Criterion
-from everymask.models.dense_specs import Task
-from everymask.models.pixel_losses import (
+from everymask.data.coding import IGNORE
+from everymask.models.semantic.base import Criterion
+from everymask.models.semantic.pixel_losses import (
     LEAST,
     binary_cross_entropy,
     class_planes,
@@ -29,7 +28,8 @@ from everymask.models.pixel_losses import (
     cross_entropy,
     plane_weight,
 )
-from everymask.train.loss_terms import LossTerm, read_loss
+from everymask.models.specs.semantic import Task
+from everymask.train.settings.loss_terms import LossTerm, read_loss
 
 _OHEM_PROBABILITY = 0.7
 _OHEM_SHARE = 1 / 16

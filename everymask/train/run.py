@@ -15,35 +15,35 @@ from torch import nn
 from everymask.core.files import write_json
 from everymask.core.segmentation import Task
 from everymask.data.dataset import Dataset
+from everymask.data.feed.packed import packed
+from everymask.data.feed.pipelines import InstancePipeline
+from everymask.data.feed.preprocess import Preprocess
+from everymask.data.feed.semantic_pipelines import SemanticPipeline
 from everymask.data.fingerprint import Fingerprint, fingerprint
-from everymask.data.formats import read_dataset
-from everymask.data.packed import packed
-from everymask.data.pipelines import InstancePipeline
-from everymask.data.preprocess import Preprocess
-from everymask.data.semantic_pipelines import SemanticPipeline
+from everymask.data.formats.table import read_dataset
 from everymask.data.splits import draw_split, read_split, write_split
 from everymask.errors import ConfigError, DataError, counted, printable
 from everymask.evaluate import Report, evaluate
 from everymask.infer.predictor import Predictor, build_predictor, choose_device, has_fast_bf16
 from everymask.models.base import Batch
 from everymask.models.checkpoint import Card, load_model, save_model
-from everymask.models.dense import DenseModel
-from everymask.models.dense_specs import Task as DenseTask
-from everymask.models.rcnn import RCNN
-from everymask.models.specs import MaskRCNN
-from everymask.train.config import TrainConfig, chosen, config_from_json, continued
+from everymask.models.regions.rcnn import RCNN
+from everymask.models.semantic.base import DenseModel
+from everymask.models.specs.regions import MaskRCNN
+from everymask.models.specs.semantic import Task as DenseTask
 from everymask.train.failures import machine_failures
-from everymask.train.folder import BEST, CONFIG, ORIGIN, SPLITS, clear_folder, open_folder
+from everymask.train.folder.layout import BEST, CONFIG, ORIGIN, SPLITS, clear_folder, open_folder
+from everymask.train.folder.logs import Log, Screen, reading_bar
+from everymask.train.folder.summary import write_summary
 from everymask.train.layers import frozen_parameters, learning_parameters
 from everymask.train.loader import Order, read_batches
-from everymask.train.logs import Log, Screen, reading_bar
 from everymask.train.loop import Outcome, Reason, Validation, fit
 from everymask.train.losses import LossSum, build_loss
-from everymask.train.recipes import Recipe, resolve
-from everymask.train.schedule import layer_phases
-from everymask.train.semantic_recipes import class_weights, resolve_semantic
+from everymask.train.settings.config import TrainConfig, chosen, config_from_json, continued
+from everymask.train.settings.recipes import Recipe, resolve
+from everymask.train.settings.schedule import layer_phases
+from everymask.train.settings.semantic_recipes import class_weights, resolve_semantic
 from everymask.train.start import Source, build_start, read_source
-from everymask.train.summary import write_summary
 from everymask.train.task import asked_task, settle_task, unseen_classes
 
 _VALIDATION = ("val", "valid", "validation")

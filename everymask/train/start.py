@@ -11,21 +11,21 @@ from torch import Tensor
 
 from everymask.core.labels import Labels
 from everymask.core.randomness import rng
-from everymask.data.preprocess import Preprocess, Resize
+from everymask.data.feed.preprocess import Preprocess, Resize
 from everymask.errors import WeightsError
-from everymask.models.any_spec import ModelSpec
 from everymask.models.build import build
 from everymask.models.catalog import catalog, published_as, weights_named
 from everymask.models.checkpoint import describes_itself, read_model
-from everymask.models.dense import DenseModel
 from everymask.models.fine_tune import fit_weights, has_as_many_classes
-from everymask.models.foreign_weights import Foreign, recognise
+from everymask.models.foreign.recognise import Foreign, recognise
+from everymask.models.foreign.torchvision import read_state_dict, upgrade_names
 from everymask.models.pretrained import fetch_weights
-from everymask.models.rcnn import RCNN
-from everymask.models.torchvision_weights import read_state_dict, upgrade_names
-from everymask.train.folder import BEST
-from everymask.train.recipes import Start
-from everymask.train.semantic_recipes import LONGEST
+from everymask.models.regions.rcnn import RCNN
+from everymask.models.semantic.base import DenseModel
+from everymask.models.specs.any_spec import ModelSpec
+from everymask.train.folder.layout import BEST
+from everymask.train.settings.recipes import Start
+from everymask.train.settings.semantic_recipes import LONGEST
 
 _ENCODER = "imagenet"
 

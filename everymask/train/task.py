@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 
 from everymask.core.segmentation import Task
+from everymask.data.coding import NO_OBJECT
 from everymask.data.dataset import Dataset
-from everymask.data.label_maps import NO_OBJECT
 from everymask.errors import ConfigError, DataError, printable
-from everymask.models.any_spec import ModelSpec
-from everymask.models.dense_specs import DenseSpec, UNet
-from everymask.models.specs import MaskRCNN
-from everymask.train.config import TrainConfig
-from everymask.train.recipes import model_for_weights
+from everymask.models.specs.any_spec import ModelSpec
+from everymask.models.specs.regions import MaskRCNN
+from everymask.models.specs.semantic import DenseSpec, UNet
+from everymask.train.settings.config import TrainConfig
+from everymask.train.settings.recipes import model_for_weights
 
 
 def asked_task(config: TrainConfig, stored: ModelSpec | None = None) -> Task | None:

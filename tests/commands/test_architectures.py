@@ -6,8 +6,8 @@ import pytest
 
 from everymask.commands.architectures import DENSE_NAMES, REGION_NAMES, Architecture, network
 from everymask.errors import ConfigError
-from everymask.models.dense_specs import DENSE_KINDS, DenseSpec, HRNet, SegFormer, UNet, unet_original
-from everymask.models.specs import FasterRCNN, MaskRCNN
+from everymask.models.specs.regions import FasterRCNN, MaskRCNN
+from everymask.models.specs.semantic import DENSE_KINDS, DenseSpec, HRNet, SegFormer, UNet, unet_original
 
 
 @pytest.mark.parametrize("name", [*REGION_NAMES, *DENSE_NAMES])

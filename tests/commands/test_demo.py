@@ -9,8 +9,8 @@ import pytest
 
 from everymask.cli import run
 from everymask.commands import demo
-from everymask.data.images import read_image
-from everymask.train import recipes
+from everymask.data.pictures.read import read_image
+from everymask.train.settings import recipes
 
 
 @pytest.fixture

@@ -16,14 +16,14 @@ from everymask.api import load
 from everymask.cli import run
 from everymask.core.labels import labels_of
 from everymask.core.randomness import rng
-from everymask.data.images import read_label_map
-from everymask.data.preprocess import Preprocess, Resize
+from everymask.data.feed.preprocess import Preprocess, Resize
+from everymask.data.pictures.read import read_label_map
 from everymask.evaluate import evaluate
 from everymask.infer.tiling import Tiling
 from everymask.infer.variants import TestTimeAugmentation
-from everymask.models.build_dense import build_dense
 from everymask.models.checkpoint import Card, save_model
-from everymask.models.dense_specs import PLAIN_ENCODER, UNet
+from everymask.models.semantic.build import build_dense
+from everymask.models.specs.semantic import PLAIN_ENCODER, UNet
 from tests.grey_model import write_grey
 
 NAMES = ("ground", "road", "sky")

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from everymask.cli import run
-from everymask.data.coco import write_coco
-from everymask.data.formats import read_dataset
+from everymask.data.formats.coco.instances import write_coco
+from everymask.data.formats.table import read_dataset
 from everymask.data.shapes import write_shapes
 
 

@@ -14,10 +14,11 @@ from safetensors.torch import load_file, save_file
 from everymask.core.segmentation import SemanticMap
 from everymask.errors import ConfigError, WeightsError
 from everymask.models.base import Batch
-from everymask.models.build_dense import build_dense
 from everymask.models.checkpoint import load_exactly
-from everymask.models.dense import DenseModel
-from everymask.models.dense_specs import (
+from everymask.models.inference import ready_to_predict
+from everymask.models.semantic.base import DenseModel
+from everymask.models.semantic.build import build_dense
+from everymask.models.specs.semantic import (
     DENSE_KINDS,
     FCN,
     LRASPP,
@@ -34,7 +35,6 @@ from everymask.models.dense_specs import (
     as_torchvision,
     unet_original,
 )
-from everymask.models.inference import ready_to_predict
 
 _NARROW = {"encoder": "resnet18", "decoder_channels": 64}
 _UNET_WIDTHS = (64, 32, 32, 16, 16)

@@ -13,14 +13,14 @@ from PIL import Image
 from everymask.core.labels import labels_of
 from everymask.core.masks import Masks
 from everymask.core.randomness import rng
-from everymask.data.coco import write_coco
 from everymask.data.dataset import Annotation, Dataset, MaskFile, Polygons, Record, Rle
-from everymask.data.formats import FORMATS, find_formats, read_dataset
-from everymask.data.instance_pngs import write_instance_pngs
-from everymask.data.labelme import write_labelme
-from everymask.data.mask_files import write_mask_files
-from everymask.data.voc import write_voc
-from everymask.data.yolo import write_yolo
+from everymask.data.formats.coco.instances import write_coco
+from everymask.data.formats.instance_pngs import write_instance_pngs
+from everymask.data.formats.labelme.files import write_labelme
+from everymask.data.formats.mask_files import write_mask_files
+from everymask.data.formats.table import FORMATS, find_formats, read_dataset
+from everymask.data.formats.voc.objects import write_voc
+from everymask.data.formats.yolo.segments import write_yolo
 from everymask.errors import DataError
 
 

@@ -12,15 +12,15 @@ import torch
 from everymask.core.labels import labels_of
 from everymask.core.masks import Masks
 from everymask.core.segmentation import InstanceSet
-from everymask.data.pipelines import prepare
-from everymask.data.preprocess import Preprocess, Resize
+from everymask.data.feed.pipelines import prepare
+from everymask.data.feed.preprocess import Preprocess, Resize
 from everymask.data.shapes import ShapesConfig, draw_shapes
 from everymask.errors import DataError
 from everymask.models.base import Batch, TrainStep, collate
 from everymask.models.build import build
 from everymask.models.checkpoint import Card, load_model, save_model
-from everymask.models.rcnn import RCNN
-from everymask.models.specs import ENCODERS, FasterRCNN, MaskRCNN, RegionModelSpec, faster_rcnn_v2, mask_rcnn_v2
+from everymask.models.regions.rcnn import RCNN
+from everymask.models.specs.regions import ENCODERS, FasterRCNN, MaskRCNN, RegionModelSpec, faster_rcnn_v2, mask_rcnn_v2
 
 _BOXES = {
     "encoder": "resnet18",

@@ -5,7 +5,7 @@ import pytest
 
 from everymask.core.masks import Masks
 from everymask.core.outlines import Outlines
-from everymask.data.coco import read_coco
+from everymask.data.formats.coco.instances import read_coco
 
 SIZE = (30, 40)
 

@@ -10,7 +10,7 @@ from PIL import Image
 from everymask.core.labels import Labels
 from everymask.core.randomness import rng
 from everymask.data.dataset import Dataset, Record
-from everymask.data.image_masks import read_image_masks
+from everymask.data.formats.labelmaps.image_masks import read_image_masks
 
 
 def blobs(classes: int = 3, size: tuple[int, int] = (30, 40), seed: int = 0) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from everymask.data.image_masks import read_image_masks
+from everymask.data.formats.labelmaps.image_masks import read_image_masks
 from everymask.errors import DataError
 from tests.data.semantic_files import blobs, put
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from coco_files import document, lay_out
 
-from everymask.data.coco import read_coco
+from everymask.data.formats.coco.instances import read_coco
 from everymask.errors import DataError
+from tests.data.coco_files import document, lay_out
 
 
 @pytest.mark.parametrize("outline", [[], [[2, 8, 7, 8, 3, 8]], {"size": [20, 30], "counts": [600]}])

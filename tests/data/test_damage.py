@@ -12,7 +12,7 @@ from everymask.core.labels import labels_of
 from everymask.core.randomness import rng
 from everymask.data.damage import without_damaged
 from everymask.data.dataset import Dataset, Record
-from everymask.data.formats import read_dataset
+from everymask.data.formats.table import read_dataset
 from everymask.data.issues import IssueLog
 from everymask.data.shapes import write_shapes
 from everymask.errors import DataError

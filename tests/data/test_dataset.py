@@ -21,8 +21,8 @@ from everymask.data.dataset import (
     Rle,
     check_shapes,
 )
-from everymask.data.images import read_label_map
 from everymask.data.issues import IssueLog
+from everymask.data.pictures.read import read_label_map
 from everymask.errors import ConfigError, DataError
 
 SIZE = (8, 12)

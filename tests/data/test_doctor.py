@@ -13,7 +13,7 @@ from everymask.core.labels import labels_of
 from everymask.core.masks import Masks
 from everymask.data.dataset import Annotation, BoxOnly, Dataset, MaskFile, Polygons, Record, Rle
 from everymask.data.doctor import check
-from everymask.data.formats import read_dataset
+from everymask.data.formats.table import read_dataset
 from everymask.data.issues import IssueLog
 from everymask.errors import Issue
 

@@ -8,11 +8,11 @@ import pytest
 from tifffile import imwrite
 
 from everymask.core.labels import labels_of
-from everymask.data.coco import read_coco
 from everymask.data.dataset import Annotation, Dataset, Polygons, Record
+from everymask.data.feed.preprocess import Preprocess
 from everymask.data.fingerprint import fingerprint
-from everymask.data.images import write_image
-from everymask.data.preprocess import Preprocess
+from everymask.data.formats.coco.instances import read_coco
+from everymask.data.pictures.read import write_image
 from everymask.errors import DataError
 
 

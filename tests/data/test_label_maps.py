@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from everymask.core.labels import Labels, labels_of
+from everymask.data.coding import IGNORE, Encoding, numbers
 from everymask.data.doctor import check
+from everymask.data.formats.labelmaps.tables import read_table, table_text
 from everymask.data.issues import IssueLog
-from everymask.data.label_maps import IGNORE, Encoding, numbers
-from everymask.data.label_tables import read_table, table_text
 from everymask.errors import DataError
 from tests.data.semantic_files import make_semantic
 

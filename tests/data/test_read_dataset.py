@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from everymask.data.coco import write_coco
-from everymask.data.formats import FORMATS, find_formats, read_dataset
-from everymask.data.yolo import write_yolo
+from everymask.data.formats.coco.instances import write_coco
+from everymask.data.formats.table import FORMATS, find_formats, read_dataset
+from everymask.data.formats.yolo.segments import write_yolo
 from everymask.errors import ConfigError, DataError
 
 

@@ -7,12 +7,12 @@ import pytest
 from PIL import Image
 
 from everymask.core.labels import labels_of
-from everymask.data.ade20k import ADE20K, read_ade20k
-from everymask.data.camvid import CAMVID, read_camvid
-from everymask.data.cityscapes import CITYSCAPES, LABEL_IDS, read_cityscapes
 from everymask.data.dataset import Annotation, BoxOnly, Dataset, Polygons, Record
-from everymask.data.formats import read_dataset
-from everymask.data.voc_semantic import read_voc_semantic
+from everymask.data.formats.labelmaps.ade20k import ADE20K, read_ade20k
+from everymask.data.formats.labelmaps.camvid import CAMVID, read_camvid
+from everymask.data.formats.labelmaps.cityscapes import CITYSCAPES, LABEL_IDS, read_cityscapes
+from everymask.data.formats.table import read_dataset
+from everymask.data.formats.voc.semantic import read_voc_semantic
 from everymask.errors import ConfigError, DataError
 from tests.data.semantic_files import blobs, put
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from everymask.data.coco import read_coco
+from everymask.data.formats.coco.instances import read_coco
 from everymask.data.shapes import LABELS, ShapesConfig, draw_shapes, write_shapes
 from everymask.errors import ConfigError
 

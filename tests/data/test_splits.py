@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from everymask.core.labels import labels_of
-from everymask.data.coco import read_coco
 from everymask.data.dataset import Dataset, Record
+from everymask.data.formats.coco.instances import read_coco
 from everymask.data.issues import IssueLog
 from everymask.data.splits import draw_split, read_split, without_leaks, write_split
 from everymask.errors import ConfigError, DataError

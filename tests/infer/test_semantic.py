@@ -11,14 +11,14 @@ import torch.nn.functional as F
 
 from everymask.core.labels import labels_of
 from everymask.core.sample import Sample
-from everymask.data.preprocess import Placement, Preprocess, Resize
+from everymask.data.feed.preprocess import Placement, Preprocess, Resize
 from everymask.errors import ConfigError
 from everymask.infer import semantic
 from everymask.infer.predictor import build_predictor
 from everymask.infer.semantic import decode_semantic
-from everymask.models.build_dense import build_dense
 from everymask.models.checkpoint import Card
-from everymask.models.dense_specs import PLAIN_ENCODER, Task, UNet
+from everymask.models.semantic.build import build_dense
+from everymask.models.specs.semantic import PLAIN_ENCODER, Task, UNet
 from tests.grey_model import grey_model
 
 LABELS = labels_of(["ground", "cell"])

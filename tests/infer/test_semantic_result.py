@@ -15,7 +15,7 @@ from everymask.core.arrays import Array
 from everymask.core.labels import Labels
 from everymask.core.sample import Sample
 from everymask.core.segmentation import InstanceSet, SemanticMap
-from everymask.data.images import read_label_map
+from everymask.data.pictures.read import read_label_map
 from everymask.errors import ConfigError, DataError, MachineError
 from everymask.infer import writing_maps
 from everymask.infer.output import OutputFolder

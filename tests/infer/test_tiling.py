@@ -18,15 +18,15 @@ from torch import nn
 from everymask.core.arrays import Array
 from everymask.core.labels import Labels, labels_of
 from everymask.core.randomness import rng
-from everymask.data.preprocess import Preprocess, Resize
-from everymask.data.strips import Strips
+from everymask.data.feed.preprocess import Preprocess, Resize
+from everymask.data.pictures.strips import Strips
 from everymask.errors import ConfigError, DataError, MachineError
 from everymask.infer import tiling
 from everymask.infer.predictor import Predictor, build_predictor
 from everymask.infer.tiling import Tiling, predict_strips, strips_of
-from everymask.models.build_dense import build_dense
 from everymask.models.checkpoint import Card
-from everymask.models.dense_specs import PLAIN_ENCODER, Task, UNet
+from everymask.models.semantic.build import build_dense
+from everymask.models.specs.semantic import PLAIN_ENCODER, Task, UNet
 from tests.grey_model import grey_model
 
 LABELS = Labels(("ground", "road", "sky"))

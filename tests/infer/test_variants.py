@@ -11,14 +11,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from everymask.core.labels import labels_of
-from everymask.data.preprocess import Preprocess, Resize
+from everymask.data.feed.preprocess import Preprocess, Resize
 from everymask.errors import ConfigError
 from everymask.infer.predictor import Predictor, build_predictor
 from everymask.infer.variants import Flip, TestTimeAugmentation, predict_variants
-from everymask.models.build_dense import build_dense
 from everymask.models.checkpoint import Card
-from everymask.models.dense import DenseModel
-from everymask.models.dense_specs import PLAIN_ENCODER, UNet
+from everymask.models.semantic.base import DenseModel
+from everymask.models.semantic.build import build_dense
+from everymask.models.specs.semantic import PLAIN_ENCODER, UNet
 from tests.grey_model import grey_model
 
 DIVISOR = 8

@@ -12,12 +12,12 @@ import torch
 from safetensors.torch import save_file
 
 from everymask.core.labels import labels_of
-from everymask.data.preprocess import Preprocess, Resize
+from everymask.data.feed.preprocess import Preprocess, Resize
 from everymask.errors import WeightsError
 from everymask.models.build import build
 from everymask.models.checkpoint import Card, load_exactly, load_model, read_safetensors, save_model
 from everymask.models.fine_tune import fit_weights
-from everymask.models.specs import MaskRCNN
+from everymask.models.specs.regions import MaskRCNN
 
 SPEC = MaskRCNN(
     encoder="resnet18", fpn_channels=16, rpn_channels=16, box_fcs=(32, 32), mask_convs=(16,), mask_channels=16

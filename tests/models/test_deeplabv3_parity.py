@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from random_weights import well_scaled
 from torchvision.models.segmentation import deeplabv3_resnet50
 
-from everymask.models.build_dense import build_dense
 from everymask.models.checkpoint import load_exactly
-from everymask.models.dense_specs import DeepLabV3
+from everymask.models.semantic.build import build_dense
+from everymask.models.specs.semantic import DeepLabV3
+from tests.models.random_weights import well_scaled
 
 
 @pytest.mark.parametrize("picture", [(64, 96), (67, 75)], ids=["even", "odd"])

@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from everymask.models.dilated import DilatedDepthwiseConv2d, is_dilated_depthwise
-from everymask.models.doubled import DoubledConv2d
+from everymask.models.fast.dilated import DilatedDepthwiseConv2d, is_dilated_depthwise
+from everymask.models.fast.doubled import DoubledConv2d
+from everymask.models.fast.winograd import WinogradConv2d, pays
 from everymask.models.inference import ready_to_predict
-from everymask.models.winograd import WinogradConv2d, pays
 
 
 def exact(conv: nn.Conv2d, x: Tensor) -> Tensor:

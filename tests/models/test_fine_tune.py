@@ -9,10 +9,10 @@ import torch
 
 from everymask.core.labels import labels_of
 from everymask.errors import WeightsError
-from everymask.models.any_spec import spec_from_json, spec_to_json
-from everymask.models.build_dense import build_dense
-from everymask.models.dense_specs import DENSE_KINDS, HRNet, UNet
 from everymask.models.fine_tune import fit_weights
+from everymask.models.semantic.build import build_dense
+from everymask.models.specs.any_spec import spec_from_json, spec_to_json
+from everymask.models.specs.semantic import DENSE_KINDS, HRNet, UNet
 
 NARROW = UNet(encoder="plain", decoder_channels=(16, 8))
 BEFORE, AFTER = labels_of(("road", "tree", "sky")), labels_of(("sky", "car", "road", "dog"))

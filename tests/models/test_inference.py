@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import nn
 
+from everymask.models.blocks.encoders import build_encoder
 from everymask.models.build import build
-from everymask.models.encoders import build_encoder
 from everymask.models.inference import fold_norms, ready_to_predict
-from everymask.models.rcnn import RCNN
-from everymask.models.roi_align import build_pooler
-from everymask.models.specs import ENCODERS, MaskRCNN, Norm, RegionProfile, mask_rcnn_small
+from everymask.models.regions.rcnn import RCNN
+from everymask.models.regions.roi_align import build_pooler
+from everymask.models.specs.regions import ENCODERS, MaskRCNN, Norm, RegionProfile, mask_rcnn_small
 
 
 def with_statistics(module: nn.Module) -> nn.Module:

@@ -15,18 +15,18 @@ from torch import Tensor, nn
 from torchvision.models.detection import fasterrcnn_mobilenet_v3_large_320_fpn, fasterrcnn_mobilenet_v3_large_fpn
 
 from everymask.core.segmentation import InstanceSet
-from everymask.data.coco import read_coco
 from everymask.data.dataset import Dataset
-from everymask.data.preprocess import Preprocess, Resize
+from everymask.data.feed.preprocess import Preprocess, Resize
+from everymask.data.formats.coco.instances import read_coco
 from everymask.infer.predictor import Predictor
 from everymask.models.base import Batch
 from everymask.models.build import build
 from everymask.models.catalog import coco_labels, weights_named
 from everymask.models.checkpoint import Card, load_exactly
+from everymask.models.foreign.torchvision import mobilenet_name, upgrade_names
 from everymask.models.pretrained import load_pretrained
-from everymask.models.rcnn import RCNN
-from everymask.models.specs import FasterRCNN
-from everymask.models.torchvision_weights import mobilenet_name, upgrade_names
+from everymask.models.regions.rcnn import RCNN
+from everymask.models.specs.regions import FasterRCNN
 
 SHORT, LONG = 160, 224
 PICTURES = 6

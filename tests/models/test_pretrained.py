@@ -19,8 +19,8 @@ from everymask.errors import ConfigError, WeightsError
 from everymask.models import pretrained
 from everymask.models.build import build
 from everymask.models.catalog import Weights, catalog, coco_labels, voc_labels, weights_named
+from everymask.models.foreign.torchvision import read_state_dict, upgrade_names
 from everymask.models.pretrained import fetch_weights, load_pretrained
-from everymask.models.torchvision_weights import read_state_dict, upgrade_names
 
 OLD_NAMES = {
     "backbone.fpn.inner_blocks.0.0.weight": "backbone.fpn.inner_blocks.0.weight",

@@ -11,15 +11,15 @@ import torch
 from everymask.core.masks import Masks
 from everymask.core.sample import Sample
 from everymask.core.segmentation import InstanceSet
-from everymask.data.pipelines import prepare
-from everymask.data.preprocess import Preprocess, Resize
+from everymask.data.feed.pipelines import prepare
+from everymask.data.feed.preprocess import Preprocess, Resize
 from everymask.infer.decode import paste_masks
 from everymask.models.base import Batch, collate
-from everymask.models.boxes import anchors_for, base_anchors, clip_boxes, decode_boxes, encode_boxes
+from everymask.models.blocks.encoders import build_encoder
 from everymask.models.build import build
-from everymask.models.encoders import build_encoder
-from everymask.models.roi_align import build_pooler, pyramid_levels
-from everymask.models.specs import FasterRCNN, MaskRCNN, RegionProfile
+from everymask.models.regions.boxes import anchors_for, base_anchors, clip_boxes, decode_boxes, encode_boxes
+from everymask.models.regions.roi_align import build_pooler, pyramid_levels
+from everymask.models.specs.regions import FasterRCNN, MaskRCNN, RegionProfile
 
 DEFAULT = RegionProfile()
 MATTERPORT = RegionProfile(

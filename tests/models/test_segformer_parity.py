@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from random_weights import well_scaled
 from safetensors.torch import load_file
 from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
 from everymask.errors import WeightsError
-from everymask.models.build_dense import build_dense
 from everymask.models.checkpoint import load_exactly
-from everymask.models.dense_specs import SegFormer, segformer
-from everymask.models.segformer_weights import from_transformers
+from everymask.models.foreign.segformer import from_transformers
+from everymask.models.semantic.build import build_dense
+from everymask.models.specs.semantic import SegFormer, segformer
+from tests.models.random_weights import well_scaled
 
 SIZES = {
     "b0": {},

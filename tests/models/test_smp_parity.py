@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 import segmentation_models_pytorch as smp
 import torch
-from random_weights import well_scaled
 from torch import nn
 
 from everymask.errors import WeightsError
-from everymask.models.build_dense import build_dense
 from everymask.models.checkpoint import load_exactly
-from everymask.models.dense_specs import (
+from everymask.models.foreign.smp import from_smp
+from everymask.models.semantic.build import build_dense
+from everymask.models.specs.semantic import (
     FCN,
     DeepLabV3,
     DeepLabV3Plus,
@@ -25,7 +25,7 @@ from everymask.models.dense_specs import (
     UPerNet,
     as_smp,
 )
-from everymask.models.smp_weights import from_smp
+from tests.models.random_weights import well_scaled
 
 PAIRS: dict[str, tuple[type[nn.Module], DenseModelSpec, dict[str, Any]]] = {
     "unet-resnet18": (smp.Unet, UNet(encoder="resnet18"), {}),

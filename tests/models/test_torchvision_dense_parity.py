@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from random_weights import well_scaled
 from torch import nn
 from torchvision.models.segmentation import deeplabv3_mobilenet_v3_large, fcn_resnet50, lraspp_mobilenet_v3_large
 
 from everymask.errors import WeightsError
-from everymask.models.build_dense import build_dense
 from everymask.models.checkpoint import load_exactly
-from everymask.models.dense_specs import FCN, LRASPP, DeepLabV3, DenseModelSpec, as_torchvision
-from everymask.models.torchvision_weights import read_state_dict, upgrade_names
+from everymask.models.foreign.torchvision import read_state_dict, upgrade_names
+from everymask.models.semantic.build import build_dense
+from everymask.models.specs.semantic import FCN, LRASPP, DeepLabV3, DenseModelSpec, as_torchvision
+from tests.models.random_weights import well_scaled
 
 CLASSES = 7
 MOBILENET = "mobilenetv3_large_100"

@@ -14,15 +14,15 @@ from torch import Tensor, nn
 from torchvision.models.detection import maskrcnn_resnet50_fpn, maskrcnn_resnet50_fpn_v2
 
 from everymask.core.segmentation import InstanceSet
-from everymask.data.coco import read_coco
 from everymask.data.dataset import Dataset
-from everymask.data.preprocess import Preprocess, Resize
+from everymask.data.feed.preprocess import Preprocess, Resize
+from everymask.data.formats.coco.instances import read_coco
 from everymask.infer.predictor import build_predictor
 from everymask.models.base import Batch
 from everymask.models.build import build
 from everymask.models.catalog import coco_labels
 from everymask.models.checkpoint import Card
-from everymask.models.specs import MaskRCNN, mask_rcnn_v2
+from everymask.models.specs.regions import MaskRCNN, mask_rcnn_v2
 
 SHORT, LONG = 128, 176
 PICTURES = 20

@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
-from test_run import QUIET, settings
 
 from everymask.data.shapes import write_shapes
 from everymask.errors import DataError
 from everymask.train.run import train
+from tests.train.test_run import QUIET, settings
 
 
 @pytest.fixture

@@ -9,13 +9,13 @@ from collections import Counter
 
 import pytest
 import torch
-from tiny_training import picture
 
-from everymask.data.pipelines import Prepared
+from everymask.data.feed.pipelines import Prepared
 from everymask.errors import ConfigError, DataError, Issue, MachineError
 from everymask.models.base import Batch
 from everymask.train.failures import machine_failures
 from everymask.train.loader import Order, read_batches
+from tests.train.tiny_training import picture
 
 
 def batches(workers: int, first: int = 0, order: Order | None = None) -> list[Batch]:

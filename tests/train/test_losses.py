@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
-from everymask.data.label_maps import IGNORE
+from everymask.data.coding import IGNORE
 from everymask.errors import ConfigError
-from everymask.models.dense_specs import Task
-from everymask.train.loss_terms import LOSS_NAMES, LossTerm, read_loss
+from everymask.models.specs.semantic import Task
 from everymask.train.losses import boundary, build_loss, cross_entropy, dice, focal, ohem, tversky
+from everymask.train.settings.loss_terms import LOSS_NAMES, LossTerm, read_loss
 
 CHANNELS: dict[Task, int] = {"multiclass": 4, "binary": 1, "multilabel": 3}
 

@@ -12,19 +12,19 @@ import tifffile
 from rich.console import Console
 
 from everymask.cli import run as everymask
-from everymask.data.coco import write_coco
 from everymask.data.dataset import Annotation, Dataset, Record, Rle
-from everymask.data.formats import read_dataset
-from everymask.data.images import read_image
-from everymask.data.preprocess import Preprocess
+from everymask.data.feed.preprocess import Preprocess
+from everymask.data.formats.coco.instances import write_coco
+from everymask.data.formats.table import read_dataset
+from everymask.data.pictures.read import read_image
 from everymask.data.shapes import LABELS, ShapesConfig, draw_shapes
 from everymask.errors import DataError
 from everymask.infer.predictor import build_predictor
 from everymask.models.build import build
 from everymask.models.checkpoint import Card, load_model
-from everymask.models.specs import MaskRCNN
-from everymask.train.config import TrainConfig
+from everymask.models.specs.regions import MaskRCNN
 from everymask.train.run import train
+from everymask.train.settings.config import TrainConfig
 from everymask.viz.draw import displayable
 
 TINY = MaskRCNN(

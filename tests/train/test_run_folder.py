@@ -13,8 +13,8 @@ from typing import IO
 import pytest
 
 from everymask.errors import ConfigError, MachineError
-from everymask.train.config import TrainConfig, continued
-from everymask.train.folder import clear_folder, open_folder
+from everymask.train.folder.layout import clear_folder, open_folder
+from everymask.train.settings.config import TrainConfig, continued
 
 LK_NBLCK = 2
 
@@ -85,7 +85,7 @@ def test_a_lock_that_is_withdrawn_while_it_is_taken_is_taken_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """F30: a file without a name locks nobody out."""
-    module, taken = sys.modules["everymask.train.folder"], []
+    module, taken = sys.modules["everymask.train.folder.layout"], []
     hold = module._hold
 
     def withdrawn(lock: IO[str]) -> None:

@@ -16,18 +16,18 @@ from rich.console import Console
 
 import everymask
 from everymask.core.labels import labels_of
-from everymask.data.formats import read_dataset
-from everymask.data.images import write_image
+from everymask.data.formats.table import read_dataset
+from everymask.data.pictures.read import write_image
 from everymask.data.shapes import write_shapes
 from everymask.errors import ConfigError, DataError
 from everymask.metrics.overlap import SemanticScores
 from everymask.models.checkpoint import load_model, read_model
-from everymask.models.dense import DenseModel
-from everymask.models.dense_specs import UNet
-from everymask.models.specs import FasterRCNN, MaskRCNN
-from everymask.train.config import TrainConfig
-from everymask.train.logs import read_log
+from everymask.models.semantic.base import DenseModel
+from everymask.models.specs.regions import FasterRCNN, MaskRCNN
+from everymask.models.specs.semantic import UNet
+from everymask.train.folder.logs import read_log
 from everymask.train.run import Run, train
+from everymask.train.settings.config import TrainConfig
 
 NARROW = UNet(encoder="plain", decoder_channels=(16, 8))
 QUIET = Console(quiet=True)

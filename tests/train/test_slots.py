@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from everymask.core.segmentation import InstanceSet
-from everymask.data.augment import Augment
-from everymask.data.pipelines import InstancePipeline, Prepared
-from everymask.data.preprocess import Preprocess, Resize
+from everymask.data.feed.augment import Augment
+from everymask.data.feed.pipelines import InstancePipeline, Prepared
+from everymask.data.feed.preprocess import Preprocess, Resize
 from everymask.data.shapes import ShapesConfig, draw_shapes
 from everymask.models.base import Batch, collate
 from everymask.train.loader import Order, read_batches

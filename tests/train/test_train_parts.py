@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_training import Tiny, settings
 from torch import nn
 
 from everymask.errors import ConfigError
 from everymask.models.build import build
-from everymask.models.dense_specs import DenseModelSpec, HRNet, PIDNet, SegFormer, UNet, UPerNet
-from everymask.models.specs import MaskRCNN
+from everymask.models.specs.regions import MaskRCNN
+from everymask.models.specs.semantic import DenseModelSpec, HRNet, PIDNet, SegFormer, UNet, UPerNet
 from everymask.train.ema import Ema
 from everymask.train.layers import frozen_parameters, is_selected, learning_parameters, select_layers
 from everymask.train.optim import build_optimizer, clip_gradients, learning_rate, set_rate
+from tests.train.tiny_training import Tiny, settings
 
 RUN = Path("runs/never-written")
 

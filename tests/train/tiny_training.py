@@ -11,13 +11,13 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from everymask.core.randomness import rng
-from everymask.data.pipelines import Prepared
-from everymask.data.preprocess import Placement
+from everymask.data.feed.pipelines import Prepared
+from everymask.data.feed.preprocess import Placement
 from everymask.models.base import Batch
-from everymask.train.config import TrainConfig
+from everymask.train.folder.logs import Log
 from everymask.train.loader import Order, read_batches
-from everymask.train.logs import Log
 from everymask.train.loop import Outcome, fit
+from everymask.train.settings.config import TrainConfig
 
 CPU = torch.device("cpu")
 

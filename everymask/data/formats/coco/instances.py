@@ -1,0 +1,402 @@
+"""COCO instances: one JSON file per split, pictures beside it (https://cocodataset.org/#format-data).
+
+Classes are the categories in the order of their ids. Read are polygons, compressed and uncompressed RLE, crowds, and
+files with boxes only; captions, keypoints and other keys are ignored.
+"""
+
+from __future__ import annotations
+
+import mmap
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from everymask.core.files import write_json
+from everymask.core.labels import Labels
+from everymask.data.dataset import Annotation, Dataset, MaskFile, Polygons, Record, Rle, check_shapes
+from everymask.data.formats.coco.objects import Place, compact, is_id, read_object
+from everymask.data.formats.folders import SPLIT_FOLDERS, copy_picture, files_in, folders_in, unique_ids
+from everymask.data.issues import IssueLog, Policy
+from everymask.data.pictures.headers import check_picture_size, read_headers
+from everymask.data.strict_json import read_strict_json
+from everymask.errors import DataError, printable
+
+_KEYS = ("images", "annotations", "categories")
+_OTHER_KINDS = ("captions_", "panoptic_", "stuff_", "image_info_", "person_keypoints_", "labels_")
+_PICTURE_FOLDERS = ("", "images", "data", "JPEGImages")
+
+
+def looks_like_coco(path: Path) -> bool:
+    """Whether this is a COCO file, or a folder that holds some in one of the usual places."""
+    return bool(_annotation_files(path))
+
+
+def read_coco(path: str | Path, images: str | Path | None = None, *, policy: Policy = "strict") -> Dataset:
+    """Read a COCO file, or a folder with one file or several, each of which becomes a split named after it.
+
+    A file on its own is a split only if its name says train: data for validation may be all that somebody trains on.
+    A folder's files are looked for in it, in its `annotations/` and in folders called train, valid and so on. Pictures
+    are looked for in `images`, or in the usual places around the annotation file; every picture's header is checked.
+
+    A box without area is replaced by that of the mask, with a warning; where the mask has no area either, the object
+    is a defect. So is a missing `iscrowd`, since a group taken for one object spoils training and scores.
+    Raises `DataError` that lists all defects with their JSON pointers; with `policy="skip"` the defective objects and
+    pictures are left out instead, and a missing `iscrowd` is taken as 0.
+
+    >>> read_coco("annotations/instances_val.json", images="val2017/")  # doctest: +SKIP
+    """
+    root = Path(path)
+    files = _annotation_files(root) or ([root] if root.is_file() else [])
+    if not files:
+        raise DataError(
+            f"{printable(root)}: expected a COCO file or a folder with some, but found none",
+            hint="name the .json file that has 'images', 'annotations' and 'categories'",
+        )
+    issues = IssueLog(policy)
+    splits: list[str | None] = [_split_name(file) for file in files]
+    if len(files) == 1 and splits != ["train"]:
+        splits = [None]
+    parts = [_read_file(file, split, images, issues) for file, split in zip(files, splits, strict=True)]
+    names = _merge_names(parts, issues)
+    folder = root if root.is_dir() else root.parent
+    records = _check_repeats([record for part in parts for record in _with_classes(part, names)], issues)
+    checked, boxes_only = check_shapes(_named(records, folder), issues, root)
+    noted = issues.finish(printable(root))
+    return Dataset(Labels(tuple(names)), checked, "coco", folder, noted, boxes_only)
+
+
+def write_coco(path: str | Path, dataset: Dataset) -> None:
+    """Write a data set as COCO: polygons and RLE as they are, mask files as RLE.
+
+    Objects are numbered anew where ids are missing or repeat.
+    A `path` that ends in `.json` receives the annotations alone, with file names below the pictures' common folder.
+    Otherwise it is a folder: `annotations/instances_<split>.json` and copies of the pictures in `images/<split>/`.
+    """
+    target = Path(path)
+    if target.suffix.lower() == ".json":
+        folder = _common_folder(dataset.records, dataset.root)
+        names = [record.image.relative_to(folder).as_posix() for record in dataset.records]
+        write_json(target, _document(dataset, range(len(dataset)), names))
+        return
+    for split in dict.fromkeys(record.split for record in dataset.records):
+        rows = [row for row, record in enumerate(dataset.records) if record.split == split]
+        folder = target / "images" / split if split else target / "images"
+        names = [copy_picture(dataset.records[row], folder).name for row in rows]
+        stem = f"instances_{split}" if split else "instances"
+        write_json(target / "annotations" / f"{stem}.json", _document(dataset, rows, names))
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One annotation file: records whose class ids count in `names`."""
+
+    file: Path
+    names: tuple[str, ...]
+    records: tuple[Record, ...]
+
+
+def _annotation_files(path: Path) -> list[Path]:
+    """The COCO files that a path stands for: itself, or those in a folder; instances before other kinds."""
+    if path.is_file():
+        return [path] if path.suffix.lower() == ".json" and _has_keys(path) else []
+    if not path.is_dir():
+        return []
+    split_folders = [place for place in folders_in(path) if place.name.lower() in SPLIT_FOLDERS]
+    for places in ([path], [path / "annotations"], split_folders):
+        found = [file for place in places for file in files_in(place) if file.suffix.lower() == ".json"]
+        found = [file for file in found if _has_keys(file)]
+        instances = [file for file in found if file.name.startswith("instances")]
+        chosen = instances or [file for file in found if not file.name.startswith(_OTHER_KINDS)]
+        if chosen:
+            return chosen
+        others = [file for file in found if file.name.startswith(("person_keypoints_", "labels_"))]
+        if others:
+            return others
+    return []
+
+
+def _has_keys(file: Path) -> bool:
+    """Whether at least two of COCO's three keys occur, without parsing the file."""
+    try:
+        with file.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            encoding = "utf-16-le" if data[:2] == b"\xff\xfe" else "utf-16-be" if data[:2] == b"\xfe\xff" else "utf-8"
+            return sum(data.find(f'"{key}"'.encode(encoding)) >= 0 for key in _KEYS) >= 2
+    except (OSError, ValueError):
+        return False
+
+
+def _split_name(file: Path) -> str:
+    """`instances_val2017.json` is val; `valid/_annotations.coco.json` is val; other names stand for themselves."""
+    words = re.split(r"[^a-z]+", file.stem.lower())
+    known = [SPLIT_FOLDERS[word] for word in words if word in SPLIT_FOLDERS]
+    folder = file.parent.name.lower()
+    if known:
+        return known[0]
+    return SPLIT_FOLDERS.get(folder, folder) if file.stem.startswith("_annotations") else file.stem
+
+
+def _read_file(file: Path, split: str | None, images: str | Path | None, issues: IssueLog) -> _Part:
+    document = read_strict_json(file, issues, compact=compact)
+    nothing = _Part(file, (), ())
+    if document is None:
+        return nothing
+    if not isinstance(document, dict):
+        hint = "a list is what results look like: name the file with the annotations"
+        issues.error("coco-top", "expected an object with images, annotations and categories", file=file, hint=hint)
+        return nothing
+    lists: dict[str, list[Any]] = {}
+    for key in _KEYS:
+        if isinstance(document.get(key), list):
+            lists[key] = document[key]
+        else:
+            issues.error("coco-field", f"expected a list called {key}", file=file, where=f"/{key}")
+    if len(lists) < len(_KEYS):
+        return nothing
+    classes, names = _read_categories(lists["categories"], file, issues)
+    pictures, image_ids = _read_pictures(lists["images"], file, images, issues)
+    known = _Known(file, classes, image_ids, pictures, {})
+    objects: dict[int, list[Annotation]] = {number: [] for number in pictures}
+    entries = lists["annotations"]
+    for index in range(len(entries)):
+        entry, entries[index] = entries[index], None  # frees the parsed file while the data set grows
+        found = _read_annotation(entry, index, known, issues)
+        if found is not None:
+            objects[found[0]].append(found[1])
+    records = [replace(record, annotations=tuple(objects[key]), split=split) for key, record in pictures.items()]
+    return _Part(file, names, tuple(records))
+
+
+def _entry_id(entry: Any, place: tuple[Path, str], seen: dict[int, str], issues: IssueLog) -> int | None:
+    """The id of an entry that stands at `place` (file, pointer), unless it is no id or stands in `seen` already."""
+    file, pointer = place
+    found = entry.get("id") if isinstance(entry, dict) else entry
+    if not isinstance(entry, dict) or not is_id(found):
+        issues.error("id", "expected a whole number from 0", file=file, where=f"{pointer}/id", value=found)
+        return None
+    number: int = entry["id"]
+    if number in seen:
+        message = f"the id stands in {seen[number]}/id already"
+        issues.error("repeated-id", message, file=file, where=f"{pointer}/id", value=number, hint="ids must differ")
+        return None
+    seen[number] = pointer
+    return number
+
+
+def _read_categories(entries: Sequence[Any], file: Path, issues: IssueLog) -> tuple[dict[int, int], tuple[str, ...]]:
+    """Category id -> class id, and the names by class id."""
+    names: dict[int, str] = {}
+    seen: dict[int, str] = {}
+    folded: dict[str, str] = {}
+    for index, entry in enumerate(entries):
+        pointer = f"/categories/{index}"
+        number = _entry_id(entry, (file, pointer), seen, issues)
+        if number is None:
+            continue
+        name, where = entry.get("name"), f"{pointer}/name"
+        if not isinstance(name, str) or not name.strip():
+            issues.error("category-name", "expected a name", file=file, where=where, value=name)
+        elif name.casefold() in folded:
+            message = f"the name stands in {folded[name.casefold()]} already"
+            hint = "give the classes different names, or join them under one id"
+            issues.error("repeated-class", message, file=file, where=where, value=name, hint=hint)
+        else:
+            names[number] = name
+            folded[name.casefold()] = where
+    ordered = sorted(names)
+    return {number: row for row, number in enumerate(ordered)}, tuple(names[number] for number in ordered)
+
+
+def _read_pictures(
+    entries: Sequence[Any], file: Path, images: str | Path | None, issues: IssueLog
+) -> tuple[dict[int, Record], set[int]]:
+    """Image id -> record without annotations where entry and file are sound; and all ids that the file lists."""
+    sound: dict[int, tuple[str, PurePosixPath, tuple[int, int]]] = {}
+    seen: dict[int, str] = {}
+    for index, entry in enumerate(entries):
+        pointer = f"/images/{index}"
+        number = _entry_id(entry, (file, pointer), seen, issues)
+        if number is None:
+            continue
+        name = _file_name(entry.get("file_name"), f"{pointer}/file_name", file, issues)
+        height, width = entry.get("height"), entry.get("width")
+        wrong = [side for side in ("height", "width") if type(entry.get(side)) is not int or entry[side] < 1]
+        for side in wrong:
+            message = "expected a whole number of pixels"
+            issues.error("image-size", message, file=file, where=f"{pointer}/{side}", value=entry.get(side))
+        if name is not None and not wrong:
+            sound[number] = (f"{file}:{pointer}", name, (height, width))
+    folder = _picture_folder(file, [name for _, name, _ in sound.values()], images)
+    paths = [folder / name for _, name, _ in sound.values()]
+    headers = read_headers(paths, issues, where=[f"{place}/file_name" for place, _, _ in sound.values()])
+    records = {}
+    for (number, (place, _, size)), path, header in zip(sound.items(), paths, headers, strict=True):
+        if header is not None and check_picture_size(header, size, issues, file=path, where=place):
+            records[number] = Record("", path, size, ())
+    return records, set(seen)
+
+
+def _file_name(name: Any, where: str, file: Path, issues: IssueLog) -> PurePosixPath | None:
+    hint = "write the name relative to the folder of pictures, with forward slashes"
+    if not isinstance(name, str) or not name.strip():
+        issues.error(
+            "file-name", "expected the name of the picture file", file=file, where=where, value=name, hint=hint
+        )
+        return None
+    foreign = "://" in name or "\\" in name or "\0" in name or re.match(r"[A-Za-z]:", name) is not None
+    parts = PurePosixPath(name)
+    if foreign or parts.is_absolute() or ".." in parts.parts:
+        message = "expected a name below the folder of pictures"
+        issues.error("file-name", message, file=file, where=where, value=name, hint=hint)
+        return None
+    return parts
+
+
+def _picture_folder(file: Path, names: Sequence[PurePosixPath], images: str | Path | None) -> Path:
+    """The folder around the annotation file that has most of the pictures (judged by up to 50 of them)."""
+    stem = file.stem.removeprefix("instances_").removeprefix("person_keypoints_").removeprefix("labels_")
+    split = _split_name(file)
+    beside = [file.parent, file.parent.parent] if file.parent.name.lower().startswith("annotation") else [file.parent]
+    bases = [Path(images)] if images is not None else beside
+    tails = dict.fromkeys((stem, split, file.stem, *(word for word, name in SPLIT_FOLDERS.items() if name == split)))
+    places: list[Path] = []
+    for base in bases:
+        tops = [base] if images is not None else [base / name for name in _PICTURE_FOLDERS]
+        places += [place for top in tops for place in (top, *(top / tail for tail in tails))]
+    places += [sub for base in bases for top in (base, base / "images") if top.is_dir() for sub in folders_in(top)]
+    sample = names[:: max(1, len(names) // 50)][:50]
+    best, most = places[0], 0
+    for place in dict.fromkeys(places):
+        if not place.is_dir():
+            continue
+        found = sum((place / name).is_file() for name in sample)
+        if found > most:
+            best, most = place, found
+        if found == len(sample):
+            break
+    return best
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What annotations of one file refer to; `seen` grows as they are read."""
+
+    file: Path
+    classes: dict[int, int]
+    image_ids: set[int]
+    pictures: dict[int, Record]
+    seen: dict[int, str]
+
+
+def _read_annotation(entry: Any, index: int, known: _Known, issues: IssueLog) -> tuple[int, Annotation] | None:
+    """The image id and the annotation, or None when the log was told why not, or the picture cannot be used."""
+    pointer = f"/annotations/{index}"
+    if _entry_id(entry, (known.file, pointer), known.seen, issues) is None:
+        return None
+    image_id, category_id = entry.get("image_id"), entry.get("category_id")
+    for key, value, ids in (("image", image_id, known.image_ids), ("category", category_id, known.classes)):
+        if not is_id(value) or value not in ids:
+            message = f"expected the id of a {key} that the file lists"
+            where = f"{pointer}/{key}_id"
+            issues.error(f"unknown-{key}", message, file=known.file, where=where, value=value)
+            return None
+    record = known.pictures.get(image_id)
+    if record is None:
+        return None
+    place = Place(known.file, pointer, record.size, issues)
+    annotation = read_object(entry, known.classes[category_id], place)
+    return None if annotation is None else (image_id, annotation)
+
+
+def _merge_names(parts: Sequence[_Part], issues: IssueLog) -> list[str]:
+    """All class names in the order in which the files bring them."""
+    names = list(dict.fromkeys(name for part in parts for name in part.names))
+    for part in parts:
+        missing = [name for name in names if name not in part.names]
+        if missing and part.names:
+            message = "classes that other files list are missing here"
+            issues.warn("other-classes", message, file=part.file, where="/categories", value=missing)
+    return names
+
+
+def _with_classes(part: _Part, names: Sequence[str]) -> Iterable[Record]:
+    classes = [names.index(name) for name in part.names]
+    if classes == list(range(len(classes))):
+        return part.records
+    return [
+        replace(record, annotations=tuple(replace(a, class_id=classes[a.class_id]) for a in record.annotations))
+        for record in part.records
+    ]
+
+
+def _check_repeats(records: Iterable[Record], issues: IssueLog) -> list[Record]:
+    """The records without those whose picture is listed already, in the same split or in another."""
+    kept: dict[Path, Record] = {}
+    for record in records:
+        path = record.image
+        first = kept.setdefault(path, record)
+        if first is not record:
+            code, message = "repeated-picture", "the picture is listed twice"
+            if first.split != record.split:
+                code, message = "split-leak", f"the picture is in the splits {first.split} and {record.split}"
+            issues.error(code, message, file=path, hint="list it once")
+    return list(kept.values())
+
+
+def _named(records: Sequence[Record], root: Path) -> list[Record]:
+    ids = unique_ids([record.image for record in records], root)
+    return [replace(record, id=name) for record, name in zip(records, ids, strict=True)]
+
+
+def _common_folder(records: Sequence[Record], root: Path) -> Path:
+    folders = {record.image.parent for record in records} or {root}
+    common = next(iter(folders))
+    while not all(folder.is_relative_to(common) for folder in folders):
+        common = common.parent
+    return common
+
+
+def _document(dataset: Dataset, rows: Sequence[int], names: Sequence[str]) -> dict[str, Any]:
+    given = [a.id for row in rows for a in dataset.records[row].annotations]
+    numbered = None not in given and len(set(given)) == len(given)
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for image_id, (row, name) in enumerate(zip(rows, names, strict=True), 1):
+        record = dataset.records[row]
+        height, width = record.size
+        images.append({"id": image_id, "file_name": name, "width": width, "height": height})
+        for entry in _entries(dataset, row):
+            number = entry["id"] if numbered else len(annotations) + 1
+            annotations.append({**entry, "id": number, "image_id": image_id})
+    categories = [{"id": row + 1, "name": name} for row, name in enumerate(dataset.labels.names)]
+    return {"images": images, "annotations": annotations, "categories": categories}
+
+
+def _entries(dataset: Dataset, row: int) -> list[dict[str, Any]]:
+    record, truth = dataset.records[row], dataset.objects(row)
+    drawn = truth.masks.to_rle() if truth.masks is not None else []
+    areas = truth.masks.areas().tolist() if truth.masks is not None else []
+    entries = []
+    for index, annotation in enumerate(record.annotations):
+        outline: Any = []
+        match annotation.shape:
+            case Polygons(rings) if not annotation.crowd:
+                outline = [ring.ravel().tolist() for ring in rings]
+            case Rle(counts):
+                outline = {"size": list(record.size), "counts": counts.decode("ascii")}
+            case Polygons() | MaskFile():
+                outline = {"size": list(record.size), "counts": drawn[index].decode("ascii")}
+        x1, y1, x2, y2 = annotation.box or truth.boxes[index].tolist()
+        measured = areas[index] if areas else (x2 - x1) * (y2 - y1)
+        entries.append(
+            {
+                "id": annotation.id,
+                "category_id": annotation.class_id + 1,
+                "segmentation": outline,
+                "bbox": [x1, y1, x2 - x1, y2 - y1],
+                "area": measured if annotation.area is None else annotation.area,
+                "iscrowd": int(annotation.crowd),
+            }
+        )
+    return entries

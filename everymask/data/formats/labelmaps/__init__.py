@@ -1,0 +1,1 @@
+"""Pictures with a label map each, whose pixels hold classes."""

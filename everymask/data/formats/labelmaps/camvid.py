@@ -1,0 +1,104 @@
+"""CamVid's layout in SegNet's split: pictures in train/, label maps in trainannot/, and so for val and test.
+
+    train/X.png + trainannot/X.png            11 classes 0-10, 11 is void
+    train.txt                                 a picture and a label map per line; without lists all pairs count
+
+Other classes in the same layout need a table of classes (see `label_tables`). Source: Brostow et al. 2009, "Semantic
+object classes in video"; Badrinarayanan et al. 2017, "SegNet".
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from everymask.core.files import write_text
+from everymask.core.labels import Labels
+from everymask.data.coding import IGNORE, Encoding, numbers
+from everymask.data.dataset import Dataset
+from everymask.data.formats.folders import SPLIT_FOLDERS, copy_picture, file_stem
+from everymask.data.formats.labelmaps.contents import count_contents, declared_contents, remembered_contents
+from everymask.data.formats.labelmaps.files import Pair, read_contents, refused, semantic_dataset
+from everymask.data.formats.labelmaps.layouts import find_listed_pairs, match_folders
+from everymask.data.formats.labelmaps.recognition import recognise
+from everymask.data.formats.labelmaps.tables import find_table, read_table, table_text
+from everymask.data.issues import IssueLog, Policy
+from everymask.data.pictures.read import write_image
+
+CAMVID = Labels(
+    (
+        "Sky", "Building", "Pole", "Road", "Pavement", "Tree", "SignSymbol", "Fence", "Car", "Pedestrian", "Bicyclist",
+    ),
+    (
+        (128, 128, 128), (128, 0, 0), (192, 192, 128), (128, 64, 128), (60, 40, 222), (128, 128, 0), (192, 128, 128),
+        (64, 64, 128), (64, 0, 128), (64, 64, 0), (0, 128, 192),
+    ),
+)  # fmt: skip
+_VOID = 11
+
+
+def looks_like_camvid(path: Path) -> bool:
+    """Whether the folder has trainannot/ beside train/, or the same for val or test."""
+    return path.is_dir() and bool(_folders(path))
+
+
+def read_camvid(path: str | Path, *, policy: Policy = "strict", decode: bool = True) -> Dataset:
+    """The semantic data set in a folder of CamVid's layout; this module's text says how it is read.
+
+    With `decode` every label map is decoded once; without, the headers of CamVid's own must do, what others hold is
+    remembered (see `remembered_contents`), and what else is wrong with one is found when it is read. Raises `DataError`
+    with all defects under the strict policy; with `"skip"` defective pairs are left out.
+    """
+    root = Path(path)
+    issues = IssueLog(policy)
+    pairs = find_listed_pairs(root, issues)
+    if not pairs:
+        for folder, maps in _folders(root):
+            split = SPLIT_FOLDERS[folder.name.lower()]
+            pairs += [Pair(pair.picture, pair.map, split) for pair in match_folders(root, folder, maps, issues)]
+    if not pairs and not issues.total("error"):
+        issues.error("no-pictures", "expected train/ beside trainannot/", file=root)
+    file = find_table([root])
+    table = read_table(file, issues) if file is not None else None
+    unread = declared_contents if file is None else partial(remembered_contents, root)
+    pictures = read_contents(pairs, issues, count_contents if decode else unread)
+    found = (CAMVID, camvid_encoding(), "other classes need a table: write classes.csv")
+    recognised = found if file is None else recognise(root, pictures, table, issues) if table and pictures else None
+    if recognised is None or not pictures:
+        raise refused(root, issues)
+    labels, encoding, hint = recognised
+    return semantic_dataset(root, "camvid", pictures, labels, encoding, issues, hint=hint)
+
+
+def write_camvid(folder: str | Path, dataset: Dataset) -> None:
+    """Write pictures, label maps and lists; `classes.csv` too unless the classes are CamVid's.
+
+    Pictures without a split go to train.
+    """
+    root, painted = Path(folder), dataset.semantic()
+    own = painted.labels.names == CAMVID.names
+    table = "" if own else table_text(painted.labels)
+    lists: dict[str, list[str]] = {}
+    for index, record in enumerate(painted.records):
+        split = record.split or "train"
+        ids = painted.label_map(index).ids
+        picture = copy_picture(record, root / split)
+        label_map = f"{split}annot/{file_stem(record)}.png"
+        if own:
+            ids[ids == IGNORE] = _VOID
+        write_image(root / label_map, ids)
+        lists.setdefault(split, []).append(f"{split}/{picture.name} {label_map}\n")
+    for split, lines in lists.items():
+        write_text(root / f"{split}.txt", "".join(lines))
+    if table:
+        write_text(root / "classes.csv", table)
+
+
+def camvid_encoding() -> Encoding:
+    """0-10 are the classes, 11 and 255 have no truth."""
+    return numbers(len(CAMVID), "CamVid's eleven classes", ignore=(_VOID, IGNORE))
+
+
+def _folders(root: Path) -> list[tuple[Path, Path]]:
+    pairs = [(root / name, root / f"{name}annot") for name in ("train", "val", "test")]
+    return [(pictures, maps) for pictures, maps in pairs if pictures.is_dir() and maps.is_dir()]

@@ -1,0 +1,156 @@
+"""Which classes label maps hold: by a table of classes where there is one, else by what is stored in the maps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from everymask.core.labels import Labels, labels_of
+from everymask.data.coding import IGNORE, MOST_CLASSES, Encoding
+from everymask.data.formats.labelmaps.files import GREY, LabelledPicture, total_pixels
+from everymask.data.formats.labelmaps.tables import ClassTable
+from everymask.data.issues import IssueLog
+
+_VOID_NUMBERS = (255, 65_535)
+_SMALL = 128
+_SMOOTH = 8
+_ENDS = 0.8
+_LISTED = 30
+
+Recognised = tuple[Labels, Encoding, str]
+
+
+def recognise(
+    root: Path, pictures: Sequence[LabelledPicture], table: ClassTable | None, issues: IssueLog
+) -> Recognised | None:
+    """The classes, what stands for each in the label files, and a hint for values that stand for none.
+
+    A table of classes decides where there is one. Else:
+
+    - Two numbers, one of them 0, are background and foreground, in whatever numbers they are stored.
+    - Otherwise every number that occurs is a class, named after it. 255 (in 16 bits 65535) has no truth, if the other
+      numbers are below 128.
+    - Colours need a table: what is found is listed as an error, with the file to write. Where that is not strict, every
+      colour is a class.
+
+    None where `issues` was told why nothing can be recognised.
+    """
+    coloured = [picture for picture in pictures if picture.content.coloured]
+    if coloured:
+        return _by_colours(root, pictures, table, issues)
+    found = dict(sorted(total_pixels(pictures).items()))
+    if table is not None:
+        if table.coloured and all(picture.content.equal for picture in pictures):
+            colours = table.colours()
+            if all(colours.class_of(value * GREY) is not None for value in found):
+                return table.labels(), colours, ""
+        return _by_table(table, found, issues)
+    return _by_numbers(root, found, issues)
+
+
+def _by_table(table: ClassTable, found: Mapping[int, int], issues: IssueLog) -> Recognised | None:
+    rows = table.classes()
+    values, top = set(found), max(found, default=0)
+    source = f"{table.file.name}, and 255 for the second class"
+    if not table.numbered and values == {0, 255} and len(rows) <= 2:
+        return _binary_labels(table), Encoding("numbers", ((0, 0), (255, 1)), source), ""
+    if not table.numbered and len(rows) == 1:
+        return _binary_labels(table), Encoding("numbers", ((0, 0), (1, 1), (255, IGNORE)), table.file.name), ""
+    hint = ""
+    if values == {0, 255} and {0, 255} - {row.number for row in table.rows}:
+        message = f"the label maps hold only 0 and 255, but {table.file.name} lists {len(rows)} classes"
+        hint = "if 255 is a class, give its number: 255 in the column number of classes.csv, that is, map 255 to 1"
+        issues.error("binary-map", message, file=table.file, value=_histogram(found), hint=hint)
+        return None
+    if not table.numbered and top == table.rows[-1].number + 1:
+        hint = (
+            f"the numbers go from {min(found)} to {top}, and {table.file.name} counts its rows from "
+            f"{table.rows[0].number}: if 0 is background, make it the first row; the pixels by number are "
+            f"{_histogram(found)}"
+        )
+    return table.labels(), table.numbers(), hint
+
+
+def _binary_labels(table: ClassTable) -> Labels:
+    labels = table.labels()
+    if len(labels) == 2:
+        return labels
+    return Labels(("background", *labels.names), ((0, 0, 0), *labels.colours))
+
+
+def _by_numbers(root: Path, found: Mapping[int, int], issues: IssueLog) -> Recognised | None:
+    values = sorted(found)
+    if len(values) < 2:
+        message = f"all label maps hold {f'only {values[0]}' if values else 'nothing'}: there is nothing to learn"
+        hint = "check the folder of the label maps; a mask in the alpha channel is not read"
+        issues.error("one-number", message, file=root, hint=hint)
+        return None
+    if len(values) == 2 and values[0] == 0:
+        encoding = Encoding("numbers", ((0, 0), (values[1], 1)), "two numbers found")
+        return Labels(("background", "foreground"), ((0, 0, 0), (255, 255, 255))), encoding, ""
+    if _is_smoothed(found):
+        _report_smoothed(root, found, issues)
+        return None
+    ignored = [value for value in _VOID_NUMBERS if value in found and values[-1] == value and values[-2] < _SMALL]
+    classes = [value for value in values if value not in ignored]
+    if len(classes) > MOST_CLASSES:
+        message = f"the label maps hold {len(classes):,} numbers; up to {MOST_CLASSES} can be classes"
+        hint = "are they numbers of objects? Then read them with --format instance-pngs; else list the classes"
+        issues.error("too-many-classes", message, file=root, value=_histogram(found), hint=hint)
+        return None
+    rows = dict.fromkeys(ignored, IGNORE) | {value: name for name, value in enumerate(classes)}
+    names = [f"class {value}" for value in classes]
+    return labels_of(names), Encoding("numbers", tuple(rows.items()), "numbers found; no table of classes"), ""
+
+
+def _is_smoothed(found: Mapping[int, int]) -> bool:
+    """Whether most pixels are 0 or 255 and the rest lies between, as where an edge was smoothed."""
+    between = [value for value in found if 0 < value < 255]
+    ends = found.get(0, 0) + found.get(255, 0)
+    return 255 in found and len(between) >= _SMOOTH and max(found) == 255 and ends > _ENDS * sum(found.values())
+
+
+def _report_smoothed(root: Path, found: Mapping[int, int], issues: IssueLog) -> None:
+    between = sum(count for value, count in found.items() if 0 < value < 255)
+    message = f"{between / sum(found.values()):.2%} of the pixels lie between 0 and 255: edges were smoothed"
+    hint = "export the masks without antialiasing, and resize them by nearest neighbour"
+    issues.error("smoothed-edges", message, file=root, value=_histogram(found), hint=hint)
+
+
+def _by_colours(
+    root: Path, pictures: Sequence[LabelledPicture], table: ClassTable | None, issues: IssueLog
+) -> Recognised | None:
+    if table is not None and table.coloured:
+        return table.labels(), table.colours(), ""
+    counts: dict[int, int] = {}
+    for picture in pictures:
+        content = picture.content
+        if content.coloured or content.equal:
+            for value, count in (content.pixels or {}).items():
+                code = value if content.coloured else value * GREY
+                counts[code] = counts.get(code, 0) + count
+    total = sum(counts.values())
+    found = sorted(counts, key=lambda code: -counts[code])
+    colours = [(code >> 16, code >> 8 & 255, code & 255) for code in found]
+    rows = "".join(f"\n    class {row},{r},{g},{b}" for row, (r, g, b) in enumerate(colours[:_LISTED], 1))
+    listed = ", ".join(f"#{code:06x} {counts[code] / total:.2%}" for code in found[:_LISTED])
+    more = ", ..." if len(found) > _LISTED else ""
+    message = f"the label maps hold {len(found):,} colours, and no table says what they stand for: {listed}{more}"
+    hint = f"write {root / 'classes.csv'}, each class with its name:\n    name,red,green,blue{rows}"
+    if len(found) > MOST_CLASSES:
+        rare = sum(counts[code] for code in found[_LISTED:]) / total
+        hint = (
+            f"all but {_LISTED} colours fill {rare:.2%} of the pixels: edges were smoothed, or the maps were saved as "
+            "JPEG. Export them without antialiasing, and list the colours in classes.csv"
+        )
+    issues.error("colours-unknown", message, file=table.file if table else root, hint=hint)
+    if issues.policy == "strict" or len(found) > MOST_CLASSES:
+        return None
+    labels = Labels(tuple(f"#{code:06x}" for code in found), tuple(colours))
+    rows_found = tuple((code, name) for name, code in enumerate(found))
+    return labels, Encoding("colours", rows_found, "colours found; no table of classes"), ""
+
+
+def _histogram(found: Mapping[int, int]) -> str:
+    listed = [f"{value}: {count:,}" for value, count in sorted(found.items())]
+    return ", ".join(listed[:_LISTED]) + (", ..." if len(listed) > _LISTED else "")

@@ -1,0 +1,217 @@
+"""Recognising what kind of data set a path holds, and reading it."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from everymask.core.segmentation import Task
+from everymask.data.damage import without_damaged
+from everymask.data.dataset import Dataset
+from everymask.data.formats.coco.instances import looks_like_coco, read_coco, write_coco
+from everymask.data.formats.folders import files_in, folders_in
+from everymask.data.formats.instance_pngs import looks_like_instance_pngs, read_instance_pngs, write_instance_pngs
+from everymask.data.formats.labelmaps.ade20k import looks_like_ade20k, read_ade20k, write_ade20k
+from everymask.data.formats.labelmaps.camvid import looks_like_camvid, read_camvid, write_camvid
+from everymask.data.formats.labelmaps.cityscapes import looks_like_cityscapes, read_cityscapes, write_cityscapes
+from everymask.data.formats.labelmaps.image_masks import looks_like_image_masks, read_image_masks, write_image_masks
+from everymask.data.formats.labelme.files import looks_like_labelme, read_labelme, write_labelme
+from everymask.data.formats.mask_files import looks_like_mask_files, read_mask_files, write_mask_files
+from everymask.data.formats.voc.objects import looks_like_voc, read_voc, write_voc
+from everymask.data.formats.voc.semantic import (
+    has_class_maps,
+    looks_like_voc_semantic,
+    read_voc_semantic,
+    write_voc_semantic,
+)
+from everymask.data.formats.yolo.segments import looks_like_yolo, read_yolo, write_yolo
+from everymask.data.issues import IssueLog, Policy
+from everymask.data.splits import without_leaks
+from everymask.errors import ConfigError, DataError, MachineError, printable
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One kind of data set: how a path is recognised, what is looked for (for messages), how it is read and written."""
+
+    name: str
+    looks_like: Callable[[Path], bool]
+    sign: str
+    read: Callable[..., Dataset]
+    write: Callable[[Path, Dataset], None]
+    task: Task = "instance"
+
+
+FORMATS = (
+    Format("coco", looks_like_coco, "a .json file with images, annotations and categories", read_coco, write_coco),
+    Format("yolo", looks_like_yolo, "a data.yaml, or images/ beside labels/ with .txt files", read_yolo, write_yolo),
+    Format(
+        "labelme",
+        looks_like_labelme,
+        ".json files with shapes and imagePath, one per picture",
+        read_labelme,
+        write_labelme,
+    ),
+    Format("voc", looks_like_voc, "JPEGImages/ with SegmentationObject/ or Annotations/*.xml", read_voc, write_voc),
+    Format(
+        "mask-files",
+        looks_like_mask_files,
+        "<id>/images/ with <id>/masks/, one file per object",
+        read_mask_files,
+        write_mask_files,
+    ),
+    Format(
+        "instance-pngs",
+        looks_like_instance_pngs,
+        "pictures with maps of object numbers",
+        read_instance_pngs,
+        write_instance_pngs,
+    ),
+    Format("camvid", looks_like_camvid, "train/ with trainannot/", read_camvid, write_camvid, "semantic"),
+    Format(
+        "cityscapes", looks_like_cityscapes, "leftImg8bit/ with gtFine/", read_cityscapes, write_cityscapes, "semantic"
+    ),
+    Format(
+        "ade20k",
+        looks_like_ade20k,
+        "annotations/training/ with objectInfo150.txt",
+        read_ade20k,
+        write_ade20k,
+        "semantic",
+    ),
+    Format(
+        "voc-semantic",
+        looks_like_voc_semantic,
+        "SegmentationClass/ alone",
+        read_voc_semantic,
+        write_voc_semantic,
+        "semantic",
+    ),
+    Format(
+        "image-masks",
+        looks_like_image_masks,
+        "images/ with masks/ of classes",
+        read_image_masks,
+        write_image_masks,
+        "semantic",
+    ),
+)
+"""The formats in the order in which they are tried; `task` is what their annotations are made for."""
+
+
+def read_dataset(
+    path: str | Path,
+    *,
+    format: str | None = None,  # noqa: A002
+    task: Task | None = None,
+    images: str | Path | None = None,
+    policy: Policy = "strict",
+    decode: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Dataset:
+    """Read an annotated data set: a folder or an annotation file, whose format is recognised unless `format` names it.
+
+    With `task` "semantic" the truth is a label map: where a folder has maps of classes and objects, the former are
+    read, and otherwise label maps are painted from the objects. With "instance" label maps are refused
+    (`Dataset.for_task`).
+
+    `images` is the folder of pictures of a COCO file, where it is not beside it. A picture that lies in two splits is
+    an error; with `policy="skip"` it stays in the last of them, so that no score is taken on pictures trained on.
+
+    Of the pictures only the headers are read, and of label maps too where the format says what they hold. With `decode`
+    every picture and label map is decoded, which finds those that are cut off or damaged, or hold what stands for no
+    class, and takes about as long as one look at all of them; `progress(done, total)` is called after each picture.
+
+    Raises `DataError` where nothing is recognised (saying what was looked for and found, and which folder nearby would
+    do) and for every defect of the data; `ConfigError` for an unknown `format`, and for label maps that were to be
+    objects.
+    """
+    root = Path(path)
+    if not root.exists():
+        raise DataError(f"{printable(root)}: there is no such file or folder")
+    chosen = _named(format) if format is not None else _recognised(root, task)
+    if images is not None and chosen.name != "coco":
+        raise ConfigError(f"a folder of images belongs to COCO files, but {printable(root)} is read as {chosen.name}")
+    options: dict[str, object] = {} if images is None else {"images": images}
+    if chosen.task == "semantic":
+        options["decode"] = decode
+    dataset = chosen.read(root, policy=policy, **options).for_task(task)
+    if dataset.encoding is not None:
+        _log.info("%s: %s", printable(root), dataset.encoding.sentence(dataset.labels))
+    issues = IssueLog(policy)
+    kept = without_leaks(dataset, issues)
+    if decode:
+        kept = without_damaged(kept, issues, progress=progress)
+    return replace(kept, issues=(*kept.issues, *issues.finish(printable(root))))
+
+
+def write_dataset(folder: str | Path, dataset: Dataset, format: str) -> None:  # noqa: A002
+    """Write a data set, pictures included, in another format; in those for label maps, objects are painted.
+
+    `ConfigError` for an unknown `format` and where label maps are to become objects, `DataError` for what the format
+    cannot hold.
+    """
+    chosen = _named(format)
+    if dataset.is_semantic and chosen.task == "instance":
+        raise ConfigError(
+            f"{chosen.name} holds objects, but the data set has label maps ({dataset.format})",
+            hint="choose image-masks, or another format of label maps",
+        )
+    chosen.write(Path(folder), dataset)
+
+
+def find_formats(path: Path) -> list[Format]:
+    """The formats that a path looks like, the one that is taken first."""
+    return [candidate for candidate in FORMATS if candidate.looks_like(path)]
+
+
+def _named(name: str) -> Format:
+    for candidate in FORMATS:
+        if candidate.name == name.replace("_", "-"):
+            return candidate
+    raise ConfigError(f"there is no format {name!r}; the formats are {', '.join(known.name for known in FORMATS)}")
+
+
+def _recognised(root: Path, task: Task | None) -> Format:
+    if task == "semantic" and has_class_maps(root):
+        return _named("voc-semantic")  # which know where there is no truth; objects do not
+    found = sorted(find_formats(root), key=lambda known: task is not None and known.task != task)
+    if len(found) > 1:
+        others = ", ".join(other.name for other in found[1:])
+        _log.warning("%s is read as %s; it looks like %s too (choose with --format)", root, found[0].name, others)
+    if found:
+        return found[0]
+    if root.suffix.lower() == ".json":
+        return _named("coco")  # whose reader says what is wrong with the file
+    looked_for = "".join(f"\n    {known.name}: {known.sign}" for known in FORMATS)
+    near = _nearest(root)
+    hint = f"did you mean {printable(near[0])} ({near[1]})?" if near else "name the folder or file that holds these"
+    raise DataError(f"{printable(root)}: no known data set; {_contents(root)}. Looked for:{looked_for}", hint=hint)
+
+
+def _nearest(root: Path) -> tuple[Path, str] | None:
+    """A data set one or two folders below, else one or two above, and its format."""
+    try:
+        below = folders_in(root)[:50] if root.is_dir() else []
+        inner = [place for folder in below[:20] for place in folders_in(folder)[:20]]
+        for place in (*below, *inner, root.resolve().parent, root.resolve().parent.parent):
+            if found := find_formats(place):
+                return place, found[0].name
+    except MachineError:  # a folder that cannot be read is no reason to hide the error that brought us here
+        return None
+    return None
+
+
+def _contents(root: Path) -> str:
+    if root.is_file():
+        return f"found a {root.suffix or 'file without ending'}"
+    suffixes = Counter(file.suffix.lower() or "no ending" for file in files_in(root))
+    parts = [f"{count} x {suffix}" for suffix, count in suffixes.most_common(5)]
+    folders = [folder.name + "/" for folder in folders_in(root)]
+    parts += folders[:8] + (["..."] if len(folders) > 8 else [])
+    return f"found {printable(', '.join(parts))}" if parts else "the folder is empty"

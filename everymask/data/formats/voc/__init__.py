@@ -1,0 +1,1 @@
+"""Pascal VOC: objects, boxes and class maps."""

@@ -1,0 +1,175 @@
+"""Pascal VOC's XML files: one per picture, with its size and a box per object."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PureWindowsPath
+from xml.etree.ElementTree import Element, TreeBuilder
+from xml.parsers import expat
+from xml.sax.saxutils import escape
+
+from everymask.core.files import write_text
+from everymask.data.dataset import Annotation, Box, BoxOnly
+from everymask.data.issues import IssueLog
+from everymask.data.pictures.headers import check_picture_size
+from everymask.data.pictures.read import Header
+from everymask.errors import MachineError
+
+_MAX_BYTES = 16 << 20
+_SIDES = ("xmin", "ymin", "xmax", "ymax")
+
+
+@dataclass(frozen=True, slots=True)
+class XmlObject:
+    """One `<object>`: its class, its xyxy box (0-based, x2 and y2 exclusive), whether it is marked difficult."""
+
+    name: str
+    box: Box
+    difficult: bool
+    where: str
+
+
+class _DtdError(Exception):
+    pass
+
+
+def read_voc_xml(file: Path, header: Header | None, issues: IssueLog) -> list[XmlObject] | None:
+    """The objects of one file, or None when `issues` was told why it cannot be used; bad objects are left out.
+
+    `header` is the picture's, None if it could not be read. The boxes in the file count pixels from 1 and include
+    both ends, so x1 = xmin - 1 and x2 = xmax. A box that reaches out by at most one pixel is clipped, with a warning.
+    Refused are any DTD, a missing or another size, another file name, and boxes turned inside out or further outside.
+    """
+    root = _parse(file, issues)
+    if root is None:
+        return None
+    if root.tag != "annotation":
+        issues.error("xml-type", "expected <annotation> at the top", file=file, value=root.tag)
+        return None
+    named = (root.findtext("filename") or "").strip()
+    if named and file.stem not in (PureWindowsPath(named).stem, PureWindowsPath(named).name):
+        message = f"expected the name of the picture {file.stem} in <filename>"
+        issues.error("xml-filename", message, file=file, where="filename", value=named, hint="correct it, or rename")
+        return None
+    found = _size(root)
+    if found is None:
+        hint = "write the picture's <size> with <width> and <height>"
+        issues.error("xml-size", "expected <size> with two positive whole numbers", file=file, where="size", hint=hint)
+        return None
+    if header is not None and not check_picture_size(header, found, issues, file=file, where="size"):
+        return None
+    return list(_objects(root, file, found, issues))
+
+
+def write_voc_xml(
+    file: Path, picture: str, size: tuple[int, int], objects: tuple[Annotation, ...], names: tuple[str, ...]
+) -> None:
+    """Write boxes for the picture file called `picture`; a crowd is marked difficult."""
+    lines = [
+        "<annotation>", f"  <filename>{escape(picture)}</filename>",
+        f"  <size><width>{size[1]}</width><height>{size[0]}</height><depth>3</depth></size>",
+    ]  # fmt: skip
+    for annotation in objects:
+        x1, y1, x2, y2 = annotation.box or (0.0, 0.0, 0.0, 0.0)
+        sides = zip(_SIDES, (x1 + 1, y1 + 1, x2, y2), strict=True)
+        box = "".join(f"<{side}>{value!r}</{side}>" for side, value in sides)
+        name, difficult = escape(names[annotation.class_id]), int(annotation.crowd)
+        lines.append(f"  <object><name>{name}</name><difficult>{difficult}</difficult><bndbox>{box}</bndbox></object>")
+    write_text(file, "\n".join([*lines, "</annotation>", ""]))
+
+
+def to_annotation(found: XmlObject, names: tuple[str, ...], number: int) -> Annotation:
+    """The object as annotation `number`; what is marked difficult becomes a crowd: neither trained on nor missed."""
+    return Annotation(names.index(found.name), BoxOnly(), found.box, found.difficult, number)
+
+
+def _parse(file: Path, issues: IssueLog) -> Element | None:
+    try:
+        data = file.read_bytes() if file.stat().st_size <= _MAX_BYTES else None
+    except OSError as error:
+        raise MachineError(f"cannot read {file}: {error.strerror or error}") from error
+    if data is None:
+        issues.error("xml-too-large", f"expected at most {_MAX_BYTES} bytes", file=file)
+        return None
+    builder, parser = TreeBuilder(), expat.ParserCreate()
+    parser.buffer_text = True
+    parser.StartElementHandler = builder.start
+    parser.EndElementHandler = builder.end
+    parser.CharacterDataHandler = builder.data
+    parser.StartDoctypeDeclHandler = _refuse_dtd
+    try:
+        parser.Parse(data, True)
+    except _DtdError:
+        hint = "remove the <!DOCTYPE ...> block"
+        where = f"line {parser.CurrentLineNumber}"
+        issues.error("xml-dtd", "a document type definition is not allowed", file=file, where=where, hint=hint)
+        return None
+    except (expat.ExpatError, ValueError) as error:
+        hint = "the file seems damaged or cut short: export it again"
+        where = f"line {parser.CurrentLineNumber}"
+        issues.error("xml-syntax", f"not XML: {error}", file=file, where=where, hint=hint)
+        return None
+    return builder.close()
+
+
+def _refuse_dtd(*_: object) -> None:
+    raise _DtdError
+
+
+def _size(root: Element) -> tuple[int, int] | None:
+    width, height = (_number(root.findtext(f"size/{side}")) for side in ("width", "height"))
+    if width is None or height is None or width < 1 or height < 1 or width % 1 or height % 1:
+        return None
+    return int(height), int(width)
+
+
+def _objects(root: Element, file: Path, size: tuple[int, int], issues: IssueLog) -> Iterator[XmlObject]:
+    for index, element in enumerate(root.findall("object"), 1):
+        where = f"object[{index}]"
+        name = (element.findtext("name") or "").strip()
+        if not name:
+            issues.error("class-missing", "expected <name>", file=file, where=where)
+            continue
+        sides = [_number(element.findtext(f"bndbox/{side}")) for side in _SIDES]
+        x1, y1, x2, y2 = (math.nan if side is None else side for side in sides)
+        if None in sides:
+            message = f"expected finite numbers in {', '.join(_SIDES)}"
+            texts = [element.findtext(f"bndbox/{side}") for side in _SIDES]
+            issues.error("box-number", message, file=file, where=f"{where}/bndbox", value=texts)
+            continue
+        box = _clipped((x1 - 1, y1 - 1, x2, y2), size, file, f"{where}/bndbox", issues)
+        if box is not None:
+            difficult = (element.findtext("difficult") or "0").strip().lower() in ("1", "true", "yes")
+            yield XmlObject(name, box, difficult, where)
+
+
+def _clipped(box: Box, size: tuple[int, int], file: Path, where: str, issues: IssueLog) -> Box | None:
+    x1, y1, x2, y2 = box
+    height, width = size
+    stored = (x1 + 1, y1 + 1, x2, y2)
+    if x2 <= x1 or y2 <= y1:
+        hint = "xmin and ymin are the upper left corner, xmax and ymax the lower right one, counted from 1"
+        issues.error(
+            "box-order", "expected xmin <= xmax and ymin <= ymax", file=file, where=where, value=stored, hint=hint
+        )
+        return None
+    inside = (min(max(x1, 0.0), width), min(max(y1, 0.0), height), min(max(x2, 0.0), width), min(max(y2, 0.0), height))
+    beyond = max(abs(a - b) for a, b in zip(box, inside, strict=True))
+    if beyond > 1 or inside[2] <= inside[0] or inside[3] <= inside[1]:
+        message = f"expected a box inside the picture of {width} x {height} pixels"
+        issues.error("box-outside", message, file=file, where=where, value=stored, hint="correct the box")
+        return None
+    if beyond > 0:
+        message = "a box that reaches out by a pixel is clipped; VOC counts pixels from 1"
+        issues.warn("box-clipped", message, file=file, where=where, value=stored)
+    return inside
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None

@@ -1,0 +1,1 @@
+"""Reading and writing picture files: whole, by rows, and no more than their headers."""

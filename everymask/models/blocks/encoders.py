@@ -1,0 +1,177 @@
+"""Image encoders, built by timm: the only place that knows timm."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import timm
+import torch.nn.functional as F
+from timm.layers.norm_act import BatchNormAct2d, GroupNormAct
+from torch import Tensor, nn
+
+from everymask.errors import ConfigError, WeightsError
+from everymask.models.specs.regions import Norm, RegionProfile, Stages
+
+
+def build_encoder(
+    name: str,
+    channels: int,
+    norm: Norm,
+    profile: RegionProfile,
+    *,
+    stages: Stages = "all",
+    pretrained: bool = False,
+) -> nn.Module:
+    """A network that turns pictures of `channels` bands into four maps at strides 4, 8, 16 and 32, finest first.
+
+    With `stages` "last" it gives two maps at stride 32: of the first block of the last stage, and of its end.
+    Its parameters carry timm's names, which for ResNets are torchvision's (`conv1`, `bn1`, `layer1` ... `layer4`);
+    `encoder_channels` tells the widths. `pretrained` fetches ImageNet weights through timm; for other channel counts
+    the first convolution is adapted. `WeightsError` when they cannot be fetched.
+    """
+    is_resnet = name.startswith("res")
+    body = build_features(name, channels, pretrained=pretrained, out_indices=(1, 2, 3, 4))
+    if profile.stride_in_1x1:
+        _stride_in_1x1(body)
+    if profile.pool_padding == "end" and is_resnet:
+        body.maxpool = EndPaddedMaxPool()
+    if norm == "group":
+        replace_by_group_norm(body)
+    for module in body.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eps = profile.norm_eps if is_resnet else module.eps
+    return body if stages == "all" else LastStage(body)
+
+
+def build_features(name: str, channels: int, *, pretrained: bool = False, **options: Any) -> nn.Module:
+    """timm's network of that name as one that gives maps, for pictures of `channels` bands.
+
+    `options` are timm's, such as `out_indices` and `output_stride`. `WeightsError` when the ImageNet weights cannot be
+    fetched, `ConfigError` when timm has no such network, or none that takes the options.
+    """
+    if not timm.is_model(name):
+        near = difflib.get_close_matches(name, timm.list_models(), n=3)
+        hint = f"did you mean {' or '.join(near)}?" if near else "timm.list_models() lists them"
+        raise ConfigError(f"there is no encoder {name!r}", hint=hint)
+    try:
+        return timm.create_model(name, pretrained=pretrained, features_only=True, in_chans=channels, **options)
+    except (TypeError, AssertionError, IndexError) as error:
+        told = ", ".join(f"{key} {value}" for key, value in options.items())
+        raise ConfigError(f"{name} cannot be an encoder with {told}: {error}") from error
+    except (OSError, RuntimeError) as error:
+        if not pretrained:
+            raise
+        raise WeightsError(
+            f"the ImageNet weights of {name} could not be fetched: {error}",
+            hint="train from scratch, or name a file of your own with --weights FILE",
+        ) from error
+
+
+def encoder_channels(body: nn.Module) -> tuple[int, ...]:
+    """Channels of the maps that an encoder of `build_encoder` gives."""
+    if isinstance(body, LastStage):
+        return body.channels
+    info: Any = body.feature_info
+    return tuple(info.channels())
+
+
+class LastStage(nn.Module):
+    """An encoder of which two maps at stride 32 are seen: after the first block of the last stage, and at its end.
+
+    The last stage begins with the last block that strides. Parameters keep their names.
+    """
+
+    def __init__(self, body: nn.Module) -> None:
+        super().__init__()
+        for name, child in body.named_children():
+            self.add_module(name, child)
+        convolutions = [[m for m in block.modules() if isinstance(m, nn.Conv2d)] for block in _blocks(self)]
+        self.first = max(place for place, parts in enumerate(convolutions) if any(m.stride != (1, 1) for m in parts))
+        self.channels = (convolutions[self.first][-1].out_channels, convolutions[-1][-1].out_channels)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        maps = []
+        for place, block in enumerate(_blocks(self)):
+            x = block(x)
+            if place == self.first:
+                maps.append(x)
+        return [*maps, x]
+
+
+class StridingBlocks(nn.Module):
+    """An encoder whose finer maps are those right after a block that strides, not those before the next one.
+
+    The last map is the encoder's last. `widths` and `strides` tell of all. Parameters keep their names.
+    """
+
+    def __init__(self, body: nn.Module) -> None:
+        super().__init__()
+        for name, child in body.named_children():
+            self.add_module(name, child)
+        self.seen: list[int] = []
+        widths, strides, stride, width = [], [], 1, 0
+        for place, block in enumerate(_blocks(self)):
+            convolutions = [m for m in block.modules() if isinstance(m, nn.Conv2d)]
+            steps = math.prod(m.stride[0] for m in convolutions)
+            stride, width = stride * steps, convolutions[-1].out_channels if convolutions else width
+            # A map without its norm, after a lone convolution, is none.
+            if steps > 1 and not isinstance(block, nn.Conv2d):
+                self.seen.append(place)
+                widths.append(width)
+                strides.append(stride)
+        self.widths, self.strides = (*widths, width), (*strides, stride)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        maps = []
+        for place, block in enumerate(_blocks(self)):
+            x = block(x)
+            if place in self.seen:
+                maps.append(x)
+        return [*maps, x]
+
+
+def _blocks(module: nn.Module) -> Iterator[nn.Module]:
+    """The parts of an encoder in the order of their work."""
+    for child in module.children():
+        if isinstance(child, nn.Sequential):
+            yield from _blocks(child)
+        else:
+            yield child
+
+
+class EndPaddedMaxPool(nn.Module):
+    """3x3 max-pooling with stride 2 that pads at right and bottom only, as TensorFlow's "same" does."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.max_pool2d(F.pad(x, (0, 1, 0, 1)), kernel_size=3, stride=2)
+
+
+def _stride_in_1x1(body: nn.Module) -> None:
+    for name in ("layer2", "layer3", "layer4"):
+        first: Any = body.get_submodule(f"{name}.0")
+        if hasattr(first, "conv3"):
+            first.conv1.stride, first.conv2.stride = first.conv2.stride, (1, 1)
+
+
+def replace_by_group_norm(module: nn.Module) -> None:
+    """Put a group norm in the place of every batch norm, in place."""
+    for name, child in list(module.named_children()):
+        if isinstance(child, BatchNormAct2d):
+            replacement: nn.Module = GroupNormAct(child.num_features, num_groups=group_count(child.num_features))
+            replacement.act = child.act
+            setattr(module, name, replacement)
+        elif isinstance(child, nn.BatchNorm2d):
+            setattr(module, name, nn.GroupNorm(group_count(child.num_features), child.num_features))
+        else:
+            replace_by_group_norm(child)
+
+
+def group_count(channels: int) -> int:
+    """32 groups (Wu and He 2018), or the largest smaller power of two that divides the channels."""
+    groups = 32
+    while channels % groups:
+        groups //= 2
+    return groups

@@ -1,0 +1,1 @@
+"""Other programs' checkpoints for networks of ours."""

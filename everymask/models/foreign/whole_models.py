@@ -1,0 +1,77 @@
+"""Checkpoints of other programs that are whole models: their names tell the network, and little more is needed."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from everymask.core.labels import Labels, labels_of
+from everymask.data.feed.preprocess import Preprocess, Resize
+from everymask.data.formats.labelmaps.cityscapes import CITYSCAPES
+from everymask.errors import DataError, WeightsError, printable
+from everymask.models.checkpoint import Card, describes_itself, load_exactly
+from everymask.models.foreign.recognise import Foreign, recognise
+from everymask.models.foreign.torchvision import read_state_dict
+from everymask.models.semantic.base import DenseModel
+from everymask.models.semantic.build import build_dense
+from everymask.models.specs.semantic import PIDNet
+
+_SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".tar", ".safetensors")
+_log = logging.getLogger(__name__)
+
+
+def read_foreign(path: Path) -> Foreign | None:
+    """Another program's checkpoint in that file; None where it is none, or not one that is known.
+
+    `WeightsError` where the file is damaged or holds more than tensors.
+    """
+    if not path.is_file() or path.suffix.lower() not in _SUFFIXES:
+        return None
+    if path.suffix.lower() == ".safetensors" and describes_itself(path):
+        return None
+    return recognise(read_state_dict(path))
+
+
+def load_foreign(foreign: Foreign, path: Path) -> tuple[DenseModel, Card]:
+    """The network of a checkpoint in evaluation mode, and what it means.
+
+    Pictures are fed as they are, normalised as for ImageNet. Classes are called as in the `config.json` of
+    transformers beside it, as those of Cityscapes where HRNet's or PIDNet's authors have 19, else by their numbers.
+    `WeightsError` where the names of its tensors do not tell the network, and where it is only an encoder.
+    """
+    cure = f"start from it: everymask train DATA --weights {path}"
+    if foreign.spec is None:
+        raise WeightsError(
+            f"{printable(path)} holds weights by {foreign.origin}, which say neither their classes nor the network",
+            hint=f"{cure} --model ... --encoder ...",
+        )
+    spec = foreign.spec
+    if isinstance(spec, PIDNet):
+        spec = replace(spec, auxiliary=False)
+    with torch.device("meta"):
+        probe = build_dense(spec, 2)
+    named = foreign.fitting(probe)
+    last = named.get(f"{probe.exact_parts[0]}.weight")
+    if last is None:
+        raise WeightsError(f"{printable(path)} holds an encoder by {foreign.origin}, and no classes", hint=cure)
+    module = build_dense(spec, len(last))
+    load_exactly(module, named, path)
+    labels = _labels(foreign, path, len(last))
+    card = Card(spec, labels, Preprocess(resize=Resize(rule="none")), source=f"{foreign.origin}: {path.name}")
+    return module.eval(), card
+
+
+def _labels(foreign: Foreign, path: Path, count: int) -> Labels:
+    if foreign.origin != "transformers" and count == len(CITYSCAPES):
+        return CITYSCAPES
+    try:
+        names: dict[str, str] = json.loads((path.parent / "config.json").read_bytes())["id2label"]
+        labels = labels_of(names[str(class_id)] for class_id in range(count))
+    except (OSError, ValueError, KeyError, TypeError, DataError):
+        _log.warning("%s does not name its classes; they are called by their numbers, 0 to %d", path, count - 1)
+        return labels_of(f"class {class_id}" for class_id in range(count))
+    return labels

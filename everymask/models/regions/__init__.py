@@ -1,0 +1,1 @@
+"""Networks that find objects by regions: Faster R-CNN and Mask R-CNN."""

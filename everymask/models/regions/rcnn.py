@@ -1,0 +1,242 @@
+"""Faster R-CNN and Mask R-CNN on a feature pyramid, parameters named as in torchvision."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from everymask.core.segmentation import InstanceSet
+from everymask.errors import DataError
+from everymask.models.base import Batch, RegionOutputs
+from everymask.models.blocks.encoders import build_encoder
+from everymask.models.blocks.pyramid import PyramidBackbone
+from everymask.models.regions.boxes import box_iou, clip_boxes, decode_boxes, encode_boxes, not_smaller_than, suppress
+from everymask.models.regions.mask_targets import mask_targets
+from everymask.models.regions.matching import BACKGROUND, match_boxes, sample_boxes
+from everymask.models.regions.roi_align import RegionPooler, build_pooler
+from everymask.models.regions.roi_heads import (
+    BOX_SIDE,
+    MASK_SIDE,
+    BoxPredictor,
+    MaskPredictor,
+    box_losses,
+    build_box_head,
+    build_mask_head,
+    head_norm,
+    mask_loss,
+)
+from everymask.models.regions.rpn import RegionProposalNetwork
+from everymask.models.specs.regions import FasterRCNN, MaskRCNN
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+class RCNN(nn.Module):
+    """Pictures to detections; a `MaskRCNN` spec adds the mask head.
+
+    Predicts in the network's frame: `everymask.infer` brings results back to the picture.
+    """
+
+    exact_parts = ("roi_heads.box_predictor",)
+    small_maps = ("roi_heads",)
+
+    def __init__(self, spec: FasterRCNN, num_classes: int, *, pretrained_encoder: bool = False) -> None:
+        super().__init__()
+        self.spec = spec
+        self.num_classes = num_classes
+        body = build_encoder(
+            spec.encoder,
+            spec.channels,
+            spec.norm,
+            spec.profile,
+            stages=spec.fpn_stages,
+            pretrained=pretrained_encoder,
+        )
+        fpn_norm = head_norm(spec) if spec.fpn_norm else None
+        self.backbone = PyramidBackbone(body, spec.fpn_channels, fpn_norm, frozen=spec.norm == "frozen")
+        self.rpn = RegionProposalNetwork(spec)
+        self.roi_heads = nn.ModuleDict(
+            {"box_head": build_box_head(spec), "box_predictor": BoxPredictor(spec.box_fcs[-1], num_classes)}
+        )
+        if isinstance(spec, MaskRCNN):
+            self.roi_heads["mask_head"] = build_mask_head(spec)
+            self.roi_heads["mask_predictor"] = MaskPredictor(spec.mask_convs[-1], spec.mask_channels, num_classes)
+
+    def forward(self, images: Tensor, windows: Tensor | None = None) -> RegionOutputs:
+        """Detect in pictures [B, C, H, W]; `windows` [B, 4] xyxy are the pictures without their padding (None: all)."""
+        image_size = (images.shape[2], images.shape[3])
+        windows = _frames(images) if windows is None else windows.to(images.device)
+        maps = self.backbone(images.to(self.backbone.dtype))
+        logits, deltas, anchors = self.rpn(maps, image_size)
+        limits = self._proposal_limits(images, windows)
+        proposals = self.rpn.propose(logits, deltas, anchors, limits, training=False)
+        pooler = build_pooler(maps[: self.spec.pooled_levels], image_size, self.spec.profile)
+        class_logits, box_deltas = self._classify(pooler, proposals)
+        found = self._select(class_logits, box_deltas, proposals, windows)
+        own = None
+        if isinstance(self.spec, MaskRCNN):
+            own = self._mask_logits(pooler, found.boxes, found.image_index, found.class_ids + 1)
+        boxes = found.boxes + self._far_corner(found.boxes)
+        return RegionOutputs(boxes, found.class_ids, found.scores, own, found.image_index)
+
+    def loss(self, batch: Batch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
+        """The paper's losses: objectness and box of the RPN, class, box and mask of the sampled regions."""
+        images = batch.images
+        image_size = (images.shape[2], images.shape[3])
+        truths = [self._trainable(truth, file) for truth, file in zip(batch.truths, batch.files, strict=True)]
+        boxes = [torch.tensor(truth.boxes, dtype=torch.float32, device=images.device) for truth in truths]
+        boxes = [box - self._far_corner(box) for box in boxes]
+        labels = [torch.tensor(truth.class_ids, device=images.device) + 1 for truth in truths]
+
+        maps = self.backbone(images)
+        logits, deltas, anchors = self.rpn(maps, image_size)
+        losses = self.rpn.loss(logits, deltas, anchors, boxes, generator)
+        limits = self._proposal_limits(images, batch.windows.to(images.device))
+        proposals = self.rpn.propose(logits, deltas, anchors, limits, training=True)
+
+        regions, matches, region_labels = self._sample(proposals, boxes, labels, generator)
+        pooler = build_pooler(maps[: self.spec.pooled_levels], image_size, self.spec.profile)
+        class_logits, box_deltas = self._classify(pooler, regions)
+        positive = [label > 0 for label in region_labels]
+        targets = [
+            encode_boxes(truth[match[chosen]], region[chosen], self.spec.profile.box_weights)
+            for truth, match, region, chosen in zip(boxes, matches, regions, positive, strict=True)
+        ]
+        flat_labels = torch.cat(region_labels)
+        losses |= box_losses(class_logits, box_deltas, flat_labels, torch.cat(targets))
+        if isinstance(self.spec, MaskRCNN):
+            chosen = [region[keep] for region, keep in zip(regions, positive, strict=True)]
+            rows = [match[keep] for match, keep in zip(matches, positive, strict=True)]
+            own_labels = flat_labels[flat_labels > 0]
+            planes = self._mask_logits(pooler, torch.cat(chosen), _image_index(chosen), own_labels)
+            wanted = self._mask_targets(truths, chosen, rows).to(planes.device)
+            losses["loss_mask"] = mask_loss(planes, wanted)
+        return losses
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether it gives masks, or boxes only."""
+        return isinstance(self.spec, MaskRCNN)
+
+    def with_detections(self, most: int) -> RCNN:
+        """A network with the same weights (shared, not copied) that gives up to `most` objects per picture."""
+        grown = [
+            (training, max(count, 2 * most)) for training, count in (self.spec.rpn_pre_nms, self.spec.rpn_post_nms)
+        ]
+        spec = replace(self.spec, max_detections=most, rpn_pre_nms=grown[0], rpn_post_nms=grown[1])
+        twin = _sharing(self)
+        twin.spec, twin.rpn = spec, _sharing(self.rpn)
+        twin.rpn.spec = spec
+        return twin
+
+    def _proposal_limits(self, images: Tensor, windows: Tensor) -> Tensor:
+        """[B, 4] xyxy: what proposals are cut to."""
+        return windows if self.spec.profile.proposal_limits == "picture" else _frames(images)
+
+    def _far_corner(self, boxes: Tensor) -> Tensor:
+        """What to add to boxes [N, 4] so that their far corners are exclusive."""
+        return boxes.new_tensor([0, 0, 1, 1] if self.spec.profile.inclusive_boxes else [0, 0, 0, 0])
+
+    def _trainable(self, truth: object, file: str) -> InstanceSet:
+        """The objects that training uses: not the crowds, and none without extent."""
+        if not isinstance(truth, InstanceSet):
+            raise DataError(f"{file}: a detector is trained on instances, but got {type(truth).__name__}")
+        if isinstance(self.spec, MaskRCNN) and truth.masks is None:
+            raise DataError(
+                f"{file}: the annotations are boxes without masks", hint="train a detector: --model faster-rcnn"
+            )
+        keep = np.all(truth.boxes[:, 2:] > truth.boxes[:, :2], axis=1)
+        if truth.crowd is not None:
+            keep = keep & ~truth.crowd
+        return truth if keep.all() else truth[keep]
+
+    def _sample(
+        self, proposals: list[Tensor], boxes: list[Tensor], labels: list[Tensor], generator: torch.Generator | None
+    ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        """Regions to train on in each picture [R, 4], the truth each matches [R], and its label [R] (0 background)."""
+        regions, matches, region_labels = [], [], []
+        for picture_proposals, truth, label in zip(proposals, boxes, labels, strict=True):
+            candidates = torch.cat([picture_proposals, truth])
+            match = match_boxes(box_iou(truth, candidates), 0.5, 0.5, rescue=False)
+            positive, negative = sample_boxes(match >= 0, match == BACKGROUND, self.spec.box_samples, 0.25, generator)
+            rows = torch.cat([positive, negative])
+            regions.append(candidates[rows])
+            matches.append(match[rows])
+            region_labels.append(torch.cat([label[match[positive]], label.new_zeros(len(negative))]))
+        return regions, matches, region_labels
+
+    def _classify(self, pooler: RegionPooler, regions: list[Tensor]) -> tuple[Tensor, Tensor]:
+        pooled = pooler.pool(torch.cat(regions), _image_index(regions), BOX_SIDE)
+        logits, deltas = self.roi_heads["box_predictor"](self.roi_heads["box_head"](pooled))
+        return logits.float(), deltas.float()
+
+    def _mask_logits(self, pooler: RegionPooler, boxes: Tensor, image_index: Tensor, planes: Tensor) -> Tensor:
+        """[N, M, M]: of each box [N, 4] the mask's plane in `planes` [N] (0 background)."""
+        features = self.roi_heads["mask_head"](pooler.pool(boxes, image_index, MASK_SIDE))
+        predictor = self.roi_heads["mask_predictor"]
+        assert isinstance(predictor, MaskPredictor)
+        return predictor.own_class(features, planes).float()
+
+    @staticmethod
+    def _mask_targets(truths: list[InstanceSet], boxes: list[Tensor], rows: list[Tensor]) -> Tensor:
+        parts = [
+            mask_targets(truth.masks, row.cpu().numpy(), box.cpu().numpy(), 2 * MASK_SIDE)
+            for truth, box, row in zip(truths, boxes, rows, strict=True)
+            if truth.masks is not None
+        ]
+        return torch.from_numpy(np.concatenate(parts))
+
+    def _select(self, logits: Tensor, deltas: Tensor, proposals: list[Tensor], windows: Tensor) -> RegionOutputs:
+        """Detections from scored regions: threshold, suppression per class, the surest of each picture."""
+        profile = self.spec.profile
+        scores = logits.softmax(dim=1)
+        boxes = decode_boxes(deltas, torch.cat(proposals)[:, None], profile.box_weights, clamp=profile.clamp_growth)
+        counts = [len(picture) for picture in proposals]
+        found = [
+            self._select_in_picture(
+                picture_scores, clip_boxes(picture_boxes, window, inclusive=profile.inclusive_boxes)
+            )
+            for picture_scores, picture_boxes, window in zip(
+                scores.split(counts), boxes.split(counts), windows, strict=True
+            )
+        ]
+        image_index = _image_index([picture_boxes for picture_boxes, _, _ in found])
+        kept_boxes, class_ids, kept_scores = (torch.cat(column) for column in zip(*found, strict=True))
+        return RegionOutputs(kept_boxes, class_ids, kept_scores, None, image_index)
+
+    def _select_in_picture(self, scores: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        spec = self.spec
+        wanted = scores[:, 1:] > spec.score_threshold
+        if spec.profile.class_choice == "argmax":
+            best = scores.argmax(dim=1, keepdim=True)
+            wanted &= best == torch.arange(1, scores.shape[1], device=scores.device)
+        rows, class_ids = wanted.nonzero(as_tuple=True)
+        boxes, scores = boxes[rows, class_ids + 1], scores[rows, class_ids + 1]
+        whole = not_smaller_than(boxes, 1e-2)
+        boxes, scores, class_ids = boxes[whole], scores[whole], class_ids[whole]
+        keep = suppress(boxes, scores, class_ids, spec.nms, spec.max_detections)
+        return boxes[keep], class_ids[keep], scores[keep]
+
+
+def _sharing(module: Module) -> Module:
+    """The same module with the same parts, in which a part can be replaced."""
+    twin = copy.copy(module)
+    twin._modules = dict(module._modules)
+    return twin
+
+
+def _frames(images: Tensor) -> Tensor:
+    """[B, 4] xyxy: the whole of each picture, padding included."""
+    frame = torch.tensor([0, 0, images.shape[3], images.shape[2]], device=images.device)
+    return frame.expand(len(images), 4)
+
+
+def _image_index(boxes: list[Tensor]) -> Tensor:
+    """[N]: which picture each box of the concatenated lists belongs to."""
+    counts = torch.tensor([len(picture) for picture in boxes], device=boxes[0].device)
+    return torch.repeat_interleave(torch.arange(len(boxes), device=counts.device), counts)

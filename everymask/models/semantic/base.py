@@ -1,0 +1,178 @@
+"""What all semantic networks share: logits per pixel, and the loss between them and label maps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Self, TypeAlias
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from everymask.core.segmentation import InstanceSet, Segmentation, SemanticMap
+from everymask.data.coding import IGNORE
+from everymask.errors import ConfigError, DataError
+from everymask.models.base import Batch, DenseOutputs
+from everymask.models.semantic.pixel_losses import binary_cross_entropy, cross_entropy
+from everymask.models.specs.semantic import DenseModelSpec, Task
+
+AUXILIARY_WEIGHT = 0.4
+
+Criterion: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+
+
+class DenseModel(nn.Module):
+    """A network that says of every pixel what it is; architectures implement `logits`.
+
+    `backbone` is the encoder, where a network has one. `criterion` (logits [B, K, H, W], target) -> scalar is what
+    training minimises; its target is as `dense_targets` describes. It is no part of the weights: set a function or a
+    plain object, not a module with parameters. The default is cross-entropy.
+    """
+
+    exact_parts: tuple[str, ...] = ()
+    """Last layers, whose rounding would show: they keep float32 where others calculate in bfloat16 (see `classify`)."""
+
+    def __init__(self, spec: DenseModelSpec, num_classes: int) -> None:
+        super().__init__()
+        self.spec = spec
+        self.num_classes = num_classes
+        self.num_logits = logit_count(spec.task, num_classes)
+        self.criterion: Criterion = binary_cross_entropy if spec.task != "multiclass" else cross_entropy
+
+    def logits(self, images: Tensor, *, auxiliary: bool = False) -> tuple[Tensor, ...]:
+        """Logits [B, K, H, W] at the size of `images` [B, C, H, W], the network's answer first.
+
+        With `auxiliary` those of its auxiliary heads follow, which only training needs.
+        """
+        raise NotImplementedError
+
+    def forward(self, images: Tensor, windows: Tensor | None = None) -> DenseOutputs:
+        """Predict for pictures [B, C, H, W] of any size; `windows` (pictures without their padding) change nothing."""
+        return DenseOutputs(self.logits(images.to(self.dtype))[0])
+
+    def loss(self, batch: Batch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
+        """`loss_segmentation`, and `loss_aux`: 0.4 times the sum over the auxiliary heads. Dropout draws anew."""
+        images = batch.images
+        target = dense_targets(batch, self.num_classes, self.spec.task).to(images.device, non_blocking=True)
+        with drawing_from(generator, images.device):
+            main, *others = (plane.float() for plane in self.logits(images, auxiliary=True))
+        losses = {"loss_segmentation": self.criterion(main, target)}
+        if others:
+            losses["loss_aux"] = (
+                AUXILIARY_WEIGHT * torch.stack([self.criterion(plane, target) for plane in others]).sum()
+            )
+        return losses
+
+    def train(self, mode: bool = True) -> Self:
+        """As usual, but frozen norms never move."""
+        super().train(mode)
+        if self.spec.norm == "frozen":
+            body: Any = getattr(self, "backbone", None)
+            for module in [] if body is None else body.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
+        return self
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What pictures must be for this network."""
+        return next(self.parameters()).dtype
+
+
+@contextmanager
+def drawing_from(generator: torch.Generator | None, device: torch.device) -> Iterator[None]:
+    """Dropout within draws what follows from `generator`, and leaves torch's global generators as they were."""
+    if generator is None:
+        yield
+        return
+    seed = int(torch.randint(2**62, (), generator=generator))
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
+def logit_count(task: Task, num_classes: int) -> int:
+    """Channels of the logits; `ConfigError` unless a binary task has two classes."""
+    if num_classes < 1:
+        raise ConfigError(f"a network needs at least one class, but got {num_classes}")
+    if task == "binary" and num_classes != 2:
+        raise ConfigError(
+            f"a binary network tells foreground from background, which are two classes, but got {num_classes}",
+            hint='choose task "multiclass", or "multilabel" if classes may overlap',
+        )
+    return 1 if task == "binary" else num_classes
+
+
+def dense_targets(batch: Batch, num_classes: int, task: Task) -> Tensor:
+    """What the logits of a batch should say, int64; 255 is ignored, as is the padding.
+
+    [B, H, W] class ids from label maps. For the task "multilabel" truths may also be objects, whose masks then are
+    planes [B, K, H, W] of 0 and 1 in which crowds are ignored. `DataError` for other truths and for ids that no class
+    has.
+    """
+    size = (batch.images.shape[2], batch.images.shape[3])
+    planes = [
+        _target(truth, num_classes, task, size, file)
+        for truth, file in zip(batch.truths, batch.files or [""] * len(batch.truths), strict=True)
+    ]
+    if len({plane.ndim for plane in planes}) > 1:
+        planes = [plane if plane.ndim == 3 else _one_plane_each(plane, num_classes) for plane in planes]
+    return torch.from_numpy(np.stack(planes)).long()
+
+
+def _target(
+    truth: Segmentation | None, num_classes: int, task: Task, size: tuple[int, int], file: str
+) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    if isinstance(truth, InstanceSet) and task == "multilabel":
+        return _object_planes(truth, num_classes, size)
+    if not isinstance(truth, SemanticMap):
+        found = "nothing" if truth is None else type(truth).__name__
+        raise DataError(f"{file}: a semantic network learns from label maps, but the truth is {found}")
+    ids = truth.ids
+    if ids.ndim != 2 or ids.shape[0] > size[0] or ids.shape[1] > size[1]:
+        raise DataError(f"{file}: the label map is {list(ids.shape)}, but the picture in the network {list(size)}")
+    wrong = (ids != IGNORE) & ((ids < 0) | (ids >= num_classes))
+    if wrong.any():
+        y, x = np.argwhere(wrong)[0]
+        raise DataError(
+            f"{file}: the label map has {ids[y, x]} at x={x}, y={y}, but there are {num_classes} classes",
+            hint="ids are 0 to the number of classes less one, and 255 where pixels are ignored",
+        )
+    plane = np.full(size, IGNORE, np.uint8)
+    plane[: ids.shape[0], : ids.shape[1]] = ids
+    return plane
+
+
+def _object_planes(truth: InstanceSet, num_classes: int, size: tuple[int, int]) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """[K, H, W]: where each class holds."""
+    if truth.masks is None:
+        raise DataError("a multilabel network learns from masks, but these objects have boxes only")
+    planes = np.full((num_classes, *size), IGNORE, np.uint8)
+    height, width = truth.masks.size
+    planes[:, :height, :width] = 0
+    crowd = np.zeros(len(truth), bool) if truth.crowd is None else truth.crowd
+    for row in np.argsort(~crowd, kind="stable"):
+        inside = truth.masks.to_dense(int(row))
+        planes[truth.class_ids[row], :height, :width][inside] = IGNORE if crowd[row] else 1
+    return planes
+
+
+def _one_plane_each(ids: np.ndarray[Any, np.dtype[np.uint8]], num_classes: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    planes = (np.arange(num_classes)[:, None, None] == ids).astype(np.uint8)
+    planes[:, ids == IGNORE] = IGNORE
+    return planes
+
+
+def classify(layer: nn.Conv2d, maps: Tensor) -> Tensor:
+    """Maps through a network's last layer, in the precision of its weights."""
+    logits: Tensor = layer(maps.to(layer.weight.dtype))
+    return logits
+
+
+def resize(maps: Tensor, size: tuple[int, int] | torch.Size, *, align_corners: bool = False) -> Tensor:
+    """Maps [B, C, h, w] at another size, bilinear; the same maps where the size is theirs."""
+    if maps.shape[-2:] == size:
+        return maps
+    return F.interpolate(maps, size=size, mode="bilinear", align_corners=align_corners)

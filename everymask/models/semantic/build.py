@@ -1,0 +1,64 @@
+"""From the spec of a semantic network to the network."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from everymask.models.semantic.base import DenseModel
+from everymask.models.semantic.deeplab import DeepLabV3Network, DeepLabV3PlusNetwork
+from everymask.models.semantic.fcn import FCNNetwork
+from everymask.models.semantic.hrnet import HRNetNetwork
+from everymask.models.semantic.lraspp import LRASPPNetwork
+from everymask.models.semantic.pidnet import PIDNetNetwork
+from everymask.models.semantic.pspnet import PSPNetwork
+from everymask.models.semantic.segformer import SegFormerNetwork
+from everymask.models.semantic.unet import UNetNetwork
+from everymask.models.semantic.unetpp import UNetPlusPlusNetwork
+from everymask.models.semantic.upernet import UPerNetNetwork
+from everymask.models.specs.semantic import (
+    FCN,
+    LRASPP,
+    DeepLabV3,
+    DeepLabV3Plus,
+    DenseModelSpec,
+    HRNet,
+    PIDNet,
+    PSPNet,
+    SegFormer,
+    UNet,
+    UNetPlusPlus,
+    UPerNet,
+)
+
+
+def build_dense(spec: DenseModelSpec, num_classes: int, *, pretrained_encoder: bool = False) -> DenseModel:
+    """The untrained network of `spec` for `num_classes` classes.
+
+    `ConfigError` when the encoder does not exist or cannot do what the network needs, `WeightsError` when its
+    ImageNet weights cannot be fetched.
+    """
+    match spec:
+        case UNet():
+            return UNetNetwork(spec, num_classes, pretrained_encoder=pretrained_encoder)
+        case UNetPlusPlus():
+            return UNetPlusPlusNetwork(spec, num_classes, pretrained_encoder=pretrained_encoder)
+        case DeepLabV3():
+            return DeepLabV3Network(spec, num_classes, pretrained_encoder=pretrained_encoder)
+        case DeepLabV3Plus():
+            return DeepLabV3PlusNetwork(spec, num_classes, pretrained_encoder=pretrained_encoder)
+        case PSPNet():
+            return PSPNetwork(spec, num_classes, pretrained_encoder=pretrained_encoder)
+        case UPerNet():
+            return UPerNetNetwork(spec, num_classes, pretrained_encoder=pretrained_encoder)
+        case SegFormer():
+            return SegFormerNetwork(spec, num_classes, pretrained_encoder=pretrained_encoder)
+        case FCN():
+            return FCNNetwork(spec, num_classes, pretrained_encoder=pretrained_encoder)
+        case HRNet():
+            return HRNetNetwork(spec, num_classes, pretrained_encoder=pretrained_encoder)
+        case LRASPP():
+            return LRASPPNetwork(spec, num_classes, pretrained_encoder=pretrained_encoder)
+        case PIDNet():
+            return PIDNetNetwork(spec, num_classes, pretrained_encoder=pretrained_encoder)
+        case _:
+            assert_never(spec)

@@ -1,0 +1,71 @@
+"""Cross-entropy per pixel, and how targets of semantic networks are read; `everymask.train.losses` has the others.
+
+Targets are class ids [B, H, W] or, for several independent channels, planes [B, K, H, W] of 0 and 1. Where they are
+`IGNORE` (255) a pixel counts nowhere; where nothing counts, loss and gradient are 0.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from everymask.data.coding import IGNORE
+
+LEAST = 1e-7
+
+
+def cross_entropy(
+    logits: Tensor, target: Tensor, *, weights: Tensor | None = None, label_smoothing: float = 0.0
+) -> Tensor:
+    """Softmax cross-entropy as PyTorch's: the mean over pixels, each weighing what its class does.
+
+    `label_smoothing` gives that share of the truth to all classes alike (Szegedy et al. 2016).
+    """
+    weights = None if weights is None else weights.to(logits)
+    total = F.cross_entropy(
+        logits, target, weights, ignore_index=IGNORE, reduction="sum", label_smoothing=label_smoothing
+    )
+    counted = target != IGNORE
+    mass = counted.sum() if weights is None else class_weight(target, weights).sum()
+    return total / mass.clamp(min=LEAST)
+
+
+def binary_cross_entropy(
+    logits: Tensor, target: Tensor, *, weights: Tensor | None = None, label_smoothing: float = 0.0
+) -> Tensor:
+    """Sigmoid cross-entropy of each channel: the mean over channels and pixels, each weighing what its class does."""
+    planes, counted = class_planes(target, logits.shape[1])
+    wanted = planes.to(logits.dtype) * (1 - label_smoothing) + label_smoothing / 2
+    mass = plane_weight(planes, counted, weights, logits)
+    total = F.binary_cross_entropy_with_logits(logits, wanted, weight=mass, reduction="sum")
+    return total / mass.sum().clamp(min=LEAST)
+
+
+def class_planes(target: Tensor, channels: int) -> tuple[Tensor, Tensor]:
+    """Where each of `channels` holds, [B, K, H, W] bool, and which pixels count, [B, 1 or K, H, W] bool.
+
+    A single channel is class 1. A target of planes gives them back.
+    """
+    if target.ndim == 4:
+        return target == 1, target != IGNORE
+    counted = (target != IGNORE)[:, None]
+    if channels == 1:
+        return (target == 1)[:, None], counted
+    return target[:, None] == torch.arange(channels, device=target.device)[None, :, None, None], counted
+
+
+def class_weight(target: Tensor, weights: Tensor) -> Tensor:
+    """What each pixel's class weighs; 0 where it is ignored."""
+    counted = target != IGNORE
+    return weights[target.where(counted, 0)] * counted
+
+
+def plane_weight(planes: Tensor, counted: Tensor, weights: Tensor | None, like: Tensor) -> Tensor:
+    """What each pixel of each channel weighs: the class's weight where it holds; where not, 1 or the background's."""
+    mass = counted.expand_as(planes).to(like.dtype)
+    if weights is None:
+        return mass
+    weights = weights.to(like)
+    background, classes = (weights[0], weights[1:]) if planes.shape[1] == 1 else (weights.new_ones(()), weights)
+    return mass * torch.where(planes, classes[:, None, None], background)

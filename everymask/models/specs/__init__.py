@@ -1,0 +1,1 @@
+"""How to build each network: frozen values, never torch."""

@@ -1,0 +1,1 @@
+"""What a run writes and reads back: names, state, logs, summary and report."""

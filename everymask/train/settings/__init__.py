@@ -1,0 +1,1 @@
+"""What a training is asked for and what is decided: plain values, never torch."""

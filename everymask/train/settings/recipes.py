@@ -1,0 +1,228 @@
+"""Settings that suit a data set, each with its reason, and the demo's complete recipe."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields, replace
+
+from everymask.data.feed.augment import Augment
+from everymask.data.feed.preprocess import Preprocess, Resize
+from everymask.data.fingerprint import Fingerprint
+from everymask.errors import ConfigError
+from everymask.models.specs.any_spec import ModelSpec
+from everymask.models.specs.regions import FasterRCNN, MaskRCNN, RegionModelSpec, mask_rcnn_small
+from everymask.models.specs.semantic import DenseSpec
+from everymask.train.settings.config import TrainConfig
+
+_LONGEST = 1333
+_LEVELS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where weights come from: how they want to be fed, and whether they are a whole network's (`detects`) or only an
+    encoder's.
+
+    An encoder's first layer is adapted where pictures have other channels, a whole network's only if it `adapts`.
+    """
+
+    preprocess: Preprocess
+    detects: bool
+    adapts: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A complete configuration, how pictures are fed, and why it was chosen so, a line per choice."""
+
+    config: TrainConfig
+    preprocess: Preprocess
+    reasons: tuple[str, ...]
+
+
+def resolve(config: TrainConfig, measured: Fingerprint, *, gpu: bool, start: Start | None = None) -> Recipe:
+    """Choose whatever `config` leaves open for a network that finds objects in a data set that measures so.
+
+    What is set stays. `measured` is of the training pictures. `ConfigError` for settings that only a semantic network
+    has. Sources: learning rate and its scaling with the batch from Detectron2's
+    Mask R-CNN (0.02 for 16 pictures; Goyal et al. 2017), AdamW's from ViTDet.
+    """
+    model = config.model or MaskRCNN()
+    if isinstance(model, DenseSpec):
+        raise ConfigError("this recipe is for networks that find objects", hint="use resolve_semantic")
+    _refuse_dense_settings(config)
+    reasons: list[str] = []
+    config = replace(config, optimizer=config.optimizer or "sgd")
+    preprocess = prepared_for(config, measured, start, reasons)
+    spec = _spec(model, config, measured, preprocess, start, reasons)
+    size = config.crop or _size(measured, preprocess.resize, gpu, reasons)
+    batch = config.batch or batch_for(size, measured.pictures // config.accumulate, gpu, reasons)
+    pictures = batch * config.accumulate
+    steps_per_epoch = max(1, measured.pictures // pictures)
+    epochs = config.epochs or _epochs(steps_per_epoch, start, reasons)
+    lr = config.lr or _rate(config, pictures, reasons)
+    decay = 1e-4 if config.optimizer == "sgd" else 0.05
+    resolved = replace(
+        config,
+        model=spec,
+        max_detections=spec.max_detections,
+        size=size,
+        batch=batch,
+        epochs=epochs,
+        lr=lr,
+        head_lr=config.head_lr or 1.0,
+        weight_decay=decay if config.weight_decay is None else config.weight_decay,
+        warmup_steps=min(500, epochs * steps_per_epoch // 10) if config.warmup_steps is None else config.warmup_steps,
+        validate_every=config.validate_every or max(1, epochs // 20),
+    )
+    return Recipe(resolved, preprocess, tuple(reasons))
+
+
+def model_for_weights(asked: ModelSpec, stored: ModelSpec) -> ModelSpec:
+    """The model that was asked for, as the weights of a `stored` one need it.
+
+    A kind without further settings takes over all that it shares with the stored model; one with settings of its own
+    keeps them and takes over the behaviour profile. The kind stays: Mask R-CNN can begin as Faster R-CNN. A semantic
+    network takes over from one of another kind only what its encoder is.
+    """
+    shared = {column.name for column in fields(asked)} & {column.name for column in fields(stored)}
+    if isinstance(asked, DenseSpec) and type(asked) is not type(stored):
+        shared = {"encoder", "channels", "norm"}
+    if asked != type(asked)():
+        shared &= {"profile"}
+    spec: ModelSpec = replace(asked, **{name: getattr(stored, name) for name in shared})
+    return spec
+
+
+def _refuse_dense_settings(config: TrainConfig) -> None:
+    absent = TrainConfig(data=config.data)
+    for name in ("loss", "class_weights", "label_smoothing"):
+        if getattr(config, name) != getattr(absent, name):
+            raise ConfigError(
+                f"{name} is a setting of semantic networks, and this one finds objects: it has losses of its own",
+                hint=f"leave out {name}, or choose a semantic network such as --model unet",
+            )
+
+
+def prepared_for(
+    config: TrainConfig, measured: Fingerprint, start: Start | None, reasons: list[str], *, longest: int = _LONGEST
+) -> Preprocess:
+    """How pictures are fed: as `config` or the weights say, or normalised as measured and at most `longest` wide."""
+    resize = Resize(short=1, long=longest, rule="shrink")
+    if config.resize is not None:
+        resize = Resize(*config.resize)
+    elif start is not None and start.detects:
+        resize = start.preprocess.resize
+        sides = "" if resize.rule == "shrink" else f"short side {resize.short}, "
+        reasons.append(f"pictures are resized as for the weights: {sides}at most {resize.long}")
+    elif measured.long > longest:
+        reasons.append(f"pictures are shrunk to {longest} pixels where they are longer")
+    adapts = start is not None and (start.adapts or not start.detects)
+    if start is not None and adapts and measured.channels not in (1, start.preprocess.channels):
+        reasons.append(f"the encoder's first layer is adapted to {measured.channels} channels, normalised as measured")
+    elif start is not None:
+        # Grey is repeated, and three channels may turn out to be equal.
+        if {measured.channels, start.preprocess.channels} not in ({measured.channels}, {1, 3}):
+            raise ConfigError(
+                f"the weights are for pictures with {start.preprocess.channels} channels, but these have "
+                f"{measured.channels}",
+                hint='start from "imagenet", whose first layer is adapted, or from scratch',
+            )
+        scale = start.preprocess.scale if measured.dtype == "uint8" else start.preprocess.scale / 255 * measured.scale
+        return replace(start.preprocess, resize=resize, scale=scale)
+    return Preprocess(measured.channels, measured.scale, measured.mean, measured.std, resize)
+
+
+def _spec(
+    model: RegionModelSpec,
+    config: TrainConfig,
+    measured: Fingerprint,
+    preprocess: Preprocess,
+    start: Start | None,
+    reasons: list[str],
+) -> RegionModelSpec:
+    """The model with the data's channels and detection limit, and anchors as large as the objects."""
+    spec = replace(model, channels=preprocess.channels)
+    most = config.max_detections or spec.max_detections
+    if config.max_detections is None and 1.3 * measured.max_objects > most:
+        most = 50 * math.ceil(1.3 * measured.max_objects / 50)
+        reasons.append(f"up to {most} detections: a picture holds up to {measured.max_objects} objects")
+    pre, post = ((training, max(found, 2 * most)) for training, found in (spec.rpn_pre_nms, spec.rpn_post_nms))
+    spec = replace(spec, max_detections=most, rpn_pre_nms=pre, rpn_post_nms=post)
+    untouched = spec.anchor_sizes == FasterRCNN().anchor_sizes
+    if untouched and measured.object_sizes and not (start is not None and start.detects):
+        spec = replace(spec, anchor_sizes=anchor_sizes(_resized(measured.object_sizes, measured, preprocess.resize)))
+        low, high = measured.object_sizes[0], measured.object_sizes[-1]
+        reasons.append(
+            f"anchors of {', '.join(map(str, spec.anchor_sizes))} pixels: objects are {low:.0f} to {high:.0f} across"
+        )
+    return spec
+
+
+def anchor_sizes(objects: tuple[float, ...]) -> tuple[int, ...]:
+    """Five doubling anchor sizes, the second near the middle of the objects' sizes (rising quantiles, in pixels).
+
+    So most objects belong to the two finest levels, on which anchors lie dense enough to overlap them well.
+    """
+    middle = math.sqrt(max(1.0, objects[0]) * max(1.0, objects[-1]))
+    smallest = min(32, max(8, 8 * round(middle / 2 / 8)))
+    return tuple(smallest * 2**level for level in range(_LEVELS))
+
+
+def _resized(sizes: tuple[float, ...], measured: Fingerprint, resize: Resize) -> tuple[float, ...]:
+    before = (round(measured.short), round(measured.long))
+    factor = resize.size_of(before)[1] / before[1]
+    return tuple(size * factor for size in sizes)
+
+
+def _size(measured: Fingerprint, resize: Resize, gpu: bool, reasons: list[str]) -> tuple[int, int]:
+    """Squares of the area of a typical picture, within what the device can work through."""
+    height, width = resize.size_of((round(measured.short), round(measured.long)))
+    limit = 1024 if gpu else 512
+    side = min(limit, max(64, 32 * math.ceil(math.sqrt(height * width) / 32)))
+    reasons.append(f"training crops of {side} x {side}: a typical picture is {height} x {width}")
+    return side, side
+
+
+def batch_for(size: tuple[int, int], most: int, gpu: bool, reasons: list[str], *, least: int = 2) -> int:
+    """As many pictures as make 4 megapixels on a GPU, half a megapixel on a CPU; `least` to 16."""
+    pixels = 16 * 512**2 if gpu else 8 * 256**2
+    batch = max(1, min(16, max(least, pixels // (size[0] * size[1])), most))
+    reasons.append(f"batches of {batch} for crops of {size[0]} x {size[1]} on a {'GPU' if gpu else 'CPU'}")
+    return batch
+
+
+def _epochs(steps_per_epoch: int, start: Start | None, reasons: list[str]) -> int:
+    steps, words = (12_000, "from scratch") if start is None else (6_000, "from an encoder")
+    if start is not None and start.detects:
+        steps, words = 3_000, "from a detector"
+    epochs = min(300, max(10, math.ceil(steps / steps_per_epoch)))
+    reasons.append(f"{epochs} epochs of {steps_per_epoch} steps: about {steps:,} steps are usual {words}")
+    return epochs
+
+
+def _rate(config: TrainConfig, pictures: int, reasons: list[str]) -> float:
+    rate = 0.02 * pictures / 16 if config.optimizer == "sgd" else 1e-4 * math.sqrt(pictures / 16)
+    reasons.append(f"lr {rate:.3g} for {pictures} pictures per step")
+    return rate
+
+
+def demo_recipe(data: str, out: str, *, seed: int = 0) -> TrainConfig:
+    """A small Mask R-CNN that learns the synthetic shapes of 128 x 128 pixels in minutes on two CPU cores."""
+    return TrainConfig(
+        data=data,
+        out=out,
+        model=mask_rcnn_small(box_samples=48, max_detections=20, rpn_post_nms=(200, 100)),
+        epochs=8,
+        batch=8,
+        size=128,
+        augment=replace(Augment.none(), flip=0.5),
+        optimizer="adamw",
+        lr=2e-3,
+        warmup_steps=50,
+        clip_norm=5.0,
+        ema=0.98,
+        validate_every=8,
+        seed=seed,
+        overwrite=True,
+    )

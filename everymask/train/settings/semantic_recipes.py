@@ -1,0 +1,133 @@
+"""Settings that suit a semantic network and its data set, each with its reason."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from everymask.data.feed.augment import Augment
+from everymask.data.feed.preprocess import Resize
+from everymask.data.fingerprint import Fingerprint
+from everymask.errors import ConfigError
+from everymask.models.specs.semantic import MIT_ENCODERS, DenseSpec, UNet
+from everymask.train.settings.config import TrainConfig
+from everymask.train.settings.recipes import Recipe, Start, batch_for, prepared_for
+
+LONGEST = 2048
+"""Longer pictures are shrunk to that."""
+_SCALE = (0.5, 2.0)
+_HEAD_LR = 10.0
+
+
+def resolve_semantic(
+    config: TrainConfig, measured: Fingerprint, *, num_classes: int, gpu: bool, start: Start | None = None
+) -> Recipe:
+    """Choose whatever `config` leaves open for a semantic network and a data set that measures so.
+
+    What is set stays. `measured` is of the training pictures. `ConfigError` for settings that only networks have that
+    find objects. Sources: resizing factors and crops as in DeepLab and its successors (Chen et al. 2017); the sum of
+    cross-entropy and Dice for two classes from nnU-Net (Isensee et al. 2021); AdamW's decay and the rates of
+    transformers from SegFormer (Xie et al. 2021): 6e-5 for a trained encoder and ten times that for its decoder; from
+    scratch all of it learns at their geometric middle.
+    """
+    model = config.model or UNet()
+    if not isinstance(model, DenseSpec):
+        raise ConfigError("this recipe is for semantic networks", hint="use resolve")
+    _refuse_region_settings(config)
+    reasons: list[str] = []
+    preprocess = prepared_for(config, measured, start, reasons, longest=LONGEST)
+    size = config.crop or _size(measured, preprocess.resize, gpu, reasons)
+    batch = config.batch or batch_for(size, measured.pictures // config.accumulate, gpu, reasons, least=4)
+    steps_per_epoch = max(1, measured.pictures // (batch * config.accumulate))
+    epochs = config.epochs or _epochs(steps_per_epoch, start, reasons)
+    spec = replace(model, channels=preprocess.channels)
+    config = replace(
+        config,
+        model=spec,
+        size=size,
+        batch=batch,
+        epochs=epochs,
+        augment=_augment(config.augment, reasons),
+        loss=config.loss or _loss(spec, num_classes, reasons),
+        optimizer=config.optimizer or "adamw",
+        warmup_steps=min(500, epochs * steps_per_epoch // 10) if config.warmup_steps is None else config.warmup_steps,
+        validate_every=config.validate_every or max(1, epochs // 20),
+    )
+    decay = 1e-4 if config.optimizer == "sgd" else 0.01
+    rate, head = (config.lr, config.head_lr or 1.0) if config.lr else _rates(config, spec, start, reasons)
+    resolved = replace(
+        config,
+        lr=rate,
+        head_lr=head,
+        weight_decay=decay if config.weight_decay is None else config.weight_decay,
+    )
+    return Recipe(resolved, preprocess, tuple(reasons))
+
+
+def class_weights(shares: Sequence[float]) -> tuple[float, ...]:
+    """A weight for each class, which rises with its rarity; `shares` [K] are the parts of all pixels that they have.
+
+    1 / ln(1.02 + share): a class that hardly occurs weighs at most 36 times as much as one that is everywhere (Paszke
+    et al. 2016, ENet).
+    """
+    return tuple(1 / math.log(1.02 + share) for share in shares)
+
+
+def _refuse_region_settings(config: TrainConfig) -> None:
+    if config.max_detections is not None:
+        raise ConfigError(
+            "max_detections limits objects, but a semantic network says of every pixel what it is",
+            hint="leave out max_detections, or choose a network that finds objects, such as --model mask-rcnn",
+        )
+
+
+def _size(measured: Fingerprint, resize: Resize, gpu: bool, reasons: list[str]) -> tuple[int, int]:
+    """Crops as large as a typical picture, in whole strides of 32, within what the device can work through."""
+    height, width = resize.size_of((round(measured.short), round(measured.long)))
+    limit = 1024 if gpu else 512
+    sides = [min(limit, max(64, 32 * (side // 32))) for side in (height, width)]
+    if measured.tall > 0.5:
+        sides.reverse()
+        height, width = width, height
+    reasons.append(f"training crops of {sides[0]} x {sides[1]}: a typical picture is {height} x {width}")
+    return sides[0], sides[1]
+
+
+def _epochs(steps_per_epoch: int, start: Start | None, reasons: list[str]) -> int:
+    steps, words = (8_000, "from scratch") if start is None else (4_000, "from an encoder")
+    if start is not None and start.detects:
+        steps, words = 2_000, "from a trained network"
+    epochs = min(300, max(10, math.ceil(steps / steps_per_epoch)))
+    reasons.append(f"{epochs} epochs of {steps_per_epoch} steps: about {steps:,} steps are usual {words}")
+    return epochs
+
+
+def _augment(augment: Augment, reasons: list[str]) -> Augment:
+    if augment.scale != Augment().scale:
+        return augment
+    reasons.append(f"pictures are resized by {_SCALE[0]:g} to {_SCALE[1]:g}")
+    return replace(augment, scale=_SCALE)
+
+
+def _loss(spec: DenseSpec, num_classes: int, reasons: list[str]) -> str:
+    """Cross-entropy; where one class is the background of the other, Dice keeps small objects from being forgotten."""
+    text = "ce+dice" if num_classes <= 2 and spec.task != "multilabel" else "ce"
+    reasons.append(f"loss {text} for {num_classes} classes")
+    return text
+
+
+def _rates(config: TrainConfig, spec: DenseSpec, start: Start | None, reasons: list[str]) -> tuple[float, float]:
+    """The learning rate, and how many times that for all that is not the encoder."""
+    pictures, head = (config.batch or 1) * config.accumulate, config.head_lr or 1.0
+    transformer = spec.encoder in MIT_ENCODERS
+    if config.optimizer == "sgd":
+        rate = 0.01 * pictures / 16
+    elif start is None:
+        rate = (2e-4 if transformer else 1e-3) * math.sqrt(pictures / 16)
+    else:
+        rate = (6e-5 if transformer else 3e-4) * math.sqrt(pictures / 16)
+        head = config.head_lr or (_HEAD_LR if transformer else 1.0)
+    more = "" if head == 1 else f", {head:g} times that outside the encoder"
+    reasons.append(f"lr {rate:.3g} for {pictures} pictures per step{more}")
+    return rate, head

@@ -1,0 +1,77 @@
+"""Packed records are the records they were made from."""
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from everymask.core.labels import labels_of
+from everymask.data.dataset import Annotation, BoxOnly, Dataset, MaskFile, Polygons, Record, Rle
+from everymask.data.feed.packed import PackedRecords, packed
+from everymask.data.feed.scenes import open_scene
+from everymask.data.formats.coco.instances import read_coco
+
+RING = np.array([[1.25, 1.5], [9.0, 1.0], [1.0, 7.1]])
+RECORDS = (
+    Record("a", Path("a.jpg"), (8, 12), (Annotation(1, Polygons((RING, RING + 1)), (1.0, 2.0, 3.5, 4.0), True, 9),)),
+    Record("b", Path("sub/\udcff\u00e4.jpg"), (9, 10), (), "val"),
+    Record(
+        "\u00fc",
+        Path("/c.png"),
+        (3, 4),
+        (
+            Annotation(0, Rle(b"04L4")),
+            Annotation(2, MaskFile(Path("m/1.png"))),
+            Annotation(2, MaskFile(Path("m/2.png"), 700), id=0),
+            Annotation(1, Polygons((RING,)), id=2**62),
+        ),
+        "train",
+    ),
+    Record("d", Path("d.jpg"), (5, 5), (Annotation(0, BoxOnly(), (0.1, 0.2, 3.0, 4.0)),), "train"),
+    Record("e", Path("e.jpg"), (5, 5), (Annotation(0, Polygons(()), None),), ignored=(Polygons((RING,)), Rle(b"0"))),
+    Record("f", Path("f.jpg"), (5, 5), (), ignored=(MaskFile(Path("m/3.png"), 2),)),
+)
+
+
+def plain(record):
+    """Arrays as lists, so that `==` compares."""
+    shapes = [*(a.shape for a in record.annotations), *record.ignored]
+    drawn = [[ring.tolist() for ring in s.rings] if isinstance(s, Polygons) else s for s in shapes]
+    rest = [len(record.ignored), *((a.class_id, a.box, a.crowd, a.id) for a in record.annotations)]
+    return (record.id, record.image, record.size, record.split, drawn, rest)
+
+
+@pytest.mark.parametrize("copy", [lambda made: made, lambda made: pickle.loads(pickle.dumps(made))])
+def test_every_record_comes_back(copy):
+    made = copy(PackedRecords(RECORDS))
+    assert len(made) == len(RECORDS)
+    assert [plain(record) for record in made] == [plain(record) for record in RECORDS]
+    assert [plain(record) for record in made[1:4:2]] == [plain(record) for record in RECORDS[1:4:2]]
+    assert plain(made[-1]) == plain(RECORDS[-1])
+    with pytest.raises(IndexError):
+        made[len(RECORDS)]
+
+
+def test_no_records():
+    assert list(PackedRecords(())) == []
+
+
+def test_a_packed_data_set_behaves_as_it_did():
+    made = Dataset(labels_of(["x", "y", "z"]), RECORDS, "fake", Path())
+    assert packed(made).splits() == made.splits()
+    assert [record.id for record in packed(made).split("train").records] == ["\u00fc", "d"]
+    assert [record.id for record in packed(packed(made)).subset([3, 0]).records] == ["d", "a"]
+
+
+def test_outlines_are_the_same_with_and_without_packing(shared):
+    made = read_coco(shared / "coco128_seg")
+    arrays = packed(made)
+    for index in range(len(made)):
+        ours, theirs = open_scene(arrays, index), open_scene(made, index)
+        assert (ours.id, ours.file, ours.size, ours.picture) == (theirs.id, theirs.file, theirs.size, theirs.picture)
+        window, size = (10, 5, 300, 250), (245, 290)
+        first, second = ours.truth(window, size), theirs.truth(window, size)
+        assert first.masks.to_rle() == second.masks.to_rle()
+        for name in ("boxes", "class_ids", "ids", "crowd"):
+            np.testing.assert_array_equal(getattr(first, name), getattr(second, name))

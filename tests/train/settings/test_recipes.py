@@ -1,0 +1,157 @@
+"""What is left open is chosen from the data; what is set stays; every choice has its reason."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import pytest
+
+from everymask.data.feed.preprocess import Preprocess, Resize
+from everymask.data.fingerprint import Fingerprint
+from everymask.errors import ConfigError
+from everymask.models.specs.regions import FasterRCNN, MaskRCNN, RegionProfile
+from everymask.train.settings.config import TrainConfig, changed_settings
+from everymask.train.settings.recipes import Start, anchor_sizes, demo_recipe, model_for_weights, resolve
+
+CELLS = Fingerprint(
+    pictures=464,
+    measured=50,
+    short=256.0,
+    long=256.0,
+    channels=3,
+    dtype="uint8",
+    scale=255.0,
+    mean=(0.1, 0.1, 0.1),
+    std=(0.2, 0.2, 0.2),
+    object_sizes=(6.0, 10.0, 17.0, 24.0, 43.0),
+    max_objects=375,
+)
+PHOTOS = replace(CELLS, pictures=5000, short=480.0, long=640.0, object_sizes=(20, 40, 90, 180, 400), max_objects=30)
+OPEN_AFTERWARDS = {"format", "images", "weights", "time_limit", "patience", "clip_norm", "ema", "resize", "workers"}
+OPEN_AFTERWARDS |= {"task", "loss"}
+
+
+@pytest.mark.parametrize("measured", [CELLS, PHOTOS], ids=["cells", "photos"])
+@pytest.mark.parametrize("gpu", [False, True], ids=["cpu", "gpu"])
+def test_nothing_that_training_needs_stays_open(measured: Fingerprint, gpu: bool) -> None:
+    recipe = resolve(TrainConfig(data="d"), measured, gpu=gpu)
+    still_open = {column.name for column in fields(recipe.config) if getattr(recipe.config, column.name) is None}
+    assert still_open <= OPEN_AFTERWARDS
+    assert recipe.reasons
+    assert resolve(recipe.config, measured, gpu=gpu).config == recipe.config, "choosing twice changes nothing"
+
+
+def test_what_is_set_stays() -> None:
+    given = TrainConfig(
+        data="d",
+        model=MaskRCNN(anchor_sizes=(8, 12, 16, 24, 32)),
+        epochs=3,
+        batch=5,
+        size=(96, 128),
+        lr=0.5,
+        weight_decay=0.0,
+        warmup_steps=0,
+        validate_every=2,
+        max_detections=7,
+    )
+    config = resolve(given, CELLS, gpu=False).config
+    assert (config.epochs, config.batch, config.crop, config.lr) == (3, 5, (96, 128), 0.5)
+    assert (config.weight_decay, config.warmup_steps, config.validate_every) == (0.0, 0, 2)
+    assert config.model.anchor_sizes == (8, 12, 16, 24, 32)
+    assert config.max_detections == config.model.max_detections == 7
+
+
+def test_many_objects_raise_the_limit_of_detections() -> None:
+    assert resolve(TrainConfig(data="d"), CELLS, gpu=False).config.model.max_detections == 500
+    assert resolve(TrainConfig(data="d"), PHOTOS, gpu=False).config.model.max_detections == 100
+
+
+def test_proposals_suffice_for_the_detections() -> None:
+    model = resolve(TrainConfig(data="d", max_detections=1500), CELLS, gpu=False).config.model
+    assert model.rpn_post_nms == (2000, 3000)
+
+
+@pytest.mark.parametrize(
+    ("objects", "wanted"),
+    [
+        ((6.0, 10.0, 17.0, 24.0, 43.0), (8, 16, 32, 64, 128)),
+        ((12.0, 20.0, 30.0, 40.0, 60.0), (16, 32, 64, 128, 256)),
+        ((20.0, 40.0, 90.0, 180.0, 400.0), (32, 64, 128, 256, 512)),
+        ((100.0, 200.0, 300.0, 400.0, 900.0), (32, 64, 128, 256, 512)),
+        ((1.0, 1.0, 1.0, 1.0, 1.0), (8, 16, 32, 64, 128)),
+    ],
+)
+def test_anchors_surround_the_objects(objects: tuple[float, ...], wanted: tuple[int, ...]) -> None:
+    assert anchor_sizes(objects) == wanted
+
+
+def test_anchors_shrink_with_the_pictures() -> None:
+    large = replace(PHOTOS, short=3000.0, long=4000.0, object_sizes=(120, 250, 560, 1100, 2400))
+    recipe = resolve(TrainConfig(data="d"), large, gpu=True)
+    assert recipe.preprocess.resize.size_of((3000, 4000)) == (1000, 1333)
+    assert recipe.config.model.anchor_sizes == anchor_sizes((40, 0, 0, 0, 800))
+
+
+def test_a_detector_keeps_its_anchors_and_its_resizing() -> None:
+    start = Start(Preprocess(), detects=True)
+    recipe = resolve(TrainConfig(data="d"), CELLS, gpu=True, start=start)
+    assert recipe.config.model.anchor_sizes == MaskRCNN().anchor_sizes
+    assert recipe.preprocess == Preprocess()
+
+
+def test_normalisation_comes_from_the_data_or_from_the_weights() -> None:
+    words = replace(CELLS, dtype="uint16", scale=4095.0)
+    assert resolve(TrainConfig(data="d"), words, gpu=False).preprocess.mean == (0.1, 0.1, 0.1)
+    encoder = resolve(TrainConfig(data="d"), words, gpu=False, start=Start(Preprocess(), detects=False)).preprocess
+    assert encoder.mean == Preprocess().mean
+    assert encoder.scale == 4095.0
+    assert encoder.resize.rule == "shrink"
+
+
+def test_channels_come_from_the_data() -> None:
+    grey = replace(CELLS, channels=1, mean=(0.1,), std=(0.2,))
+    assert resolve(TrainConfig(data="d"), grey, gpu=False).config.model.channels == 1
+    start = Start(Preprocess(), detects=False)
+    assert resolve(TrainConfig(data="d"), grey, gpu=False, start=start).config.model.channels == 3
+
+
+def test_the_rate_grows_with_the_pictures_of_a_step() -> None:
+    rates = [resolve(TrainConfig(data="d", batch=4, accumulate=n), CELLS, gpu=False).config.lr for n in (1, 2, 4)]
+    assert rates == [0.005, 0.01, 0.02]
+
+
+def test_a_batch_is_no_larger_than_the_data() -> None:
+    few = replace(CELLS, pictures=3)
+    assert resolve(TrainConfig(data="d"), few, gpu=True).config.batch == 3
+
+
+def test_resize_is_the_users() -> None:
+    recipe = resolve(TrainConfig(data="d", resize=(320, 512)), PHOTOS, gpu=False)
+    assert recipe.preprocess.resize == Resize(320, 512)
+    assert recipe.config.crop == (384, 384)
+
+
+def test_the_demo_leaves_only_its_anchors_to_the_data() -> None:
+    config = demo_recipe("d", "runs/x")
+    resolved = resolve(config, replace(CELLS, max_objects=4), gpu=False).config
+    assert resolved.model == replace(config.model, anchor_sizes=resolved.model.anchor_sizes)
+    assert set(changed_settings(config, resolved)) == {"model", "max_detections", "weight_decay", "head_lr", "size"}
+    assert resolved.crop == config.crop
+
+
+def test_weights_bring_their_network_but_not_their_kind() -> None:
+    stored = FasterRCNN(encoder="resnet34", norm="frozen", profile=RegionProfile(norm_eps=0.0))
+    plain = model_for_weights(MaskRCNN(), stored)
+    assert isinstance(plain, MaskRCNN)
+    assert (plain.encoder, plain.norm, plain.profile.norm_eps) == ("resnet34", "frozen", 0.0)
+    chosen = model_for_weights(MaskRCNN(encoder="resnet101"), stored)
+    assert (chosen.encoder, chosen.norm, chosen.profile.norm_eps) == ("resnet101", "batch", 0.0)
+
+
+def test_an_encoder_is_adapted_to_many_channels() -> None:
+    many = replace(CELLS, channels=5, mean=(0.1,) * 5, std=(0.2,) * 5)
+    recipe = resolve(TrainConfig(data="d"), many, gpu=False, start=Start(Preprocess(), detects=False))
+    assert recipe.config.model.channels == recipe.preprocess.channels == 5
+    assert recipe.preprocess.mean == many.mean
+    with pytest.raises(ConfigError, match="for pictures with 3 channels, but these have 5"):
+        resolve(TrainConfig(data="d"), many, gpu=False, start=Start(Preprocess(), detects=True))
