@@ -19,9 +19,9 @@ from everymask.evaluate import evaluate
 from everymask.models.checkpoint import load_exactly
 from everymask.models.foreign.smp import from_smp
 from everymask.models.inference import ready_to_predict
-from everymask.models.semantic.base import DenseModel
-from everymask.models.semantic.build import build_dense
-from everymask.models.specs.semantic import DeepLabV3, DeepLabV3Plus, DenseModelSpec, PSPNet, UNet, as_smp
+from everymask.models.semantic.build import build_semantic
+from everymask.models.semantic.network import SemanticModel
+from everymask.models.specs.semantic import DeepLabV3, DeepLabV3Plus, PSPNet, SemanticModelSpec, UNet, as_smp
 
 CLASSES = 21
 SIZES = (512, 1024)
@@ -40,7 +40,7 @@ class Network:
 
     name: str
     peer: str
-    spec: DenseModelSpec
+    spec: SemanticModelSpec
 
 
 NETWORKS = (
@@ -78,9 +78,9 @@ def with_statistics(module: nn.Module) -> nn.Module:
     return module.eval()
 
 
-def our_module(network: Network, peer: nn.Module) -> DenseModel:
+def our_module(network: Network, peer: nn.Module) -> SemanticModel:
     """Our network with the peer's weights."""
-    module = build_dense(network.spec, CLASSES)
+    module = build_semantic(network.spec, CLASSES)
     weights = peer.state_dict()
     load_exactly(module, from_smp(weights, network.spec) if network.peer == "smp" else weights, network.name)
     return module
@@ -110,7 +110,7 @@ def ours(network: Network, side: int, dtype: torch.dtype | None) -> Callable[[],
     return partial(predict_by_us, module, picture(side))
 
 
-def predict_by_us(module: DenseModel, images: Tensor) -> Tensor:
+def predict_by_us(module: SemanticModel, images: Tensor) -> Tensor:
     """Logits [1, K, H, W]."""
     with torch.inference_mode():
         logits: Tensor = module(images.contiguous(memory_format=torch.channels_last)).logits

@@ -34,7 +34,7 @@ def batch() -> Batch:
     return collate([prepare(crowd(index, SIZE, TILES), Preprocess()) for index in (0, 1)], 32)
 
 
-def dense_targets(pictures: Batch) -> list[dict[str, Tensor]]:
+def semantic_targets(pictures: Batch) -> list[dict[str, Tensor]]:
     """The truth as torchvision takes it."""
     targets = []
     for truth in pictures.truths:
@@ -94,7 +94,7 @@ def ours() -> Callable[[], float]:
 def theirs(*, bf16: bool) -> Callable[[], float]:
     """The same step of torchvision's model, as its references write it (float32) or under autocast."""
     network, pictures = torchvision_network(), batch()
-    targets = dense_targets(pictures)
+    targets = semantic_targets(pictures)
     optimizer = torch.optim.SGD(network.parameters(), 1e-4, momentum=0.9)
     return partial(step, optimizer, lambda: network(pictures.images, targets), bf16=bf16)
 

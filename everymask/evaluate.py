@@ -22,9 +22,9 @@ from everymask.infer.result import Result
 from everymask.metrics.calibration import CalibrationMetric, CalibrationScores
 from everymask.metrics.comparison import Comparison, compare_scores
 from everymask.metrics.instances import InstanceMetric, InstanceScores
-from everymask.metrics.overlap import SemanticMetric, SemanticScores, Void
+from everymask.metrics.semantic import SemanticMetric, SemanticScores, Void
 from everymask.models.regions.rcnn import RCNN
-from everymask.models.semantic.base import DenseModel
+from everymask.models.semantic.network import SemanticModel
 
 Progress = Callable[[int, int], None]
 Scores: TypeAlias = InstanceScores | SemanticScores
@@ -124,7 +124,7 @@ def evaluate(
     if calibration:
         predictor = predictor.with_scores()
     judge: _ObjectJudge | _MapJudge
-    if isinstance(predictor.module, DenseModel):
+    if isinstance(predictor.module, SemanticModel):
         dataset = dataset.semantic()
         judge = _MapJudge(predictor, dataset, void, calibration=calibration)
     else:
@@ -158,7 +158,7 @@ def compare(
     >>> compare(load("runs/a"), load("runs/b"), "data", split="val").p_value
     """
     for predictor in (first, second):
-        if not isinstance(predictor.module, DenseModel):
+        if not isinstance(predictor.module, SemanticModel):
             raise ConfigError(
                 f"only models that give label maps can be compared, but got {predictor!r}",
                 hint="compare detectors by the numbers of everymask evaluate",
@@ -219,7 +219,7 @@ def _read(dataset: Dataset | str | Path, predictor: Predictor) -> Dataset:
     """The data set, or that at a path: of a folder that has objects and label maps, what the model predicts."""
     if isinstance(dataset, Dataset):
         return dataset
-    return read_dataset(dataset, task="semantic" if isinstance(predictor.module, DenseModel) else None)
+    return read_dataset(dataset, task="semantic" if isinstance(predictor.module, SemanticModel) else None)
 
 
 def _part(dataset: Dataset, split: str | None, drawn: Path | None) -> Dataset:

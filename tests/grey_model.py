@@ -14,17 +14,17 @@ from everymask.core.labels import Labels, labels_of
 from everymask.data.feed.preprocess import Preprocess, Resize
 from everymask.infer.predictor import Predictor, build_predictor
 from everymask.models.checkpoint import Card
-from everymask.models.semantic.base import DenseModel
-from everymask.models.specs.semantic import Task, UNet
+from everymask.models.semantic.network import SemanticModel
+from everymask.models.specs.semantic import Head, UNet
 
 STEP = 50
 
 
-class GreyModel(DenseModel):
+class GreyModel(SemanticModel):
     """Class k is what is as bright as `levels[k]`; binary: what is brighter than the mean of both is foreground."""
 
-    def __init__(self, levels: Sequence[float], task: Task = "multiclass") -> None:
-        super().__init__(UNet(channels=1, task=task), len(levels))
+    def __init__(self, levels: Sequence[float], head: Head = "multiclass") -> None:
+        super().__init__(UNet(channels=1, head=head), len(levels))
         self.levels = nn.Parameter(torch.tensor(levels, dtype=torch.float32))
 
     def logits(self, images: Tensor, *, auxiliary: bool = False) -> tuple[Tensor, ...]:
@@ -35,10 +35,10 @@ class GreyModel(DenseModel):
 
 
 def grey_model(
-    labels: Labels, levels: Sequence[float] | None = None, task: Task = "multiclass", *, channels: int = 1
+    labels: Labels, levels: Sequence[float] | None = None, head: Head = "multiclass", *, channels: int = 1
 ) -> Predictor:
     """The model whose class k is of brightness `STEP` * k, or of `levels[k]`."""
-    module = GreyModel([float(STEP * k) for k in range(len(labels))] if levels is None else levels, task)
+    module = GreyModel([float(STEP * k) for k in range(len(labels))] if levels is None else levels, head)
     zeros, ones = (0.0,) * channels, (1.0,) * channels
     preprocess = Preprocess(channels, scale=1, mean=zeros, std=ones, resize=Resize(rule="none"), divisor=8)
     return build_predictor(module, Card(module.spec, labels, preprocess), "cpu", precision="exact")

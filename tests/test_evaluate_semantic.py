@@ -22,8 +22,8 @@ from everymask.data.splits import draw_split, write_split
 from everymask.errors import ConfigError, DataError
 from everymask.evaluate import compare, evaluate
 from everymask.infer.predictor import build_predictor
-from everymask.metrics.overlap import SemanticScores, Void
-from everymask.models.semantic.base import DenseModel
+from everymask.metrics.semantic import SemanticScores, Void
+from everymask.models.semantic.network import SemanticModel
 from everymask.models.specs.semantic import UNet
 from tests.grey_model import STEP, grey_model, write_grey
 
@@ -71,7 +71,7 @@ def test_what_is_said_without_truth_counts_where_asked_for(maps: Dataset) -> Non
     assert wrong.per_class["road"].iou == 1
 
 
-class Drawn(DenseModel):
+class Drawn(SemanticModel):
     """Logits that do not look at the picture."""
 
     def __init__(self, logits: Tensor) -> None:

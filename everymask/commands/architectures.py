@@ -17,20 +17,20 @@ from everymask.models.specs.regions import (
     mask_rcnn_v2,
 )
 from everymask.models.specs.semantic import (
-    DENSE_KINDS,
     MIT_ENCODERS,
     PLAIN_ENCODER,
-    DenseModelSpec,
+    SEMANTIC_KINDS,
+    Head,
     HRNet,
     SegFormer,
+    SemanticModelSpec,
     UNet,
     segformer,
     unet_original,
 )
-from everymask.models.specs.semantic import Task as Head
 
 RegionName: TypeAlias = Literal["mask-rcnn", "mask-rcnn-v2", "mask-rcnn-small", "faster-rcnn", "faster-rcnn-v2"]
-DenseName: TypeAlias = Literal[
+SemanticName: TypeAlias = Literal[
     "unet",
     "unet-original",
     "unet++",
@@ -45,9 +45,9 @@ DenseName: TypeAlias = Literal[
     "segformer",
     "pidnet",
 ]
-Architecture: TypeAlias = RegionName | DenseName
+Architecture: TypeAlias = RegionName | SemanticName
 REGION_NAMES: tuple[RegionName, ...] = get_args(RegionName)
-DENSE_NAMES: tuple[DenseName, ...] = get_args(DenseName)
+SEMANTIC_NAMES: tuple[SemanticName, ...] = get_args(SemanticName)
 
 
 def network(
@@ -65,8 +65,8 @@ def network(
     options: dict[str, Any] = {"norm": norm} | ({} if encoder is None else {"encoder": encoder})
     if model is None and head == "multiclass":
         return None if options == {"norm": "batch"} else MaskRCNN(**options)
-    if model is None or model in DENSE_NAMES:
-        return _dense(model or "unet", options | {"task": head})
+    if model is None or model in SEMANTIC_NAMES:
+        return _semantic(model or "unet", options | {"head": head})
     if head != "multiclass":
         raise ConfigError(f"head is a setting of semantic networks, but {model} finds objects", hint="leave it out")
     return _region(cast(RegionName, model), options)
@@ -88,7 +88,7 @@ def _region(model: RegionName, options: dict[str, Any]) -> RegionModelSpec:
             assert_never(model)
 
 
-def _dense(model: DenseName, options: dict[str, Any]) -> DenseModelSpec:
+def _semantic(model: SemanticName, options: dict[str, Any]) -> SemanticModelSpec:
     match model:
         case "unet-original":
             return _original(options)
@@ -99,11 +99,11 @@ def _dense(model: DenseName, options: dict[str, Any]) -> DenseModelSpec:
             size = segformer(encoder.removeprefix("mit_")) if encoder in MIT_ENCODERS else SegFormer()
             return replace(size, **options)
         case _:
-            return DENSE_KINDS[model](**options)
+            return SEMANTIC_KINDS[model](**options)
 
 
 def _original(options: dict[str, Any]) -> UNet:
     """The paper's U-Net, whose one encoder has the decoder's norms."""
     if options.get("encoder", PLAIN_ENCODER) != PLAIN_ENCODER or options["norm"] == "frozen":
         raise ConfigError("unet-original has an encoder of its own, and norms that learn", hint="choose --model unet")
-    return unet_original(task=options["task"], decoder_norm=options["norm"])
+    return unet_original(head=options["head"], decoder_norm=options["norm"])

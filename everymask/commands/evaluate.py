@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from everymask.metrics.calibration import CalibrationScores
     from everymask.metrics.instances import InstanceScores
-    from everymask.metrics.overlap import SemanticScores
+    from everymask.metrics.semantic import SemanticScores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,7 @@ def run(options: Evaluate) -> None:
     require("torch", "train")
     from everymask.commands.sources import read_annotated
     from everymask.evaluate import evaluate
-    from everymask.metrics.overlap import SemanticScores
+    from everymask.metrics.semantic import SemanticScores
 
     check_order("evaluate", options.model, [str(options.data)])
     model = load_predictor(options.model, options)

@@ -18,7 +18,7 @@ class Models:
 
 def run(options: Models) -> None:
     """Print architectures, encoders and the catalogue of weights."""
-    from everymask.commands.architectures import DENSE_NAMES, REGION_NAMES
+    from everymask.commands.architectures import REGION_NAMES, SEMANTIC_NAMES
     from everymask.models.catalog import catalog
     from everymask.models.specs.regions import ENCODERS
     from everymask.models.specs.semantic import HRNET_ENCODERS, MIT_ENCODERS, PIDNET_ENCODERS, PLAIN_ENCODER
@@ -35,14 +35,14 @@ def run(options: Models) -> None:
         for row in catalog()
     ]
     if options.json:
-        show_json({"architectures": [*REGION_NAMES, *DENSE_NAMES], "encoders": ENCODERS, "weights": weights})
+        show_json({"architectures": [*REGION_NAMES, *SEMANTIC_NAMES], "encoders": ENCODERS, "weights": weights})
         return
     metrics = ("box AP", "mask AP", "mIoU")
     own = (PLAIN_ENCODER, *MIT_ENCODERS, *HRNET_ENCODERS, *PIDNET_ENCODERS)
     show(
         f"--model, for objects: {', '.join(REGION_NAMES)}",
         f"--encoder: {', '.join(ENCODERS)}\n",
-        f"--model, for label maps: {', '.join(DENSE_NAMES)}",
+        f"--model, for label maps: {', '.join(SEMANTIC_NAMES)}",
         f"--encoder: those, any that timm has, and {', '.join(own)}\n",
         table(
             "--weights, downloaded when first asked for",

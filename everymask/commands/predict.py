@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from everymask.infer.predictor import Predictor
     from everymask.infer.result import Result
     from everymask.infer.tiling import Tiling
-    from everymask.infer.writing_maps import LabelMapFolder
+    from everymask.infer.writing_semantic import SemanticFolder
 
 _LARGE = 100_000_000
 
@@ -66,8 +66,8 @@ class Predict(Running):
 def run(options: Predict) -> None:
     """Predict picture by picture, in constant memory."""
     from everymask.commands.sources import find_pictures
-    from everymask.infer.writing import PredictionFolder
-    from everymask.infer.writing_maps import LabelMapFolder
+    from everymask.infer.writing_instances import InstanceFolder
+    from everymask.infer.writing_semantic import SemanticFolder
 
     if not options.sources:
         raise ConfigError(
@@ -83,17 +83,17 @@ def run(options: Predict) -> None:
         model = model.with_detections(options.max_detections)
     tiling = _tiling(options, model)
     given: dict[str, Any] = {"overwrite": options.overwrite, "inputs": options.sources, "overlay": options.overlay}
-    folder: PredictionFolder | LabelMapFolder
+    folder: InstanceFolder | SemanticFolder
     if model.is_semantic:
-        folder = LabelMapFolder(options.out, model.card.labels, maps=options.maps, **given)
+        folder = SemanticFolder(options.out, model.card.labels, maps=options.maps, **given)
     else:
-        folder = PredictionFolder(options.out, model.card.labels, **given)
+        folder = InstanceFolder(options.out, model.card.labels, **given)
     defects: list[Issue] = []
     shrunk = 0
     with folder, progress("predicting") as move:
         for place, picture in enumerate(pictures):
             try:
-                if isinstance(folder, PredictionFolder):
+                if isinstance(folder, InstanceFolder):
                     folder.add(_sure(model.predict(picture), options.min_score))
                 elif tiling is None:
                     result = model.predict(picture)
@@ -129,7 +129,7 @@ def _tiling(options: Predict, model: Predictor) -> Tiling | None:
 
 
 def _add_strips(
-    folder: LabelMapFolder, model: Predictor, picture: Path, tiling: Tiling, move: Callable[[float], None]
+    folder: SemanticFolder, model: Predictor, picture: Path, tiling: Tiling, move: Callable[[float], None]
 ) -> None:
     """Predict a picture while its file is read and its label map is written."""
     from everymask.data.pictures.strips import open_strips

@@ -11,7 +11,7 @@ from everymask.commands import options as shared
 from everymask.commands.architectures import network
 from everymask.commands.terminal import quoted, show
 from everymask.errors import counted, require
-from everymask.metrics.overlap import SemanticScores
+from everymask.metrics.semantic import SemanticScores
 from everymask.models.specs.any_spec import ModelSpec
 from everymask.train.settings.config import TrainConfig
 

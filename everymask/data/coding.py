@@ -21,7 +21,7 @@ IGNORE = 255
 """The class id of a pixel whose truth is not known: neither loss nor metric counts it."""
 MOST_CLASSES = 254
 NO_OBJECT = -1
-"""What stands in an encoding of objects for a pixel that no object covers."""
+"""What stands in a coding of objects for a pixel that no object covers."""
 NO_TRUTH = -2
 """What stands there for a region that was marked as one to ignore."""
 _UNKNOWN = 254
@@ -33,7 +33,7 @@ Kind: TypeAlias = Literal["numbers", "colours", "objects"]
 
 
 @dataclass(frozen=True, slots=True)
-class Encoding:
+class LabelCoding:
     """Which class id, or `IGNORE`, each stored value stands for.
 
     `kind` says what the values of `table` are: whole numbers (palette indices too), RGB colours as 0xRRGGBB, or the
@@ -48,7 +48,7 @@ class Encoding:
         object.__setattr__(self, "table", tuple(sorted((int(value), int(name)) for value, name in self.table)))
         values = [value for value, _ in self.table]
         if self.kind not in get_args(Kind) or not values or len(set(values)) != len(values):
-            raise DataError(f"an encoding gives every stored value one class, but got {self.kind}: {self.table}")
+            raise DataError(f"a coding gives every stored value one class, but got {self.kind}: {self.table}")
         if not all(0 <= name < MOST_CLASSES or name == IGNORE for _, name in self.table):
             raise DataError(f"label maps hold up to {MOST_CLASSES} classes, but class ids go to {max(values)}")
 
@@ -101,8 +101,8 @@ class Encoding:
         return {"kind": self.kind, "table": [list(row) for row in self.table], "source": self.source}
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Encoding:
-        """The encoding that `to_json` wrote."""
+    def from_json(cls, data: dict[str, Any]) -> LabelCoding:
+        """The coding that `to_json` wrote."""
         rows = tuple((int(value), int(name)) for value, name in data["table"])
         return cls(data["kind"], rows, str(data.get("source", "")))
 
@@ -123,13 +123,13 @@ class Encoding:
         return f"{listed} ({self.source})" if self.source else listed
 
 
-def numbers(count: int, source: str, *, first: int = 0, ignore: Iterable[int] = (IGNORE,)) -> Encoding:
+def numbers(count: int, source: str, *, first: int = 0, ignore: Iterable[int] = (IGNORE,)) -> LabelCoding:
     """Classes 0 to `count` - 1 stored as the numbers from `first` on, and the numbers that have no truth."""
     rows = dict.fromkeys(ignore, IGNORE) | {first + name: name for name in range(count)}
-    return Encoding("numbers", tuple(rows.items()), source)
+    return LabelCoding("numbers", tuple(rows.items()), source)
 
 
-def paint_encoding(labels: Labels) -> tuple[Labels, Encoding]:
+def paint_coding(labels: Labels) -> tuple[Labels, LabelCoding]:
     """The classes of label maps painted from objects of classes `labels`, and how they are painted.
 
     The first class is the background, unless one of the objects' classes is called so already.
@@ -138,19 +138,19 @@ def paint_encoding(labels: Labels) -> tuple[Labels, Encoding]:
     for name, known in enumerate(labels.names):
         if known.lower() in ("background", "_background_"):
             same = {value: value for value in range(len(labels))}
-            return labels, Encoding("objects", tuple({NO_TRUTH: IGNORE, NO_OBJECT: name, **same}.items()), source)
+            return labels, LabelCoding("objects", tuple({NO_TRUTH: IGNORE, NO_OBJECT: name, **same}.items()), source)
     shifted = {NO_OBJECT: 0} | {value: value + 1 for value in range(len(labels))}
     painted = Labels(("background", *labels.names), ((0, 0, 0), *labels.colours))
-    return painted, Encoding("objects", tuple({NO_TRUTH: IGNORE, **shifted}.items()), source)
+    return painted, LabelCoding("objects", tuple({NO_TRUTH: IGNORE, **shifted}.items()), source)
 
 
-def paint(objects: InstanceSet, encoding: Encoding, size: tuple[int, int]) -> ByteArray:
+def paint(objects: InstanceSet, coding: LabelCoding, size: tuple[int, int]) -> ByteArray:
     """The class ids [H, W] uint8 of a picture of `size` (H, W) with these objects.
 
     A smaller object hides a larger one, and of two of one size the first is hidden. Where a crowd is and no object,
     there is no truth.
     """
-    classes = dict(encoding.table)
+    classes = dict(coding.table)
     ids = np.full(size, classes[NO_OBJECT], np.uint8)
     masks = objects.masks
     if masks is None:
@@ -163,9 +163,9 @@ def paint(objects: InstanceSet, encoding: Encoding, size: tuple[int, int]) -> By
     return ids
 
 
-def read_ids(file: Path, encoding: Encoding) -> ByteArray:
-    """The class ids [H, W] of a label file; `DataError` as `read_label_map` and `Encoding.apply`."""
-    return encoding.apply(read_colours(file) if encoding.kind == "colours" else read_label_map(file), file)
+def read_ids(file: Path, coding: LabelCoding) -> ByteArray:
+    """The class ids [H, W] of a label file; `DataError` as `read_label_map` and `LabelCoding.apply`."""
+    return coding.apply(read_colours(file) if coding.kind == "colours" else read_label_map(file), file)
 
 
 def read_colours(file: Path) -> ByteArray:
@@ -192,10 +192,10 @@ def colour_codes(colours: Array) -> IntArray:
     return red << 16 | green << 8 | blue
 
 
-def counts_by_class(values: Mapping[int, int], encoding: Encoding, num_classes: int) -> tuple[int, ...]:
+def counts_by_class(values: Mapping[int, int], coding: LabelCoding, num_classes: int) -> tuple[int, ...]:
     """Pixels of each class, from the pixels of each stored value; values that stand for nothing do not count."""
     counts = [0] * num_classes
-    classes = dict(encoding.table)
+    classes = dict(coding.table)
     for value, pixels in values.items():
         if (name := classes.get(value, IGNORE)) != IGNORE:
             counts[name] += pixels

@@ -15,7 +15,7 @@ from everymask.core.labels import Labels
 from everymask.core.masks import Masks
 from everymask.core.sample import Sample
 from everymask.core.segmentation import InstanceSet, SemanticMap, Task
-from everymask.data.coding import NO_TRUTH, Encoding, paint, paint_encoding, read_ids
+from everymask.data.coding import NO_TRUTH, LabelCoding, paint, paint_coding, read_ids
 from everymask.data.issues import IssueLog
 from everymask.data.pictures.read import read_image, read_label_map
 from everymask.errors import ConfigError, DataError, Issue, printable
@@ -91,7 +91,7 @@ class Dataset:
 
     `issues` are the defects and oddities that the reader met. `boxes_only` says that no object has a mask. `dataset[i]`
     decodes a picture and rasterises its objects; `truth(i)` rasterises without decoding the picture. The truth of a
-    semantic data set is a label map; `encoding` says which class what is stored in it stands for.
+    semantic data set is a label map; `coding` says which class what is stored in it stands for.
     """
 
     labels: Labels
@@ -100,7 +100,7 @@ class Dataset:
     root: Path
     issues: tuple[Issue, ...] = ()
     boxes_only: bool = False
-    encoding: Encoding | None = None
+    coding: LabelCoding | None = None
 
     def __len__(self) -> int:
         return len(self.records)
@@ -123,7 +123,7 @@ class Dataset:
     @property
     def is_semantic(self) -> bool:
         """Whether the truth of a picture is a class for every pixel, rather than objects."""
-        return self.encoding is not None
+        return self.coding is not None
 
     def semantic(self) -> Dataset:
         """The same pictures with a class for every pixel as their truth: the objects, and background where none is.
@@ -138,11 +138,11 @@ class Dataset:
                 f"{printable(self.root)}: the annotations are boxes, and label maps need masks",
                 hint="annotate outlines or masks",
             )
-        labels, encoding = paint_encoding(self.labels)
+        labels, coding = paint_coding(self.labels)
         records = self.records
         if any(record.ignored for record in records):
             records = tuple(map(with_ignored, records))
-        return replace(self, labels=labels, encoding=encoding, records=records)
+        return replace(self, labels=labels, coding=coding, records=records)
 
     def for_task(self, task: Task | None) -> Dataset:
         """The same pictures with the truth of a task: a class for every pixel (`semantic`), or objects; None: as it is.
@@ -169,13 +169,13 @@ class Dataset:
         `ConfigError` for a data set of objects.
         """
         record = self.records[index]
-        if self.encoding is None:
+        if self.coding is None:
             raise ConfigError(
                 f"{printable(self.root)} has objects, and label maps were asked for", hint="use dataset.semantic()"
             )
         if record.label_map is None:
-            return SemanticMap(paint(self._objects(index), self.encoding, record.size))
-        ids = read_ids(record.label_map, self.encoding)
+            return SemanticMap(paint(self._objects(index), self.coding, record.size))
+        ids = read_ids(record.label_map, self.coding)
         _check_size(ids.shape, record.size, record.label_map, "label map")
         return SemanticMap(ids)
 

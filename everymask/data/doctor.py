@@ -106,7 +106,7 @@ def check(dataset: Dataset) -> Summary:
 
 def _label_maps(dataset: Dataset) -> dict[str, Any]:
     """What a summary says of a semantic data set."""
-    encoding = dataset.encoding
+    coding = dataset.coding
     rows = range(len(dataset))
     painted = any(not record.pixels for record in dataset.records)
     if painted:
@@ -122,7 +122,7 @@ def _label_maps(dataset: Dataset) -> dict[str, Any]:
         empty += not counts.any()
     known = sum(int(counts.sum()) for counts in pixels.values())
     return {
-        "encoding": "" if encoding is None else encoding.sentence(dataset.labels),
+        "encoding": "" if coding is None else coding.sentence(dataset.labels),
         "empty": empty,
         "classes": {},
         "shares": {

@@ -20,16 +20,16 @@ from everymask.data.feed.pipelines import Prepared, naming, prepare
 from everymask.data.feed.preprocess import check_range
 from everymask.data.pictures.read import read_image
 from everymask.errors import ConfigError, DataError, counted, printable
-from everymask.infer.decode import decode_instances
+from everymask.infer.decode_instances import decode_instances
+from everymask.infer.decode_semantic import decode_semantic
 from everymask.infer.result import Result
-from everymask.infer.semantic import decode_semantic
 from everymask.infer.tiling import Tiling, join_maps, predict_strips, strips_of
 from everymask.infer.variants import TestTimeAugmentation, predict_variants
-from everymask.models.base import DenseOutputs, RegionOutputs, collate
+from everymask.models.base import RegionOutputs, SemanticOutputs, collate
 from everymask.models.checkpoint import Card
 from everymask.models.inference import ready_to_predict
 from everymask.models.regions.rcnn import RCNN
-from everymask.models.semantic.base import DenseModel
+from everymask.models.semantic.network import SemanticModel
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -46,7 +46,7 @@ class Predictor:
     `augmentation` and `scored` are as `with_augmentation` and `with_scores` set them.
     """
 
-    module: RCNN | DenseModel
+    module: RCNN | SemanticModel
     card: Card
     device: torch.device
     splits: Path | None = None
@@ -56,7 +56,7 @@ class Predictor:
     @property
     def is_semantic(self) -> bool:
         """Whether it says of every pixel what it is, rather than finding objects."""
-        return isinstance(self.module, DenseModel)
+        return isinstance(self.module, SemanticModel)
 
     @overload
     def predict(self, source: list[Source] | tuple[Source, ...], *, tiling: Tiling | None = None) -> list[Result]: ...
@@ -91,7 +91,7 @@ class Predictor:
         """
         if most < 1:
             raise ConfigError(f"the number of detections must be at least 1, but got {most}")
-        if isinstance(self.module, DenseModel):
+        if isinstance(self.module, SemanticModel):
             raise ConfigError(
                 "the number of detections limits objects, but this model says of every pixel what it is",
                 hint="leave out max-detections",
@@ -122,11 +122,11 @@ class Predictor:
             raise ConfigError("scores of pixels need a model that gives label maps, but this one finds objects")
         return replace(self, scored=True)
 
-    def outputs(self, images: Tensor, windows: Tensor | None = None) -> RegionOutputs | DenseOutputs:
+    def outputs(self, images: Tensor, windows: Tensor | None = None) -> RegionOutputs | SemanticOutputs:
         """What the network says of prepared pictures [B, C, H, W] on its device, before it is decoded."""
-        if self.augmentation is not None and isinstance(self.module, DenseModel):
+        if self.augmentation is not None and isinstance(self.module, SemanticModel):
             return predict_variants(self.module, images, windows, self.augmentation, self.card.preprocess.divisor)
-        outputs: RegionOutputs | DenseOutputs = self.module(images, windows)
+        outputs: RegionOutputs | SemanticOutputs = self.module(images, windows)
         return outputs
 
     def __repr__(self) -> str:
@@ -158,10 +158,10 @@ class Predictor:
         strips = predict_strips(self, strips_of(sample.image), tiling, name=sample.file or sample.id)
         return join_maps([semantic for _, semantic in strips], axis=0)
 
-    def _decode(self, outputs: RegionOutputs | DenseOutputs, index: int, picture: Prepared) -> Segmentation:
+    def _decode(self, outputs: RegionOutputs | SemanticOutputs, index: int, picture: Prepared) -> Segmentation:
         match self.module, outputs:
-            case DenseModel() as dense, DenseOutputs(logits):
-                return decode_semantic(logits[index], picture.placement, dense.spec.task, scored=self.scored)
+            case SemanticModel() as dense, SemanticOutputs(logits):
+                return decode_semantic(logits[index], picture.placement, dense.spec.head, scored=self.scored)
             case RCNN() as detector, RegionOutputs(boxes, class_ids, scores, mask_logits, image_index):
                 rows = image_index == index
                 return decode_instances(
@@ -177,7 +177,7 @@ class Predictor:
 
 
 def build_predictor(
-    module: RCNN | DenseModel, card: Card, device: str = "auto", *, precision: Precision = "auto"
+    module: RCNN | SemanticModel, card: Card, device: str = "auto", *, precision: Precision = "auto"
 ) -> Predictor:
     """A predictor on `device` ("auto": the first GPU, else the CPU) with a copy of `module` that is made for speed.
 

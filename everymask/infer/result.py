@@ -86,11 +86,11 @@ class Result:
     def draw(self, *, min_score: float = 0.0, alpha: float = 0.45, names: bool = True) -> ByteArray:
         """The picture with what was found drawn on it, uint8 [H, W, 3].
 
-        Objects as by `everymask.viz.draw.draw_instances`; label maps as by `everymask.viz.maps.draw_semantic`, with
+        Objects as by `everymask.viz.draw.draw_instances`; label maps as by `everymask.viz.semantic.draw_semantic`, with
         `names` as a legend at the right, which makes the picture wider.
         """
         if isinstance(self.segmentation, SemanticMap):
-            from everymask.viz.maps import draw_semantic
+            from everymask.viz.semantic import draw_semantic
 
             return draw_semantic(self.sample.image, self.segmentation, self.labels, alpha=alpha, legend=names)
         from everymask.viz.draw import draw_instances

@@ -20,10 +20,10 @@ from everymask.data.feed.pipelines import Prepared, naming
 from everymask.data.feed.preprocess import Placement, check_range, match_channels
 from everymask.data.pictures.strips import Strips
 from everymask.errors import ConfigError, MachineError, printable
-from everymask.infer.semantic import decode_semantic
-from everymask.models.base import DenseOutputs, collate
-from everymask.models.semantic.base import DenseModel
-from everymask.models.specs.semantic import Task
+from everymask.infer.decode_semantic import decode_semantic
+from everymask.models.base import SemanticOutputs, collate
+from everymask.models.semantic.network import SemanticModel
+from everymask.models.specs.semantic import Head
 
 if TYPE_CHECKING:
     from everymask.infer.predictor import Predictor
@@ -77,7 +77,7 @@ def predict_strips(
     blended = max(row.last - row.done for row in rows)
     widest = max(column.done - column.first for column in columns)
     with _blocks((module.num_logits, blended, widest), len(columns)) as above:
-        windows = _Windows(predictor, module.spec.task, columns, above)
+        windows = _Windows(predictor, module.spec.head, columns, above)
         for row in rows:
             pixels = _moved_on(pixels[len(pixels) - (top - row.start) :], strips, row.stop - row.start)
             top, brightest = row.stop, max(brightest, float(pixels.max()))
@@ -119,9 +119,9 @@ def join_maps(maps: Sequence[SemanticMap], axis: int) -> SemanticMap:
     )
 
 
-def check_tileable(predictor: Predictor) -> DenseModel:
+def check_tileable(predictor: Predictor) -> SemanticModel:
     """The network; `ConfigError` unless it says of every pixel what it is."""
-    if not isinstance(predictor.module, DenseModel):
+    if not isinstance(predictor.module, SemanticModel):
         raise ConfigError(
             "tiles are for models that say of every pixel what it is, but this one finds objects",
             hint="predict without tiles, or cut the picture into pieces that hold whole objects",
@@ -169,9 +169,9 @@ def _spans(length: int, tiling: Tiling, divisor: int) -> list[_Span]:
 class _Windows:
     """Row after row of windows, and what each leaves to the next: shares of the logits where windows overlap."""
 
-    def __init__(self, predictor: Predictor, task: Task, columns: list[_Span], above: _Blocks) -> None:
+    def __init__(self, predictor: Predictor, head: Head, columns: list[_Span], above: _Blocks) -> None:
         self._predictor = predictor
-        self._task = task
+        self._task = head
         self._columns = columns
         self._above = above
 
@@ -210,7 +210,7 @@ class _Windows:
         batch = collate([Prepared(image, None, Placement(size, size), "", "")], preprocess.divisor)
         batch = batch.to(self._predictor.device, channels_last=True)
         outputs = self._predictor.outputs(batch.images, batch.windows)
-        if not isinstance(outputs, DenseOutputs):
+        if not isinstance(outputs, SemanticOutputs):
             raise TypeError(f"a semantic network gave {type(outputs).__name__}")
         return outputs.logits[0, :, : size[0], : size[1]].float()
 

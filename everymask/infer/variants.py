@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from everymask.errors import ConfigError
-from everymask.models.base import DenseOutputs
-from everymask.models.semantic.base import DenseModel, resize
+from everymask.models.base import SemanticOutputs
+from everymask.models.semantic.network import SemanticModel, resize
 
 Flip: TypeAlias = Literal["none", "horizontal", "both"]
 
@@ -48,8 +48,8 @@ class TestTimeAugmentation:
 
 
 def predict_variants(
-    network: DenseModel, images: Tensor, windows: Tensor | None, augmentation: TestTimeAugmentation, divisor: int
-) -> DenseOutputs:
+    network: SemanticModel, images: Tensor, windows: Tensor | None, augmentation: TestTimeAugmentation, divisor: int
+) -> SemanticOutputs:
     """The mean over all variants of the logits [B, K, H, W] float32, for pictures [B, C, H, W] with their padding.
 
     A picture is mirrored inside its window (`windows` [B, 4] xyxy; None: no padding) and stays where it is, so a
@@ -69,11 +69,11 @@ def predict_variants(
     total = torch.zeros((len(images), network.num_logits, *size), device=images.device)
     for axes, scale in variants:
         total += _variant(network, images, windows, axes, _scaled(size, scale, divisor))
-    return DenseOutputs(total / len(variants))
+    return SemanticOutputs(total / len(variants))
 
 
 def _variant(
-    network: DenseModel, images: Tensor, windows: Tensor, axes: tuple[int, ...], size: tuple[int, int]
+    network: SemanticModel, images: Tensor, windows: Tensor, axes: tuple[int, ...], size: tuple[int, int]
 ) -> Tensor:
     """Logits [B, K, H, W] of pictures that the network sees with `axes` turned round and at `size`, brought back."""
     shown = resize(_mirrored(images, windows, axes), size)

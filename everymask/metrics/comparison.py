@@ -9,7 +9,7 @@ import numpy as np
 
 from everymask.errors import ConfigError, DataError, counted
 from everymask.metrics.bootstrap import interval, resampled_mean_iou
-from everymask.metrics.overlap import SemanticScores
+from everymask.metrics.semantic import SemanticScores
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ class RegionOutputs:
 
 
 @dataclass(frozen=True, slots=True)
-class DenseOutputs:
+class SemanticOutputs:
     """What every pixel is: `logits` [B, K, H, W] at the size of the pictures, padding included.
 
     With softmax over K classes, or a sigmoid per channel: one for foreground, or K independent ones.

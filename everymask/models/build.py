@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from everymask.models.regions.rcnn import RCNN
-from everymask.models.semantic.base import DenseModel
-from everymask.models.semantic.build import build_dense
+from everymask.models.semantic.build import build_semantic
+from everymask.models.semantic.network import SemanticModel
 from everymask.models.specs.any_spec import ModelSpec
 from everymask.models.specs.regions import FasterRCNN, MaskRCNN
 
 
-def build(spec: ModelSpec, num_classes: int, *, pretrained_encoder: bool = False) -> RCNN | DenseModel:
+def build(spec: ModelSpec, num_classes: int, *, pretrained_encoder: bool = False) -> RCNN | SemanticModel:
     """The untrained network of `spec` for `num_classes` classes.
 
-    For a network that finds objects background is none of them. Errors as in `build_dense`.
+    For a network that finds objects background is none of them. Errors as in `build_semantic`.
     """
     match spec:
         case MaskRCNN() | FasterRCNN():
             return RCNN(spec, num_classes, pretrained_encoder=pretrained_encoder)
         case _:
-            return build_dense(spec, num_classes, pretrained_encoder=pretrained_encoder)
+            return build_semantic(spec, num_classes, pretrained_encoder=pretrained_encoder)

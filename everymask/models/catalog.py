@@ -11,7 +11,7 @@ from everymask.data.formats.voc.classes import VOC_NAMES
 from everymask.errors import ConfigError
 from everymask.models.specs.any_spec import ModelSpec
 from everymask.models.specs.regions import FasterRCNN, MaskRCNN, RegionProfile, faster_rcnn_v2, mask_rcnn_v2
-from everymask.models.specs.semantic import FCN, LRASPP, DeepLabV3, DenseModelSpec, as_torchvision
+from everymask.models.specs.semantic import FCN, LRASPP, DeepLabV3, SemanticModelSpec, as_torchvision
 
 # torchvision's first detectors were trained with batch norm whose epsilon was 0.
 _LEGACY = RegionProfile(norm_eps=0.0)
@@ -196,7 +196,7 @@ def _row(
 
 
 def _semantic_row(
-    name: str, spec: DenseModelSpec, file: str, metrics: tuple[float, float], extent: tuple[int, float]
+    name: str, spec: SemanticModelSpec, file: str, metrics: tuple[float, float], extent: tuple[int, float]
 ) -> Weights:
     """A row of torchvision's networks for VOC's classes; `metrics` are mIoU and pixel accuracy on COCO's val2017."""
     return Weights(

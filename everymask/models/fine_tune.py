@@ -11,8 +11,8 @@ from torch import Tensor
 from everymask.core.labels import Labels
 from everymask.errors import WeightsError
 from everymask.models.regions.rcnn import RCNN
-from everymask.models.semantic.base import DenseModel
-from everymask.models.semantic.build import build_dense
+from everymask.models.semantic.build import build_semantic
+from everymask.models.semantic.network import SemanticModel
 
 _ROWS_PER_CLASS = {
     "roi_heads.box_predictor.cls_score": 1,
@@ -44,7 +44,7 @@ class FitReport:
 
 
 def fit_weights(
-    module: RCNN | DenseModel, labels: Labels, tensors: Mapping[str, Tensor], source_labels: Labels | None
+    module: RCNN | SemanticModel, labels: Labels, tensors: Mapping[str, Tensor], source_labels: Labels | None
 ) -> FitReport:
     """Copy into `module` every tensor that fits it.
 
@@ -88,22 +88,22 @@ def fit_weights(
     )
 
 
-def has_as_many_classes(module: RCNN | DenseModel, tensors: Mapping[str, Tensor]) -> bool:
+def has_as_many_classes(module: RCNN | SemanticModel, tensors: Mapping[str, Tensor]) -> bool:
     """Whether all tensors with a row per class are there, with as many rows as in `module`."""
     own = module.state_dict()
     return all(name in tensors and tensors[name].shape == own[name].shape for name in _class_tensors(module)[0])
 
 
-def _class_tensors(module: RCNN | DenseModel) -> tuple[dict[str, int], int]:
+def _class_tensors(module: RCNN | SemanticModel) -> tuple[dict[str, int], int]:
     """Tensors with rows for each class, and how many; and how many classes stand before the first, as background."""
     if isinstance(module, RCNN):
         tensors = {f"{layer}.{kind}": rows for layer, rows in _ROWS_PER_CLASS.items() for kind in ("weight", "bias")}
         return tensors, 1
     own = module.state_dict()
-    if module.spec.task == "binary":
+    if module.spec.head == "binary":
         return {}, 0
     with torch.device("meta"):
-        larger = build_dense(module.spec, module.num_classes + 1).state_dict()
+        larger = build_semantic(module.spec, module.num_classes + 1).state_dict()
     return {name: 1 for name, tensor in own.items() if tensor.shape != larger[name].shape}, 0
 
 

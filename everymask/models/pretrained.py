@@ -19,13 +19,13 @@ from everymask.models.catalog import Weights
 from everymask.models.checkpoint import Card, load_exactly
 from everymask.models.foreign.torchvision import read_state_dict, upgrade_names
 from everymask.models.regions.rcnn import RCNN
-from everymask.models.semantic.base import DenseModel
+from everymask.models.semantic.network import SemanticModel
 
 _TIMEOUT = 30
 _CHUNK = 1 << 20
 
 
-def load_pretrained(weights: Weights, file: Path | None = None) -> tuple[RCNN | DenseModel, Card]:
+def load_pretrained(weights: Weights, file: Path | None = None) -> tuple[RCNN | SemanticModel, Card]:
     """The network of a row of the catalogue with its weights from `file` (None: fetched), in evaluation mode."""
     file = file or fetch_weights(weights)
     module = build(weights.spec, len(weights.labels))

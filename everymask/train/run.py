@@ -28,9 +28,9 @@ from everymask.infer.predictor import Predictor, build_predictor, choose_device,
 from everymask.models.base import Batch
 from everymask.models.checkpoint import Card, load_model, save_model
 from everymask.models.regions.rcnn import RCNN
-from everymask.models.semantic.base import DenseModel
+from everymask.models.semantic.network import SemanticModel
 from everymask.models.specs.regions import MaskRCNN
-from everymask.models.specs.semantic import Task as DenseTask
+from everymask.models.specs.semantic import Head
 from everymask.train.failures import machine_failures
 from everymask.train.folder.layout import BEST, CONFIG, ORIGIN, SPLITS, clear_folder, open_folder
 from everymask.train.folder.logs import Log, Screen, reading_bar
@@ -38,7 +38,7 @@ from everymask.train.folder.summary import write_summary
 from everymask.train.layers import frozen_parameters, learning_parameters
 from everymask.train.loader import Order, read_batches
 from everymask.train.loop import Outcome, Reason, Validation, fit
-from everymask.train.losses import LossSum, build_loss
+from everymask.train.semantic_losses import LossSum, build_loss
 from everymask.train.settings.config import TrainConfig, chosen, config_from_json, continued
 from everymask.train.settings.recipes import Recipe, resolve
 from everymask.train.settings.schedule import layer_phases
@@ -119,7 +119,7 @@ class _Plan:
     pictures: Dataset
     train: Dataset
     val: Dataset | None
-    module: RCNN | DenseModel
+    module: RCNN | SemanticModel
     order: Order
     notes: tuple[str, ...]
     longer: bool = False
@@ -155,8 +155,8 @@ def _plan(given: TrainConfig, dataset: Dataset | None, folder: Path, device: tor
         recipe = _new_recipe(config, measured, source, device, len(train_set.labels))
     config = recipe.config
     module, beginning = build_start(config.network, train_set.labels, source, config.seed)
-    if isinstance(module, DenseModel):
-        module.criterion = _criterion(config, module.spec.task, measured)
+    if isinstance(module, SemanticModel):
+        module.criterion = _criterion(config, module.spec.head, measured)
     for phase in layer_phases(config.layers):
         learning_parameters(module, phase.selection, frozen_parameters(module))
 
@@ -164,7 +164,7 @@ def _plan(given: TrainConfig, dataset: Dataset | None, folder: Path, device: tor
     held = f"{len(val_set)} for validation" if val_set else "none for validation"
     classes = counted(len(train_set.labels), "class", "es")
     counts = f"{counted(len(train_set), 'picture')} for training, {held}, {classes}"
-    maps = (train_set.encoding.sentence(train_set.labels),) if train_set.encoding else ()
+    maps = (train_set.coding.sentence(train_set.labels),) if train_set.coding else ()
     notes = longer if config.resume else (counts, *maps, *unseen, *recipe.reasons, beginning)
     return _Plan(given, recipe, measured, pictures, train_set, val_set, module, order, notes, bool(longer))
 
@@ -212,7 +212,7 @@ class _Judge:
     last: Report | None = None
     best: Report | None = None
 
-    def predictor(self, module: RCNN | DenseModel, card: Card) -> Predictor:
+    def predictor(self, module: RCNN | SemanticModel, card: Card) -> Predictor:
         """Predicts in float32 where training does."""
         return build_predictor(module, card, str(self.device), precision="exact" if self.exact else "auto")
 
@@ -266,7 +266,7 @@ def _new_recipe(
     return resolve(config, measured, gpu=gpu, start=start)
 
 
-def _criterion(config: TrainConfig, task: DenseTask, measured: Fingerprint) -> LossSum:
+def _criterion(config: TrainConfig, task: Head, measured: Fingerprint) -> LossSum:
     weights = class_weights(measured.class_shares) if config.class_weights == "auto" else None
     return build_loss(chosen(config.loss), task, class_weights=weights, label_smoothing=config.label_smoothing)
 

@@ -21,7 +21,7 @@ from everymask.models.foreign.recognise import Foreign, recognise
 from everymask.models.foreign.torchvision import read_state_dict, upgrade_names
 from everymask.models.pretrained import fetch_weights
 from everymask.models.regions.rcnn import RCNN
-from everymask.models.semantic.base import DenseModel
+from everymask.models.semantic.network import SemanticModel
 from everymask.models.specs.any_spec import ModelSpec
 from everymask.train.folder.layout import BEST
 from everymask.train.settings.recipes import Start
@@ -76,7 +76,7 @@ def read_source(weights: str | None) -> Source | None:
     return Source(Start(published.preprocess, detects=True), tensors, published.spec, published.labels)
 
 
-def build_start(spec: ModelSpec, labels: Labels, source: Source | None, seed: int) -> tuple[RCNN | DenseModel, str]:
+def build_start(spec: ModelSpec, labels: Labels, source: Source | None, seed: int) -> tuple[RCNN | SemanticModel, str]:
     """The network, initialised by `seed` and then from `source`, and a line about what it starts with."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(rng(seed, "weights").integers(2**63)))
@@ -91,7 +91,7 @@ def build_start(spec: ModelSpec, labels: Labels, source: Source | None, seed: in
     return module, f"{parameters}; {_fit_foreign(module, labels, source.foreign)}"
 
 
-def _fit_foreign(module: RCNN | DenseModel, labels: Labels, foreign: Foreign) -> str:
+def _fit_foreign(module: RCNN | SemanticModel, labels: Labels, foreign: Foreign) -> str:
     """Start from another program's weights, whose classes have no names; what was done, in words."""
     tensors = foreign.fitting(module)
     same = has_as_many_classes(module, tensors)

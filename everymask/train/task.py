@@ -12,7 +12,7 @@ from everymask.data.dataset import Dataset
 from everymask.errors import ConfigError, DataError, printable
 from everymask.models.specs.any_spec import ModelSpec
 from everymask.models.specs.regions import MaskRCNN
-from everymask.models.specs.semantic import DenseSpec, UNet
+from everymask.models.specs.semantic import SemanticSpec, UNet
 from everymask.train.settings.config import TrainConfig
 from everymask.train.settings.recipes import model_for_weights
 
@@ -25,7 +25,7 @@ def asked_task(config: TrainConfig, stored: ModelSpec | None = None) -> Task | N
     model = config.model or (None if stored is None else type(stored)())
     if model is None:
         return config.task
-    by_model: Task = "semantic" if isinstance(model, DenseSpec) else "instance"
+    by_model: Task = "semantic" if isinstance(model, SemanticSpec) else "instance"
     if config.task not in (None, by_model):
         found = "finds objects" if by_model == "instance" else "says of every pixel what it is"
         kin = "unet" if config.task == "semantic" else "mask-rcnn"
@@ -46,8 +46,8 @@ def settle_task(config: TrainConfig, dataset: Dataset, stored: ModelSpec | None 
     model = config.model or (type(stored)() if stored else UNet() if task == "semantic" else MaskRCNN())
     model = model if stored is None else model_for_weights(model, stored)
     num_classes = len(dataset.labels)
-    if isinstance(model, DenseSpec) and model.task == "binary" and num_classes != 2 and config.model is None:
-        model = replace(model, task="multiclass")
+    if isinstance(model, SemanticSpec) and model.head == "binary" and num_classes != 2 and config.model is None:
+        model = replace(model, head="multiclass")
     return replace(config, task=task, model=model)
 
 
@@ -73,10 +73,10 @@ def _shown(pictures: Dataset) -> set[int] | None:
     """The ids of the classes that occur, crowds and regions to ignore aside; None where all must be read to know."""
     items = (item for record in pictures.records for item in record.annotations)
     objects = {item.class_id for item in items if not item.crowd and item.class_id >= 0}
-    if pictures.encoding is None:
+    if pictures.coding is None:
         return objects
-    if pictures.encoding.kind == "objects":
-        painted = dict(pictures.encoding.table)
+    if pictures.coding.kind == "objects":
+        painted = dict(pictures.coding.table)
         return {painted[class_id] for class_id in (NO_OBJECT, *objects)} if objects else set()
     if not all(record.pixels for record in pictures.records):
         return None

@@ -4,35 +4,35 @@ from __future__ import annotations
 
 import pytest
 
-from everymask.commands.architectures import DENSE_NAMES, REGION_NAMES, Architecture, network
+from everymask.commands.architectures import REGION_NAMES, SEMANTIC_NAMES, Architecture, network
 from everymask.errors import ConfigError
 from everymask.models.specs.regions import FasterRCNN, MaskRCNN
-from everymask.models.specs.semantic import DENSE_KINDS, DenseSpec, HRNet, SegFormer, UNet, unet_original
+from everymask.models.specs.semantic import SEMANTIC_KINDS, HRNet, SegFormer, SemanticSpec, UNet, unet_original
 
 
-@pytest.mark.parametrize("name", [*REGION_NAMES, *DENSE_NAMES])
+@pytest.mark.parametrize("name", [*REGION_NAMES, *SEMANTIC_NAMES])
 def test_every_name_is_a_network_that_takes_the_norm(name: Architecture) -> None:
     spec = network(name, norm="group")
-    assert isinstance(spec, FasterRCNN if name in REGION_NAMES else DenseSpec)
+    assert isinstance(spec, FasterRCNN if name in REGION_NAMES else SemanticSpec)
     assert (spec.decoder_norm if name == "unet-original" else spec.norm) == "group"  # type: ignore[union-attr]
 
 
 def test_every_kind_of_semantic_network_has_its_name() -> None:
-    assert set(DENSE_KINDS) <= set(DENSE_NAMES)
-    assert all(type(network(name)) is DENSE_KINDS[name] for name in DENSE_KINDS)  # type: ignore[arg-type]
+    assert set(SEMANTIC_KINDS) <= set(SEMANTIC_NAMES)
+    assert all(type(network(name)) is SEMANTIC_KINDS[name] for name in SEMANTIC_KINDS)  # type: ignore[arg-type]
 
 
 def test_options_reach_the_network() -> None:
-    assert network("unet", "resnet18", "frozen", "binary") == UNet(encoder="resnet18", norm="frozen", task="binary")
+    assert network("unet", "resnet18", "frozen", "binary") == UNet(encoder="resnet18", norm="frozen", head="binary")
     assert network("segformer", "mit_b3") == SegFormer(encoder="mit_b3", decoder_channels=768)
     assert network("hrnet-ocr", "hrnet_w48") == HRNet(encoder="hrnet_w48", ocr=True)
-    assert network("unet-original", head="binary") == unet_original(task="binary")
+    assert network("unet-original", head="binary") == unet_original(head="binary")
 
 
 def test_without_a_name_the_data_decide_unless_an_option_does() -> None:
     assert network() is None
     assert network(encoder="resnet18") == MaskRCNN(encoder="resnet18")
-    assert network(head="binary") == UNet(task="binary")
+    assert network(head="binary") == UNet(head="binary")
 
 
 def test_options_that_a_network_does_not_have_are_refused() -> None:

@@ -22,7 +22,7 @@ from everymask.evaluate import evaluate
 from everymask.infer.tiling import Tiling
 from everymask.infer.variants import TestTimeAugmentation
 from everymask.models.checkpoint import Card, save_model
-from everymask.models.semantic.build import build_dense
+from everymask.models.semantic.build import build_semantic
 from everymask.models.specs.semantic import PLAIN_ENCODER, UNet
 from tests.grey_model import write_grey
 
@@ -44,7 +44,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         spec = UNet(encoder=PLAIN_ENCODER, channels=1, decoder_channels=(8, 4), decoder_norm="none")
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            module = build_dense(spec, 3)
+            module = build_semantic(spec, 3)
         preprocess = Preprocess(1, 255.0, (0.2,), (0.2,), Resize(rule="none"), divisor=8)
         folders.append(tmp_path_factory.mktemp(f"run{seed}"))
         save_model(folders[-1] / "best.safetensors", module, Card(spec, labels_of(NAMES), preprocess))
@@ -159,7 +159,7 @@ def test_a_picture_that_is_shrunk_much_is_spoken_of(
 ) -> None:
     model = load(runs[0], device="cpu")
     card = replace(model.card, preprocess=replace(model.card.preprocess, resize=Resize(8, 14, "shrink")))
-    save_model(tmp_path / "best.safetensors", build_dense(model.card.spec, 3), card)
+    save_model(tmp_path / "best.safetensors", build_semantic(model.card.spec, 3), card)
     answer(capsys, "predict", tmp_path, data / "images", "--out", tmp_path / "a")
     [message] = [record.getMessage() for record in caplog.records]
     assert "4 pictures" in message and "--tile" in message

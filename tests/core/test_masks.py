@@ -27,7 +27,7 @@ for _seed in range(25):
     _dense[1, :, _size[1] // 2 :] = False
     DENSE.append(pytest.param(_dense, id=f"random {_seed}"))
 
-every_dense = pytest.mark.parametrize("dense", DENSE)
+every_semantic = pytest.mark.parametrize("dense", DENSE)
 
 
 def assert_same(masks: Masks, dense: np.ndarray) -> None:
@@ -47,13 +47,13 @@ def coco(dense: np.ndarray) -> list[dict[str, object]]:
     return [reference.encode(np.asfortranarray(mask.astype(np.uint8))) for mask in dense]
 
 
-@every_dense
+@every_semantic
 def test_dense_and_back(dense: np.ndarray) -> None:
     assert_same(Masks.from_dense(dense), dense)
     assert_same(pickle.loads(pickle.dumps(Masks.from_dense(dense))), dense)
 
 
-@every_dense
+@every_semantic
 def test_run_lengths_areas_boxes_are_pycocotools(dense: np.ndarray) -> None:
     masks, expected = Masks.from_dense(dense), coco(dense)
     assert masks.to_rle() == [rle["counts"] for rle in expected]
@@ -78,7 +78,7 @@ def test_run_lengths_of_several_kinds_at_once() -> None:
     assert_same(Masks.from_rle([], masks.size), dense[:0])
 
 
-@every_dense
+@every_semantic
 def test_iou_is_pycocotools(dense: np.ndarray) -> None:
     masks, other = Masks.from_dense(dense), Masks.from_dense(dense[::-1, ::-1])
     found = masks.iou(other)
@@ -89,14 +89,14 @@ def test_iou_is_pycocotools(dense: np.ndarray) -> None:
         )
 
 
-@every_dense
+@every_semantic
 @pytest.mark.parametrize(("horizontal", "vertical"), [(True, False), (False, True), (True, True), (False, False)])
 def test_flip(dense: np.ndarray, horizontal: bool, vertical: bool) -> None:
     expected = dense[:, :: -1 if vertical else 1, :: -1 if horizontal else 1]
     assert_same(Masks.from_dense(dense).flip(horizontal=horizontal, vertical=vertical), expected)
 
 
-@every_dense
+@every_semantic
 @pytest.mark.parametrize("window", [(0, 0, 3, 2), (-4, -3, 5, 6), (2, 1, 40, 50), (-9, -9, -1, -1), (60, 3, 70, 9)])
 def test_cut(dense: np.ndarray, window: tuple[int, int, int, int]) -> None:
     x1, y1, x2, y2 = window
@@ -104,7 +104,7 @@ def test_cut(dense: np.ndarray, window: tuple[int, int, int, int]) -> None:
     assert_same(Masks.from_dense(dense).cut(window), around[:, y1 + 100 : y2 + 100, x1 + 100 : x2 + 100])
 
 
-@every_dense
+@every_semantic
 @pytest.mark.parametrize("size", [(1, 1), (7, 40), (20, 3), (64, 64), (13, 17)])
 def test_resize_is_bilinear_scaling_of_the_dense_mask(dense: np.ndarray, size: tuple[int, int]) -> None:
     scaled = Masks.from_dense(dense).resize(size)
@@ -124,7 +124,7 @@ def test_resize_by_a_whole_factor_is_exact() -> None:
     assert_same(Masks.from_dense(dense).resize((6, 6)), dense)
 
 
-@every_dense
+@every_semantic
 def test_polygons_and_back(dense: np.ndarray) -> None:
     masks = Masks.from_dense(dense)
     assert_same(Masks.from_parts([masks.to_polygons(index) for index in range(len(masks))], masks.size), dense)

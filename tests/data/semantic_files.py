@@ -46,4 +46,4 @@ def make_semantic(folder: Path, labels: Labels, *, splits: bool = True, classes:
         Record(r.id, r.image, r.size, (), name if splits else None, r.label_map, r.pixels)
         for r, name in zip(found.records, names, strict=True)
     )
-    return Dataset(labels, records, "fake", folder, encoding=found.encoding)
+    return Dataset(labels, records, "fake", folder, coding=found.coding)

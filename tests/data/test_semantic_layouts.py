@@ -115,7 +115,7 @@ def test_voc_class_maps_in_palette_and_in_colours(shared):
         stored = np.load(record.label_map.parents[1] / "SegmentationClassNpy" / f"{record.id}.npy")
         assert (found.label_map(row).ids == np.where(stored < 0, 255, stored)).all()
     coloured = read_dataset(shared / "format_fixtures" / "voc_dataset" / "voc_dataset1", task="semantic")
-    assert (coloured.format, coloured.encoding.kind) == ("voc-semantic", "colours")
+    assert (coloured.format, coloured.coding.kind) == ("voc-semantic", "colours")
     assert np.unique(coloured.label_map(0).ids).tolist() == [coloured.labels.names.index("bicycle")]
 
 

@@ -17,11 +17,11 @@ from everymask.core.sample import Sample
 from everymask.core.segmentation import InstanceSet, SemanticMap
 from everymask.data.pictures.read import read_label_map
 from everymask.errors import ConfigError, DataError, MachineError
-from everymask.infer import writing_maps
+from everymask.infer import writing_semantic
 from everymask.infer.output import OutputFolder
 from everymask.infer.result import ClassArea, Result
-from everymask.infer.writing import PredictionFolder
-from everymask.infer.writing_maps import LabelMapFolder
+from everymask.infer.writing_instances import InstanceFolder
+from everymask.infer.writing_semantic import SemanticFolder
 
 LABELS = Labels(("background", "road", "=sky"), ((0, 0, 0), (200, 0, 0), (0, 0, 200)))
 
@@ -34,7 +34,7 @@ def example(id: str = "a", file: str = "") -> Result:  # noqa: A002
 
 
 def write(out: Path, *results: Result, **options: Any) -> list[str]:
-    with LabelMapFolder(out, LABELS, **options) as folder:
+    with SemanticFolder(out, LABELS, **options) as folder:
         return [folder.add(result) for result in results]
 
 
@@ -99,7 +99,7 @@ def test_names_are_as_for_objects(tmp_path: Path) -> None:
     results = [example("a", str(file)) for file in given]
     assert write(tmp_path / "out", *results, inputs=[photos], overlay="none") == ["a", "A_png", "sub/a"]
     with pytest.raises(ConfigError, match="inside the input folder"):
-        LabelMapFolder(photos / "out", LABELS, inputs=[photos])
+        SemanticFolder(photos / "out", LABELS, inputs=[photos])
 
 
 def test_no_cell_is_a_formula(tmp_path: Path) -> None:
@@ -113,9 +113,9 @@ def test_an_interruption_leaves_the_pictures_before(tmp_path: Path, monkeypatch:
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt), LabelMapFolder(tmp_path, LABELS) as folder:
+    with pytest.raises(KeyboardInterrupt), SemanticFolder(tmp_path, LABELS) as folder:
         folder.add(example("a"))
-        monkeypatch.setattr(writing_maps, "write_image", interrupted)
+        monkeypatch.setattr(writing_semantic, "write_image", interrupted)
         folder.add(example("b"))
     assert [row[0] for row in rows(tmp_path)] == ["file", "a", "a"]
 
@@ -126,9 +126,9 @@ def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    with LabelMapFolder(tmp_path, LABELS) as folder:
+    with SemanticFolder(tmp_path, LABELS) as folder:
         folder.add(example("a"))
-        monkeypatch.setattr(writing_maps, "writing_label_map", full)
+        monkeypatch.setattr(writing_semantic, "writing_label_map", full)
         with pytest.raises(MachineError, match="No space left"):
             folder.add(example("b"))
         assert folder.count == 1
@@ -143,7 +143,7 @@ def strips_of(result: Result, height: int) -> Iterator[tuple[Array, SemanticMap]
 
 def test_strips_give_what_the_whole_gives(tmp_path: Path) -> None:
     write(tmp_path / "a", example("", "x/a.tif"))
-    with LabelMapFolder(tmp_path / "b", LABELS) as folder:
+    with SemanticFolder(tmp_path / "b", LABELS) as folder:
         assert folder.add_strips("x/a.tif", (20, 30), strips_of(example(), 7)) == "a"
         assert (folder.count, folder.found) == (1, {"road": 324, "background": 216})
     for file in files(tmp_path / "a"):
@@ -151,9 +151,9 @@ def test_strips_give_what_the_whole_gives(tmp_path: Path) -> None:
 
 
 def test_of_a_large_picture_every_nth_row_and_column_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writing_maps, "_DRAWN_SIDE", 11)
+    monkeypatch.setattr(writing_semantic, "_DRAWN_SIDE", 11)
     whole = example()
-    with LabelMapFolder(tmp_path, LABELS) as folder:
+    with SemanticFolder(tmp_path, LABELS) as folder:
         folder.add_strips("a.tif", (20, 30), strips_of(whole, 7))
     small = Result(Sample(whole.sample.image[::3, ::3]), SemanticMap(whole.semantic.ids[::3, ::3]), LABELS)
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "overlays/a.png")), small.draw())
@@ -165,12 +165,12 @@ def test_an_interruption_leaves_no_half_map(tmp_path: Path) -> None:
         yield next(strips_of(example(), 7))
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt), LabelMapFolder(tmp_path, LABELS) as folder:
+    with pytest.raises(KeyboardInterrupt), SemanticFolder(tmp_path, LABELS) as folder:
         folder.add_strips("a.tif", (20, 30), interrupted())
     assert files(tmp_path) == []
 
 
-@pytest.mark.parametrize("kind", [LabelMapFolder, PredictionFolder])
+@pytest.mark.parametrize("kind", [SemanticFolder, InstanceFolder])
 def test_without_a_picture_nothing_is_left(tmp_path: Path, kind: type[OutputFolder]) -> None:
     with pytest.raises(DataError, match="unreadable"), kind(tmp_path / "a" / "b", LABELS):
         raise DataError("unreadable")
@@ -188,6 +188,6 @@ def test_without_a_picture_nothing_is_left(tmp_path: Path, kind: type[OutputFold
 
 def test_objects_do_not_belong_there(tmp_path: Path) -> None:
     result = Result(Sample(np.zeros((4, 4, 3), np.uint8), id="a"), InstanceSet.empty((4, 4), scored=True), LABELS)
-    with LabelMapFolder(tmp_path, LABELS) as folder, pytest.raises(ConfigError, match="label map"):
+    with SemanticFolder(tmp_path, LABELS) as folder, pytest.raises(ConfigError, match="label map"):
         folder.add(result)
     assert files(tmp_path) == []

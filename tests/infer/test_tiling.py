@@ -25,26 +25,26 @@ from everymask.infer import tiling
 from everymask.infer.predictor import Predictor, build_predictor
 from everymask.infer.tiling import Tiling, predict_strips, strips_of
 from everymask.models.checkpoint import Card
-from everymask.models.semantic.build import build_dense
-from everymask.models.specs.semantic import PLAIN_ENCODER, Task, UNet
+from everymask.models.semantic.build import build_semantic
+from everymask.models.specs.semantic import PLAIN_ENCODER, Head, UNet
 from tests.grey_model import grey_model
 
 LABELS = Labels(("ground", "road", "sky"))
 
 
 @cache
-def network(task: Task = "multiclass") -> Predictor:
+def network(head: Head = "multiclass") -> Predictor:
     """A network of convolutions, pooling and norms, with the statistics of the pictures here and even answers.
 
     It looks about 10 pixels far.
     """
-    spec = UNet(encoder=PLAIN_ENCODER, decoder_channels=(8,), upsampling="bilinear", task=task)
+    spec = UNet(encoder=PLAIN_ENCODER, decoder_channels=(8,), upsampling="bilinear", head=head)
     preprocess = Preprocess(3, 255.0, (0.5,) * 3, (0.25,) * 3, Resize(rule="none"), divisor=8)
-    labels = labels_of(LABELS.names[: 2 if task == "binary" else 3])
+    labels = labels_of(LABELS.names[: 2 if head == "binary" else 3])
     image = torch.from_numpy(preprocess.normalise(picture(64, 96)))[None]
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(3)
-        module = build_dense(spec, len(labels))
+        module = build_semantic(spec, len(labels))
         for norm in module.modules():
             if isinstance(norm, nn.BatchNorm2d):
                 norm.momentum = None
@@ -61,17 +61,17 @@ def picture(height: int, width: int) -> Array:
     return (255 * large.clip(0, 1)).astype(np.uint8)
 
 
-@pytest.mark.parametrize("task", ["binary", "multiclass", "multilabel"])
+@pytest.mark.parametrize("head", ["binary", "multiclass", "multilabel"])
 @pytest.mark.parametrize("size", [(61, 40), (1, 64), (50, 1)])
-def test_one_window_gives_what_one_shot_gives(task: Task, size: tuple[int, int]) -> None:
-    model, image = network(task).with_scores(), picture(*size)
+def test_one_window_gives_what_one_shot_gives(head: Head, size: tuple[int, int]) -> None:
+    model, image = network(head).with_scores(), picture(*size)
     once, tiled = model.predict(image).semantic, model.predict(image, tiling=Tiling(64)).semantic
     np.testing.assert_array_equal(tiled.ids, once.ids)
     np.testing.assert_array_equal(tiled.scores, once.scores)
 
 
 @pytest.mark.parametrize(
-    ("task", "size", "tiles"),
+    ("head", "size", "tiles"),
     [
         ("multiclass", (97, 203), Tiling(64, 0.5)),
         ("multiclass", (203, 150), Tiling(96, 0.25)),
@@ -81,10 +81,10 @@ def test_one_window_gives_what_one_shot_gives(task: Task, size: tuple[int, int])
         ("multilabel", (161, 130), Tiling(64, 0.5)),
     ],
 )
-def test_windows_differ_from_one_shot_in_a_thousandth_at_most(task: Task, size: tuple[int, int], tiles: Tiling) -> None:
+def test_windows_differ_from_one_shot_in_a_thousandth_at_most(head: Head, size: tuple[int, int], tiles: Tiling) -> None:
     image = picture(*size)
-    once = network(task).predict(image).semantic.ids
-    [tiled] = network(task).predict([image], tiling=tiles)
+    once = network(head).predict(image).semantic.ids
+    [tiled] = network(head).predict([image], tiling=tiles)
     assert tiled.semantic.ids.dtype == once.dtype
     assert len(np.unique(once)) > 1
     assert (tiled.semantic.ids != once).mean() <= 0.001

@@ -16,8 +16,8 @@ from everymask.errors import ConfigError
 from everymask.infer.predictor import Predictor, build_predictor
 from everymask.infer.variants import Flip, TestTimeAugmentation, predict_variants
 from everymask.models.checkpoint import Card
-from everymask.models.semantic.base import DenseModel
-from everymask.models.semantic.build import build_dense
+from everymask.models.semantic.build import build_semantic
+from everymask.models.semantic.network import SemanticModel
 from everymask.models.specs.semantic import PLAIN_ENCODER, UNet
 from tests.grey_model import grey_model
 
@@ -25,7 +25,7 @@ DIVISOR = 8
 LABELS = labels_of(["ground", "road", "sky"])
 
 
-class Convolutions(DenseModel):
+class Convolutions(SemanticModel):
     """Convolutions one after the other, which keep the size; it remembers the sizes that it was shown."""
 
     def __init__(self, kernel: Tensor, layers: int = 1, bias: float = 0.0) -> None:
@@ -52,13 +52,13 @@ def symmetric() -> Tensor:
 
 @torch.inference_mode()
 def averaged(
-    network: DenseModel, images: Tensor, windows: Tensor | None = None, flip: Flip = "none", scales: tuple = (1.0,)
+    network: SemanticModel, images: Tensor, windows: Tensor | None = None, flip: Flip = "none", scales: tuple = (1.0,)
 ) -> Tensor:
     return predict_variants(network, images, windows, TestTimeAugmentation(flip, scales), DIVISOR).logits
 
 
 @torch.inference_mode()
-def plain(network: DenseModel, images: Tensor) -> Tensor:
+def plain(network: SemanticModel, images: Tensor) -> Tensor:
     return network(images).logits
 
 
@@ -68,7 +68,7 @@ def unet() -> Predictor:
     spec = UNet(encoder=PLAIN_ENCODER, channels=1, decoder_channels=(8, 4), decoder_norm="none")
     with torch.random.fork_rng():
         torch.manual_seed(1)
-        module = build_dense(spec, 3)
+        module = build_semantic(spec, 3)
     preprocess = Preprocess(1, 255.0, (0.5,), (0.2,), Resize(rule="none"), divisor=DIVISOR)
     return build_predictor(module, Card(spec, LABELS, preprocess), "cpu", precision="exact")
 

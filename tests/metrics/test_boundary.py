@@ -10,7 +10,7 @@ from everymask.core.labels import labels_of
 from everymask.core.randomness import rng
 from everymask.core.segmentation import SemanticMap
 from everymask.metrics.boundary import boundary_pixels, boundary_width
-from everymask.metrics.overlap import SemanticMetric
+from everymask.metrics.semantic import SemanticMetric
 
 
 def blobs(seed: int, size: tuple[int, int] = (60, 80), classes: int = 4) -> np.ndarray:

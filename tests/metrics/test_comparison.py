@@ -14,7 +14,7 @@ from everymask.errors import ConfigError, DataError
 from everymask.metrics.areas import Areas
 from everymask.metrics.bootstrap import mean_iou_interval
 from everymask.metrics.comparison import compare_scores
-from everymask.metrics.overlap import SemanticMetric, SemanticScores, Void
+from everymask.metrics.semantic import SemanticMetric, SemanticScores, Void
 
 LABELS = labels_of(["background", "cell"])
 

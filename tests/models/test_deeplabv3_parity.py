@@ -7,7 +7,7 @@ import torch
 from torchvision.models.segmentation import deeplabv3_resnet50
 
 from everymask.models.checkpoint import load_exactly
-from everymask.models.semantic.build import build_dense
+from everymask.models.semantic.build import build_semantic
 from everymask.models.specs.semantic import DeepLabV3
 from tests.models.random_weights import well_scaled
 
@@ -17,7 +17,7 @@ def test_same_logits(picture: tuple[int, int]) -> None:
     images = torch.randn(2, 3, *picture, generator=torch.Generator().manual_seed(1))
     reference = deeplabv3_resnet50(weights=None, weights_backbone=None, num_classes=7, aux_loss=True)
     well_scaled(reference, images, lambda outputs: outputs["aux"])
-    ours = build_dense(DeepLabV3(), 7).eval()
+    ours = build_semantic(DeepLabV3(), 7).eval()
     load_exactly(ours, reference.state_dict(), "torchvision")
     with torch.inference_mode():
         expected, (main, auxiliary) = reference(images), ours.logits(images, auxiliary=True)

@@ -13,7 +13,7 @@ from transformers import SegformerConfig, SegformerForSemanticSegmentation
 from everymask.errors import WeightsError
 from everymask.models.checkpoint import load_exactly
 from everymask.models.foreign.segformer import from_transformers
-from everymask.models.semantic.build import build_dense
+from everymask.models.semantic.build import build_semantic
 from everymask.models.specs.semantic import SegFormer, segformer
 from tests.models.random_weights import well_scaled
 
@@ -31,7 +31,7 @@ def _reference(size: str, images: torch.Tensor) -> SegformerForSemanticSegmentat
 @pytest.mark.parametrize(("size", "picture"), [("b0", (64, 96)), ("b0", (67, 93)), ("b2", (64, 96))])
 def test_same_logits(size: str, picture: tuple[int, int]) -> None:
     images = torch.randn(2, 3, *picture, generator=torch.Generator().manual_seed(1))
-    reference, ours = _reference(size, images), build_dense(segformer(size), 7).eval()
+    reference, ours = _reference(size, images), build_semantic(segformer(size), 7).eval()
     load_exactly(ours, from_transformers(reference.state_dict()), size)
     with torch.inference_mode():
         coarse, found = reference(images).logits, ours(images).logits
@@ -49,7 +49,7 @@ def test_its_files_load(tmp_path: Path) -> None:
     filed, live = from_transformers(stored), from_transformers(reference.state_dict())
     assert filed.keys() == live.keys()
     assert all(torch.equal(filed[name], live[name]) for name in live)
-    load_exactly(build_dense(SegFormer(), 7), filed, "file")
+    load_exactly(build_semantic(SegFormer(), 7), filed, "file")
 
 
 def test_other_checkpoints_are_refused() -> None:

@@ -12,14 +12,14 @@ from torch import nn
 from everymask.errors import WeightsError
 from everymask.models.checkpoint import load_exactly
 from everymask.models.foreign.smp import from_smp
-from everymask.models.semantic.build import build_dense
+from everymask.models.semantic.build import build_semantic
 from everymask.models.specs.semantic import (
     FCN,
     DeepLabV3,
     DeepLabV3Plus,
-    DenseModelSpec,
     PSPNet,
     SegFormer,
+    SemanticModelSpec,
     UNet,
     UNetPlusPlus,
     UPerNet,
@@ -27,7 +27,7 @@ from everymask.models.specs.semantic import (
 )
 from tests.models.random_weights import well_scaled
 
-PAIRS: dict[str, tuple[type[nn.Module], DenseModelSpec, dict[str, Any]]] = {
+PAIRS: dict[str, tuple[type[nn.Module], SemanticModelSpec, dict[str, Any]]] = {
     "unet-resnet18": (smp.Unet, UNet(encoder="resnet18"), {}),
     "unet-resnet34": (smp.Unet, UNet(encoder="resnet34", channels=5), {}),
     "unet-bilinear": (
@@ -73,7 +73,7 @@ def test_same_logits(name: str) -> None:
     chosen = {"encoder_name": spec.encoder, "in_channels": spec.channels} | options
     images = torch.randn(2, spec.channels, 64, 96, generator=torch.Generator().manual_seed(1))
     reference = well_scaled(kind(encoder_weights=None, classes=7, **chosen), images)
-    ours = build_dense(spec, 7).eval()
+    ours = build_semantic(spec, 7).eval()
     load_exactly(ours, from_smp(reference.state_dict(), spec), name)
     with torch.inference_mode():
         expected, found = reference(images), ours(images).logits
@@ -83,7 +83,7 @@ def test_same_logits(name: str) -> None:
 
 def test_other_networks_are_refused() -> None:
     tensors = smp.Unet("resnet18", encoder_weights=None, decoder_attention_type="scse").state_dict()
-    ours = build_dense(UNet(encoder="resnet18"), 2)
+    ours = build_semantic(UNet(encoder="resnet18"), 2)
     with pytest.raises(WeightsError, match="attention"):
         load_exactly(ours, from_smp(tensors, UNet(encoder="resnet18")), "scse")
     with pytest.raises(WeightsError, match=r"decoder\.blocks\.0"):
@@ -94,4 +94,4 @@ def test_other_networks_are_refused() -> None:
 
 def test_a_classification_head_is_left_out() -> None:
     reference = smp.Unet("resnet18", encoder_weights=None, classes=2, aux_params={"classes": 3})
-    load_exactly(build_dense(UNet(encoder="resnet18"), 2), from_smp(reference.state_dict(), UNet()), "with head")
+    load_exactly(build_semantic(UNet(encoder="resnet18"), 2), from_smp(reference.state_dict(), UNet()), "with head")

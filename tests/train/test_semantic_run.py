@@ -20,9 +20,9 @@ from everymask.data.formats.table import read_dataset
 from everymask.data.pictures.read import write_image
 from everymask.data.shapes import write_shapes
 from everymask.errors import ConfigError, DataError
-from everymask.metrics.overlap import SemanticScores
+from everymask.metrics.semantic import SemanticScores
 from everymask.models.checkpoint import load_model, read_model
-from everymask.models.semantic.base import DenseModel
+from everymask.models.semantic.network import SemanticModel
 from everymask.models.specs.regions import FasterRCNN, MaskRCNN
 from everymask.models.specs.semantic import UNet
 from everymask.train.folder.logs import read_log
@@ -114,7 +114,7 @@ def test_the_run_folder_evaluates_and_predicts(run: Run, maps: Path) -> None:
 
 def test_best_weights_carry_their_meaning(run: Run) -> None:
     module, card = load_model(run.folder / "best.safetensors")
-    assert isinstance(module, DenseModel)
+    assert isinstance(module, SemanticModel)
     assert card.labels.names == ("background", "red", "blue")
     assert run.report is not None
     assert card.metrics["mIoU"] == pytest.approx(run.report.headline)
@@ -132,15 +132,15 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(
 ) -> None:
     """K01: Ctrl-C leaves a model and a state."""
     calls = []
-    loss = DenseModel.loss
+    loss = SemanticModel.loss
 
-    def stop(self: DenseModel, *arguments: object) -> dict[str, torch.Tensor]:
+    def stop(self: SemanticModel, *arguments: object) -> dict[str, torch.Tensor]:
         calls.append(1)
         if len(calls) == 6:
             os.kill(os.getpid(), signal.SIGINT)
         return loss(self, *arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(DenseModel, "loss", stop)
+    monkeypatch.setattr(SemanticModel, "loss", stop)
     config = settings(maps, tmp_path / "c", epochs=4)
     stopped = train(config, console=QUIET)
     assert (stopped.reason, stopped.steps) == ("interrupted", 6)
@@ -174,15 +174,15 @@ def test_losses_weights_and_smoothing_are_those_asked_for(maps: Path, tmp_path: 
 
 def test_two_classes_may_have_one_channel(maps: Path, tmp_path: Path) -> None:
     dataset = read_dataset(maps)
-    assert dataset.encoding is not None
-    table = tuple((value, min(name, 1) if name < 255 else name) for value, name in dataset.encoding.table)
+    assert dataset.coding is not None
+    table = tuple((value, min(name, 1) if name < 255 else name) for value, name in dataset.coding.table)
     binary = replace(
         dataset,
         labels=labels_of(("background", "disc")),
-        encoding=replace(dataset.encoding, table=table),
+        coding=replace(dataset.coding, table=table),
         records=tuple(replace(record, pixels=()) for record in dataset.records),
     )
-    config = settings(maps, tmp_path / "f", model=replace(NARROW, task="binary"))
+    config = settings(maps, tmp_path / "f", model=replace(NARROW, head="binary"))
     ended = train(config, dataset=binary, console=QUIET)
     assert ended.config.loss == "ce+dice"
     assert weights(ended.folder)["classifier.weight"].shape[0] == 1
@@ -210,7 +210,7 @@ def test_objects_are_painted_for_a_semantic_network(tmp_path: Path) -> None:
         pytest.param({"model": FasterRCNN(), "task": "semantic"}, "--model unet", id="F11 task against model"),
         pytest.param({"task": "instance"}, "--model mask-rcnn", id="F11 model against task"),
         pytest.param({"max_detections": 5}, "leave out max_detections", id="F11 limit of objects"),
-        pytest.param({"model": replace(NARROW, task="binary")}, "multiclass", id="F11 binary with three classes"),
+        pytest.param({"model": replace(NARROW, head="binary")}, "multiclass", id="F11 binary with three classes"),
     ],
 )
 def test_what_does_not_go_together_is_refused(
@@ -239,7 +239,7 @@ def test_data_are_read_for_the_task_that_is_asked_for(tmp_path: Path, monkeypatc
 
 def test_a_value_that_stands_for_no_class_is_named(maps: Path, tmp_path: Path) -> None:
     dataset = read_dataset(maps)
-    assert dataset.encoding is not None
-    short = replace(dataset, encoding=replace(dataset.encoding, table=dataset.encoding.table[:2]))
+    assert dataset.coding is not None
+    short = replace(dataset, coding=replace(dataset.coding, table=dataset.coding.table[:2]))
     with pytest.raises(DataError, match=r"\.png: .* stands for no class; the first is at x \d+, y \d+"):
         train(settings(maps, tmp_path / "y"), dataset=short, console=QUIET)

@@ -11,7 +11,7 @@ from torch import nn
 from everymask.errors import ConfigError
 from everymask.models.build import build
 from everymask.models.specs.regions import MaskRCNN
-from everymask.models.specs.semantic import DenseModelSpec, HRNet, PIDNet, SegFormer, UNet, UPerNet
+from everymask.models.specs.semantic import HRNet, PIDNet, SegFormer, SemanticModelSpec, UNet, UPerNet
 from everymask.train.ema import Ema
 from everymask.train.layers import frozen_parameters, is_selected, learning_parameters, select_layers
 from everymask.train.optim import build_optimizer, clip_gradients, learning_rate, set_rate
@@ -115,7 +115,7 @@ def test_every_parameter_of_an_encoder_belongs_to_one_stage(encoder: str) -> Non
     ],
     ids=lambda spec: str(spec.encoder),
 )
-def test_presets_train_stages_of_every_semantic_network(spec: DenseModelSpec) -> None:
+def test_presets_train_stages_of_every_semantic_network(spec: SemanticModelSpec) -> None:
     with torch.device("meta"):
         module = build(spec, 3)
     names = [name for name, _ in module.named_parameters()]

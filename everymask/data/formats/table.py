@@ -141,8 +141,8 @@ def read_dataset(
     if chosen.task == "semantic":
         options["decode"] = decode
     dataset = chosen.read(root, policy=policy, **options).for_task(task)
-    if dataset.encoding is not None:
-        _log.info("%s: %s", printable(root), dataset.encoding.sentence(dataset.labels))
+    if dataset.coding is not None:
+        _log.info("%s: %s", printable(root), dataset.coding.sentence(dataset.labels))
     issues = IssueLog(policy)
     kept = without_leaks(dataset, issues)
     if decode:

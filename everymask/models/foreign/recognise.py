@@ -15,10 +15,10 @@ from everymask.models.foreign.authors import from_authors
 from everymask.models.foreign.segformer import from_transformers
 from everymask.models.foreign.smp import from_smp
 from everymask.models.regions.rcnn import RCNN
-from everymask.models.semantic.base import DenseModel
+from everymask.models.semantic.network import SemanticModel
 from everymask.models.semantic.pidnet import WIDTHS as PIDNET_WIDTHS
 from everymask.models.specs.any_spec import ModelSpec
-from everymask.models.specs.semantic import DenseModelSpec, DenseSpec, HRNet, PIDNet, SegFormer, as_smp, segformer
+from everymask.models.specs.semantic import HRNet, PIDNet, SegFormer, SemanticModelSpec, SemanticSpec, as_smp, segformer
 
 Origin: TypeAlias = Literal["segmentation_models.pytorch", "transformers", "HRNet's authors", "PIDNet's authors"]
 # A tensor that only networks of this origin have, after the prefix "model." of a training.
@@ -37,14 +37,14 @@ class Foreign:
 
     origin: Origin
     tensors: Mapping[str, Tensor]
-    spec: DenseModelSpec | None = None
+    spec: SemanticModelSpec | None = None
 
-    def network(self, asked: ModelSpec) -> DenseModelSpec:
+    def network(self, asked: ModelSpec) -> SemanticModelSpec:
         """The network that was asked for as the weights need it; `WeightsError` where it is of another kind.
 
         What segmentation_models.pytorch builds otherwise is taken from there, unless it is set.
         """
-        kind = DenseSpec if self.spec is None else type(self.spec)
+        kind = SemanticSpec if self.spec is None else type(self.spec)
         if not isinstance(asked, kind):
             found = "a semantic network" if self.spec is None else kind.__name__
             raise WeightsError(
@@ -61,7 +61,7 @@ class Foreign:
         untouched = {name: getattr(theirs, name) for name in names if getattr(network, name) == getattr(plain, name)}
         return replace(network, **untouched)
 
-    def fitting(self, module: RCNN | DenseModel) -> dict[str, Tensor]:
+    def fitting(self, module: RCNN | SemanticModel) -> dict[str, Tensor]:
         """The tensors under the names of `module`, a network as `network` gives it.
 
         `WeightsError` names what does not fit its encoder. Trunks trained on ImageNet fit as far as they go.
@@ -103,7 +103,7 @@ def recognise(tensors: Mapping[str, Tensor]) -> Foreign | None:
     return Foreign(origin, plain, _network(origin, plain))
 
 
-def _network(origin: Origin, tensors: Mapping[str, Tensor]) -> DenseModelSpec | None:
+def _network(origin: Origin, tensors: Mapping[str, Tensor]) -> SemanticModelSpec | None:
     match origin:
         case "transformers":
             named = from_transformers(tensors)

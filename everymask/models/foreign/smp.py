@@ -14,9 +14,9 @@ from everymask.models.semantic.pspnet import SIDES
 from everymask.models.specs.semantic import (
     DeepLabV3,
     DeepLabV3Plus,
-    DenseModelSpec,
     PSPNet,
     SegFormer,
+    SemanticModelSpec,
     UNet,
     UNetPlusPlus,
     UPerNet,
@@ -79,7 +79,7 @@ _SHARED: tuple[_Rule, ...] = (
 )
 
 
-def from_smp(tensors: Mapping[str, Tensor], spec: DenseModelSpec) -> dict[str, Tensor]:
+def from_smp(tensors: Mapping[str, Tensor], spec: SemanticModelSpec) -> dict[str, Tensor]:
     """The `state_dict()` of such a network, named for the network of `spec`; its logits are then the same.
 
     The spec must describe the network as that library builds it, which `as_smp(spec)` does for its defaults; for its
@@ -100,7 +100,7 @@ def from_smp(tensors: Mapping[str, Tensor], spec: DenseModelSpec) -> dict[str, T
     return _as_built_here(named) if isinstance(spec, PSPNet) else named
 
 
-def _rules(spec: DenseModelSpec) -> tuple[_Rule, ...]:
+def _rules(spec: SemanticModelSpec) -> tuple[_Rule, ...]:
     match spec:
         case UNet():
             return _UNET + _SHARED
@@ -128,7 +128,7 @@ def _renamed(name: str, rules: tuple[_Rule, ...]) -> str | None:
     return None
 
 
-def _is_unused(name: str, spec: DenseModelSpec) -> bool:
+def _is_unused(name: str, spec: SemanticModelSpec) -> bool:
     """Its ResNets keep the stages beyond the depth in use."""
     depth = spec.depth if isinstance(spec, PSPNet) else 5
     return name.startswith(tuple(f"encoder.layer{stage}." for stage in range(depth, 5)))

@@ -16,8 +16,8 @@ from everymask.errors import DataError, WeightsError, printable
 from everymask.models.checkpoint import Card, describes_itself, load_exactly
 from everymask.models.foreign.recognise import Foreign, recognise
 from everymask.models.foreign.torchvision import read_state_dict
-from everymask.models.semantic.base import DenseModel
-from everymask.models.semantic.build import build_dense
+from everymask.models.semantic.build import build_semantic
+from everymask.models.semantic.network import SemanticModel
 from everymask.models.specs.semantic import PIDNet
 
 _SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".tar", ".safetensors")
@@ -36,7 +36,7 @@ def read_foreign(path: Path) -> Foreign | None:
     return recognise(read_state_dict(path))
 
 
-def load_foreign(foreign: Foreign, path: Path) -> tuple[DenseModel, Card]:
+def load_foreign(foreign: Foreign, path: Path) -> tuple[SemanticModel, Card]:
     """The network of a checkpoint in evaluation mode, and what it means.
 
     Pictures are fed as they are, normalised as for ImageNet. Classes are called as in the `config.json` of
@@ -53,12 +53,12 @@ def load_foreign(foreign: Foreign, path: Path) -> tuple[DenseModel, Card]:
     if isinstance(spec, PIDNet):
         spec = replace(spec, auxiliary=False)
     with torch.device("meta"):
-        probe = build_dense(spec, 2)
+        probe = build_semantic(spec, 2)
     named = foreign.fitting(probe)
     last = named.get(f"{probe.exact_parts[0]}.weight")
     if last is None:
         raise WeightsError(f"{printable(path)} holds an encoder by {foreign.origin}, and no classes", hint=cure)
-    module = build_dense(spec, len(last))
+    module = build_semantic(spec, len(last))
     load_exactly(module, named, path)
     labels = _labels(foreign, path, len(last))
     card = Card(spec, labels, Preprocess(resize=Resize(rule="none")), source=f"{foreign.origin}: {path.name}")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from everymask.models.semantic.base import DenseModel
 from everymask.models.semantic.deeplab import DeepLabV3Network, DeepLabV3PlusNetwork
 from everymask.models.semantic.fcn import FCNNetwork
 from everymask.models.semantic.hrnet import HRNetNetwork
 from everymask.models.semantic.lraspp import LRASPPNetwork
+from everymask.models.semantic.network import SemanticModel
 from everymask.models.semantic.pidnet import PIDNetNetwork
 from everymask.models.semantic.pspnet import PSPNetwork
 from everymask.models.semantic.segformer import SegFormerNetwork
@@ -20,18 +20,18 @@ from everymask.models.specs.semantic import (
     LRASPP,
     DeepLabV3,
     DeepLabV3Plus,
-    DenseModelSpec,
     HRNet,
     PIDNet,
     PSPNet,
     SegFormer,
+    SemanticModelSpec,
     UNet,
     UNetPlusPlus,
     UPerNet,
 )
 
 
-def build_dense(spec: DenseModelSpec, num_classes: int, *, pretrained_encoder: bool = False) -> DenseModel:
+def build_semantic(spec: SemanticModelSpec, num_classes: int, *, pretrained_encoder: bool = False) -> SemanticModel:
     """The untrained network of `spec` for `num_classes` classes.
 
     `ConfigError` when the encoder does not exist or cannot do what the network needs, `WeightsError` when its

@@ -10,13 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from everymask.models.blocks.layers import conv_norm, fcn_head, initialise, pooled_conv_norm
-from everymask.models.semantic.base import DenseModel, classify, resize
-from everymask.models.semantic.encoders import build_dense_encoder, encode, encoder_shape
+from everymask.models.semantic.encoders import build_semantic_encoder, encode, encoder_shape
+from everymask.models.semantic.network import SemanticModel, classify, resize
 from everymask.models.specs.regions import Norm
 from everymask.models.specs.semantic import DeepLabV3, DeepLabV3Plus
 
 
-class DeepLabV3Network(DenseModel):
+class DeepLabV3Network(SemanticModel):
     """Pyramid of rates on the encoder's last map, one convolution, classes. Parameters named as in torchvision."""
 
     exact_parts = ("classifier.4",)
@@ -50,7 +50,7 @@ class DeepLabV3Network(DenseModel):
         return tuple(resize(plane, images.shape[-2:], align_corners=self.align_corners) for plane in planes)
 
 
-class DeepLabV3PlusNetwork(DenseModel):
+class DeepLabV3PlusNetwork(SemanticModel):
     """Separable pyramid of rates, enlarged to stride 4, joined with the encoder's narrowed map of that stride."""
 
     exact_parts = ("classifier",)
@@ -131,7 +131,7 @@ def separable_conv_norm(channels: int, width: int, norm: Norm, rate: int = 1) ->
 
 
 def _dilated_encoder(spec: DeepLabV3 | DeepLabV3Plus, pretrained: bool) -> nn.Module:
-    return build_dense_encoder(
+    return build_semantic_encoder(
         spec.encoder,
         spec.channels,
         spec.norm,

@@ -15,7 +15,7 @@ from everymask.models.specs.regions import Norm
 from everymask.models.specs.semantic import MIT_ENCODERS
 
 
-def build_dense_encoder(
+def build_semantic_encoder(
     name: str,
     channels: int,
     norm: Norm,
@@ -65,7 +65,7 @@ def set_norm(body: nn.Module, norm: Norm) -> None:
 
 
 def encode(body: nn.Module, images: Tensor) -> list[Tensor]:
-    """The maps [B, C, h, w] of an encoder of `build_dense_encoder`, finest first."""
+    """The maps [B, C, h, w] of an encoder of `build_semantic_encoder`, finest first."""
     if _format(body) != "NHWC":
         maps: list[Tensor] = body(images)
         return maps

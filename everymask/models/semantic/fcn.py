@@ -7,19 +7,19 @@ from typing import Any
 from torch import Tensor
 
 from everymask.models.blocks.layers import fcn_head
-from everymask.models.semantic.base import DenseModel, classify, resize
-from everymask.models.semantic.encoders import build_dense_encoder, encode, encoder_shape
+from everymask.models.semantic.encoders import build_semantic_encoder, encode, encoder_shape
+from everymask.models.semantic.network import SemanticModel, classify, resize
 from everymask.models.specs.semantic import FCN
 
 
-class FCNNetwork(DenseModel):
+class FCNNetwork(SemanticModel):
     """Dilated encoder, one convolution, classes. Parameters named as in torchvision."""
 
     exact_parts = ("classifier.4",)
 
     def __init__(self, spec: FCN, num_classes: int, *, pretrained_encoder: bool = False) -> None:
         super().__init__(spec, num_classes)
-        self.backbone = build_dense_encoder(
+        self.backbone = build_semantic_encoder(
             spec.encoder, spec.channels, spec.norm, output_stride=spec.output_stride, pretrained=pretrained_encoder
         )
         *_, before, last = encoder_shape(self.backbone)[0]

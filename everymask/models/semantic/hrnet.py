@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from everymask.models.blocks.encoders import build_features
 from everymask.models.blocks.hrnet_trunk import HRNetTrunk
 from everymask.models.blocks.layers import conv_norm, initialise
-from everymask.models.semantic.base import DenseModel, classify, resize
 from everymask.models.semantic.encoders import set_norm
+from everymask.models.semantic.network import SemanticModel, classify, resize
 from everymask.models.specs.semantic import HRNet
 
 
-class HRNetNetwork(DenseModel):
+class HRNetNetwork(SemanticModel):
     """All branches at stride 4, joined; a 1x1 convolution and classes, which with OCR are a first guess at regions."""
 
     def __init__(self, spec: HRNet, num_classes: int, *, pretrained_encoder: bool = False) -> None:

@@ -5,20 +5,20 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from everymask.models.blocks.layers import conv_norm, initialise
-from everymask.models.semantic.base import DenseModel, classify, resize
-from everymask.models.semantic.encoders import build_dense_encoder, encode, encoder_shape
+from everymask.models.semantic.encoders import build_semantic_encoder, encode, encoder_shape
+from everymask.models.semantic.network import SemanticModel, classify, resize
 from everymask.models.specs.regions import Norm
 from everymask.models.specs.semantic import LRASPP
 
 
-class LRASPPNetwork(DenseModel):
+class LRASPPNetwork(SemanticModel):
     """An encoder of output stride 16, and a head on its last map and on that of stride 8."""
 
     exact_parts = ("classifier.low_classifier", "classifier.high_classifier")
 
     def __init__(self, spec: LRASPP, num_classes: int, *, pretrained_encoder: bool = False) -> None:
         super().__init__(spec, num_classes)
-        self.backbone = build_dense_encoder(
+        self.backbone = build_semantic_encoder(
             spec.encoder,
             spec.channels,
             spec.norm,

@@ -15,8 +15,8 @@ from everymask.errors import WeightsError
 from everymask.models.base import Batch
 from everymask.models.blocks.layers import PooledBatchNorm, conv_norm, initialise
 from everymask.models.blocks.residual import BasicBlock, Bottleneck
-from everymask.models.semantic.base import AUXILIARY_WEIGHT, DenseModel, classify, dense_targets, resize
 from everymask.models.semantic.encoders import set_norm
+from everymask.models.semantic.network import AUXILIARY_WEIGHT, SemanticModel, classify, resize, semantic_targets
 from everymask.models.specs.semantic import PIDNet
 
 WIDTHS = {"pidnet_s": 32, "pidnet_m": 64}
@@ -25,7 +25,7 @@ BOUNDARY_CERTAINTY = 0.8
 _POOLED, _HIDDEN = 96, 128
 
 
-class PIDNetNetwork(DenseModel):
+class PIDNetNetwork(SemanticModel):
     """Three branches, fused at stride 8, and classes; while learning also classes and boundaries of the branches."""
 
     exact_parts = ("final_layer.conv2",)
@@ -60,7 +60,7 @@ class PIDNetNetwork(DenseModel):
         if not self.auxiliary:
             return super().loss(batch, generator)
         images = batch.images
-        target = dense_targets(batch, self.num_classes, self.spec.task).to(images.device, non_blocking=True)
+        target = semantic_targets(batch, self.num_classes, self.spec.head).to(images.device, non_blocking=True)
         fused, detail, edges = self.backbone(images)
         main, second, boundary = (
             self._full_size(plane, images).float()
@@ -201,7 +201,7 @@ class Head(nn.Module):
 def class_boundaries(target: Tensor) -> Tensor:
     """1 within two pixels of a border between classes, else 0, and 255 where nothing is known: [B, 1, H, W].
 
-    `target` is as `dense_targets` makes it; ignored pixels have no border.
+    `target` is as `semantic_targets` makes it; ignored pixels have no border.
     """
     planes = target if target.ndim == 4 else target[:, None]
     border = torch.zeros_like(planes, dtype=torch.bool)

@@ -1,4 +1,4 @@
-"""Cross-entropy per pixel, and how targets of semantic networks are read; `everymask.train.losses` has the others.
+"""Cross-entropy per pixel, and how targets of semantic networks are read; `train.semantic_losses` has the others.
 
 Targets are class ids [B, H, W] or, for several independent channels, planes [B, K, H, W] of 0 and 1. Where they are
 `IGNORE` (255) a pixel counts nowhere; where nothing counts, loss and gradient are 0.

@@ -6,15 +6,15 @@ import torch
 from torch import Tensor, nn
 
 from everymask.models.blocks.layers import conv_norm, fcn_head, initialise, pooled_conv_norm
-from everymask.models.semantic.base import DenseModel, classify, resize
-from everymask.models.semantic.encoders import build_dense_encoder, encode, encoder_shape
+from everymask.models.semantic.encoders import build_semantic_encoder, encode, encoder_shape
+from everymask.models.semantic.network import SemanticModel, classify, resize
 from everymask.models.specs.regions import Norm
 from everymask.models.specs.semantic import PSPNet
 
 SIDES = (1, 2, 3, 6)
 
 
-class PSPNetwork(DenseModel):
+class PSPNetwork(SemanticModel):
     """Dilated encoder, pyramid pooling, one convolution, classes."""
 
     exact_parts = ("classifier",)
@@ -22,7 +22,7 @@ class PSPNetwork(DenseModel):
     def __init__(self, spec: PSPNet, num_classes: int, *, pretrained_encoder: bool = False) -> None:
         super().__init__(spec, num_classes)
         self.align_corners = spec.align_corners
-        self.backbone = build_dense_encoder(
+        self.backbone = build_semantic_encoder(
             spec.encoder,
             spec.channels,
             spec.norm,

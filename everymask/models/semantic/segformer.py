@@ -9,13 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from everymask.models.blocks.layers import conv_norm
-from everymask.models.semantic.base import DenseModel, classify, resize
-from everymask.models.semantic.encoders import build_dense_encoder, encode, encoder_shape
+from everymask.models.semantic.encoders import build_semantic_encoder, encode, encoder_shape
+from everymask.models.semantic.network import SemanticModel, classify, resize
 from everymask.models.specs.regions import Norm
 from everymask.models.specs.semantic import SegFormer
 
 
-class SegFormerNetwork(DenseModel):
+class SegFormerNetwork(SemanticModel):
     """The four maps at strides 4 to 32, each through a linear layer; fused at stride 4."""
 
     exact_parts = ("decode_head.linear_pred",)
@@ -23,7 +23,7 @@ class SegFormerNetwork(DenseModel):
     def __init__(self, spec: SegFormer, num_classes: int, *, pretrained_encoder: bool = False) -> None:
         super().__init__(spec, num_classes)
         self.align_corners = spec.align_corners
-        self.backbone = build_dense_encoder(spec.encoder, spec.channels, spec.norm, pretrained=pretrained_encoder)
+        self.backbone = build_semantic_encoder(spec.encoder, spec.channels, spec.norm, pretrained=pretrained_encoder)
         widths, strides = encoder_shape(self.backbone)
         self.first = strides.index(4)
         self.decode_head = LinearDecoder(

@@ -8,13 +8,13 @@ from torch import Tensor, nn
 
 from everymask.models.blocks.layers import conv_norm, initialise
 from everymask.models.fast.doubled import DoubledConv2d, fit
-from everymask.models.semantic.base import DenseModel, classify, resize
-from everymask.models.semantic.encoders import build_dense_encoder, encode, encoder_shape
+from everymask.models.semantic.encoders import build_semantic_encoder, encode, encoder_shape
+from everymask.models.semantic.network import SemanticModel, classify, resize
 from everymask.models.specs.regions import Norm
 from everymask.models.specs.semantic import PLAIN_ENCODER, UNet
 
 
-class UNetNetwork(DenseModel):
+class UNetNetwork(SemanticModel):
     """The encoder's maps on the way down, and a block for each step on the way up.
 
     Convolutions are padded, so that logits have the size of the picture; the paper's shrink it. Any size is taken.
@@ -30,7 +30,9 @@ class UNetNetwork(DenseModel):
             widths = (*reversed(spec.decoder_channels), 2 * spec.decoder_channels[0])
             self.backbone: nn.Module = PlainEncoder(spec.channels, widths, norm)
         else:
-            self.backbone = build_dense_encoder(spec.encoder, spec.channels, spec.norm, pretrained=pretrained_encoder)
+            self.backbone = build_semantic_encoder(
+                spec.encoder, spec.channels, spec.norm, pretrained=pretrained_encoder
+            )
             widths = encoder_shape(self.backbone)[0]
         inputs = (widths[-1], *spec.decoder_channels[:-1])
         skips = (*widths[-2::-1], *[0] * (len(spec.decoder_channels) - len(widths) + 1))

@@ -9,14 +9,14 @@ from torch import Tensor, nn
 
 from everymask.models.blocks.layers import initialise
 from everymask.models.fast.doubled import fit
-from everymask.models.semantic.base import DenseModel, classify, resize
-from everymask.models.semantic.encoders import build_dense_encoder, encode, encoder_shape
+from everymask.models.semantic.encoders import build_semantic_encoder, encode, encoder_shape
+from everymask.models.semantic.network import SemanticModel, classify, resize
 from everymask.models.semantic.unet import double_conv
 from everymask.models.specs.regions import Norm
 from everymask.models.specs.semantic import UNetPlusPlus
 
 
-class UNetPlusPlusNetwork(DenseModel):
+class UNetPlusPlusNetwork(SemanticModel):
     """Nodes X(i, j) as in the paper's figure: level i below the finest map, place j along the skip.
 
     X(i, 0) are the encoder's maps; X(i, j) joins X(i+1, j-1), enlarged, with all nodes before it on its level. The
@@ -29,7 +29,7 @@ class UNetPlusPlusNetwork(DenseModel):
     def __init__(self, spec: UNetPlusPlus, num_classes: int, *, pretrained_encoder: bool = False) -> None:
         super().__init__(spec, num_classes)
         norm: Norm = "group" if spec.norm == "group" else "batch"
-        self.backbone = build_dense_encoder(spec.encoder, spec.channels, spec.norm, pretrained=pretrained_encoder)
+        self.backbone = build_semantic_encoder(spec.encoder, spec.channels, spec.norm, pretrained=pretrained_encoder)
         widths, strides = encoder_shape(self.backbone)
         self.depth = len(widths) - 1
         out = dict(zip(range(self.depth - 1, -1, -1), spec.decoder_channels, strict=False))

@@ -7,13 +7,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from everymask.models.blocks.layers import conv_norm, fcn_head, initialise
-from everymask.models.semantic.base import DenseModel, classify, resize
-from everymask.models.semantic.encoders import build_dense_encoder, encode, encoder_shape
+from everymask.models.semantic.encoders import build_semantic_encoder, encode, encoder_shape
+from everymask.models.semantic.network import SemanticModel, classify, resize
 from everymask.models.semantic.pspnet import SIDES, PyramidPooling
 from everymask.models.specs.semantic import UPerNet
 
 
-class UPerNetNetwork(DenseModel):
+class UPerNetNetwork(SemanticModel):
     """Maps at strides 4 to 32; the coarsest is pooled in parts, each adds to the next finer, and all are fused."""
 
     exact_parts = ("classifier",)
@@ -21,7 +21,7 @@ class UPerNetNetwork(DenseModel):
     def __init__(self, spec: UPerNet, num_classes: int, *, pretrained_encoder: bool = False) -> None:
         super().__init__(spec, num_classes)
         self.align_corners = spec.align_corners
-        self.backbone = build_dense_encoder(spec.encoder, spec.channels, spec.norm, pretrained=pretrained_encoder)
+        self.backbone = build_semantic_encoder(spec.encoder, spec.channels, spec.norm, pretrained=pretrained_encoder)
         widths, strides = encoder_shape(self.backbone)
         self.first = strides.index(4)
         widths = widths[self.first :]

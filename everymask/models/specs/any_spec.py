@@ -7,10 +7,10 @@ from typing import Any, TypeAlias
 
 from everymask.errors import WeightsError
 from everymask.models.specs.regions import REGION_KINDS, RegionModelSpec, RegionProfile
-from everymask.models.specs.semantic import DENSE_KINDS, DenseModelSpec
+from everymask.models.specs.semantic import SEMANTIC_KINDS, SemanticModelSpec
 
-ModelSpec: TypeAlias = RegionModelSpec | DenseModelSpec
-KINDS: dict[str, type[ModelSpec]] = {**REGION_KINDS, **DENSE_KINDS}
+ModelSpec: TypeAlias = RegionModelSpec | SemanticModelSpec
+KINDS: dict[str, type[ModelSpec]] = {**REGION_KINDS, **SEMANTIC_KINDS}
 
 
 def spec_to_json(spec: ModelSpec) -> dict[str, Any]:
@@ -26,6 +26,8 @@ def spec_from_json(data: dict[str, Any]) -> ModelSpec:
     if kind not in KINDS:
         raise WeightsError(f"the model is of kind {kind!r}, but this version knows {', '.join(KINDS)}")
     cls: type[Any] = KINDS[kind]
+    if kind in SEMANTIC_KINDS and "task" in values:  # as files called the head at first
+        values["head"] = values.pop("task")
     profile = values.pop("profile", {}) if kind in REGION_KINDS else {}
     unknown = sorted(set(values) - {column.name for column in fields(cls)})
     unknown += sorted(set(profile) - {column.name for column in fields(RegionProfile)})

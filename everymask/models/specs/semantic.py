@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias, TypeVar
 from everymask.errors import ConfigError
 from everymask.models.specs.regions import Norm
 
-Task = Literal["multiclass", "binary", "multilabel"]
+Head = Literal["multiclass", "binary", "multilabel"]
 MIT_ENCODERS = ("mit_b0", "mit_b1", "mit_b2", "mit_b3", "mit_b4", "mit_b5")
 HRNET_ENCODERS = ("hrnet_w18", "hrnet_w32", "hrnet_w48")
 PIDNET_ENCODERS = ("pidnet_s", "pidnet_m")
@@ -16,20 +16,20 @@ PLAIN_ENCODER = "plain"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DenseSpec:
+class SemanticSpec:
     """What all semantic networks have in common.
 
     `encoder` is the name of a timm network, or of one of ours (`mit_b0` ... `mit_b5`). `channels` is what a picture
     has. `norm` is the encoder's: "frozen" keeps its batch norms as they are, and decoders then have batch norm.
 
-    `task` says what the K classes are to a pixel: it has one of them ("multiclass": softmax over K channels); it is
+    `head` says what the K classes are to a pixel: it has one of them ("multiclass": softmax over K channels); it is
     foreground or not ("binary": K is 2, one sigmoid channel); or each may hold or not ("multilabel": K sigmoids).
     """
 
     encoder: str = "resnet50"
     channels: int = 3
     norm: Norm = "batch"
-    task: Task = "multiclass"
+    head: Head = "multiclass"
 
     def __post_init__(self) -> None:
         if not self.encoder:
@@ -37,11 +37,11 @@ class DenseSpec:
         if self.channels < 1:
             raise ConfigError(f"channels must be at least 1, but got {self.channels}")
         _check_choice("norm", self.norm, ("batch", "frozen", "group"))
-        _check_choice("task", self.task, ("multiclass", "binary", "multilabel"))
+        _check_choice("head", self.head, ("multiclass", "binary", "multilabel"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UNet(DenseSpec):
+class UNet(SemanticSpec):
     """U-Net (Ronneberger et al. 2015).
 
     With an encoder of timm it is the network that segmentation_models.pytorch made known: five blocks of
@@ -56,14 +56,14 @@ class UNet(DenseSpec):
     upsampling: Literal["nearest", "bilinear", "transposed"] = "nearest"
 
     def __post_init__(self) -> None:
-        DenseSpec.__post_init__(self)
+        SemanticSpec.__post_init__(self)
         _check_choice("decoder_norm", self.decoder_norm, ("batch", "group", "none"))
         _check_choice("upsampling", self.upsampling, ("nearest", "bilinear", "transposed"))
         _check_widths("decoder_channels", self.decoder_channels, None if self.encoder == PLAIN_ENCODER else 5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UNetPlusPlus(DenseSpec):
+class UNetPlusPlus(SemanticSpec):
     """U-Net++ (Zhou et al. 2018): nested skips; with `auxiliary`, deep supervision of its four full-size nodes."""
 
     encoder: str = "resnet34"
@@ -71,24 +71,24 @@ class UNetPlusPlus(DenseSpec):
     auxiliary: bool = False
 
     def __post_init__(self) -> None:
-        DenseSpec.__post_init__(self)
+        SemanticSpec.__post_init__(self)
         _check_widths("decoder_channels", self.decoder_channels, 5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FCN(DenseSpec):
+class FCN(SemanticSpec):
     """FCN (Long et al. 2015) as torchvision has it: a dilated encoder and one convolution head."""
 
     output_stride: Literal[8, 16, 32] = 8
     auxiliary: bool = True
 
     def __post_init__(self) -> None:
-        DenseSpec.__post_init__(self)
+        SemanticSpec.__post_init__(self)
         _check_choice("output_stride", self.output_stride, (8, 16, 32))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DeepLabV3(DenseSpec):
+class DeepLabV3(SemanticSpec):
     """DeepLabV3 (Chen et al. 2017). Defaults: torchvision's `deeplabv3_resnet50`, whose files it loads.
 
     The paper's rates for output stride 16 are 6, 12, 18; those for 8 are twice as large.
@@ -109,7 +109,7 @@ class DeepLabV3(DenseSpec):
     and its finer maps are those right after a block that strides."""
 
     def __post_init__(self) -> None:
-        DenseSpec.__post_init__(self)
+        SemanticSpec.__post_init__(self)
         _check_choice("output_stride", self.output_stride, (8, 16))
         _check_widths("rates", self.rates, 3)
         _check_choice("auxiliary_stage", self.auxiliary_stage, (3, 4))
@@ -118,7 +118,7 @@ class DeepLabV3(DenseSpec):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DeepLabV3Plus(DenseSpec):
+class DeepLabV3Plus(SemanticSpec):
     """DeepLabV3+ (Chen et al. 2018): DeepLabV3's pyramid of rates, and a decoder that adds the map at stride 4.
 
     `convs` counts the separable convolutions (before, after) the two are joined: the paper has (0, 2).
@@ -136,7 +136,7 @@ class DeepLabV3Plus(DenseSpec):
     """All blocks of a dilated ResNet stage share its rate; otherwise the first has that of the stage before."""
 
     def __post_init__(self) -> None:
-        DenseSpec.__post_init__(self)
+        SemanticSpec.__post_init__(self)
         _check_choice("output_stride", self.output_stride, (8, 16))
         _check_widths("rates", self.rates, 3)
         _check_widths("decoder_channels and skip_channels", (self.decoder_channels, self.skip_channels), 2)
@@ -145,7 +145,7 @@ class DeepLabV3Plus(DenseSpec):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PSPNet(DenseSpec):
+class PSPNet(SemanticSpec):
     """PSPNet (Zhao et al. 2017): averages over 1, 2x2, 3x3 and 6x6 parts of the picture join the encoder's map.
 
     `depth` is the number of encoder stages in use: with 3, the last map has stride 8 without any dilation.
@@ -162,7 +162,7 @@ class PSPNet(DenseSpec):
     """Whether maps and logits are resized with the corners' pixel centres on each other."""
 
     def __post_init__(self) -> None:
-        DenseSpec.__post_init__(self)
+        SemanticSpec.__post_init__(self)
         _check_choice("output_stride", self.output_stride, (8, 16, 32))
         _check_choice("depth", self.depth, (3, 4, 5))
         _check_widths("decoder_channels", (self.decoder_channels,), 1)
@@ -172,7 +172,7 @@ class PSPNet(DenseSpec):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UPerNet(DenseSpec):
+class UPerNet(SemanticSpec):
     """UPerNet (Xiao et al. 2018): PSPNet's pyramid on the coarsest map, then a feature pyramid, all levels fused.
 
     `feature_norm` puts a layer norm on each map of the encoder, as encoders of the ConvNeXt and Swin kind want it.
@@ -185,12 +185,12 @@ class UPerNet(DenseSpec):
     """Whether the logits are resized with the corners' pixel centres on each other."""
 
     def __post_init__(self) -> None:
-        DenseSpec.__post_init__(self)
+        SemanticSpec.__post_init__(self)
         _check_widths("decoder_channels", (self.decoder_channels,), 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HRNet(DenseSpec):
+class HRNet(SemanticSpec):
     """HRNet (Sun et al. 2019), with `ocr` object-contextual representations (Yuan et al. 2020)."""
 
     encoder: str = "hrnet_w18"
@@ -201,13 +201,13 @@ class HRNet(DenseSpec):
     """Whether maps and logits are resized with the corners' pixel centres on each other."""
 
     def __post_init__(self) -> None:
-        DenseSpec.__post_init__(self)
+        SemanticSpec.__post_init__(self)
         _check_choice("encoder", self.encoder, HRNET_ENCODERS)
         _check_widths("ocr_channels and ocr_key_channels", (self.ocr_channels, self.ocr_key_channels), 2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LRASPP(DenseSpec):
+class LRASPP(SemanticSpec):
     """Lite R-ASPP (Howard et al. 2019, MobileNetV3): a gated map at stride 16 and a fine one at stride 8.
 
     `as_torchvision(LRASPP())` is torchvision's `lraspp_mobilenet_v3_large`, whose files it loads.
@@ -220,13 +220,13 @@ class LRASPP(DenseSpec):
     and its finer maps are those right after a block that strides."""
 
     def __post_init__(self) -> None:
-        DenseSpec.__post_init__(self)
+        SemanticSpec.__post_init__(self)
         _check_widths("decoder_channels", (self.decoder_channels,), 1)
         _check_mobilenet(self.mobilenet, self.encoder)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SegFormer(DenseSpec):
+class SegFormer(SemanticSpec):
     """SegFormer (Xie et al. 2021): a Mix Transformer, and a decoder of linear layers.
 
     The paper's `decoder_channels` are 256 for B0 and B1, 768 for B2 to B5: `segformer("b2")`.
@@ -239,13 +239,13 @@ class SegFormer(DenseSpec):
     """Whether the logits are resized with the corners' pixel centres on each other."""
 
     def __post_init__(self) -> None:
-        DenseSpec.__post_init__(self)
+        SemanticSpec.__post_init__(self)
         _check_widths("decoder_channels", (self.decoder_channels,), 1)
         _check_dropout(self.dropout)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PIDNet(DenseSpec):
+class PIDNet(SemanticSpec):
     """PIDNet (Xu et al. 2023), for real time: branches for detail, context and boundaries.
 
     `auxiliary` adds the heads of the detail and boundary branches, which only training uses.
@@ -257,14 +257,14 @@ class PIDNet(DenseSpec):
     """Whether the logits are resized with the corners' pixel centres on each other."""
 
     def __post_init__(self) -> None:
-        DenseSpec.__post_init__(self)
+        SemanticSpec.__post_init__(self)
         _check_choice("encoder", self.encoder, PIDNET_ENCODERS)
 
 
-DenseModelSpec: TypeAlias = (
+SemanticModelSpec: TypeAlias = (
     UNet | UNetPlusPlus | FCN | DeepLabV3 | DeepLabV3Plus | PSPNet | UPerNet | HRNet | LRASPP | SegFormer | PIDNet
 )
-DENSE_KINDS: dict[str, type[DenseModelSpec]] = {
+SEMANTIC_KINDS: dict[str, type[SemanticModelSpec]] = {
     "unet": UNet,
     "unet++": UNetPlusPlus,
     "fcn": FCN,
@@ -282,7 +282,7 @@ DENSE_KINDS: dict[str, type[DenseModelSpec]] = {
 def unet_original(
     *,
     channels: int = 3,
-    task: Task = "multiclass",
+    head: Head = "multiclass",
     decoder_norm: Literal["batch", "group", "none"] = "batch",
     upsampling: Literal["bilinear", "transposed"] = "transposed",
 ) -> UNet:
@@ -290,24 +290,24 @@ def unet_original(
     return UNet(
         encoder=PLAIN_ENCODER,
         channels=channels,
-        task=task,
+        head=head,
         decoder_channels=(512, 256, 128, 64),
         decoder_norm=decoder_norm,
         upsampling=upsampling,
     )
 
 
-def segformer(size: str, *, channels: int = 3, task: Task = "multiclass") -> SegFormer:
+def segformer(size: str, *, channels: int = 3, head: Head = "multiclass") -> SegFormer:
     """SegFormer "b0" to "b5" as in the paper's table."""
     _check_choice("size", size, tuple(name.removeprefix("mit_") for name in MIT_ENCODERS))
     width = 256 if size in {"b0", "b1"} else 768
-    return SegFormer(encoder=f"mit_{size}", channels=channels, task=task, decoder_channels=width)
+    return SegFormer(encoder=f"mit_{size}", channels=channels, head=head, decoder_channels=width)
 
 
-_AnyDense = TypeVar("_AnyDense", bound=DenseSpec)
+_AnySemantic = TypeVar("_AnySemantic", bound=SemanticSpec)
 
 
-def as_smp(spec: _AnyDense) -> _AnyDense:
+def as_smp(spec: _AnySemantic) -> _AnySemantic:
     """The same network as segmentation_models.pytorch (0.6) builds it, where it differs from the paper's.
 
     Auxiliary heads are left out, since that library has none.
@@ -337,7 +337,7 @@ def as_smp(spec: _AnyDense) -> _AnyDense:
     return replace(spec, **changes)  # type: ignore[type-var,arg-type,unused-ignore]
 
 
-def as_torchvision(spec: _AnyDense) -> _AnyDense:
+def as_torchvision(spec: _AnySemantic) -> _AnySemantic:
     """The same network as torchvision (0.29) builds it; only on a MobileNetV3 does that differ from our defaults."""
     if not spec.encoder.startswith("mobilenetv3"):
         return spec

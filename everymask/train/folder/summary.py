@@ -17,7 +17,7 @@ from everymask.errors import counted
 from everymask.evaluate import Report
 from everymask.infer.predictor import Predictor
 from everymask.metrics.instances import InstanceScores
-from everymask.metrics.overlap import SemanticScores
+from everymask.metrics.semantic import SemanticScores
 from everymask.train.folder.logs import read_log
 from everymask.train.folder.summary_instances import with_instances
 from everymask.train.folder.summary_semantic import with_semantic

@@ -11,9 +11,9 @@ from everymask.core.segmentation import SemanticMap
 from everymask.data.dataset import Dataset
 from everymask.errors import counted
 from everymask.infer.predictor import Predictor
-from everymask.metrics.overlap import PictureOverlap, SemanticScores
-from everymask.viz.maps import draw_semantic
+from everymask.metrics.semantic import SemanticPictureScore, SemanticScores
 from everymask.viz.report import ClassRow, ClassTable, Confusion, Headline, Panel, ReportContent
+from everymask.viz.semantic import draw_semantic
 
 _PANELS = 6
 
@@ -64,7 +64,7 @@ def _panels(predictor: Predictor, val: Dataset, scores: SemanticScores) -> tuple
     count = min(_PANELS, len(ranked) // 2)
     rows = {record.id: index for index, record in enumerate(val.records)}
 
-    def panel(row: PictureOverlap) -> Panel:
+    def panel(row: SemanticPictureScore) -> Panel:
         sample = val[rows[row.id]]
         result = predictor.predict(sample)
         caption = f"mIoU {row.mean_iou:.2f}, {100 * row.pixel_accuracy:.1f} % of the pixels right"

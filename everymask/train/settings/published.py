@@ -11,13 +11,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from everymask.data.feed.augment import Augment
-from everymask.models.specs.semantic import DeepLabV3Plus, DenseModelSpec, HRNet, segformer
+from everymask.models.specs.semantic import DeepLabV3Plus, HRNet, SemanticModelSpec, segformer
 from everymask.train.settings.config import TrainConfig
 
 _AUGMENT = replace(Augment(), scale=(0.5, 2.0), flip=0.5, blur=0.0, noise=0.0, category_max=0.75)
 
 
-def dilated_voc(data: str, out: str, *, model: DenseModelSpec | None = None) -> TrainConfig:
+def dilated_voc(data: str, out: str, *, model: SemanticModelSpec | None = None) -> TrainConfig:
     """FCN, PSPNet, DeepLabV3, DeepLabV3+ (the default) or UPerNet on Pascal VOC 2012 with its added annotations.
 
     40,000 steps of 16 crops of 512 x 512, which are 60 epochs of 10,582 pictures.
@@ -42,7 +42,7 @@ def dilated_voc(data: str, out: str, *, model: DenseModelSpec | None = None) -> 
     )
 
 
-def dilated_cityscapes(data: str, out: str, *, model: DenseModelSpec | None = None) -> TrainConfig:
+def dilated_cityscapes(data: str, out: str, *, model: SemanticModelSpec | None = None) -> TrainConfig:
     """The same networks on Cityscapes: 80,000 steps of 8 crops of 512 x 1024, 215 epochs of 2,975 pictures."""
     return replace(dilated_voc(data, out, model=model), epochs=215, batch=8, size=(512, 1024))
 

@@ -11,7 +11,7 @@ from everymask.data.fingerprint import Fingerprint
 from everymask.errors import ConfigError
 from everymask.models.specs.any_spec import ModelSpec
 from everymask.models.specs.regions import FasterRCNN, MaskRCNN, RegionModelSpec, mask_rcnn_small
-from everymask.models.specs.semantic import DenseSpec
+from everymask.models.specs.semantic import SemanticSpec
 from everymask.train.settings.config import TrainConfig
 
 _LONGEST = 1333
@@ -48,9 +48,9 @@ def resolve(config: TrainConfig, measured: Fingerprint, *, gpu: bool, start: Sta
     Mask R-CNN (0.02 for 16 pictures; Goyal et al. 2017), AdamW's from ViTDet.
     """
     model = config.model or MaskRCNN()
-    if isinstance(model, DenseSpec):
+    if isinstance(model, SemanticSpec):
         raise ConfigError("this recipe is for networks that find objects", hint="use resolve_semantic")
-    _refuse_dense_settings(config)
+    _refuse_semantic_settings(config)
     reasons: list[str] = []
     config = replace(config, optimizer=config.optimizer or "sgd")
     preprocess = prepared_for(config, measured, start, reasons)
@@ -86,7 +86,7 @@ def model_for_weights(asked: ModelSpec, stored: ModelSpec) -> ModelSpec:
     network takes over from one of another kind only what its encoder is.
     """
     shared = {column.name for column in fields(asked)} & {column.name for column in fields(stored)}
-    if isinstance(asked, DenseSpec) and type(asked) is not type(stored):
+    if isinstance(asked, SemanticSpec) and type(asked) is not type(stored):
         shared = {"encoder", "channels", "norm"}
     if asked != type(asked)():
         shared &= {"profile"}
@@ -94,7 +94,7 @@ def model_for_weights(asked: ModelSpec, stored: ModelSpec) -> ModelSpec:
     return spec
 
 
-def _refuse_dense_settings(config: TrainConfig) -> None:
+def _refuse_semantic_settings(config: TrainConfig) -> None:
     absent = TrainConfig(data=config.data)
     for name in ("loss", "class_weights", "label_smoothing"):
         if getattr(config, name) != getattr(absent, name):

@@ -10,7 +10,7 @@ from everymask.data.feed.augment import Augment
 from everymask.data.feed.preprocess import Resize
 from everymask.data.fingerprint import Fingerprint
 from everymask.errors import ConfigError
-from everymask.models.specs.semantic import MIT_ENCODERS, DenseSpec, UNet
+from everymask.models.specs.semantic import MIT_ENCODERS, SemanticSpec, UNet
 from everymask.train.settings.config import TrainConfig
 from everymask.train.settings.recipes import Recipe, Start, batch_for, prepared_for
 
@@ -32,7 +32,7 @@ def resolve_semantic(
     scratch all of it learns at their geometric middle.
     """
     model = config.model or UNet()
-    if not isinstance(model, DenseSpec):
+    if not isinstance(model, SemanticSpec):
         raise ConfigError("this recipe is for semantic networks", hint="use resolve")
     _refuse_region_settings(config)
     reasons: list[str] = []
@@ -110,14 +110,14 @@ def _augment(augment: Augment, reasons: list[str]) -> Augment:
     return replace(augment, scale=_SCALE)
 
 
-def _loss(spec: DenseSpec, num_classes: int, reasons: list[str]) -> str:
+def _loss(spec: SemanticSpec, num_classes: int, reasons: list[str]) -> str:
     """Cross-entropy; where one class is the background of the other, Dice keeps small objects from being forgotten."""
-    text = "ce+dice" if num_classes <= 2 and spec.task != "multilabel" else "ce"
+    text = "ce+dice" if num_classes <= 2 and spec.head != "multilabel" else "ce"
     reasons.append(f"loss {text} for {num_classes} classes")
     return text
 
 
-def _rates(config: TrainConfig, spec: DenseSpec, start: Start | None, reasons: list[str]) -> tuple[float, float]:
+def _rates(config: TrainConfig, spec: SemanticSpec, start: Start | None, reasons: list[str]) -> tuple[float, float]:
     """The learning rate, and how many times that for all that is not the encoder."""
     pictures, head = (config.batch or 1) * config.accumulate, config.head_lr or 1.0
     transformer = spec.encoder in MIT_ENCODERS

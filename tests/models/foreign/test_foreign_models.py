@@ -14,7 +14,7 @@ from transformers import SegformerConfig, SegformerForImageClassification, Segfo
 import everymask
 from everymask.data.formats.labelmaps.cityscapes import CITYSCAPES
 from everymask.errors import WeightsError
-from everymask.models.semantic.build import build_dense
+from everymask.models.semantic.build import build_semantic
 from everymask.models.specs.semantic import PIDNet, SegFormer
 
 PICTURE = np.random.default_rng(0).integers(0, 255, (40, 64, 3)).astype(np.uint8)
@@ -24,7 +24,9 @@ SMALL = {"hidden_sizes": [32, 64, 160, 256], "num_labels": 3}
 def pidnet(classes: int) -> dict[str, Tensor]:
     """PIDNet-S as its authors' training stores it."""
     torch.manual_seed(0)
-    return {f"model.{k.removeprefix('backbone.')}": v for k, v in build_dense(PIDNet(), classes).state_dict().items()}
+    return {
+        f"model.{k.removeprefix('backbone.')}": v for k, v in build_semantic(PIDNet(), classes).state_dict().items()
+    }
 
 
 def test_a_checkpoint_of_the_authors_predicts_the_classes_of_cityscapes(tmp_path: Path) -> None:

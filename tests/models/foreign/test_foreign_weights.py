@@ -14,14 +14,14 @@ from transformers import SegformerConfig, SegformerForImageClassification, Segfo
 
 from everymask.errors import WeightsError
 from everymask.models.foreign.recognise import Foreign, recognise
-from everymask.models.semantic.base import DenseModel
-from everymask.models.semantic.build import build_dense
+from everymask.models.semantic.build import build_semantic
+from everymask.models.semantic.network import SemanticModel
 from everymask.models.specs.regions import MaskRCNN
 from everymask.models.specs.semantic import (
     DeepLabV3Plus,
-    DenseModelSpec,
     HRNet,
     PIDNet,
+    SemanticModelSpec,
     UNet,
     UPerNet,
     segformer,
@@ -33,10 +33,10 @@ _PLACES = {"0": "0", "1": "1.0", "3": "2", "4": "3.0"}
 
 
 @cache
-def module_of(spec: DenseModelSpec) -> DenseModel:
+def module_of(spec: SemanticModelSpec) -> SemanticModel:
     """A network without content: only names and shapes matter here."""
     with torch.device("meta"):
-        return build_dense(spec, 5)
+        return build_semantic(spec, 5)
 
 
 def of_authors(spec: HRNet | PIDNet) -> dict[str, Tensor]:
@@ -111,7 +111,7 @@ def test_pictures_of_other_channels_leave_only_the_first_layer_open() -> None:
         ),
     ],
 )
-def test_what_does_not_fit_is_named(theirs: str, spec: DenseModelSpec, said: str) -> None:
+def test_what_does_not_fit_is_named(theirs: str, spec: SemanticModelSpec, said: str) -> None:
     with pytest.raises(WeightsError, match=said):
         of_smp(encoder_name=theirs).fitting(module_of(spec))
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from everymask.models.blocks.hrnet_trunk import HRNetTrunk
 from everymask.models.checkpoint import load_exactly
 from everymask.models.foreign.authors import from_authors
-from everymask.models.semantic.build import build_dense
+from everymask.models.semantic.build import build_semantic
 from everymask.models.semantic.hrnet import ObjectContext, gather_regions
 from everymask.models.specs.semantic import HRNet
 from tests.models.random_weights import well_scaled
@@ -81,7 +81,7 @@ def test_a_file_of_the_authors_loads(prefix: str) -> None:
     content = {prefix + name: tensor for name, tensor in (_trunk_of_timm() | _ocr_heads()).items()}
     if prefix:
         content["loss.criterion.weight"] = torch.ones(19)
-    module = build_dense(HRNet(ocr=True), 19)
+    module = build_semantic(HRNet(ocr=True), 19)
     load_exactly(module, from_authors(content, HRNet(ocr=True)), "file")
     state = module.state_dict()
     for ours, theirs in (
@@ -97,14 +97,14 @@ def test_a_file_of_the_authors_loads(prefix: str) -> None:
 
 def test_without_ocr_the_head_is_called_last_layer() -> None:
     heads = {name.replace("aux_head", "last_layer"): t for name, t in _ocr_heads().items() if "aux_head" in name}
-    load_exactly(build_dense(HRNet(), 19), from_authors(_trunk_of_timm() | heads, HRNet()), "file")
+    load_exactly(build_semantic(HRNet(), 19), from_authors(_trunk_of_timm() | heads, HRNet()), "file")
 
 
 def test_as_many_parameters_as_published() -> None:
     """65.9 M (HRNet paper, table of Cityscapes) and 70.4 M with OCR."""
     with torch.device("meta"):
         counts = [
-            sum(p.numel() for p in build_dense(HRNet(encoder="hrnet_w48", ocr=ocr), 19).parameters())
+            sum(p.numel() for p in build_semantic(HRNet(encoder="hrnet_w48", ocr=ocr), 19).parameters())
             for ocr in (False, True)
         ]
     assert [round(count / 1e6, 1) for count in counts] == [65.9, 70.4]
@@ -144,8 +144,8 @@ def test_pixels_attend_to_regions_as_in_the_paper() -> None:
 def test_corners_are_aligned_as_told() -> None:
     """A picture whose right half differs: with aligned corners the middle lies elsewhere."""
     images = torch.randn(1, 3, 64, 96, generator=torch.Generator().manual_seed(1))
-    aligned = well_scaled(build_dense(HRNet(), 3), images, lambda outputs: outputs.logits)
-    other = build_dense(HRNet(align_corners=False), 3).eval()
+    aligned = well_scaled(build_semantic(HRNet(), 3), images, lambda outputs: outputs.logits)
+    other = build_semantic(HRNet(align_corners=False), 3).eval()
     load_exactly(other, aligned.state_dict(), "the same weights")
     with torch.inference_mode():
         assert (aligned(images).logits - other(images).logits).abs().max() > 1e-2

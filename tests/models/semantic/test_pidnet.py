@@ -13,7 +13,7 @@ from everymask.errors import WeightsError
 from everymask.models.base import Batch
 from everymask.models.checkpoint import load_exactly
 from everymask.models.foreign.authors import from_authors
-from everymask.models.semantic.build import build_dense
+from everymask.models.semantic.build import build_semantic
 from everymask.models.semantic.pidnet import GuidedByAttention, PIDNetNetwork, boundary_loss, class_boundaries
 from everymask.models.specs.semantic import PIDNet
 
@@ -28,7 +28,8 @@ def _batch(ids: np.ndarray) -> Batch:
 def test_as_many_parameters_as_published() -> None:
     """7.6 M in the paper's table; with the heads for training 7,720,935 for Cityscapes' 19 classes."""
     alone, learning = (
-        sum(p.numel() for p in build_dense(PIDNet(auxiliary=auxiliary), 19).parameters()) for auxiliary in (False, True)
+        sum(p.numel() for p in build_semantic(PIDNet(auxiliary=auxiliary), 19).parameters())
+        for auxiliary in (False, True)
     )
     assert round(alone / 1e6, 1) == 7.6
     assert learning == 7_720_935
@@ -36,7 +37,7 @@ def test_as_many_parameters_as_published() -> None:
 
 def test_a_file_of_the_authors_loads() -> None:
     """It holds what their training wraps: the network, and the weights of classes in its losses."""
-    original = build_dense(PIDNet(), 19).state_dict()
+    original = build_semantic(PIDNet(), 19).state_dict()
     content = {f"model.{name.removeprefix('backbone.')}": tensor for name, tensor in original.items()}
     content["sem_loss.criterion.weight"] = torch.ones(19)
     shapes = {
@@ -51,13 +52,13 @@ def test_a_file_of_the_authors_loads() -> None:
     }
     assert {name: tuple(content[name].shape) for name in shapes} == shapes
     for spec in (PIDNet(), PIDNet(auxiliary=False)):
-        module = build_dense(spec, 19)
+        module = build_semantic(spec, 19)
         load_exactly(module, from_authors(content, spec), "file")
         assert torch.equal(module.state_dict()["final_layer.conv2.bias"], original["final_layer.conv2.bias"])
 
 
 def test_logits_begin_at_an_eighth_of_the_size() -> None:
-    network = build_dense(PIDNet(), 3).eval()
+    network = build_semantic(PIDNet(), 3).eval()
     assert isinstance(network, PIDNetNetwork)
     with torch.no_grad():
         fused, detail, edges = network.backbone(torch.rand(1, 3, 64, 96))
@@ -108,7 +109,7 @@ def test_both_kinds_of_pixels_count_the_same() -> None:
 
 def test_losses_are_those_of_the_paper() -> None:
     ids = np.where(np.arange(96) < 48, 0, 1)[None].repeat(64, axis=0)
-    network = build_dense(PIDNet(), 2).eval()
+    network = build_semantic(PIDNet(), 2).eval()
     assert isinstance(network, PIDNetNetwork)
     torch.nn.init.zeros_(network.seghead_d.conv2.weight)
     torch.nn.init.constant_(network.seghead_d.conv2.bias, 1.3)
@@ -126,9 +127,9 @@ def test_losses_are_those_of_the_paper() -> None:
 
 def test_without_auxiliary_heads_there_is_one_loss() -> None:
     ids = np.zeros((64, 96), np.int64)
-    assert list(build_dense(PIDNet(auxiliary=False), 2).loss(_batch(ids))) == ["loss_segmentation"]
+    assert list(build_semantic(PIDNet(auxiliary=False), 2).loss(_batch(ids))) == ["loss_segmentation"]
 
 
 def test_weights_that_nobody_has_are_refused() -> None:
     with pytest.raises(WeightsError, match="pidnet_s"):
-        build_dense(PIDNet(), 2, pretrained_encoder=True)
+        build_semantic(PIDNet(), 2, pretrained_encoder=True)

@@ -113,7 +113,7 @@ def test_semantic_networks_refuse_settings_of_detectors() -> None:
 
 
 def test_weights_of_the_same_kind_bring_the_network_and_others_the_encoder() -> None:
-    stored = DeepLabV3Plus(encoder="resnet18", skip_channels=24, task="multilabel")
+    stored = DeepLabV3Plus(encoder="resnet18", skip_channels=24, head="multilabel")
     assert model_for_weights(DeepLabV3Plus(), stored) == stored
     assert model_for_weights(UNet(), stored) == UNet(encoder="resnet18")
     assert model_for_weights(UNet(encoder="resnet50"), stored) == UNet(encoder="resnet50")

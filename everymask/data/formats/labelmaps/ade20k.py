@@ -73,9 +73,9 @@ def read_ade20k(path: str | Path, *, policy: Policy = "strict", decode: bool = T
         issues.error("no-pictures", "expected images/training beside annotations/training", file=root, hint=hint)
         raise refused(root, issues)
     pictures = read_contents(pairs, issues, count_contents if decode else declared_contents)
-    encoding = numbers(len(ADE20K), "ADE20K's 150 classes from 1 on", first=1, ignore=(0, IGNORE))
+    coding = numbers(len(ADE20K), "ADE20K's 150 classes from 1 on", first=1, ignore=(0, IGNORE))
     hint = "expected 0-150; were the labels shifted already, or is this another list of classes?"
-    return semantic_dataset(root, "ade20k", pictures, ADE20K, encoding, issues, hint=hint)
+    return semantic_dataset(root, "ade20k", pictures, ADE20K, coding, issues, hint=hint)
 
 
 def write_ade20k(folder: str | Path, dataset: Dataset) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from everymask.core.files import write_text
 from everymask.core.labels import Labels
-from everymask.data.coding import IGNORE, Encoding, numbers
+from everymask.data.coding import IGNORE, LabelCoding, numbers
 from everymask.data.dataset import Dataset
 from everymask.data.formats.folders import SPLIT_FOLDERS, copy_picture, file_stem
 from everymask.data.formats.labelmaps.contents import count_contents, declared_contents, remembered_contents
@@ -62,12 +62,12 @@ def read_camvid(path: str | Path, *, policy: Policy = "strict", decode: bool = T
     table = read_table(file, issues) if file is not None else None
     unread = declared_contents if file is None else partial(remembered_contents, root)
     pictures = read_contents(pairs, issues, count_contents if decode else unread)
-    found = (CAMVID, camvid_encoding(), "other classes need a table: write classes.csv")
+    found = (CAMVID, camvid_coding(), "other classes need a table: write classes.csv")
     recognised = found if file is None else recognise(root, pictures, table, issues) if table and pictures else None
     if recognised is None or not pictures:
         raise refused(root, issues)
-    labels, encoding, hint = recognised
-    return semantic_dataset(root, "camvid", pictures, labels, encoding, issues, hint=hint)
+    labels, coding, hint = recognised
+    return semantic_dataset(root, "camvid", pictures, labels, coding, issues, hint=hint)
 
 
 def write_camvid(folder: str | Path, dataset: Dataset) -> None:
@@ -94,7 +94,7 @@ def write_camvid(folder: str | Path, dataset: Dataset) -> None:
         write_text(root / "classes.csv", table)
 
 
-def camvid_encoding() -> Encoding:
+def camvid_coding() -> LabelCoding:
     """0-10 are the classes, 11 and 255 have no truth."""
     return numbers(len(CAMVID), "CamVid's eleven classes", ignore=(_VOID, IGNORE))
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from everymask.core.labels import Labels
-from everymask.data.coding import IGNORE, Encoding, numbers
+from everymask.data.coding import IGNORE, LabelCoding, numbers
 from everymask.data.dataset import Dataset
 from everymask.data.formats.folders import SPLIT_FOLDERS, copy_picture, file_stem
 from everymask.data.formats.labelmaps.contents import count_contents, declared_contents
@@ -75,11 +75,11 @@ def read_cityscapes(path: str | Path, *, policy: Policy = "strict", decode: bool
         raise refused(root, issues)
     pairs = _pairs(root, pictures_among(files), [file for file in found if _ends(file, kind)], kind, issues)
     pictures = read_contents(pairs, issues, count_contents if decode else declared_contents)
-    encoding = label_id_encoding() if kind == "labelIds" else numbers(len(CITYSCAPES), "Cityscapes' train ids")
+    coding = label_id_coding() if kind == "labelIds" else numbers(len(CITYSCAPES), "Cityscapes' train ids")
     if kind == "labelIds":
         _note_train_ids(root, pictures, issues)
     ending = f"_{_PICTURES}"
-    return semantic_dataset(root, "cityscapes", pictures, CITYSCAPES, encoding, issues, hint=_MIXED, ending=ending)
+    return semantic_dataset(root, "cityscapes", pictures, CITYSCAPES, coding, issues, hint=_MIXED, ending=ending)
 
 
 def write_cityscapes(folder: str | Path, dataset: Dataset) -> None:
@@ -100,10 +100,10 @@ def write_cityscapes(folder: str | Path, dataset: Dataset) -> None:
         write_image(root / "gtFine" / place / f"{stem}_gtFine_labelIds.png", ids)
 
 
-def label_id_encoding() -> Encoding:
+def label_id_coding() -> LabelCoding:
     """The label ids 0-33; those that do not train have no truth."""
     rows = dict.fromkeys(range(_MOST_LABEL_ID + 1), IGNORE) | {value: name for name, value in enumerate(LABEL_IDS)}
-    return Encoding("numbers", tuple(rows.items()), "Cityscapes' label ids as train ids")
+    return LabelCoding("numbers", tuple(rows.items()), "Cityscapes' label ids as train ids")
 
 
 def _ends(file: Path, kind: str) -> bool:

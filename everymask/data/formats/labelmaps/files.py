@@ -11,7 +11,7 @@ import numpy as np
 
 from everymask.core.arrays import IntArray
 from everymask.core.labels import Labels
-from everymask.data.coding import Encoding, colour_codes, counts_by_class, read_colours
+from everymask.data.coding import LabelCoding, colour_codes, counts_by_class, read_colours
 from everymask.data.dataset import Dataset, Record
 from everymask.data.formats.folders import note_equal_channels, report_size, unique_ids
 from everymask.data.formats.labelmaps.contents import Content, count_contents
@@ -89,13 +89,13 @@ def semantic_dataset(
     form: str,
     pictures: Sequence[LabelledPicture],
     labels: Labels,
-    encoding: Encoding,
+    coding: LabelCoding,
     issues: IssueLog,
     *,
     hint: str = "",
     ending: str = "",
 ) -> Dataset:
-    """The data set of the pictures whose label files hold nothing that `encoding` does not know.
+    """The data set of the pictures whose label files hold nothing that `coding` does not know.
 
     Pictures are named after their files, without `ending`.
 
@@ -106,14 +106,14 @@ def semantic_dataset(
     files = [picture.pair.picture for picture in pictures]
     ids = unique_ids([file.with_name(f"{file.stem.removesuffix(ending)}{file.suffix}") for file in files], root)
     for picture, name in zip(pictures, ids, strict=True):
-        pair, found = picture.pair, _stored_pixels(picture.content, encoding)
-        unknown = [] if found is None else [value for value in found if encoding.class_of(value) is None]
+        pair, found = picture.pair, _stored_pixels(picture.content, coding)
+        unknown = [] if found is None else [value for value in found if coding.class_of(value) is None]
         if found is None or unknown:
-            _report_values(picture, unknown, encoding, issues, hint)
+            _report_values(picture, unknown, coding, issues, hint)
             continue
-        if picture.content.equal and encoding.kind == "numbers":
+        if picture.content.equal and coding.kind == "numbers":
             note_equal_channels(pair.map, issues)
-        pixels = counts_by_class(found, encoding, len(labels)) if found else ()
+        pixels = counts_by_class(found, coding, len(labels)) if found else ()
         if pixels and not any(pixels):
             message = "{count} label maps are without truth all over; nothing can be learned from these pictures"
             issues.warn_shared("all-ignore", message, file=pair.map)
@@ -129,7 +129,7 @@ def semantic_dataset(
             "class-absent", f"no label map shows {len(absent)} of {len(labels)} classes", file=root, value=shown
         )
     found_issues = issues.finish(f"label maps in {printable(root)}")
-    return Dataset(labels, tuple(records), form, root, found_issues, encoding=encoding)
+    return Dataset(labels, tuple(records), form, root, found_issues, coding=coding)
 
 
 def refused(root: Path, issues: IssueLog) -> DataError:
@@ -140,45 +140,45 @@ def refused(root: Path, issues: IssueLog) -> DataError:
     )
 
 
-def _stored_pixels(content: Content, encoding: Encoding) -> dict[int, int] | None:
-    """The pixels by the kind of value that `encoding` takes, or None where the file holds the other kind.
+def _stored_pixels(content: Content, coding: LabelCoding) -> dict[int, int] | None:
+    """The pixels by the kind of value that `coding` takes, or None where the file holds the other kind.
 
     Empty where the file was not decoded.
     """
     pixels = content.pixels or {}
     if content.coloured:
-        return pixels if encoding.kind == "colours" else None
-    if encoding.kind == "colours":
+        return pixels if coding.kind == "colours" else None
+    if coding.kind == "colours":
         return {value * GREY: count for value, count in pixels.items()} if content.equal else None
     return pixels
 
 
 def _report_values(
-    picture: LabelledPicture, unknown: list[int], encoding: Encoding, issues: IssueLog, hint: str
+    picture: LabelledPicture, unknown: list[int], coding: LabelCoding, issues: IssueLog, hint: str
 ) -> None:
     file, content = picture.pair.map, picture.content
     if not unknown:
         found = "colours" if content.coloured else "numbers"
-        message = f"the label map holds {found}, while {encoding.kind} are expected"
+        message = f"the label map holds {found}, while {coding.kind} are expected"
         shown = ", ".join(map(str, list(content.pixels or ())[:8]))
         issues.error("mask-kind", message, file=file, value=shown, hint=hint)
         return
-    values: IntArray = colour_codes(read_colours(file)) if encoding.kind == "colours" else read_label_map(file)
+    values: IntArray = colour_codes(read_colours(file)) if coding.kind == "colours" else read_label_map(file)
     first = unknown[0]
     y, x = np.argwhere(values == first)[0].tolist()
     strange = int(np.isin(values, unknown).sum())
-    message = f"{int((values == first).sum()):,} pixels hold a {_noun(encoding)} that stands for no class"
+    message = f"{int((values == first).sum()):,} pixels hold a {_noun(coding)} that stands for no class"
     if len(unknown) > 1:
         share = strange / values.size
-        message += f"; {len(unknown):,} such {encoding.kind} fill {share:.2%} of the map"
-    if encoding.kind == "colours" and len(unknown) > 8:
+        message += f"; {len(unknown):,} such {coding.kind} fill {share:.2%} of the map"
+    if coding.kind == "colours" and len(unknown) > 8:
         hint = hint or "edges were smoothed, or the map was resized: export it without antialiasing"
-    known = [encoding.shown(value) for value, _ in encoding.table]
+    known = [coding.shown(value) for value, _ in coding.table]
     listed = ", ".join(known[:_LISTED]) + (", ..." if len(known) > _LISTED else "")
-    hint = hint or f"expected {listed} ({encoding.source}); list further classes in classes.csv"
+    hint = hint or f"expected {listed} ({coding.source}); list further classes in classes.csv"
     where = f"x {x}, y {y}"
-    issues.error(f"unknown-{_noun(encoding)}", message, file=file, where=where, value=encoding.shown(first), hint=hint)
+    issues.error(f"unknown-{_noun(coding)}", message, file=file, where=where, value=coding.shown(first), hint=hint)
 
 
-def _noun(encoding: Encoding) -> str:
-    return "colour" if encoding.kind == "colours" else "number"
+def _noun(coding: LabelCoding) -> str:
+    return "colour" if coding.kind == "colours" else "number"

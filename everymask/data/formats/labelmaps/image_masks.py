@@ -59,8 +59,8 @@ def read_image_masks(path: str | Path, *, policy: Policy = "strict", decode: boo
     recognised = recognise(root, pictures, table, issues) if usable else None
     if recognised is None:
         raise refused(root, issues)
-    labels, encoding, hint = recognised
-    return semantic_dataset(root, "image-masks", pictures, labels, encoding, issues, hint=hint)
+    labels, coding, hint = recognised
+    return semantic_dataset(root, "image-masks", pictures, labels, coding, issues, hint=hint)
 
 
 def write_image_masks(folder: str | Path, dataset: Dataset) -> None:

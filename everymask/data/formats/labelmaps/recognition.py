@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from everymask.core.labels import Labels, labels_of
-from everymask.data.coding import IGNORE, MOST_CLASSES, Encoding
+from everymask.data.coding import IGNORE, MOST_CLASSES, LabelCoding
 from everymask.data.formats.labelmaps.files import GREY, LabelledPicture, total_pixels
 from everymask.data.formats.labelmaps.tables import ClassTable
 from everymask.data.issues import IssueLog
@@ -17,7 +17,7 @@ _SMOOTH = 8
 _ENDS = 0.8
 _LISTED = 30
 
-Recognised = tuple[Labels, Encoding, str]
+Recognised = tuple[Labels, LabelCoding, str]
 
 
 def recognise(
@@ -53,9 +53,9 @@ def _by_table(table: ClassTable, found: Mapping[int, int], issues: IssueLog) -> 
     values, top = set(found), max(found, default=0)
     source = f"{table.file.name}, and 255 for the second class"
     if not table.numbered and values == {0, 255} and len(rows) <= 2:
-        return _binary_labels(table), Encoding("numbers", ((0, 0), (255, 1)), source), ""
+        return _binary_labels(table), LabelCoding("numbers", ((0, 0), (255, 1)), source), ""
     if not table.numbered and len(rows) == 1:
-        return _binary_labels(table), Encoding("numbers", ((0, 0), (1, 1), (255, IGNORE)), table.file.name), ""
+        return _binary_labels(table), LabelCoding("numbers", ((0, 0), (1, 1), (255, IGNORE)), table.file.name), ""
     hint = ""
     if values == {0, 255} and {0, 255} - {row.number for row in table.rows}:
         message = f"the label maps hold only 0 and 255, but {table.file.name} lists {len(rows)} classes"
@@ -86,8 +86,8 @@ def _by_numbers(root: Path, found: Mapping[int, int], issues: IssueLog) -> Recog
         issues.error("one-number", message, file=root, hint=hint)
         return None
     if len(values) == 2 and values[0] == 0:
-        encoding = Encoding("numbers", ((0, 0), (values[1], 1)), "two numbers found")
-        return Labels(("background", "foreground"), ((0, 0, 0), (255, 255, 255))), encoding, ""
+        coding = LabelCoding("numbers", ((0, 0), (values[1], 1)), "two numbers found")
+        return Labels(("background", "foreground"), ((0, 0, 0), (255, 255, 255))), coding, ""
     if _is_smoothed(found):
         _report_smoothed(root, found, issues)
         return None
@@ -100,7 +100,7 @@ def _by_numbers(root: Path, found: Mapping[int, int], issues: IssueLog) -> Recog
         return None
     rows = dict.fromkeys(ignored, IGNORE) | {value: name for name, value in enumerate(classes)}
     names = [f"class {value}" for value in classes]
-    return labels_of(names), Encoding("numbers", tuple(rows.items()), "numbers found; no table of classes"), ""
+    return labels_of(names), LabelCoding("numbers", tuple(rows.items()), "numbers found; no table of classes"), ""
 
 
 def _is_smoothed(found: Mapping[int, int]) -> bool:
@@ -148,7 +148,7 @@ def _by_colours(
         return None
     labels = Labels(tuple(f"#{code:06x}" for code in found), tuple(colours))
     rows_found = tuple((code, name) for name, code in enumerate(found))
-    return labels, Encoding("colours", rows_found, "colours found; no table of classes"), ""
+    return labels, LabelCoding("colours", rows_found, "colours found; no table of classes"), ""
 
 
 def _histogram(found: Mapping[int, int]) -> str:

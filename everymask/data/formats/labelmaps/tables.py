@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from everymask.core.labels import Colour, Labels, distinct_colours
-from everymask.data.coding import IGNORE, MOST_CLASSES, Encoding
+from everymask.data.coding import IGNORE, MOST_CLASSES, LabelCoding
 from everymask.data.formats.folders import names_text, read_lines
 from everymask.data.issues import IssueLog
 from everymask.errors import DataError
@@ -88,17 +88,17 @@ class ClassTable:
         colours = tuple(row.colour or colour for row, colour in zip(rows, spare, strict=True))
         return Labels(tuple(row.name for row in rows), colours)
 
-    def numbers(self) -> Encoding:
+    def numbers(self) -> LabelCoding:
         """Label maps hold the rows' numbers, and 255 or 65535 where there is no truth and no row has that number."""
         ids = self._ids()
         rows = {255: IGNORE, 65_535: IGNORE} | {row.number: ids[row.name] for row in self.rows}
-        return Encoding("numbers", tuple(rows.items()), self.file.name)
+        return LabelCoding("numbers", tuple(rows.items()), self.file.name)
 
-    def colours(self) -> Encoding:
+    def colours(self) -> LabelCoding:
         """Label maps hold the rows' colours."""
         ids = self._ids()
         rows = {_code(row.colour): ids[row.name] for row in self.rows if row.colour is not None}
-        return Encoding("colours", tuple(rows.items()), self.file.name)
+        return LabelCoding("colours", tuple(rows.items()), self.file.name)
 
     def _ids(self) -> dict[str, int]:
         voids = {row.name: IGNORE for row in self.rows if row.void}

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from everymask.core.files import write_text
 from everymask.core.labels import Labels
-from everymask.data.coding import IGNORE, Encoding
+from everymask.data.coding import IGNORE, LabelCoding
 from everymask.data.dataset import Dataset
 from everymask.data.formats.folders import copy_picture, file_stem, folders_in, names_text, pictures_in
 from everymask.data.formats.labelmaps.contents import count_contents, declared_contents
@@ -59,7 +59,7 @@ def read_voc_semantic(path: str | Path, *, policy: Policy = "strict", decode: bo
     own = voc_colours()[: len(names)].tolist() if len(names) <= 256 else []
     labels = Labels(names, tuple((red, green, blue) for red, green, blue in own))
     hint = "list the classes in class_names.txt, background first, one per line; numbers must not be shifted"
-    return semantic_dataset(root, "voc-semantic", pictures, labels, _encoding(classes, pictures), issues, hint=hint)
+    return semantic_dataset(root, "voc-semantic", pictures, labels, _coding(classes, pictures), issues, hint=hint)
 
 
 def write_voc_semantic(folder: str | Path, dataset: Dataset) -> None:
@@ -121,12 +121,12 @@ def _pairs(root: Path, issues: IssueLog) -> list[Pair]:
     return pairs
 
 
-def _encoding(classes: Classes, pictures: list[LabelledPicture]) -> Encoding:
+def _coding(classes: Classes, pictures: list[LabelledPicture]) -> LabelCoding:
     source = classes.file or "Pascal VOC's classes"
     rows = {value: name + 1 if name >= 0 else IGNORE for value, name in enumerate(classes.values)}
     if not any(picture.content.coloured for picture in pictures):
-        return Encoding("numbers", tuple((rows | {0: 0, VOID: IGNORE}).items()), source)
+        return LabelCoding("numbers", tuple((rows | {0: 0, VOID: IGNORE}).items()), source)
     red, green, blue = voc_colours().astype(int).T
     table = classes.colours or {int(code): row for row, code in enumerate(red << 16 | green << 8 | blue) if row in rows}
     coloured = {code: 0 if row == 0 else rows[row] for code, row in table.items()}
-    return Encoding("colours", tuple(({_BORDER: IGNORE} | coloured).items()), source)
+    return LabelCoding("colours", tuple(({_BORDER: IGNORE} | coloured).items()), source)

@@ -109,13 +109,13 @@ def test_what_maps_hold_is_recognised_and_said(tmp_path, name):
         put(tmp_path, f"p{number}", store(blobs(seed=number)))
     found = read_image_masks(tmp_path)
     assert found.labels.names == names
-    assert said in found.encoding.sentence(found.labels)
+    assert said in found.coding.sentence(found.labels)
     ids = blobs(seed=1)
     expected = (
         ids > 0 if len(names) == 2 and name != "void" else np.where(ids == 2, 255, ids) if name == "void" else ids
     )
     assert (found.label_map(1).ids == expected).all()
-    assert type(found.encoding).from_json(found.encoding.to_json()) == found.encoding
+    assert type(found.coding).from_json(found.coding.to_json()) == found.coding
 
 
 def test_membrane(shared):

@@ -16,19 +16,19 @@ from everymask.errors import ConfigError, WeightsError
 from everymask.models.base import Batch
 from everymask.models.checkpoint import load_exactly
 from everymask.models.inference import ready_to_predict
-from everymask.models.semantic.base import DenseModel
-from everymask.models.semantic.build import build_dense
+from everymask.models.semantic.build import build_semantic
+from everymask.models.semantic.network import SemanticModel
 from everymask.models.specs.semantic import (
-    DENSE_KINDS,
     FCN,
     LRASPP,
+    SEMANTIC_KINDS,
     DeepLabV3,
     DeepLabV3Plus,
-    DenseModelSpec,
     HRNet,
     PIDNet,
     PSPNet,
     SegFormer,
+    SemanticModelSpec,
     UNet,
     UNetPlusPlus,
     UPerNet,
@@ -38,7 +38,7 @@ from everymask.models.specs.semantic import (
 
 _NARROW = {"encoder": "resnet18", "decoder_channels": 64}
 _UNET_WIDTHS = (64, 32, 32, 16, 16)
-SPECS: dict[str, DenseModelSpec] = {
+SPECS: dict[str, SemanticModelSpec] = {
     "unet": UNet(encoder="resnet18", decoder_channels=_UNET_WIDTHS),
     "unet-transposed": UNet(encoder="resnet18", decoder_channels=_UNET_WIDTHS, upsampling="transposed"),
     "unet-original": replace(unet_original(), decoder_channels=(64, 32, 16, 8)),
@@ -61,7 +61,7 @@ SPECS: dict[str, DenseModelSpec] = {
     "pidnet": PIDNet(),
 }
 # Encoders without a map at stride 2, with odd sizes of maps, with channels last.
-OTHER_ENCODERS: dict[str, DenseModelSpec] = {
+OTHER_ENCODERS: dict[str, SemanticModelSpec] = {
     "unet-mit": UNet(encoder="mit_b0", decoder_channels=_UNET_WIDTHS),
     "unet-convnext": UNet(encoder="convnext_atto", decoder_channels=_UNET_WIDTHS, upsampling="transposed"),
     "unet-vgg": UNet(encoder="vgg11_bn", decoder_channels=_UNET_WIDTHS),
@@ -76,9 +76,9 @@ OTHER_ENCODERS: dict[str, DenseModelSpec] = {
 }
 
 
-def _build(spec: DenseModelSpec, classes: int = 3, **changes: Any) -> DenseModel:
+def _build(spec: SemanticModelSpec, classes: int = 3, **changes: Any) -> SemanticModel:
     torch.manual_seed(0)
-    return build_dense(replace(spec, **changes), classes)
+    return build_semantic(replace(spec, **changes), classes)
 
 
 def _batch(size: tuple[int, int] = (32, 64), count: int = 2, channels: int = 3, classes: int = 3) -> Batch:
@@ -92,7 +92,7 @@ def _batch(size: tuple[int, int] = (32, 64), count: int = 2, channels: int = 3, 
 
 
 def test_every_kind_is_under_contract() -> None:
-    assert {type(spec) for spec in SPECS.values()} == set(DENSE_KINDS.values())
+    assert {type(spec) for spec in SPECS.values()} == set(SEMANTIC_KINDS.values())
 
 
 @pytest.mark.parametrize("name", [*SPECS, *OTHER_ENCODERS])
@@ -106,9 +106,9 @@ def test_logits_have_the_size_of_the_picture(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SPECS)
-@pytest.mark.parametrize(("task", "classes", "channels"), [("binary", 2, 1), ("multilabel", 3, 3)])
-def test_heads_of_all_tasks(name: str, task: str, classes: int, channels: int) -> None:
-    module = _build(SPECS[name], classes, task=task)
+@pytest.mark.parametrize(("head", "classes", "channels"), [("binary", 2, 1), ("multilabel", 3, 3)])
+def test_heads_of_all_kinds(name: str, head: str, classes: int, channels: int) -> None:
+    module = _build(SPECS[name], classes, head=head)
     planes = module.logits(torch.rand(2, 3, 32, 64), auxiliary=True)
     assert {plane.shape for plane in planes} == {(2, channels, 32, 64)}
     losses = module.loss(_batch(classes=classes))
@@ -205,7 +205,7 @@ def test_saved_and_loaded_it_predicts_the_same(name: str, tmp_path: Path) -> Non
     module = _build(SPECS[name]).eval()
     save_file(module.state_dict(), tmp_path / "weights.safetensors")
     torch.manual_seed(1)
-    loaded = build_dense(SPECS[name], 3).eval()
+    loaded = build_semantic(SPECS[name], 3).eval()
     load_exactly(loaded, load_file(tmp_path / "weights.safetensors"), "weights")
     images = torch.rand(1, 3, 32, 32)
     with torch.no_grad():
@@ -214,16 +214,16 @@ def test_saved_and_loaded_it_predicts_the_same(name: str, tmp_path: Path) -> Non
 
 def test_an_encoder_that_does_not_exist_is_refused() -> None:
     with pytest.raises(ConfigError, match="no encoder 'resnet5o'") as caught:
-        build_dense(UNet(encoder="resnet5o"), 2)
+        build_semantic(UNet(encoder="resnet5o"), 2)
     assert "resnet50" in str(caught.value.hint)
 
 
 def test_an_encoder_that_cannot_be_dilated_is_refused() -> None:
     for name in ("mit_b0", "densenet121"):
         with pytest.raises(ConfigError, match=name):
-            build_dense(DeepLabV3(encoder=name), 2)
+            build_semantic(DeepLabV3(encoder=name), 2)
 
 
 def test_weights_that_nobody_has_are_refused() -> None:
     with pytest.raises(WeightsError, match="mit_b0"):
-        build_dense(SegFormer(), 2, pretrained_encoder=True)
+        build_semantic(SegFormer(), 2, pretrained_encoder=True)

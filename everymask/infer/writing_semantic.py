@@ -21,7 +21,7 @@ from everymask.infer.result import Result, class_areas, count_classes
 _DRAWN_SIDE = 4096
 
 
-class LabelMapFolder(OutputFolder):
+class SemanticFolder(OutputFolder):
     """Writes results that are label maps into a folder, one at a time; only the names given so far stay in memory.
 
     - `overlays/<name>.png` (or `.jpg`, as `overlay` says; or none): the picture tinted by class, with a legend
@@ -29,9 +29,9 @@ class LabelMapFolder(OutputFolder):
       `.tif`, as `maps` says, which also holds ids above 255
     - `predictions.csv`: file, class, pixels, share of the picture: a line for each class that a picture shows
 
-    Names, interruptions and errors are as in `everymask.infer.writing.PredictionFolder`.
+    Names, interruptions and errors are as in `everymask.infer.writing_instances.InstanceFolder`.
 
-    >>> with LabelMapFolder("maps", model.card.labels, inputs=["photos"]) as folder:
+    >>> with SemanticFolder("maps", model.card.labels, inputs=["photos"]) as folder:
     ...     for result in model.stream(sorted(Path("photos").glob("*.jpg"))):
     ...         folder.add(result)
     """

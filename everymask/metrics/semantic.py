@@ -25,7 +25,7 @@ _AT_ONCE = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
-class ClassOverlap:
+class SemanticClassScore:
     """One class over all pictures, 0-1 (see `Areas` and `SemanticScores`), and its pixels in truth and prediction.
 
     NaN stands where a number is not defined: IoU, Dice and boundary IoU of a class that neither truth nor prediction
@@ -41,7 +41,7 @@ class ClassOverlap:
 
 
 @dataclass(frozen=True, slots=True)
-class PictureOverlap:
+class SemanticPictureScore:
     """One picture: the mean IoU of the classes in its truth or prediction, and the share of its pixels that are right.
 
     NaN in a picture without truth.
@@ -57,8 +57,8 @@ class SemanticScores:
     """All scores of a data set, from the pixels of all pictures together.
 
     - `mean_iou` (mIoU) is the mean of the classes' IoU, and likewise `mean_dice`, `mean_accuracy` and
-      `mean_boundary_iou`: of the classes for which the number is defined, as `ClassOverlap` says. `interval` is the
-      95 % bootstrap interval of mIoU over pictures; NaN for fewer than two
+      `mean_boundary_iou`: of the classes for which the number is defined, as `SemanticClassScore` says. `interval` is
+      the 95 % bootstrap interval of mIoU over pictures; NaN for fewer than two
     - `frequency_weighted_iou` weights the classes by their true pixels, `pixel_accuracy` is the share of all pixels
       that are right
     - `boundary_iou` is the IoU of the pixels within 2 % of the picture's diagonal of where a class ends (Cheng et al.
@@ -76,9 +76,9 @@ class SemanticScores:
     mean_boundary_iou: float
     frequency_weighted_iou: float
     pixel_accuracy: float
-    per_class: dict[str, ClassOverlap]
+    per_class: dict[str, SemanticClassScore]
     confusion: IntArray
-    pictures: tuple[PictureOverlap, ...]
+    pictures: tuple[SemanticPictureScore, ...]
     areas: Areas
     void: Void
 
@@ -175,7 +175,7 @@ class SemanticMetric:
             frequency_weighted_iou=_share(np.nansum(total.truth * iou), total.truth.sum()),
             pixel_accuracy=_share(total.common.sum(), sum(picture.num_pixels for picture in pictures)),
             per_class={
-                name: ClassOverlap(
+                name: SemanticClassScore(
                     iou=float(iou[k]),
                     dice=float(dice[k]),
                     accuracy=float(accuracy[k]),
@@ -230,9 +230,9 @@ def _confusion(true: IntArray, found: IntArray, side: int) -> IntArray:
     return counts.reshape(side, side)
 
 
-def _picture_score(id_: str, picture: _Picture) -> PictureOverlap:
+def _picture_score(id_: str, picture: _Picture) -> SemanticPictureScore:
     areas = picture.areas
-    return PictureOverlap(
+    return SemanticPictureScore(
         id=id_,
         mean_iou=float(known_mean(areas.iou())) if areas.truth.any() else math.nan,
         pixel_accuracy=_share(areas.common.sum(), picture.num_pixels) if areas.truth.any() else math.nan,

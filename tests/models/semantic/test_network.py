@@ -11,8 +11,8 @@ from everymask.core.masks import Masks
 from everymask.core.segmentation import InstanceSet, Segmentation, SemanticMap
 from everymask.errors import ConfigError, DataError
 from everymask.models.base import Batch
-from everymask.models.semantic.base import dense_targets, logit_count
-from everymask.models.semantic.build import build_dense
+from everymask.models.semantic.build import build_semantic
+from everymask.models.semantic.network import logit_count, semantic_targets
 from everymask.models.semantic.pixel_losses import binary_cross_entropy, cross_entropy
 from everymask.models.specs.semantic import PSPNet, UNet
 
@@ -31,7 +31,7 @@ def _objects(*planes: list[list[int]], class_ids: list[int], crowd: list[bool] |
 
 
 def test_padding_is_ignored() -> None:
-    target = dense_targets(_batch(SemanticMap(np.array([[0, 1], [255, 2]]))), 3, "multiclass")
+    target = semantic_targets(_batch(SemanticMap(np.array([[0, 1], [255, 2]]))), 3, "multiclass")
     assert target.dtype == torch.int64 and target.shape == (1, 4, 6)
     assert target[0, :2, :2].tolist() == [[0, 1], [255, 2]]
     assert (target[0, 2:] == 255).all() and (target[0, :, 2:] == 255).all()
@@ -41,7 +41,7 @@ def test_objects_may_overlap_where_classes_may() -> None:
     objects = _objects(
         [[1, 1], [0, 0]], [[1, 0], [0, 0]], [[0, 1], [0, 1]], class_ids=[0, 2, 2], crowd=[False, False, True]
     )
-    planes = dense_targets(_batch(objects, size=(2, 3)), 3, "multilabel")[0]
+    planes = semantic_targets(_batch(objects, size=(2, 3)), 3, "multilabel")[0]
     assert planes[0].tolist() == [[1, 1, 255], [0, 0, 255]]
     assert planes[1].tolist() == [[0, 0, 255], [0, 0, 255]]
     assert planes[2].tolist() == [[1, 255, 255], [0, 255, 255]]
@@ -49,7 +49,7 @@ def test_objects_may_overlap_where_classes_may() -> None:
 
 def test_label_maps_and_objects_stand_in_one_batch() -> None:
     objects = _objects([[1, 0]], class_ids=[1])
-    planes = dense_targets(_batch(SemanticMap(np.array([[1, 255]])), objects, size=(1, 2)), 2, "multilabel")
+    planes = semantic_targets(_batch(SemanticMap(np.array([[1, 255]])), objects, size=(1, 2)), 2, "multilabel")
     assert planes.tolist() == [[[[0, 255]], [[1, 255]]], [[[0, 0]], [[1, 0]]]]
 
 
@@ -65,27 +65,27 @@ def test_label_maps_and_objects_stand_in_one_batch() -> None:
 )
 def test_truths_that_say_nothing_are_refused(truth: Segmentation | None, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        dense_targets(_batch(truth), 3, "multiclass")
+        semantic_targets(_batch(truth), 3, "multiclass")
 
 
 def test_boxes_say_nothing_about_pixels() -> None:
     boxes = InstanceSet(np.array([[0, 0, 2, 2]], np.float32), np.array([0]))
     with pytest.raises(DataError, match="boxes only"):
-        dense_targets(_batch(boxes), 3, "multilabel")
+        semantic_targets(_batch(boxes), 3, "multilabel")
 
 
 @pytest.mark.parametrize(
-    ("task", "classes", "expected"), [("multiclass", 5, 5), ("multilabel", 5, 5), ("binary", 2, 1)]
+    ("head", "classes", "expected"), [("multiclass", 5, 5), ("multilabel", 5, 5), ("binary", 2, 1)]
 )
-def test_channels_of_the_logits(task: str, classes: int, expected: int) -> None:
-    assert logit_count(task, classes) == expected
+def test_channels_of_the_logits(head: str, classes: int, expected: int) -> None:
+    assert logit_count(head, classes) == expected
 
 
 def test_class_counts_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ConfigError, match="two classes, but got 3"):
-        build_dense(UNet(encoder="resnet18", task="binary"), 3)
+        build_semantic(UNet(encoder="resnet18", head="binary"), 3)
     with pytest.raises(ConfigError, match="at least one class"):
-        build_dense(UNet(encoder="resnet18"), 0)
+        build_semantic(UNet(encoder="resnet18"), 0)
 
 
 def test_losses_are_means_over_what_is_known() -> None:
@@ -104,10 +104,10 @@ def test_losses_are_means_over_what_is_known() -> None:
 
 def test_auxiliary_losses_have_their_weight() -> None:
     torch.manual_seed(0)
-    module = build_dense(PSPNet(encoder="resnet18", depth=3, dropout=0.0), 2).eval()
+    module = build_semantic(PSPNet(encoder="resnet18", depth=3, dropout=0.0), 2).eval()
     batch = _batch(SemanticMap(np.eye(32, dtype=int)), size=(32, 32))
     main, auxiliary = module.logits(batch.images, auxiliary=True)
-    target = dense_targets(batch, 2, "multiclass")
+    target = semantic_targets(batch, 2, "multiclass")
     losses = module.loss(batch)
     torch.testing.assert_close(losses["loss_segmentation"], cross_entropy(main, target))
     torch.testing.assert_close(losses["loss_aux"], 0.4 * cross_entropy(auxiliary, target))

@@ -8,8 +8,8 @@ import pytest
 from everymask.core.labels import Labels
 from everymask.core.segmentation import SemanticMap
 from everymask.errors import DataError
-from everymask.viz import maps
-from everymask.viz.maps import draw_semantic
+from everymask.viz import semantic
+from everymask.viz.semantic import draw_semantic
 
 LABELS = Labels(("Background", "road", "sky"), ((9, 9, 9), (200, 0, 0), (0, 0, 200)))
 GREY = np.full((40, 60, 3), 100, np.uint8)
@@ -60,7 +60,7 @@ def test_many_classes_stand_in_columns() -> None:
 def test_strips_leave_no_trace(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
     ids = SemanticMap(np.random.default_rng(0).integers(0, 3, (40, 60)))
     whole = draw_semantic(GREY, ids, LABELS)
-    monkeypatch.setattr(maps, "_ROWS", rows)
+    monkeypatch.setattr(semantic, "_ROWS", rows)
     np.testing.assert_array_equal(draw_semantic(GREY, ids, LABELS), whole)
 
 

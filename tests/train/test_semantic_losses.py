@@ -12,20 +12,20 @@ from torch import Tensor
 
 from everymask.data.coding import IGNORE
 from everymask.errors import ConfigError
-from everymask.models.specs.semantic import Task
-from everymask.train.losses import boundary, build_loss, cross_entropy, dice, focal, ohem, tversky
+from everymask.models.specs.semantic import Head
+from everymask.train.semantic_losses import boundary, build_loss, cross_entropy, dice, focal, ohem, tversky
 from everymask.train.settings.loss_terms import LOSS_NAMES, LossTerm, read_loss
 
-CHANNELS: dict[Task, int] = {"multiclass": 4, "binary": 1, "multilabel": 3}
+CHANNELS: dict[Head, int] = {"multiclass": 4, "binary": 1, "multilabel": 3}
 
 
-def example(task: Task, *, ignored: float = 0.2, seed: int = 0) -> tuple[Tensor, Tensor]:
+def example(head: Head, *, ignored: float = 0.2, seed: int = 0) -> tuple[Tensor, Tensor]:
     """Logits [2, K, 12, 9] and a target in which every class occurs; a share of it is ignored."""
     random = np.random.default_rng(seed)
-    channels = CHANNELS[task]
+    channels = CHANNELS[head]
     logits = torch.from_numpy(random.normal(scale=2, size=(2, channels, 12, 9))).float()
-    shape = (2, channels, 12, 9) if task == "multilabel" else (2, 12, 9)
-    target = torch.from_numpy(random.integers(channels if task == "multiclass" else 2, size=shape))
+    shape = (2, channels, 12, 9) if head == "multilabel" else (2, 12, 9)
+    target = torch.from_numpy(random.integers(channels if head == "multiclass" else 2, size=shape))
     target[torch.from_numpy(random.random(shape) < ignored)] = IGNORE
     return logits.requires_grad_(), target
 
@@ -57,13 +57,13 @@ def test_sigmoid_cross_entropy_with_weights_and_smoothing() -> None:
     torch.testing.assert_close(ours, (each * weight).sum() / weight.sum())
 
 
-@pytest.mark.parametrize("task", list(CHANNELS))
-def test_dice_and_tversky_are_those_of_segmentation_models(task: Task) -> None:
-    logits, target = example(task)
-    theirs = smp.DiceLoss(task, ignore_index=IGNORE)(logits, target)
-    torch.testing.assert_close(dice(logits, target, task=task), theirs)
-    theirs = smp.TverskyLoss(task, ignore_index=IGNORE, alpha=0.3, beta=0.7)(logits, target)
-    torch.testing.assert_close(tversky(logits, target, task=task), theirs)
+@pytest.mark.parametrize("head", list(CHANNELS))
+def test_dice_and_tversky_are_those_of_segmentation_models(head: Head) -> None:
+    logits, target = example(head)
+    theirs = smp.DiceLoss(head, ignore_index=IGNORE)(logits, target)
+    torch.testing.assert_close(dice(logits, target, head=head), theirs)
+    theirs = smp.TverskyLoss(head, ignore_index=IGNORE, alpha=0.3, beta=0.7)(logits, target)
+    torch.testing.assert_close(tversky(logits, target, head=head), theirs)
 
 
 def test_classes_without_truth_do_not_count_in_dice() -> None:
@@ -75,26 +75,26 @@ def test_classes_without_truth_do_not_count_in_dice() -> None:
     for name in range(3):
         truth, found = (target.numpy() == name), probabilities[:, name] * counted
         losses.append(1 - 2 * (truth * found).sum() / (truth.sum() + found.sum()))
-    assert dice(logits, target, task="multiclass").item() == pytest.approx(np.mean(losses), abs=1e-6)
+    assert dice(logits, target, head="multiclass").item() == pytest.approx(np.mean(losses), abs=1e-6)
 
 
 def test_focal_is_that_of_segmentation_models_and_of_the_paper() -> None:
     logits, target = example("binary")
     theirs = smp.FocalLoss("binary", ignore_index=IGNORE)(logits, target)
-    torch.testing.assert_close(focal(logits, target, task="binary"), theirs)
+    torch.testing.assert_close(focal(logits, target, head="binary"), theirs)
     logits, target = example("multiclass")
     given = np.take_along_axis(
         logits.softmax(1).detach().numpy(), np.where(target == IGNORE, 0, target)[:, None], axis=1
     )[:, 0][target.numpy() != IGNORE]
     expected = np.mean(-((1 - given) ** 2) * np.log(given))
-    assert focal(logits, target, task="multiclass").item() == pytest.approx(expected, rel=1e-5)
+    assert focal(logits, target, head="multiclass").item() == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("task", ["multiclass", "binary"])
-def test_lovasz_is_that_of_its_author(task: Task) -> None:
-    logits, target = example(task)
-    theirs = smp.LovaszLoss(task, ignore_index=IGNORE)(logits if task == "multiclass" else logits[:, 0], target)
-    torch.testing.assert_close(build_loss("lovasz", task)(logits, target), theirs)
+@pytest.mark.parametrize("head", ["multiclass", "binary"])
+def test_lovasz_is_that_of_its_author(head: Head) -> None:
+    logits, target = example(head)
+    theirs = smp.LovaszLoss(head, ignore_index=IGNORE)(logits if head == "multiclass" else logits[:, 0], target)
+    torch.testing.assert_close(build_loss("lovasz", head)(logits, target), theirs)
 
 
 def test_lovasz_of_a_certain_answer_is_one_minus_iou() -> None:
@@ -117,7 +117,7 @@ def test_boundary_is_the_formula_of_its_paper() -> None:
             error = (found[row, name] - inside) * distance / np.hypot(12, 9)
             total += error[counted[row]].sum()
         means.append(total / counted.sum())
-    assert boundary(logits, target, task="multiclass").item() == pytest.approx(np.mean(means), rel=1e-4)
+    assert boundary(logits, target, head="multiclass").item() == pytest.approx(np.mean(means), rel=1e-4)
 
 
 def test_hard_pixels_are_those_below_the_probability_or_the_hardest_sixteenth() -> None:
@@ -125,22 +125,22 @@ def test_hard_pixels_are_those_below_the_probability_or_the_hardest_sixteenth() 
     losses = F.cross_entropy(logits, target, ignore_index=IGNORE, reduction="none")[target != IGNORE].detach()
     hard = losses[losses > -np.log(0.7)]
     assert len(hard) > len(losses) / 16
-    torch.testing.assert_close(ohem(logits, target, task="multiclass").detach(), hard.mean())
+    torch.testing.assert_close(ohem(logits, target, head="multiclass").detach(), hard.mean())
     sure = 30.0 * F.one_hot(target.where(target != IGNORE, 0), 4).permute(0, 3, 1, 2) + logits.detach()
     losses = F.cross_entropy(sure, target, ignore_index=IGNORE, reduction="none")[target != IGNORE]
     hardest = losses.sort(descending=True).values[: len(losses) // 16]
     assert hardest[0] < -np.log(0.7)
-    assert ohem(sure, target, task="multiclass") >= hardest.mean() * (1 - 1e-6)
+    assert ohem(sure, target, head="multiclass") >= hardest.mean() * (1 - 1e-6)
 
 
 @pytest.mark.parametrize("name", LOSS_NAMES)
-@pytest.mark.parametrize("task", list(CHANNELS))
-def test_what_lies_under_ignored_pixels_changes_nothing(name: str, task: Task) -> None:
-    logits, target = example(task)
-    loss = build_loss(name, task)
+@pytest.mark.parametrize("head", list(CHANNELS))
+def test_what_lies_under_ignored_pixels_changes_nothing(name: str, head: Head) -> None:
+    logits, target = example(head)
+    loss = build_loss(name, head)
     value = loss(logits, target)
     (gradient,) = torch.autograd.grad(value, logits)
-    ignored = (target == IGNORE) if task == "multilabel" else (target == IGNORE)[:, None].expand_as(logits)
+    ignored = (target == IGNORE) if head == "multilabel" else (target == IGNORE)[:, None].expand_as(logits)
     assert ignored.any()
     assert not gradient[ignored].any()
     changed = logits.detach().where(~ignored, -7.0)
@@ -148,29 +148,29 @@ def test_what_lies_under_ignored_pixels_changes_nothing(name: str, task: Task) -
 
 
 @pytest.mark.parametrize("name", [*LOSS_NAMES, "ce+dice+0.5*lovasz"])
-@pytest.mark.parametrize("task", list(CHANNELS))
-def test_a_batch_without_truth_costs_nothing_and_teaches_nothing(name: str, task: Task) -> None:
-    logits, target = example(task, ignored=1.0)
-    loss = build_loss(name, task)(logits, target)
+@pytest.mark.parametrize("head", list(CHANNELS))
+def test_a_batch_without_truth_costs_nothing_and_teaches_nothing(name: str, head: Head) -> None:
+    logits, target = example(head, ignored=1.0)
+    loss = build_loss(name, head)(logits, target)
     (gradient,) = torch.autograd.grad(loss, logits)
     assert loss.item() == 0
     assert not gradient.any()
 
 
 @pytest.mark.parametrize("name", LOSS_NAMES)
-@pytest.mark.parametrize("task", list(CHANNELS))
-def test_descending_the_gradient_finds_the_truth(name: str, task: Task) -> None:
-    logits, target = example(task)
+@pytest.mark.parametrize("head", list(CHANNELS))
+def test_descending_the_gradient_finds_the_truth(name: str, head: Head) -> None:
+    logits, target = example(head)
     optimizer = torch.optim.Adam([logits], lr=0.3)
-    loss = build_loss(name, task)
+    loss = build_loss(name, head)
     before = loss(logits, target).item()
     for _ in range(60):
         optimizer.zero_grad()
         loss(logits, target).backward()
         optimizer.step()
     assert loss(logits, target).item() < 0.25 * before
-    found = logits.argmax(1) if task == "multiclass" else (logits > 0).long()
-    truth = target[:, None] if task == "binary" else target
+    found = logits.argmax(1) if head == "multiclass" else (logits > 0).long()
+    truth = target[:, None] if head == "binary" else target
     assert (found == truth)[truth != IGNORE].float().mean() > 0.97
 
 

@@ -8,16 +8,16 @@ import pytest
 
 from everymask.errors import ConfigError
 from everymask.models.specs.semantic import (
-    DENSE_KINDS,
     LRASPP,
     MIT_ENCODERS,
+    SEMANTIC_KINDS,
     DeepLabV3,
     DeepLabV3Plus,
-    DenseSpec,
     HRNet,
     PIDNet,
     PSPNet,
     SegFormer,
+    SemanticSpec,
     UNet,
     UNetPlusPlus,
     as_smp,
@@ -32,7 +32,7 @@ from everymask.models.specs.semantic import (
         (lambda: UNet(encoder=""), "encoder must name a network"),
         (lambda: UNet(channels=0), "channels must be at least 1, but got 0"),
         (lambda: UNet(norm="layer"), "norm must be one of batch, frozen, group, but got 'layer'"),
-        (lambda: UNet(task="softmax"), "task must be one of multiclass, binary, multilabel"),
+        (lambda: UNet(head="softmax"), "head must be one of multiclass, binary, multilabel"),
         (lambda: UNet(decoder_channels=(64, 32)), "decoder_channels must be 5 numbers"),
         (lambda: UNetPlusPlus(decoder_channels=(64, 32, 16, 8, 0)), "at least 1"),
         (lambda: UNet(upsampling="bicubic"), "upsampling must be one of nearest, bilinear, transposed"),
@@ -51,7 +51,7 @@ from everymask.models.specs.semantic import (
         (lambda: segformer("b6"), "size must be one of b0, b1"),
     ],
 )
-def test_impossible_networks_are_refused(build: Callable[[], DenseSpec], message: str) -> None:
+def test_impossible_networks_are_refused(build: Callable[[], SemanticSpec], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         build()
 
@@ -68,10 +68,10 @@ def test_the_variants_of_the_papers() -> None:
     ]
 
 
-@pytest.mark.parametrize("kind", DENSE_KINDS)
+@pytest.mark.parametrize("kind", SEMANTIC_KINDS)
 def test_smp_has_no_auxiliary_heads_and_aligns_corners(kind: str) -> None:
-    spec = as_smp(DENSE_KINDS[kind](channels=4))
-    assert spec.channels == 4 and type(spec) is DENSE_KINDS[kind]
+    spec = as_smp(SEMANTIC_KINDS[kind](channels=4))
+    assert spec.channels == 4 and type(spec) is SEMANTIC_KINDS[kind]
     if kind in {"unet++", "deeplabv3", "deeplabv3+", "pspnet", "upernet"}:
         assert spec.auxiliary is False
     if kind in {"deeplabv3", "deeplabv3+", "pspnet", "upernet", "segformer"}:

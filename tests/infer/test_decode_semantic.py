@@ -13,12 +13,12 @@ from everymask.core.labels import labels_of
 from everymask.core.sample import Sample
 from everymask.data.feed.preprocess import Placement, Preprocess, Resize
 from everymask.errors import ConfigError
-from everymask.infer import semantic
+from everymask.infer import decode_semantic as module
+from everymask.infer.decode_semantic import decode_semantic
 from everymask.infer.predictor import build_predictor
-from everymask.infer.semantic import decode_semantic
 from everymask.models.checkpoint import Card
-from everymask.models.semantic.build import build_dense
-from everymask.models.specs.semantic import PLAIN_ENCODER, Task, UNet
+from everymask.models.semantic.build import build_semantic
+from everymask.models.specs.semantic import PLAIN_ENCODER, Head, UNet
 from tests.grey_model import grey_model
 
 LABELS = labels_of(["ground", "cell"])
@@ -31,7 +31,7 @@ def planes(classes: int, size: tuple[int, int] = (12, 15)) -> torch.Tensor:
 
 @pytest.mark.parametrize("bytes_at_once", [1, 2 * 4 * 31 * 37, 1 << 26], ids=["one", "two", "all"])
 def test_some_classes_at_a_time_decide_as_all_at_once(monkeypatch: pytest.MonkeyPatch, bytes_at_once: int) -> None:
-    monkeypatch.setattr(semantic, "_BYTES_AT_ONCE", bytes_at_once)
+    monkeypatch.setattr(module, "_BYTES_AT_ONCE", bytes_at_once)
     logits = planes(7)
     whole = F.interpolate(logits[None], size=(31, 37), mode="bilinear", align_corners=False)[0]
     found = decode_semantic(logits, Placement((31, 37), (12, 15)), "multiclass").ids
@@ -59,7 +59,7 @@ def test_of_equal_logits_the_first_class_wins_and_nan_never() -> None:
 
 @pytest.mark.parametrize("bytes_at_once", [1, 1 << 26], ids=["one", "all"])
 def test_scores_are_the_probabilities_of_what_was_chosen(monkeypatch: pytest.MonkeyPatch, bytes_at_once: int) -> None:
-    monkeypatch.setattr(semantic, "_BYTES_AT_ONCE", bytes_at_once)
+    monkeypatch.setattr(module, "_BYTES_AT_ONCE", bytes_at_once)
     placement, logits = Placement((31, 37), (12, 15)), 5 * planes(7)
     whole = F.interpolate(logits[None], size=(31, 37), mode="bilinear", align_corners=False)[0]
     several = whole.sigmoid().max(dim=0).values
@@ -69,11 +69,11 @@ def test_scores_are_the_probabilities_of_what_was_chosen(monkeypatch: pytest.Mon
         "multilabel": several.where(several > 0.5, 0),
         "binary": torch.maximum(foreground, 1 - foreground),
     }
-    for task in get_args(Task):
-        found = decode_semantic(logits, placement, task, scored=True)
-        np.testing.assert_allclose(found.scores, expected[task], atol=1e-6)
+    for head in get_args(Head):
+        found = decode_semantic(logits, placement, head, scored=True)
+        np.testing.assert_allclose(found.scores, expected[head], atol=1e-6)
         assert found.scores.dtype == np.float32
-        without = decode_semantic(logits, placement, task)
+        without = decode_semantic(logits, placement, head)
         assert without.scores is None
         np.testing.assert_array_equal(found.ids, without.ids)
 
@@ -87,8 +87,8 @@ def test_scores_of_logits_that_are_no_numbers_or_beyond_them() -> None:
     assert found.ids.tolist() == [[1, 2, 0, 0, 0]]
     assert found.scores.tolist() == [[0.5, 1, 0.5, 1, 0.5]]
     nothing = torch.full((2, 1, 1), nan)
-    for task, score in (("multiclass", 0.5), ("binary", 0.5), ("multilabel", 0)):
-        assert decode_semantic(nothing, Placement((1, 1), (1, 1)), task, scored=True).scores == score
+    for head, score in (("multiclass", 0.5), ("binary", 0.5), ("multilabel", 0)):
+        assert decode_semantic(nothing, Placement((1, 1), (1, 1)), head, scored=True).scores == score
 
 
 def test_half_precision_decides_on_full_planes() -> None:
@@ -97,9 +97,9 @@ def test_half_precision_decides_on_full_planes() -> None:
     np.testing.assert_array_equal(decode_semantic(logits, Placement((31, 37), (12, 15)), "multiclass").ids, full.ids)
 
 
-@pytest.mark.parametrize(("task", "expected"), [("multiclass", (0, 1)), ("binary", (0, 1)), ("multilabel", (255, 1))])
-def test_a_prediction_has_the_size_of_the_picture(task: Task, expected: tuple[int, int]) -> None:
-    model = grey_model(LABELS, None if task != "multilabel" else [1000.0, 50.0], task)
+@pytest.mark.parametrize(("head", "expected"), [("multiclass", (0, 1)), ("binary", (0, 1)), ("multilabel", (255, 1))])
+def test_a_prediction_has_the_size_of_the_picture(head: Head, expected: tuple[int, int]) -> None:
+    model = grey_model(LABELS, None if head != "multilabel" else [1000.0, 50.0], head)
     picture = np.zeros((41, 57), np.uint8)
     picture[5:, 9:] = 50
     ids = model.predict(picture).semantic.ids
@@ -111,7 +111,7 @@ def test_a_batch_gives_what_single_pictures_give() -> None:
     spec = UNet(encoder=PLAIN_ENCODER, decoder_channels=(8, 4), decoder_norm="none", upsampling="bilinear")
     with torch.random.fork_rng():
         torch.manual_seed(1)
-        module = build_dense(spec, 2)
+        module = build_semantic(spec, 2)
     card = Card(spec, LABELS, Preprocess(resize=Resize(24, 48), divisor=8))
     model = build_predictor(module, card, "cpu", precision="exact")
     pictures = [PIXELS, PIXELS[:30, ::-1], PIXELS[:, :40]]

@@ -13,13 +13,13 @@ from torchvision.models.segmentation import deeplabv3_mobilenet_v3_large, fcn_re
 from everymask.errors import WeightsError
 from everymask.models.checkpoint import load_exactly
 from everymask.models.foreign.torchvision import read_state_dict, upgrade_names
-from everymask.models.semantic.build import build_dense
-from everymask.models.specs.semantic import FCN, LRASPP, DeepLabV3, DenseModelSpec, as_torchvision
+from everymask.models.semantic.build import build_semantic
+from everymask.models.specs.semantic import FCN, LRASPP, DeepLabV3, SemanticModelSpec, as_torchvision
 from tests.models.random_weights import well_scaled
 
 CLASSES = 7
 MOBILENET = "mobilenetv3_large_100"
-MODELS: dict[str, tuple[Callable[..., nn.Module], DenseModelSpec, bool]] = {
+MODELS: dict[str, tuple[Callable[..., nn.Module], SemanticModelSpec, bool]] = {
     "fcn": (fcn_resnet50, as_torchvision(FCN()), True),
     "deeplabv3-mobilenet": (deeplabv3_mobilenet_v3_large, as_torchvision(DeepLabV3(encoder=MOBILENET)), True),
     "lraspp": (lraspp_mobilenet_v3_large, as_torchvision(LRASPP()), False),
@@ -44,7 +44,7 @@ def _reference(name: str) -> nn.Module:
 def test_same_logits(name: str, tmp_path: Path) -> None:
     reference, spec = _reference(name), MODELS[name][1]
     torch.save(reference.state_dict(), tmp_path / "weights.pth")
-    ours = build_dense(spec, CLASSES).eval()
+    ours = build_semantic(spec, CLASSES).eval()
     load_exactly(ours, upgrade_names(read_state_dict(tmp_path / "weights.pth")), "file")
     for images in (IMAGES, IMAGES[:1, :, :48, :64]):
         with torch.inference_mode():
@@ -57,7 +57,7 @@ def test_same_logits(name: str, tmp_path: Path) -> None:
 
 def test_timms_mobilenet_is_another() -> None:
     reference = _reference("lraspp")
-    other = build_dense(LRASPP(), CLASSES).eval()
+    other = build_semantic(LRASPP(), CLASSES).eval()
     load_exactly(other, upgrade_names(reference.state_dict()), "torchvision")
     with torch.inference_mode():
         assert (reference(IMAGES)["out"] - other(IMAGES).logits).abs().max() > 1e-2
@@ -66,7 +66,7 @@ def test_timms_mobilenet_is_another() -> None:
 def test_weights_of_another_network_are_refused() -> None:
     reference = fcn_resnet50(weights=None, weights_backbone=None, num_classes=CLASSES).state_dict()
     with pytest.raises(WeightsError, match="missing classifier"):
-        load_exactly(build_dense(LRASPP(), CLASSES), upgrade_names(reference), "file")
+        load_exactly(build_semantic(LRASPP(), CLASSES), upgrade_names(reference), "file")
 
 
 def test_on_a_resnet_our_networks_are_torchvisions() -> None:

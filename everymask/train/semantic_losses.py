@@ -2,7 +2,7 @@
 
 All take logits [B, K, H, W] and a target of class ids [B, H, W] or, for several independent channels, of planes
 [B, K, H, W] of 0 and 1. Where the target is `IGNORE` (255) a pixel counts in none of them, as in the metrics; where
-nothing counts, loss and gradient are 0. With the task "multiclass" probabilities are a softmax over the channels, else
+nothing counts, loss and gradient are 0. With the head "multiclass" probabilities are a softmax over the channels, else
 a sigmoid of each. Losses of regions see all pictures of a batch as one, and average over the classes in its truth.
 """
 
@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from everymask.data.coding import IGNORE
-from everymask.models.semantic.base import Criterion
+from everymask.models.semantic.network import Criterion
 from everymask.models.semantic.pixel_losses import (
     LEAST,
     binary_cross_entropy,
@@ -28,7 +28,7 @@ from everymask.models.semantic.pixel_losses import (
     cross_entropy,
     plane_weight,
 )
-from everymask.models.specs.semantic import Task
+from everymask.models.specs.semantic import Head
 from everymask.train.settings.loss_terms import LossTerm, read_loss
 
 _OHEM_PROBABILITY = 0.7
@@ -47,7 +47,7 @@ class LossSum:
 
 
 def build_loss(
-    text: str, task: Task, *, class_weights: tuple[float, ...] | None = None, label_smoothing: float = 0.0
+    text: str, head: Head, *, class_weights: tuple[float, ...] | None = None, label_smoothing: float = 0.0
 ) -> LossSum:
     """The loss that `text` names: ce, bce, dice, tversky, focal, lovasz, boundary, ohem, or a sum: "ce+0.5*dice".
 
@@ -55,48 +55,48 @@ def build_loss(
     focal and ohem take the weights, ce and bce the smoothing. `ConfigError` says what in `text` cannot be read.
     """
     weights = None if class_weights is None else torch.tensor(class_weights)
-    return LossSum(tuple((term.weight, _criterion(term, task, weights, label_smoothing)) for term in read_loss(text)))
+    return LossSum(tuple((term.weight, _criterion(term, head, weights, label_smoothing)) for term in read_loss(text)))
 
 
-def _criterion(term: LossTerm, task: Task, weights: Tensor | None, smoothing: float) -> Criterion:
-    softmax = task == "multiclass"
+def _criterion(term: LossTerm, head: Head, weights: Tensor | None, smoothing: float) -> Criterion:
+    softmax = head == "multiclass"
     match term.name:
         case "ce" if softmax:
             return partial(cross_entropy, weights=weights, label_smoothing=smoothing)
         case "ce" | "bce":
             return partial(binary_cross_entropy, weights=weights, label_smoothing=smoothing)
         case "focal":
-            return partial(focal, task=task, weights=weights)
+            return partial(focal, head=head, weights=weights)
         case "ohem":
-            return partial(ohem, task=task, weights=weights)
+            return partial(ohem, head=head, weights=weights)
         case "dice":
-            return partial(dice, task=task)
+            return partial(dice, head=head)
         case "tversky":
-            return partial(tversky, task=task)
+            return partial(tversky, head=head)
         case "lovasz":
             return lovasz_softmax if softmax else lovasz_hinge
         case "boundary":
-            return partial(boundary, task=task)
+            return partial(boundary, head=head)
         case _:
             assert_never(term.name)
 
 
-def focal(logits: Tensor, target: Tensor, *, task: Task, weights: Tensor | None = None, gamma: float = 2.0) -> Tensor:
+def focal(logits: Tensor, target: Tensor, *, head: Head, weights: Tensor | None = None, gamma: float = 2.0) -> Tensor:
     """Cross-entropy in which each pixel weighs (1 - p) ** gamma, p being what its truth is given (Lin et al. 2017).
 
     The mean is over pixels (and channels of sigmoids), however little they weigh.
     """
-    losses, mass = _pixel_losses(logits, target, task, weights)
+    losses, mass = _pixel_losses(logits, target, head, weights)
     return ((1 - torch.exp(-losses)) ** gamma * losses * mass).sum() / mass.sum().clamp(min=LEAST)
 
 
-def ohem(logits: Tensor, target: Tensor, *, task: Task, weights: Tensor | None = None) -> Tensor:
+def ohem(logits: Tensor, target: Tensor, *, head: Head, weights: Tensor | None = None) -> Tensor:
     """Cross-entropy of the hard pixels alone (Shrivastava et al. 2016).
 
     Hard are those whose truth is given a probability below 0.7, and in any case the hardest sixteenth of those that
     count. Reference implementations name a number of pixels instead, about as many of their batches.
     """
-    losses, mass = _pixel_losses(logits, target, task, weights)
+    losses, mass = _pixel_losses(logits, target, head, weights)
     counted = mass > 0
     kept = max(1, int(int(counted.sum()) * _OHEM_SHARE))
     hardest = torch.topk(losses.detach().where(counted, -1.0).flatten(), kept).values[-1]
@@ -105,18 +105,18 @@ def ohem(logits: Tensor, target: Tensor, *, task: Task, weights: Tensor | None =
     return (losses * mass).sum() / mass.sum().clamp(min=LEAST)
 
 
-def dice(logits: Tensor, target: Tensor, *, task: Task) -> Tensor:
+def dice(logits: Tensor, target: Tensor, *, head: Head) -> Tensor:
     """One minus the Dice coefficient, with probabilities for predicted regions (Milletari et al. 2016)."""
-    return tversky(logits, target, task=task, false_positives=0.5, false_negatives=0.5)
+    return tversky(logits, target, head=head, false_positives=0.5, false_negatives=0.5)
 
 
 def tversky(
-    logits: Tensor, target: Tensor, *, task: Task, false_positives: float = 0.3, false_negatives: float = 0.7
+    logits: Tensor, target: Tensor, *, head: Head, false_positives: float = 0.3, false_negatives: float = 0.7
 ) -> Tensor:
     """One minus the Tversky index, which counts what is missed as worse than what is too much (Salehi et al. 2017)."""
     planes, counted = class_planes(target, logits.shape[1])
     truth = planes.to(logits.dtype)
-    found = _probabilities(logits, task) * counted
+    found = _probabilities(logits, head) * counted
     over = (0, 2, 3)
     common = (found * truth).sum(over)
     surplus, missed = found.sum(over) - common, truth.sum(over) - common
@@ -138,7 +138,7 @@ def lovasz_hinge(logits: Tensor, target: Tensor) -> Tensor:
     return _lovasz(errors, planes, counted)
 
 
-def boundary(logits: Tensor, target: Tensor, *, task: Task) -> Tensor:
+def boundary(logits: Tensor, target: Tensor, *, head: Head) -> Tensor:
     """How far errors lie from the true boundary (Kervadec et al. 2019): to be added to a loss of regions.
 
     The mean over pixels of the distance to the class's boundary, in diagonals of the picture, times the difference
@@ -148,19 +148,19 @@ def boundary(logits: Tensor, target: Tensor, *, task: Task) -> Tensor:
     planes, counted = class_planes(target, logits.shape[1])
     distances = _signed_distances(planes).to(logits)
     counted = counted.expand_as(planes)
-    errors = (_probabilities(logits, task) - planes.to(logits.dtype)) * distances * counted
+    errors = (_probabilities(logits, head) - planes.to(logits.dtype)) * distances * counted
     over = (0, 2, 3)
     means = errors.sum(over) / counted.sum(over).clamp(min=1)
     return _mean_of_present(means, planes.sum(over) > 0)
 
 
-def _probabilities(logits: Tensor, task: Task) -> Tensor:
-    return logits.softmax(1) if task == "multiclass" else logits.sigmoid()
+def _probabilities(logits: Tensor, head: Head) -> Tensor:
+    return logits.softmax(1) if head == "multiclass" else logits.sigmoid()
 
 
-def _pixel_losses(logits: Tensor, target: Tensor, task: Task, weights: Tensor | None) -> tuple[Tensor, Tensor]:
+def _pixel_losses(logits: Tensor, target: Tensor, head: Head, weights: Tensor | None) -> tuple[Tensor, Tensor]:
     """Minus the logarithm of what each truth is given, and how much it weighs: [B, H, W], or [B, K, H, W]."""
-    if task == "multiclass":
+    if head == "multiclass":
         losses = F.cross_entropy(logits, target, ignore_index=IGNORE, reduction="none")
         unit = torch.ones(logits.shape[1]) if weights is None else weights
         return losses, class_weight(target, unit.to(logits))

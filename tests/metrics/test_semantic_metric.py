@@ -15,7 +15,7 @@ from everymask.core.labels import Labels, labels_of
 from everymask.core.randomness import rng
 from everymask.core.segmentation import SemanticMap
 from everymask.errors import ConfigError, DataError
-from everymask.metrics.overlap import SemanticMetric, SemanticScores
+from everymask.metrics.semantic import SemanticMetric, SemanticScores
 
 LABELS = labels_of("abcde")
 VOID = LABELS.ignore

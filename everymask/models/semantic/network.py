@@ -14,32 +14,32 @@ from torch import Tensor, nn
 from everymask.core.segmentation import InstanceSet, Segmentation, SemanticMap
 from everymask.data.coding import IGNORE
 from everymask.errors import ConfigError, DataError
-from everymask.models.base import Batch, DenseOutputs
+from everymask.models.base import Batch, SemanticOutputs
 from everymask.models.semantic.pixel_losses import binary_cross_entropy, cross_entropy
-from everymask.models.specs.semantic import DenseModelSpec, Task
+from everymask.models.specs.semantic import Head, SemanticModelSpec
 
 AUXILIARY_WEIGHT = 0.4
 
 Criterion: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
 
-class DenseModel(nn.Module):
+class SemanticModel(nn.Module):
     """A network that says of every pixel what it is; architectures implement `logits`.
 
     `backbone` is the encoder, where a network has one. `criterion` (logits [B, K, H, W], target) -> scalar is what
-    training minimises; its target is as `dense_targets` describes. It is no part of the weights: set a function or a
+    training minimises; its target is as `semantic_targets` describes. It is no part of the weights: set a function or a
     plain object, not a module with parameters. The default is cross-entropy.
     """
 
     exact_parts: tuple[str, ...] = ()
     """Last layers, whose rounding would show: they keep float32 where others calculate in bfloat16 (see `classify`)."""
 
-    def __init__(self, spec: DenseModelSpec, num_classes: int) -> None:
+    def __init__(self, spec: SemanticModelSpec, num_classes: int) -> None:
         super().__init__()
         self.spec = spec
         self.num_classes = num_classes
-        self.num_logits = logit_count(spec.task, num_classes)
-        self.criterion: Criterion = binary_cross_entropy if spec.task != "multiclass" else cross_entropy
+        self.num_logits = logit_count(spec.head, num_classes)
+        self.criterion: Criterion = binary_cross_entropy if spec.head != "multiclass" else cross_entropy
 
     def logits(self, images: Tensor, *, auxiliary: bool = False) -> tuple[Tensor, ...]:
         """Logits [B, K, H, W] at the size of `images` [B, C, H, W], the network's answer first.
@@ -48,14 +48,14 @@ class DenseModel(nn.Module):
         """
         raise NotImplementedError
 
-    def forward(self, images: Tensor, windows: Tensor | None = None) -> DenseOutputs:
+    def forward(self, images: Tensor, windows: Tensor | None = None) -> SemanticOutputs:
         """Predict for pictures [B, C, H, W] of any size; `windows` (pictures without their padding) change nothing."""
-        return DenseOutputs(self.logits(images.to(self.dtype))[0])
+        return SemanticOutputs(self.logits(images.to(self.dtype))[0])
 
     def loss(self, batch: Batch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """`loss_segmentation`, and `loss_aux`: 0.4 times the sum over the auxiliary heads. Dropout draws anew."""
         images = batch.images
-        target = dense_targets(batch, self.num_classes, self.spec.task).to(images.device, non_blocking=True)
+        target = semantic_targets(batch, self.num_classes, self.spec.head).to(images.device, non_blocking=True)
         with drawing_from(generator, images.device):
             main, *others = (plane.float() for plane in self.logits(images, auxiliary=True))
         losses = {"loss_segmentation": self.criterion(main, target)}
@@ -93,28 +93,28 @@ def drawing_from(generator: torch.Generator | None, device: torch.device) -> Ite
         yield
 
 
-def logit_count(task: Task, num_classes: int) -> int:
-    """Channels of the logits; `ConfigError` unless a binary task has two classes."""
+def logit_count(head: Head, num_classes: int) -> int:
+    """Channels of the logits; `ConfigError` unless a binary head has two classes."""
     if num_classes < 1:
         raise ConfigError(f"a network needs at least one class, but got {num_classes}")
-    if task == "binary" and num_classes != 2:
+    if head == "binary" and num_classes != 2:
         raise ConfigError(
             f"a binary network tells foreground from background, which are two classes, but got {num_classes}",
-            hint='choose task "multiclass", or "multilabel" if classes may overlap',
+            hint='choose head "multiclass", or "multilabel" if classes may overlap',
         )
-    return 1 if task == "binary" else num_classes
+    return 1 if head == "binary" else num_classes
 
 
-def dense_targets(batch: Batch, num_classes: int, task: Task) -> Tensor:
+def semantic_targets(batch: Batch, num_classes: int, head: Head) -> Tensor:
     """What the logits of a batch should say, int64; 255 is ignored, as is the padding.
 
-    [B, H, W] class ids from label maps. For the task "multilabel" truths may also be objects, whose masks then are
+    [B, H, W] class ids from label maps. For the head "multilabel" truths may also be objects, whose masks then are
     planes [B, K, H, W] of 0 and 1 in which crowds are ignored. `DataError` for other truths and for ids that no class
     has.
     """
     size = (batch.images.shape[2], batch.images.shape[3])
     planes = [
-        _target(truth, num_classes, task, size, file)
+        _target(truth, num_classes, head, size, file)
         for truth, file in zip(batch.truths, batch.files or [""] * len(batch.truths), strict=True)
     ]
     if len({plane.ndim for plane in planes}) > 1:
@@ -123,9 +123,9 @@ def dense_targets(batch: Batch, num_classes: int, task: Task) -> Tensor:
 
 
 def _target(
-    truth: Segmentation | None, num_classes: int, task: Task, size: tuple[int, int], file: str
+    truth: Segmentation | None, num_classes: int, head: Head, size: tuple[int, int], file: str
 ) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    if isinstance(truth, InstanceSet) and task == "multilabel":
+    if isinstance(truth, InstanceSet) and head == "multilabel":
         return _object_planes(truth, num_classes, size)
     if not isinstance(truth, SemanticMap):
         found = "nothing" if truth is None else type(truth).__name__

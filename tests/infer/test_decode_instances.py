@@ -11,8 +11,8 @@ import torch
 from pycocotools import mask as reference
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
-from everymask.infer import decode as module
-from everymask.infer.decode import encode_masks, paste_masks
+from everymask.infer import decode_instances as module
+from everymask.infer.decode_instances import encode_masks, paste_masks
 
 SIZE = (90, 120)
 every_paste = pytest.mark.parametrize("paste", ["torchvision", "detectron2", "matterport"])

@@ -109,7 +109,7 @@ def test_what_maps_hold_is_remembered_until_they_change(
     assert sorted(decoded) == ["p0", "p1", "p2"]
     decoded.clear()
     again = read_image_masks(root, decode=False)
-    assert (again.records, again.encoding, decoded) == (first.records, first.encoding, [])
+    assert (again.records, again.coding, decoded) == (first.records, first.coding, [])
     assert not list(root.rglob("*.json")), "nothing in the data set"
     Image.fromarray(blobs(2)).save(files[1])
     monkeypatch.setattr(label_contents, "_SETTLED", 10**9)

@@ -19,9 +19,9 @@ from everymask.core.masks import Masks
 from everymask.core.sample import Sample
 from everymask.core.segmentation import InstanceSet
 from everymask.errors import ConfigError, DataError, MachineError
-from everymask.infer import writing
+from everymask.infer import writing_instances
 from everymask.infer.result import Result
-from everymask.infer.writing import PredictionFolder
+from everymask.infer.writing_instances import InstanceFolder
 
 LABELS = Labels(("cell", "dust"))
 
@@ -36,7 +36,7 @@ def example(file: str = "", *, id: str = "a", objects: int = 2) -> Result:  # no
 
 
 def write(out: Path, *results: Result, **options: Any) -> list[str]:
-    with PredictionFolder(out, LABELS, **options) as folder:
+    with InstanceFolder(out, LABELS, **options) as folder:
         return [folder.add(result) for result in results]
 
 
@@ -181,7 +181,7 @@ def test_a_folder_that_is_not_empty_is_refused(tmp_path: Path) -> None:
     """F11"""
     (tmp_path / "mine.txt").write_text("keep")
     with pytest.raises(ConfigError, match="not empty"):
-        PredictionFolder(tmp_path, LABELS)
+        InstanceFolder(tmp_path, LABELS)
     write(tmp_path, example(), overwrite=True)
     write(tmp_path, example(objects=1), overwrite=True)
     assert len(rows(tmp_path)) == 1
@@ -195,18 +195,18 @@ def test_output_and_input_stay_apart(tmp_path: Path) -> None:
     picture.write_bytes(b"")
     for out in (tmp_path / "photos", tmp_path / "photos" / "sub", tmp_path / "photos" / "x" / ".." / "new"):
         with pytest.raises(ConfigError, match="inside the input folder"):
-            PredictionFolder(out, LABELS, inputs=[tmp_path / "photos"], overwrite=True)
+            InstanceFolder(out, LABELS, inputs=[tmp_path / "photos"], overwrite=True)
     with pytest.raises(ConfigError, match="inside the output folder"):
-        PredictionFolder(tmp_path, LABELS, inputs=[picture], overwrite=True)
+        InstanceFolder(tmp_path, LABELS, inputs=[picture], overwrite=True)
     with pytest.raises(ConfigError, match="is a file"):
-        PredictionFolder(picture, LABELS)
-    PredictionFolder(tmp_path / "photos" / "sub", LABELS, inputs=[picture])
+        InstanceFolder(picture, LABELS)
+    InstanceFolder(tmp_path / "photos" / "sub", LABELS, inputs=[picture])
     assert files(tmp_path) == ["photos/a.png"]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
 def test_an_interruption_leaves_what_is_done(tmp_path: Path, error: type[BaseException]) -> None:
-    with pytest.raises(error), PredictionFolder(tmp_path, LABELS) as folder:
+    with pytest.raises(error), InstanceFolder(tmp_path, LABELS) as folder:
         folder.add(example(id="a"))
         folder.add(example(id="b"))
         raise error
@@ -226,16 +226,16 @@ def test_an_interruption_leaves_what_is_done(tmp_path: Path, error: type[BaseExc
 def test_an_interruption_within_a_picture_leaves_the_pictures_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, call: int
 ) -> None:
-    original, calls = getattr(writing, step), iter(range(1_000))
+    original, calls = getattr(writing_instances, step), iter(range(1_000))
 
     def interrupted(*arguments: Any) -> Any:
         if next(calls) == call:
             raise KeyboardInterrupt
         return original(*arguments)
 
-    with pytest.raises(KeyboardInterrupt), PredictionFolder(tmp_path, LABELS) as folder:
+    with pytest.raises(KeyboardInterrupt), InstanceFolder(tmp_path, LABELS) as folder:
         folder.add(example(id="a"))
-        monkeypatch.setattr(writing, step, interrupted)
+        monkeypatch.setattr(writing_instances, step, interrupted)
         folder.add(example(id="b"))
     assert [image["file_name"] for image in coco(tmp_path)["images"]] == ["a"]
     assert {a["image_id"] for a in coco(tmp_path)["annotations"]} == {1}
@@ -243,16 +243,16 @@ def test_an_interruption_within_a_picture_leaves_the_pictures_before(
 
 
 def test_a_picture_that_fails_can_be_followed_by_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = writing._json
+    original = writing_instances._json
 
     def failing(value: Any) -> bytes:
         if value.get("file_name") == "bad":
             raise DataError("no")
         return original(value)
 
-    with PredictionFolder(tmp_path, LABELS) as folder:
+    with InstanceFolder(tmp_path, LABELS) as folder:
         folder.add(example(id="a"))
-        monkeypatch.setattr(writing, "_json", failing)
+        monkeypatch.setattr(writing_instances, "_json", failing)
         with pytest.raises(DataError):
             folder.add(example(id="bad"))
         folder.add(example(id="c"))
@@ -266,9 +266,9 @@ def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    with PredictionFolder(tmp_path, LABELS) as folder:
+    with InstanceFolder(tmp_path, LABELS) as folder:
         folder.add(example(id="a"))
-        monkeypatch.setattr(writing, "write_image", full)
+        monkeypatch.setattr(writing_instances, "write_image", full)
         with pytest.raises(MachineError, match="No space left"):
             folder.add(example(id="b"))
     assert len(coco(tmp_path)["images"]) == 1
@@ -278,21 +278,21 @@ def test_more_objects_than_sixteen_bits_can_number_are_refused(tmp_path: Path) -
     masks = Masks((4, 4), np.zeros((65_536, 4), np.int32), np.zeros(0, bool), np.zeros(65_537, np.int64))
     found = InstanceSet(np.zeros((65_536, 4), np.float32), np.zeros(65_536, np.int64), masks=masks)
     result = Result(Sample(np.zeros((4, 4, 3), np.uint8), id="many"), found, LABELS)
-    with PredictionFolder(tmp_path, LABELS) as folder, pytest.raises(DataError, match="65,535"):
+    with InstanceFolder(tmp_path, LABELS) as folder, pytest.raises(DataError, match="65,535"):
         folder.add(result)
     assert list(tmp_path.rglob("*")) == []
 
 
 def test_memory_does_not_hold_the_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writing, "_IMAGES_KEPT_IN_MEMORY", 1_000)
-    monkeypatch.setattr(writing, "write_image", lambda *_: None)
+    monkeypatch.setattr(writing_instances, "_IMAGES_KEPT_IN_MEMORY", 1_000)
+    monkeypatch.setattr(writing_instances, "write_image", lambda *_: None)
     monkeypatch.setattr(Result, "draw", lambda _: None)
     result = example(objects=8)
 
     def peak(count: int) -> int:
         tracemalloc.start()
         try:
-            with PredictionFolder(tmp_path / f"{count}", LABELS) as folder:
+            with InstanceFolder(tmp_path / f"{count}", LABELS) as folder:
                 for number in range(count):
                     folder.add(replace(result, sample=replace(result.sample, id=f"{number}")))
             return tracemalloc.get_traced_memory()[1]

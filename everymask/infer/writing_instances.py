@@ -20,7 +20,7 @@ from everymask.infer.result import Result
 _IMAGES_KEPT_IN_MEMORY = 1 << 20
 
 
-class PredictionFolder(OutputFolder):
+class InstanceFolder(OutputFolder):
     """Writes results into a folder, one at a time; only the names given so far stay in memory.
 
     - `overlays/<name>.png` (or `.jpg`, as `overlay` says; or none): the picture with its objects drawn on it
@@ -36,7 +36,7 @@ class PredictionFolder(OutputFolder):
     `ConfigError` if `out` is not empty (unless `overwrite`; files of other names stay) or lies inside an input folder,
     or an input inside it; `inputs` are the files and folders that are predicted. Nothing is written before `with`.
 
-    >>> with PredictionFolder("masks", model.labels, inputs=["photos"]) as folder:
+    >>> with InstanceFolder("masks", model.labels, inputs=["photos"]) as folder:
     ...     for result in model.stream(sorted(Path("photos").glob("*.jpg"))):
     ...         folder.add(result)
     """

@@ -9,12 +9,12 @@ from torch import Tensor
 from everymask.core.segmentation import SemanticMap
 from everymask.data.coding import IGNORE
 from everymask.data.feed.preprocess import Placement
-from everymask.models.specs.semantic import Task
+from everymask.models.specs.semantic import Head
 
 _BYTES_AT_ONCE = 1 << 26
 
 
-def decode_semantic(logits: Tensor, placement: Placement, task: Task, *, scored: bool = False) -> SemanticMap:
+def decode_semantic(logits: Tensor, placement: Placement, head: Head, *, scored: bool = False) -> SemanticMap:
     """The class of every pixel of the original picture, uint8 [H, W] (int32 for more than 255 classes).
 
     `logits` [K, h, w] cover the network's frame, padding included. They are brought to the picture's size bilinearly
@@ -30,7 +30,7 @@ def decode_semantic(logits: Tensor, placement: Placement, task: Task, *, scored:
     """
     left, top, right, bottom = placement.window
     planes = logits[:, top:bottom, left:right]
-    match task:
+    match head:
         case "binary":
             logit = _resized(planes[:1], placement.original)[0]
             ids = (logit > 0).to(torch.uint8)
