@@ -18,13 +18,13 @@ from everymask.data.formats.table import read_dataset
 from everymask.data.splits import read_split
 from everymask.errors import ConfigError, DataError, counted
 from everymask.infer.predictor import Predictor
-from everymask.infer.result import Result
 from everymask.metrics.calibration import CalibrationMetric, CalibrationScores
 from everymask.metrics.comparison import Comparison, compare_scores
 from everymask.metrics.instances import InstanceMetric, InstanceScores
 from everymask.metrics.semantic import SemanticMetric, SemanticScores, Void
 from everymask.models.regions.rcnn import RCNN
 from everymask.models.semantic.network import SemanticModel
+from everymask.results.result import Result
 
 Progress = Callable[[int, int], None]
 Scores: TypeAlias = InstanceScores | SemanticScores

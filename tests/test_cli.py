@@ -20,7 +20,7 @@ from everymask.cli import VERBS, parse, run
 from everymask.data.pictures.read import write_image
 from everymask.data.shapes import write_shapes
 from everymask.models.specs.regions import MaskRCNN
-from everymask.train.settings.config import TrainConfig
+from everymask.settings.config import TrainConfig
 
 OPTIONS = Path(__file__).with_name("cli_options.txt")
 

@@ -19,7 +19,7 @@ from everymask.data.shapes import write_shapes
 from everymask.data.splits import draw_split, write_split
 from everymask.errors import ConfigError, DataError
 from everymask.evaluate import evaluate
-from everymask.infer.result import Result
+from everymask.results.result import Result
 
 
 @dataclass(frozen=True)

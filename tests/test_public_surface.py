@@ -40,7 +40,7 @@ def test_importing_everymask_imports_nothing_heavy() -> None:
 def test_functions_keep_their_names_after_the_modules_of_the_same_name_are_imported() -> None:
     """`everymask/train/` and `everymask/evaluate.py` must not hide `everymask.train` and `everymask.evaluate`."""
     code = (
-        "import everymask, everymask.train.settings.config, everymask.train.run, everymask.evaluate\n"
+        "import everymask, everymask.settings.config, everymask.train.run, everymask.evaluate\n"
         "assert callable(everymask.train) and callable(everymask.evaluate)\n"
         "import everymask.metrics.comparison, everymask.commands.compare\n"
         "assert everymask.compare.__module__ == 'everymask.evaluate'"

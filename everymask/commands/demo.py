@@ -48,8 +48,8 @@ def run(options: Demo) -> None:
     require("torch", "train")
     from everymask.api import load
     from everymask.data.shapes import write_shapes
+    from everymask.settings.recipes import demo_recipe
     from everymask.train.run import train
-    from everymask.train.settings.recipes import demo_recipe
 
     began = time.monotonic()
     data, folder = options.out / "data", options.out / "run"

@@ -19,11 +19,11 @@ from everymask.core.segmentation import SemanticMap
 from everymask.errors import ConfigError, DataError, Issue, counted, printable
 
 if TYPE_CHECKING:
-    from everymask.infer.output import OutputFolder
     from everymask.infer.predictor import Predictor
-    from everymask.infer.result import Result
     from everymask.infer.tiling import Tiling
-    from everymask.infer.writing_semantic import SemanticFolder
+    from everymask.results.output import OutputFolder
+    from everymask.results.result import Result
+    from everymask.results.writing_semantic import SemanticFolder
 
 _LARGE = 100_000_000
 
@@ -66,8 +66,8 @@ class Predict(Running):
 def run(options: Predict) -> None:
     """Predict picture by picture, in constant memory."""
     from everymask.commands.sources import find_pictures
-    from everymask.infer.writing_instances import InstanceFolder
-    from everymask.infer.writing_semantic import SemanticFolder
+    from everymask.results.writing_instances import InstanceFolder
+    from everymask.results.writing_semantic import SemanticFolder
 
     if not options.sources:
         raise ConfigError(

@@ -13,7 +13,7 @@ from everymask.commands.terminal import quoted, show
 from everymask.errors import counted, require
 from everymask.metrics.semantic import SemanticScores
 from everymask.models.specs.any_spec import ModelSpec
-from everymask.train.settings.config import TrainConfig
+from everymask.settings.config import TrainConfig
 
 if TYPE_CHECKING:
     from everymask.evaluate import Report

@@ -22,7 +22,6 @@ from everymask.data.pictures.read import read_image
 from everymask.errors import ConfigError, DataError, counted, printable
 from everymask.infer.decode_instances import decode_instances
 from everymask.infer.decode_semantic import decode_semantic
-from everymask.infer.result import Result
 from everymask.infer.tiling import Tiling, join_maps, predict_strips, strips_of
 from everymask.infer.variants import TestTimeAugmentation, predict_variants
 from everymask.models.base import RegionOutputs, SemanticOutputs, collate
@@ -30,6 +29,7 @@ from everymask.models.checkpoint import Card
 from everymask.models.inference import ready_to_predict
 from everymask.models.regions.rcnn import RCNN
 from everymask.models.semantic.network import SemanticModel
+from everymask.results.result import Result
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -8,7 +8,7 @@ import re
 from torch import nn
 
 from everymask.errors import ConfigError
-from everymask.train.settings.schedule import PRESETS
+from everymask.settings.schedule import PRESETS
 
 # Where the encoder lies: in detectors beside their pyramid, in semantic networks alone.
 _ENCODER = re.compile(r"backbone\.(?:body\.|(?!fpn\.))")

@@ -21,6 +21,8 @@ from everymask.core.files import write_json
 from everymask.core.randomness import rng
 from everymask.errors import MachineError, TrainingError, printable
 from everymask.models.base import Batch, TrainStep
+from everymask.settings.config import TrainConfig, chosen
+from everymask.settings.schedule import layer_phases, phase_at, seconds
 from everymask.train.ema import Ema
 from everymask.train.folder.logs import Log
 from everymask.train.folder.state import Progress, Training, read_state, write_state
@@ -28,8 +30,6 @@ from everymask.train.interrupt import Interrupt, catch_interrupts
 from everymask.train.layers import frozen_parameters, select_layers
 from everymask.train.loader import Order
 from everymask.train.optim import build_optimizer, clip_gradients, learning_rate, set_rate
-from everymask.train.settings.config import TrainConfig, chosen
-from everymask.train.settings.schedule import layer_phases, phase_at, seconds
 
 SAVE_SECONDS = 300.0
 _logger = logging.getLogger(__name__)

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from everymask.settings.config import TrainConfig, chosen
 from everymask.train.layers import in_encoder
-from everymask.train.settings.config import TrainConfig, chosen
 
 _DECAY = 0.1
 _POWER = 0.9

@@ -31,6 +31,10 @@ from everymask.models.regions.rcnn import RCNN
 from everymask.models.semantic.network import SemanticModel
 from everymask.models.specs.regions import MaskRCNN
 from everymask.models.specs.semantic import Head
+from everymask.settings.config import TrainConfig, chosen, config_from_json, continued
+from everymask.settings.recipes import Recipe, resolve
+from everymask.settings.schedule import layer_phases
+from everymask.settings.semantic_recipes import class_weights, resolve_semantic
 from everymask.train.failures import machine_failures
 from everymask.train.folder.layout import BEST, CONFIG, ORIGIN, SPLITS, clear_folder, open_folder
 from everymask.train.folder.logs import Log, Screen, reading_bar
@@ -39,10 +43,6 @@ from everymask.train.layers import frozen_parameters, learning_parameters
 from everymask.train.loader import Order, read_batches
 from everymask.train.loop import Outcome, Reason, Validation, fit
 from everymask.train.semantic_losses import LossSum, build_loss
-from everymask.train.settings.config import TrainConfig, chosen, config_from_json, continued
-from everymask.train.settings.recipes import Recipe, resolve
-from everymask.train.settings.schedule import layer_phases
-from everymask.train.settings.semantic_recipes import class_weights, resolve_semantic
 from everymask.train.start import Source, build_start, read_source
 from everymask.train.task import asked_task, settle_task, unseen_classes
 

@@ -29,7 +29,7 @@ from everymask.models.semantic.pixel_losses import (
     plane_weight,
 )
 from everymask.models.specs.semantic import Head
-from everymask.train.settings.loss_terms import LossTerm, read_loss
+from everymask.settings.loss_terms import LossTerm, read_loss
 
 _OHEM_PROBABILITY = 0.7
 _OHEM_SHARE = 1 / 16

@@ -13,8 +13,8 @@ from everymask.errors import ConfigError, DataError, printable
 from everymask.models.specs.any_spec import ModelSpec
 from everymask.models.specs.regions import MaskRCNN
 from everymask.models.specs.semantic import SemanticSpec, UNet
-from everymask.train.settings.config import TrainConfig
-from everymask.train.settings.recipes import model_for_weights
+from everymask.settings.config import TrainConfig
+from everymask.settings.recipes import model_for_weights
 
 
 def asked_task(config: TrainConfig, stored: ModelSpec | None = None) -> Task | None:

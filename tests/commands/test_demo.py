@@ -10,7 +10,7 @@ import pytest
 from everymask.cli import run
 from everymask.commands import demo
 from everymask.data.pictures.read import read_image
-from everymask.train.settings import recipes
+from everymask.settings import recipes
 
 
 @pytest.fixture

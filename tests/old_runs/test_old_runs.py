@@ -19,9 +19,9 @@ from everymask.api import load
 from everymask.data.formats.table import read_dataset
 from everymask.data.shapes import write_shapes
 from everymask.evaluate import evaluate
+from everymask.settings.config import config_from_json
 from everymask.train.folder.logs import read_log
 from everymask.train.run import train
-from everymask.train.settings.config import config_from_json
 
 
 @pytest.fixture(scope="module")

@@ -16,9 +16,9 @@ from everymask.core.labels import labels_of
 from everymask.data.pictures.read import write_image
 from everymask.models.checkpoint import read_model
 from everymask.models.specs.semantic import DeepLabV3Plus, UNet
+from everymask.settings.config import TrainConfig
 from everymask.train.folder.logs import read_log
 from everymask.train.run import train
-from everymask.train.settings.config import TrainConfig
 from everymask.train.start import build_start, read_source
 
 WIDTHS = (16, 8, 8, 8, 8)

@@ -13,11 +13,11 @@ from torch import nn
 
 from everymask.errors import MachineError, TrainingError, WeightsError
 from everymask.models.base import Batch
+from everymask.settings.config import TrainConfig
 from everymask.train import loop
 from everymask.train.folder.logs import read_log
 from everymask.train.folder.state import Training
 from everymask.train.loop import Validation
-from everymask.train.settings.config import TrainConfig
 from tests.train.tiny_training import Tiny, settings, train_tiny
 
 BAD_SEED = 3  # with which picture 8 comes in the last step of the first epoch

@@ -23,8 +23,8 @@ from everymask.infer.predictor import build_predictor
 from everymask.models.build import build
 from everymask.models.checkpoint import Card, load_model
 from everymask.models.specs.regions import MaskRCNN
+from everymask.settings.config import TrainConfig
 from everymask.train.run import train
-from everymask.train.settings.config import TrainConfig
 from everymask.viz.draw import displayable
 
 TINY = MaskRCNN(

@@ -22,9 +22,9 @@ from everymask.infer.predictor import build_predictor, has_fast_bf16
 from everymask.models.checkpoint import load_model, read_model
 from everymask.models.regions.rcnn import RCNN
 from everymask.models.specs.regions import FasterRCNN, MaskRCNN
+from everymask.settings.config import TrainConfig
 from everymask.train.folder.logs import read_log
 from everymask.train.run import Run, train
-from everymask.train.settings.config import TrainConfig
 
 TINY = {"encoder": "mobilenetv3_small_100", "fpn_channels": 16, "rpn_channels": 16, "box_fcs": (32,), "box_samples": 16}
 TINY |= {"rpn_pre_nms": (50, 50), "rpn_post_nms": (20, 20), "anchor_sizes": (8, 16, 24, 32, 48), "max_detections": 10}

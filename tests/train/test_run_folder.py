@@ -13,8 +13,8 @@ from typing import IO
 import pytest
 
 from everymask.errors import ConfigError, MachineError
+from everymask.settings.config import TrainConfig, continued
 from everymask.train.folder.layout import clear_folder, open_folder
-from everymask.train.settings.config import TrainConfig, continued
 
 LK_NBLCK = 2
 

@@ -13,8 +13,8 @@ from torch import Tensor
 from everymask.data.coding import IGNORE
 from everymask.errors import ConfigError
 from everymask.models.specs.semantic import Head
+from everymask.settings.loss_terms import LOSS_NAMES, LossTerm, read_loss
 from everymask.train.semantic_losses import boundary, build_loss, cross_entropy, dice, focal, ohem, tversky
-from everymask.train.settings.loss_terms import LOSS_NAMES, LossTerm, read_loss
 
 CHANNELS: dict[Head, int] = {"multiclass": 4, "binary": 1, "multilabel": 3}
 

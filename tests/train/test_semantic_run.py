@@ -25,9 +25,9 @@ from everymask.models.checkpoint import load_model, read_model
 from everymask.models.semantic.network import SemanticModel
 from everymask.models.specs.regions import FasterRCNN, MaskRCNN
 from everymask.models.specs.semantic import UNet
+from everymask.settings.config import TrainConfig
 from everymask.train.folder.logs import read_log
 from everymask.train.run import Run, train
-from everymask.train.settings.config import TrainConfig
 
 NARROW = UNet(encoder="plain", decoder_channels=(16, 8))
 QUIET = Console(quiet=True)

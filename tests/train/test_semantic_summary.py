@@ -17,8 +17,8 @@ from everymask.data.dataset import Dataset
 from everymask.data.formats.table import read_dataset
 from everymask.evaluate import Report, evaluate
 from everymask.infer.predictor import Predictor
+from everymask.settings.config import TrainConfig
 from everymask.train.folder.summary import write_summary
-from everymask.train.settings.config import TrainConfig
 from tests.grey_model import grey_model, write_grey
 
 NAMES = ("ground", "road", "sky")

@@ -14,10 +14,10 @@ from everymask.core.randomness import rng
 from everymask.data.feed.pipelines import Prepared
 from everymask.data.feed.preprocess import Placement
 from everymask.models.base import Batch
+from everymask.settings.config import TrainConfig
 from everymask.train.folder.logs import Log
 from everymask.train.loader import Order, read_batches
 from everymask.train.loop import Outcome, fit
-from everymask.train.settings.config import TrainConfig
 
 CPU = torch.device("cpu")
 

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from everymask.core.files import whole_file, write_json
 from everymask.errors import MachineError, WeightsError
+from everymask.settings.config import FREE, TrainConfig, changed_settings, config_from_json
 from everymask.train.ema import Ema
-from everymask.train.settings.config import FREE, TrainConfig, changed_settings, config_from_json
 
 _TENSORS, _FACTS = "tensors.safetensors", "state.json"
 _KEPT = 2

@@ -18,10 +18,10 @@ from everymask.evaluate import Report
 from everymask.infer.predictor import Predictor
 from everymask.metrics.instances import InstanceScores
 from everymask.metrics.semantic import SemanticScores
+from everymask.settings.config import TrainConfig
 from everymask.train.folder.logs import read_log
 from everymask.train.folder.summary_instances import with_instances
 from everymask.train.folder.summary_semantic import with_semantic
-from everymask.train.settings.config import TrainConfig
 from everymask.viz.report import Headline, ReportContent, StepRow, ValidationRow, write_report
 
 _PLACE = {"kind", "step", "epoch", "seconds"}

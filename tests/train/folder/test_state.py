@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from everymask.errors import MachineError, WeightsError
+from everymask.settings.config import TrainConfig
 from everymask.train.ema import Ema
 from everymask.train.folder import state
 from everymask.train.folder.state import Progress, Training, read_state, write_state
 from everymask.train.optim import build_optimizer
-from everymask.train.settings.config import TrainConfig
 from tests.train.tiny_training import Tiny, settings, train_tiny
 
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from everymask.data.pictures.read import write_image
 from everymask.errors import DataError, printable
-from everymask.infer.output import OutputFolder, csv_line, whole_stream
-from everymask.infer.result import Result
+from everymask.results.output import OutputFolder, csv_line, whole_stream
+from everymask.results.result import Result
 
 _IMAGES_KEPT_IN_MEMORY = 1 << 20
 

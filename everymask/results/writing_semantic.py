@@ -15,8 +15,8 @@ from everymask.core.sample import Sample
 from everymask.core.segmentation import SemanticMap
 from everymask.data.pictures.map_strips import writing_label_map
 from everymask.data.pictures.read import write_image
-from everymask.infer.output import OutputFolder, csv_line
-from everymask.infer.result import Result, class_areas, count_classes
+from everymask.results.output import OutputFolder, csv_line
+from everymask.results.result import Result, class_areas, count_classes
 
 _DRAWN_SIDE = 4096
 
@@ -29,7 +29,7 @@ class SemanticFolder(OutputFolder):
       `.tif`, as `maps` says, which also holds ids above 255
     - `predictions.csv`: file, class, pixels, share of the picture: a line for each class that a picture shows
 
-    Names, interruptions and errors are as in `everymask.infer.writing_instances.InstanceFolder`.
+    Names, interruptions and errors are as in `everymask.results.writing_instances.InstanceFolder`.
 
     >>> with SemanticFolder("maps", model.card.labels, inputs=["photos"]) as folder:
     ...     for result in model.stream(sorted(Path("photos").glob("*.jpg"))):

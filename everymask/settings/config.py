@@ -12,8 +12,8 @@ from everymask.data.feed.augment import Augment
 from everymask.data.issues import Policy
 from everymask.errors import ConfigError
 from everymask.models.specs.any_spec import ModelSpec, spec_from_json, spec_to_json
-from everymask.train.settings.loss_terms import read_loss
-from everymask.train.settings.schedule import layer_phases, seconds
+from everymask.settings.loss_terms import read_loss
+from everymask.settings.schedule import layer_phases, seconds
 
 T = TypeVar("T")
 Optimizer = Literal["sgd", "adamw"]

@@ -17,11 +17,11 @@ from everymask.core.sample import Sample
 from everymask.core.segmentation import InstanceSet, SemanticMap
 from everymask.data.pictures.read import read_label_map
 from everymask.errors import ConfigError, DataError, MachineError
-from everymask.infer import writing_semantic
-from everymask.infer.output import OutputFolder
-from everymask.infer.result import ClassArea, Result
-from everymask.infer.writing_instances import InstanceFolder
-from everymask.infer.writing_semantic import SemanticFolder
+from everymask.results import writing_semantic
+from everymask.results.output import OutputFolder
+from everymask.results.result import ClassArea, Result
+from everymask.results.writing_instances import InstanceFolder
+from everymask.results.writing_semantic import SemanticFolder
 
 LABELS = Labels(("background", "road", "=sky"), ((0, 0, 0), (200, 0, 0), (0, 0, 200)))
 

@@ -9,16 +9,16 @@ import pytest
 from everymask.data.feed.preprocess import Preprocess
 from everymask.data.fingerprint import Fingerprint
 from everymask.models.specs.semantic import FCN, segformer
-from everymask.train.settings.config import TrainConfig, changed_settings
-from everymask.train.settings.published import (
+from everymask.settings.config import TrainConfig, changed_settings
+from everymask.settings.published import (
     dilated_cityscapes,
     dilated_voc,
     hrnet_cityscapes,
     segformer_ade20k,
     segformer_cityscapes,
 )
-from everymask.train.settings.recipes import Start
-from everymask.train.settings.semantic_recipes import resolve_semantic
+from everymask.settings.recipes import Start
+from everymask.settings.semantic_recipes import resolve_semantic
 
 
 def b0_ade20k(data: str, out: str) -> TrainConfig:

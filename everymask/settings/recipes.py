@@ -12,7 +12,7 @@ from everymask.errors import ConfigError
 from everymask.models.specs.any_spec import ModelSpec
 from everymask.models.specs.regions import FasterRCNN, MaskRCNN, RegionModelSpec, mask_rcnn_small
 from everymask.models.specs.semantic import SemanticSpec
-from everymask.train.settings.config import TrainConfig
+from everymask.settings.config import TrainConfig
 
 _LONGEST = 1333
 _LEVELS = 5

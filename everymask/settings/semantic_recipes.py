@@ -11,8 +11,8 @@ from everymask.data.feed.preprocess import Resize
 from everymask.data.fingerprint import Fingerprint
 from everymask.errors import ConfigError
 from everymask.models.specs.semantic import MIT_ENCODERS, SemanticSpec, UNet
-from everymask.train.settings.config import TrainConfig
-from everymask.train.settings.recipes import Recipe, Start, batch_for, prepared_for
+from everymask.settings.config import TrainConfig
+from everymask.settings.recipes import Recipe, Start, batch_for, prepared_for
 
 LONGEST = 2048
 """Longer pictures are shrunk to that."""

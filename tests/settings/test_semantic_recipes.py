@@ -12,9 +12,9 @@ from everymask.data.fingerprint import Fingerprint
 from everymask.errors import ConfigError
 from everymask.models.specs.regions import MaskRCNN
 from everymask.models.specs.semantic import DeepLabV3Plus, SegFormer, UNet
-from everymask.train.settings.config import TrainConfig
-from everymask.train.settings.recipes import Start, model_for_weights, resolve
-from everymask.train.settings.semantic_recipes import class_weights, resolve_semantic
+from everymask.settings.config import TrainConfig
+from everymask.settings.recipes import Start, model_for_weights, resolve
+from everymask.settings.semantic_recipes import class_weights, resolve_semantic
 
 STREETS = Fingerprint(
     pictures=367,

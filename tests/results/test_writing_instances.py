@@ -19,9 +19,9 @@ from everymask.core.masks import Masks
 from everymask.core.sample import Sample
 from everymask.core.segmentation import InstanceSet
 from everymask.errors import ConfigError, DataError, MachineError
-from everymask.infer import writing_instances
-from everymask.infer.result import Result
-from everymask.infer.writing_instances import InstanceFolder
+from everymask.results import writing_instances
+from everymask.results.result import Result
+from everymask.results.writing_instances import InstanceFolder
 
 LABELS = Labels(("cell", "dust"))
 

@@ -10,8 +10,8 @@ from everymask.data.feed.preprocess import Preprocess, Resize
 from everymask.data.fingerprint import Fingerprint
 from everymask.errors import ConfigError
 from everymask.models.specs.regions import FasterRCNN, MaskRCNN, RegionProfile
-from everymask.train.settings.config import TrainConfig, changed_settings
-from everymask.train.settings.recipes import Start, anchor_sizes, demo_recipe, model_for_weights, resolve
+from everymask.settings.config import TrainConfig, changed_settings
+from everymask.settings.recipes import Start, anchor_sizes, demo_recipe, model_for_weights, resolve
 
 CELLS = Fingerprint(
     pictures=464,

@@ -11,8 +11,8 @@ from everymask.errors import ConfigError
 from everymask.models.specs.any_spec import ModelSpec
 from everymask.models.specs.regions import MaskRCNN
 from everymask.models.specs.semantic import HRNet, UNet
-from everymask.train.settings.config import TrainConfig, changed_settings, chosen, config_from_json
-from everymask.train.settings.schedule import Phase, layer_phases, phase_at, seconds
+from everymask.settings.config import TrainConfig, changed_settings, chosen, config_from_json
+from everymask.settings.schedule import Phase, layer_phases, phase_at, seconds
 
 
 @pytest.mark.parametrize("model", [None, UNet(encoder="plain", decoder_channels=(16, 8)), HRNet(ocr=True)])

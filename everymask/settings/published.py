@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from everymask.data.feed.augment import Augment
 from everymask.models.specs.semantic import DeepLabV3Plus, HRNet, SemanticModelSpec, segformer
-from everymask.train.settings.config import TrainConfig
+from everymask.settings.config import TrainConfig
 
 _AUGMENT = replace(Augment(), scale=(0.5, 2.0), flip=0.5, blur=0.0, noise=0.0, category_max=0.75)
 

@@ -1,0 +1,1 @@
+"""What a model found, and the folders into which it is written. Numpy, never torch."""
