@@ -17,6 +17,7 @@ from everymask.core.arrays import BoolArray
 from everymask.core.labels import Labels
 from everymask.core.masks import Masks
 from everymask.core.randomness import rng
+from everymask.core.sample import Sample
 from everymask.core.segmentation import InstanceSet
 from everymask.metrics.instances import InstanceMetric
 
@@ -147,8 +148,9 @@ def everymask_scores(pictures: list[Picture]) -> list[float]:
 
 def _metric(pictures: list[Picture]) -> InstanceMetric:
     metric = InstanceMetric(LABELS)
+    blank = np.broadcast_to(np.uint8(0), (*SIZE, 1))
     for picture in pictures:
-        metric.update(picture.prediction, picture.truth, SIZE, picture.id)
+        metric.update(picture.prediction, picture.truth, Sample(blank, id=picture.id))
     return metric
 
 

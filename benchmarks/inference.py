@@ -18,7 +18,7 @@ from everymask.core.arrays import ByteArray
 from everymask.data.formats.table import read_dataset
 from everymask.evaluate import evaluate
 from everymask.infer.predictor import Precision, build_predictor
-from everymask.results.result import Result
+from everymask.infer.result import Result
 
 PEER = "torchvision, eager"
 NUCLEI = Path("../shared/data/nuclei")

@@ -15,9 +15,9 @@ from benchmarks.compare import Comparison, Disagreement, compare
 from benchmarks.crowds import SIZE, crowd, trained_detector
 from benchmarks.page import Section
 from everymask.infer.predictor import Precision, Predictor, build_predictor, has_fast_bf16
+from everymask.infer.result import Result
 from everymask.models.inference import ready_to_predict
 from everymask.models.regions.rcnn import RCNN
-from everymask.results.result import Result
 
 if TYPE_CHECKING:
     from openvino import CompiledModel

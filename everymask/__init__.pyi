@@ -16,6 +16,7 @@ from .data.formats.yolo.segments import read_yolo as read_yolo
 from .errors import EverymaskError as EverymaskError
 from .evaluate import compare as compare
 from .evaluate import evaluate as evaluate
+from .infer.result import Result as Result
 from .models.specs.regions import FasterRCNN as FasterRCNN
 from .models.specs.regions import MaskRCNN as MaskRCNN
 from .models.specs.regions import faster_rcnn_v2 as faster_rcnn_v2
@@ -24,7 +25,6 @@ from .models.specs.regions import mask_rcnn_v2 as mask_rcnn_v2
 from .models.specs.semantic import DeepLabV3Plus as DeepLabV3Plus
 from .models.specs.semantic import SegFormer as SegFormer
 from .models.specs.semantic import UNet as UNet
-from .results.result import Result as Result
 from .settings.config import TrainConfig as TrainConfig
 from .train.run import train as train
 

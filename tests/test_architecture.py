@@ -18,7 +18,7 @@ SOURCES = MODULES + sorted(
     path for folder in ("tests", "docs_src", "benchmarks") for path in (ROOT / folder).rglob("*.py")
 )
 TORCH_FREE = (
-    "errors", "cli", "api", "core", "data", "metrics", "viz", "commands", "results", "settings",
+    "errors", "cli", "api", "core", "data", "metrics", "viz", "commands", "results", "settings", "tasks",
     "models.specs", "models.catalog",
 )  # fmt: skip
 VAGUE = {"utils", "util", "helpers", "helper", "common", "misc", "tools"}

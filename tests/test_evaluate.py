@@ -18,8 +18,11 @@ from everymask.data.formats.table import read_dataset
 from everymask.data.shapes import write_shapes
 from everymask.data.splits import draw_split, write_split
 from everymask.errors import ConfigError, DataError
-from everymask.evaluate import evaluate
-from everymask.results.result import Result
+from everymask.evaluate import compare, evaluate
+from everymask.infer.result import Result
+from everymask.models.specs.regions import FasterRCNN, MaskRCNN
+from everymask.tasks.instance import INSTANCE
+from everymask.tasks.task import Task
 
 
 @dataclass(frozen=True)
@@ -29,16 +32,18 @@ class Oracle:
     labels: Labels
     truth: Labels
     most: int = 100
+    limit: int | None = None
     has_masks: bool = True
     splits: Path | None = None
 
     @property
     def card(self) -> Any:
-        return SimpleNamespace(labels=self.labels)
+        spec = MaskRCNN() if self.has_masks else FasterRCNN()
+        return SimpleNamespace(labels=self.labels, spec=replace(spec, max_detections=self.limit or self.most))
 
     @property
-    def module(self) -> Any:
-        return SimpleNamespace(has_masks=self.has_masks, spec=SimpleNamespace(max_detections=self.most))
+    def task(self) -> Task[Any]:
+        return INSTANCE
 
     def with_detections(self, most: int) -> Oracle:
         return replace(self, most=most)
@@ -89,7 +94,7 @@ def test_the_size_of_an_object_is_what_the_data_set_says(shapes: Dataset) -> Non
     assert scores is not None
     assert scores.APl == pytest.approx(1) and scores.APs == -1
     unknown = replace(first, annotations=tuple(replace(a, area=None) for a in first.annotations))
-    assert replace(shapes, records=(unknown,)).areas(0) is None
+    assert replace(shapes, records=(unknown,)).objects(0).areas is None
 
 
 def test_the_split_is_that_of_the_data_or_the_one_that_training_drew(
@@ -142,5 +147,20 @@ def test_nothing_to_evaluate_on_is_no_score(shapes: Dataset) -> None:
 def test_masks_are_not_judged_by_boxes(shapes: Dataset) -> None:
     record = replace(shapes.records[0], annotations=(Annotation(0, BoxOnly(), (1.0, 1.0, 9.0, 9.0)),))
     boxes = replace(shapes, records=(record,), boxes_only=True)
-    with pytest.raises(DataError, match=f"{Path(record.image).name}.* only boxes"):
+    with pytest.raises(DataError, match=f"{record.id}.* only boxes"):
         evaluate(Oracle(shapes.labels, shapes.labels), boxes)
+
+
+def test_detectors_are_compared_on_the_same_pictures(shapes: Dataset) -> None:
+    """One finds everything, the other at most one object of each picture."""
+    good, poor = Oracle(shapes.labels, shapes.labels), Oracle(shapes.labels, shapes.labels, most=1)
+    with pytest.raises(ConfigError, match="max detections is 1 in the first model and 100"):
+        compare(poor, good, shapes)
+    found = compare(replace(poor, limit=100), good, shapes)
+    assert (found.name, found.second, found.num_pictures) == ("mask AP", 1, 8)
+    assert found.difference == 1 - found.first > 0.2
+    assert found.low > 0 and found.p_value < 0.05
+    assert compare(good, good, shapes).p_value == 1
+    boxes = replace(good, has_masks=False)
+    with pytest.raises(ConfigError, match="headline name is mask AP in the first model and box AP"):
+        compare(good, boxes, shapes)

@@ -25,6 +25,7 @@ from everymask.infer.predictor import build_predictor
 from everymask.metrics.semantic import SemanticScores, Void
 from everymask.models.semantic.network import SemanticModel
 from everymask.models.specs.semantic import UNet
+from everymask.tasks.instance import INSTANCE
 from tests.grey_model import STEP, grey_model, write_grey
 
 NAMES = ("ground", "road", "sky")
@@ -115,8 +116,8 @@ def test_objects_become_label_maps(tmp_path: Path) -> None:
 def test_label_maps_do_not_become_objects(maps: Dataset) -> None:
     from types import SimpleNamespace
 
-    model = SimpleNamespace(stream=None, splits=None, module=SimpleNamespace(has_masks=True))
-    with pytest.raises(ConfigError, match="do not tell them apart"):
+    model = SimpleNamespace(stream=None, splits=None, task=INSTANCE)
+    with pytest.raises(ConfigError, match="do not tell objects apart"):
         evaluate(model, maps)  # type: ignore[arg-type]
 
 
@@ -137,8 +138,8 @@ def test_models_are_compared_on_the_same_pictures(maps: Dataset, tmp_path: Path)
         compare(*drawn, maps, split="val")
 
 
-def test_only_models_of_label_maps_are_compared(maps: Dataset) -> None:
+def test_only_models_of_one_task_are_compared(maps: Dataset) -> None:
     from types import SimpleNamespace
 
-    with pytest.raises(ConfigError, match="label maps can be compared"):
-        compare(SimpleNamespace(module=None), grey_model(labels_of(NAMES)), maps)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="the first finds objects, and the second says of every pixel"):
+        compare(SimpleNamespace(task=INSTANCE), grey_model(labels_of(NAMES)), maps)  # type: ignore[arg-type]

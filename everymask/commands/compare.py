@@ -14,10 +14,11 @@ from everymask.errors import counted, require
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compare(Scoring):
-    """Test whether two models that give label maps differ in mIoU, on pictures that neither was trained on.
+    """Test whether two models differ (in mIoU, mask AP or box AP), on pictures that neither was trained on.
 
-    A paired bootstrap: pictures are drawn 10,000 times from those of the data set, the same ones for both models. It
-    says whether the difference would hold on other pictures of the same kind, not whether it would after training anew.
+    A paired bootstrap: pictures are drawn anew from those of the data set (10,000 times for label maps, 1,000 for
+    objects), the same ones for both models. It says whether the difference would hold on other pictures of the same
+    kind, not whether it would after training anew.
     """
 
     first: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="FIRST")]
@@ -37,7 +38,7 @@ def run(options: Compare) -> None:
     for model in (options.first, options.second):
         check_order("compare", model, [str(options.data)])
     first, second = (load_predictor(model, options) for model in (options.first, options.second))
-    dataset = read_annotated(options.data, options, decode=options.on_defect == "skip", task="semantic")
+    dataset = read_annotated(options.data, options, decode=options.on_defect == "skip", task=first.task.name)
     with progress("evaluating") as move:
         found = compare(first, second, dataset, split=options.split, void=options.void, progress=move)
     if options.json:
@@ -45,7 +46,7 @@ def run(options: Compare) -> None:
         return
     verdict = "the difference is real" if found.p_value < 0.05 else "the difference may be chance"
     show(
-        f"mIoU on {counted(found.num_pictures, 'picture')}: {found.first:.3f} and {found.second:.3f}",
+        f"{found.name} on {counted(found.num_pictures, 'picture')}: {found.first:.3f} and {found.second:.3f}",
         f"difference {found.difference:+.3f}, 95 % interval {found.low:+.3f} to {found.high:+.3f}",
         f"p = {found.p_value:.4f}: {verdict}",
     )

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -20,9 +19,9 @@ from everymask.errors import ConfigError, DataError, Issue, counted, printable
 
 if TYPE_CHECKING:
     from everymask.infer.predictor import Predictor
+    from everymask.infer.result import Result
     from everymask.infer.tiling import Tiling
     from everymask.results.output import OutputFolder
-    from everymask.results.result import Result
     from everymask.results.writing_semantic import SemanticFolder
 
 _LARGE = 100_000_000
@@ -66,8 +65,8 @@ class Predict(Running):
 def run(options: Predict) -> None:
     """Predict picture by picture, in constant memory."""
     from everymask.commands.sources import find_pictures
-    from everymask.results.writing_instances import InstanceFolder
     from everymask.results.writing_semantic import SemanticFolder
+    from everymask.tasks.task import Writing
 
     if not options.sources:
         raise ConfigError(
@@ -82,24 +81,20 @@ def run(options: Predict) -> None:
     if options.max_detections is not None:
         model = model.with_detections(options.max_detections)
     tiling = _tiling(options, model)
-    given: dict[str, Any] = {"overwrite": options.overwrite, "inputs": options.sources, "overlay": options.overlay}
-    folder: InstanceFolder | SemanticFolder
-    if model.is_semantic:
-        folder = SemanticFolder(options.out, model.card.labels, maps=options.maps, **given)
-    else:
-        folder = InstanceFolder(options.out, model.card.labels, **given)
+    task = model.task
+    writing = Writing(options.out, options.overwrite, options.sources, options.overlay, options.maps)
+    folder = task.folder(model.card.labels, writing)
     defects: list[Issue] = []
     shrunk = 0
     with folder, progress("predicting") as move:
         for place, picture in enumerate(pictures):
             try:
-                if isinstance(folder, InstanceFolder):
-                    folder.add(_sure(model.predict(picture), options.min_score))
-                elif tiling is None:
+                if tiling is None:
                     result = model.predict(picture)
-                    folder.add(result)
-                    shrunk += _is_shrunk(result, model)
+                    folder.add(result.sample, task.keep_sure(result.segmentation, options.min_score))
+                    shrunk += task.tiled and _is_shrunk(result, model)
                 else:
+                    assert isinstance(folder, SemanticFolder)  # check_tileable lets no others through
                     _add_strips(folder, model, picture, tiling, partial(_move_within, move, place, len(pictures)))
             except DataError as error:
                 defects.append(Issue("picture", error.message, hint=error.hint))
@@ -117,9 +112,10 @@ def run(options: Predict) -> None:
 
 def _tiling(options: Predict, model: Predictor) -> Tiling | None:
     from everymask.infer.tiling import Tiling, check_tileable
+    from everymask.tasks.semantic import SEMANTIC
 
-    if options.maps != "png" and not model.is_semantic:
-        raise ConfigError("maps says how label maps are written, but this model finds objects", hint="leave it out")
+    if options.maps != "png":
+        model.task.refuse("maps", SEMANTIC, "maps says how label maps are written")
     if options.tile is None:
         if options.tile_overlap is not None:
             raise ConfigError("tile-overlap says how far tiles overlap, but there are none", hint="add --tile 1024")
@@ -159,31 +155,10 @@ def _is_shrunk(result: Result, model: Predictor) -> bool:
     return 2 * max(model.card.preprocess.resize.size_of(result.sample.size)) < max(result.sample.size)
 
 
-def _answer(folder: OutputFolder, defects: list[Issue], options: Predict) -> None:
+def _answer(folder: OutputFolder[Any], defects: list[Issue], options: Predict) -> None:
     """Say what was found, as a line or as JSON."""
-    shows_pixels = "pixels" in folder.columns
     if options.json:
-        show_json(
-            {
-                "out": str(options.out),
-                "pictures": folder.count,
-                **({"pixels": dict(folder.found)} if shows_pixels else {"objects": folder.found.total()}),
-                "failed": [issue.message for issue in defects],
-            }
-        )
+        failed = [issue.message for issue in defects]
+        show_json({"out": str(options.out), "pictures": folder.count, **folder.answer(), "failed": failed})
     elif folder.count:
-        what = _shares(folder.found) if shows_pixels else counted(folder.found.total(), "object")
-        show(f"{what} in {counted(folder.count, 'picture')}: {options.out}")
-
-
-def _shares(pixels: Counter[str]) -> str:
-    """The largest classes and their shares of the pixels that have one."""
-    shown = [f"{100 * count / pixels.total():.0f} % {printable(name, 40)}" for name, count in pixels.most_common(5)]
-    return (", ".join(shown) or "no class") + (", ..." if len(pixels) > len(shown) else "")
-
-
-def _sure(result: Result, min_score: float) -> Result:
-    found = result.instances
-    if found.scores is None:
-        return result
-    return replace(result, segmentation=found[found.scores >= min_score])
+        show(f"{folder.sentence()} in {counted(folder.count, 'picture')}: {options.out}")

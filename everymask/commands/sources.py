@@ -9,7 +9,7 @@ from pathlib import Path
 
 from everymask.commands.options import Reading
 from everymask.commands.terminal import progress
-from everymask.core.segmentation import Task
+from everymask.core.segmentation import TaskName
 from everymask.data.dataset import Dataset
 from everymask.data.formats.found_masks import find_masks
 from everymask.data.formats.table import read_dataset
@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 
 
 def read_annotated(
-    data: Path, options: Reading, *, decode: bool, task: Task | None = None, policy: Policy | None = None
+    data: Path, options: Reading, *, decode: bool, task: TaskName | None = None, policy: Policy | None = None
 ) -> Dataset:
     """The data set at `data` for a task, read as `options` say, or by another `policy`; decoding shows its progress."""
     with progress("decoding") as move:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -41,8 +42,15 @@ def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) 
     for index, column in enumerate(columns):
         made.add_column(column, justify="right" if index else "left", overflow="fold")
     for row in rows:
-        made.add_row(*(Text(f"{cell:.3f}" if isinstance(cell, float) else str(cell)) for cell in row))
+        made.add_row(*(Text(_cell(cell)) for cell in row))
     return Group(Text(title, "bold"), made)
+
+
+def _cell(value: object) -> str:
+    """Numbers with three digits, and a dash for what is not defined."""
+    if not isinstance(value, float):
+        return str(value)
+    return "-" if math.isnan(value) else f"{value:.3f}"
 
 
 def quoted(path: object) -> str:

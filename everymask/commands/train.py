@@ -11,12 +11,10 @@ from everymask.commands import options as shared
 from everymask.commands.architectures import network
 from everymask.commands.terminal import quoted, show
 from everymask.errors import counted, require
-from everymask.metrics.semantic import SemanticScores
 from everymask.models.specs.any_spec import ModelSpec
 from everymask.settings.config import TrainConfig
 
 if TYPE_CHECKING:
-    from everymask.evaluate import Report
     from everymask.train.run import Run
 
 
@@ -55,16 +53,5 @@ def say_result(ended: Run) -> None:
     """How a training ended, how good its best weights are, and where it lies."""
     show(f"training ended after {counted(ended.steps, 'step')} and {ended.seconds / 60:.1f} minutes: {ended.reason}")
     if ended.report is not None:
-        show(_scored(ended.report))
+        show(ended.report.scores.sentence(counted(ended.report.pictures, "held-out picture")))
     show(f"report: {ended.folder / 'report.html'}")
-
-
-def _scored(report: Report) -> str:
-    scores, pictures = report.scores, counted(report.pictures, "held-out picture")
-    if isinstance(scores, SemanticScores):
-        low, high = scores.interval
-        interval = f"95 % interval {low:.3f} to {high:.3f}"
-        return f"mIoU {scores.mean_iou:.3f} ({interval}), pixel accuracy {scores.pixel_accuracy:.3f} on {pictures}"
-    kind, numbers = ("mask", scores.mask) if scores.mask else ("box", scores.box)
-    objects = counted(scores.max_detections, "object")
-    return f"{kind} AP50 {numbers.AP50:.3f}, AP {numbers.AP:.3f} on {pictures}, up to {objects} each"

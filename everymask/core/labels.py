@@ -7,7 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from everymask.errors import DataError
+import numpy as np
+
+from everymask.core.arrays import IntArray
+from everymask.errors import DataError, printable
 
 Colour = tuple[int, int, int]
 
@@ -60,6 +63,28 @@ class Labels:
             things=frozenset(data.get("things", ())),
             ignore=int(data.get("ignore", 255)),
         )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClassMap:
+    """From the class ids of one set of labels to those of another, which `map_classes` makes by their names.
+
+    `table[k]` is what class `k` becomes; its last entry is what all becomes that is no class.
+    """
+
+    table: IntArray
+
+
+def map_classes(source: Labels, target: Labels) -> ClassMap:
+    """The ids in `target` of the classes of `source`; `DataError` names those that `target` does not have."""
+    missing = [name for name in source.names if name not in target.names]
+    if missing:
+        raise DataError(
+            f"the data set has classes that the model does not know: {', '.join(map(printable, missing))}",
+            hint=f"the model knows {', '.join(map(printable, target.names))}",
+        )
+    ids = [target.names.index(name) for name in source.names]
+    return ClassMap(np.array([*ids, target.ignore], np.min_scalar_type(max(len(target), target.ignore))))
 
 
 def distinct_colours(count: int) -> tuple[Colour, ...]:

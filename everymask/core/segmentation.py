@@ -1,14 +1,22 @@
-"""What a picture contains: one type for truth and prediction of each task."""
+"""What a picture contains: one type for truth and prediction of each task.
+
+All of them answer to the same words, so that nobody needs to ask which one it is: `size`, `relabelled`, `rows` and
+`to_ids`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
 from everymask.core.arrays import Array, BoolArray, FloatArray, IntArray
+from everymask.core.labels import ClassMap, Labels
 from everymask.core.masks import Masks
+from everymask.core.rows import ClassArea, ObjectRow, class_areas, count_classes, shortest
+from everymask.errors import DataError
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +30,25 @@ class SemanticMap:
     ids: IntArray
     scores: FloatArray | None = None
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W), or the last two of [D, H, W]."""
+        height, width = self.ids.shape[-2:]
+        return int(height), int(width)
+
+    def relabelled(self, classes: ClassMap) -> SemanticMap:
+        """The same map in the class ids of other labels."""
+        none = min(len(classes.table) - 1, np.iinfo(self.ids.dtype).max)
+        return replace(self, ids=classes.table[np.minimum(self.ids, none)])
+
+    def rows(self, labels: Labels) -> list[ClassArea]:
+        """The classes that the map shows, largest first; pixels without a class are in no row but in the whole."""
+        return class_areas(count_classes(self.ids, len(labels)), labels)
+
+    def to_ids(self) -> IntArray:
+        """The class ids themselves."""
+        return self.ids
+
 
 @dataclass(frozen=True, slots=True)
 class InstanceSet:
@@ -29,7 +56,8 @@ class InstanceSet:
 
     `boxes` [N, 4] are float32 xyxy in pixels of the picture (x2, y2 exclusive), `class_ids` [N] int64, `scores` [N]
     float32 in 0-1 (None for truth), `masks` N binary masks (None for boxes only), `ids` [N] the objects' own
-    numbers, `crowd` [N] True where the annotation stands for a group (never trained on, not counted as a miss).
+    numbers, `crowd` [N] True where the annotation stands for a group (never trained on, not counted as a miss),
+    `areas` [N] float64 what the annotation file states as their areas in pixels (None: nothing).
 
     Index with an int, a slice, integers or booleans to choose objects: `found[found.scores > 0.8]`.
     """
@@ -40,12 +68,13 @@ class InstanceSet:
     masks: Masks | None = None
     ids: IntArray | None = None
     crowd: BoolArray | None = None
+    areas: FloatArray | None = None
 
     def __post_init__(self) -> None:
         count = len(self.class_ids)
         if self.boxes.shape != (count, 4):
             raise ValueError(f"boxes must be [{count}, 4] like class_ids [{count}], but got {list(self.boxes.shape)}")
-        for name in ("scores", "masks", "ids", "crowd"):
+        for name in ("scores", "masks", "ids", "crowd", "areas"):
             column = getattr(self, name)
             if column is not None and len(column) != count:
                 raise ValueError(f"{name} must have {count} rows like class_ids, but got {len(column)}")
@@ -60,6 +89,45 @@ class InstanceSet:
             for column in fields(self)
         }
         return InstanceSet(**chosen)
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """(H, W) of the picture; None where there are boxes only, which do not say it."""
+        return None if self.masks is None else self.masks.size
+
+    def relabelled(self, classes: ClassMap) -> InstanceSet:
+        """The same objects in the class ids of other labels."""
+        return replace(self, class_ids=classes.table[self.class_ids].astype(np.int64))
+
+    def rows(self, labels: Labels) -> list[ObjectRow]:
+        """One row per object, in their order; without masks the area is the box's."""
+        sides = self.boxes[:, 2:] - self.boxes[:, :2]
+        areas = sides.prod(axis=1).round() if self.masks is None else self.masks.areas()
+        return [
+            ObjectRow(
+                number=row + 1,
+                name=labels.names[int(self.class_ids[row])],
+                score=None if self.scores is None else shortest(self.scores[row]),
+                area=int(areas[row]),
+                box=(shortest(box[0]), shortest(box[1]), shortest(box[2]), shortest(box[3])),
+            )
+            for row, box in enumerate(self.boxes)
+        ]
+
+    def to_ids(self) -> IntArray:
+        """Which object each pixel belongs to, [H, W] int32: 0 none, else the object's row + 1.
+
+        Where objects overlap the surest is on top (of equals, and without scores, the first). `DataError` where the
+        objects have no masks.
+        """
+        if self.masks is None:
+            raise DataError("these objects have boxes but no masks, so there is no map of their pixels")
+        ids = np.zeros(self.masks.size, np.int32)
+        order = np.arange(len(self)) if self.scores is None else np.argsort(-self.scores, kind="stable")
+        for row in order[::-1].tolist():
+            x1, y1, x2, y2 = self.masks.windows[row].tolist()
+            ids[y1:y2, x1:x2][self.masks.crop(row)] = row + 1
+        return ids
 
     @classmethod
     def empty(cls, size: tuple[int, int], *, scored: bool = False) -> InstanceSet:
@@ -89,7 +157,33 @@ class PanopticMap:
     ids: IntArray
     segments: tuple[Segment, ...] = field(default=())
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W), or the last two of [D, H, W]."""
+        height, width = self.ids.shape[-2:]
+        return int(height), int(width)
+
+    def relabelled(self, classes: ClassMap) -> PanopticMap:
+        """The same segments in the class ids of other labels."""
+        return replace(
+            self, segments=tuple(replace(one, class_id=int(classes.table[one.class_id])) for one in self.segments)
+        )
+
+    def rows(self, labels: Labels) -> list[ClassArea]:
+        """The classes that the segments are of, largest first."""
+        of_segment = {one.id: one.class_id for one in self.segments}
+        stored, pixels = np.unique(self.ids, return_counts=True)
+        counts = np.zeros(len(labels) + 1, np.int64)
+        for segment, count in zip(stored.tolist(), pixels.tolist(), strict=True):
+            counts[of_segment.get(segment, len(labels))] += count
+        return class_areas(counts, labels)
+
+    def to_ids(self) -> IntArray:
+        """The segment ids themselves."""
+        return self.ids
+
 
 Segmentation: TypeAlias = SemanticMap | InstanceSet | PanopticMap
-Task: TypeAlias = Literal["semantic", "instance"]
+Rows: TypeAlias = Sequence[ObjectRow] | Sequence[ClassArea]
+TaskName: TypeAlias = Literal["semantic", "instance"]
 """What truth is to say: of every pixel its class, or objects one by one."""

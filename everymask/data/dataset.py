@@ -14,7 +14,7 @@ from everymask.core.arrays import Array, FloatArray
 from everymask.core.labels import Labels
 from everymask.core.masks import Masks
 from everymask.core.sample import Sample
-from everymask.core.segmentation import InstanceSet, SemanticMap, Task
+from everymask.core.segmentation import InstanceSet, SemanticMap, TaskName
 from everymask.data.coding import NO_TRUTH, LabelCoding, paint, paint_coding, read_ids
 from everymask.data.issues import IssueLog
 from everymask.data.pictures.read import read_image, read_label_map
@@ -144,7 +144,7 @@ class Dataset:
             records = tuple(map(with_ignored, records))
         return replace(self, labels=labels, coding=coding, records=records)
 
-    def for_task(self, task: Task | None) -> Dataset:
+    def for_task(self, task: TaskName | None) -> Dataset:
         """The same pictures with the truth of a task: a class for every pixel (`semantic`), or objects; None: as it is.
 
         `ConfigError` where label maps were to be objects, `DataError` as in `semantic`.
@@ -193,11 +193,6 @@ class Dataset:
             )
         return self._objects(index)
 
-    def areas(self, index: int) -> FloatArray | None:
-        """The areas [N] that the data set itself gives to the objects of one picture; None where one has none."""
-        stated = [annotation.area for annotation in self.records[index].annotations]
-        return None if None in stated else np.array(stated, np.float64)
-
     def _objects(self, index: int) -> InstanceSet:
         record = self.records[index]
         objects = record.annotations
@@ -206,12 +201,14 @@ class Dataset:
         for row, annotation in enumerate(objects):
             if annotation.box is not None:
                 boxes[row] = annotation.box
+        stated = [annotation.area for annotation in objects]
         return InstanceSet(
             boxes=boxes,
             class_ids=np.array([annotation.class_id for annotation in objects], np.int64),
             masks=masks,
             ids=np.array([row + 1 if a.id is None else a.id for row, a in enumerate(objects)], np.int64),
             crowd=np.array([annotation.crowd for annotation in objects], np.bool_),
+            areas=None if None in stated else np.array(stated, np.float64),
         )
 
     def splits(self) -> dict[str, int]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args, overload
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from everymask.data.pictures.read import read_image
 from everymask.errors import ConfigError, DataError, counted, printable
 from everymask.infer.decode_instances import decode_instances
 from everymask.infer.decode_semantic import decode_semantic
+from everymask.infer.result import Result
 from everymask.infer.tiling import Tiling, join_maps, predict_strips, strips_of
 from everymask.infer.variants import TestTimeAugmentation, predict_variants
 from everymask.models.base import RegionOutputs, SemanticOutputs, collate
@@ -29,7 +30,10 @@ from everymask.models.checkpoint import Card
 from everymask.models.inference import ready_to_predict
 from everymask.models.regions.rcnn import RCNN
 from everymask.models.semantic.network import SemanticModel
-from everymask.results.result import Result
+from everymask.tasks.instance import INSTANCE
+from everymask.tasks.semantic import SEMANTIC
+from everymask.tasks.table import task_of
+from everymask.tasks.task import Task
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -54,9 +58,9 @@ class Predictor:
     scored: bool = False
 
     @property
-    def is_semantic(self) -> bool:
-        """Whether it says of every pixel what it is, rather than finding objects."""
-        return isinstance(self.module, SemanticModel)
+    def task(self) -> Task[Any]:
+        """What it predicts: objects, or a class for every pixel."""
+        return task_of(self.card.spec)
 
     @overload
     def predict(self, source: list[Source] | tuple[Source, ...], *, tiling: Tiling | None = None) -> list[Result]: ...
@@ -91,11 +95,8 @@ class Predictor:
         """
         if most < 1:
             raise ConfigError(f"the number of detections must be at least 1, but got {most}")
-        if isinstance(self.module, SemanticModel):
-            raise ConfigError(
-                "the number of detections limits objects, but this model says of every pixel what it is",
-                hint="leave out max-detections",
-            )
+        self.task.refuse("max-detections", INSTANCE, "the number of detections limits objects")
+        assert isinstance(self.module, RCNN)
         module = self.module.with_detections(most)
         return replace(self, module=module, card=replace(self.card, spec=module.spec))
 
@@ -106,11 +107,8 @@ class Predictor:
 
         >>> better = load("runs/a").with_augmentation(TestTimeAugmentation("horizontal", (0.75, 1, 1.25)))
         """
-        if not self.is_semantic:
-            raise ConfigError(
-                "test-time augmentation averages what a model says of every pixel, but this one finds objects",
-                hint="leave out tta-flip and tta-scales",
-            )
+        why = "test-time augmentation averages what a model says of every pixel"
+        self.task.refuse("tta-flip and tta-scales", SEMANTIC, why)
         return replace(self, augmentation=augmentation)
 
     def with_scores(self) -> Predictor:
@@ -118,8 +116,7 @@ class Predictor:
 
         `ConfigError` where the model finds objects, which always have scores.
         """
-        if not self.is_semantic:
-            raise ConfigError("scores of pixels need a model that gives label maps, but this one finds objects")
+        self.task.refuse("calibration", SEMANTIC, "scores of pixels need a model that gives label maps")
         return replace(self, scored=True)
 
     def outputs(self, images: Tensor, windows: Tensor | None = None) -> RegionOutputs | SemanticOutputs:

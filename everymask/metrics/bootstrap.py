@@ -29,7 +29,7 @@ def resampled_mean_iou(areas: Areas, *, resamples: int, seed: int) -> FloatArray
     """mIoU [R] of each resample of pictures with these `areas` [P, K]; the same seed draws the same pictures."""
     # Sums of whole numbers: exact in float64, and far faster there than in int64.
     common, union = areas.common.astype(np.float64), areas.union.astype(np.float64)
-    return np.concatenate([_mean_iou(times @ common, times @ union) for times in _draws(len(common), resamples, seed)])
+    return np.concatenate([_mean_iou(times @ common, times @ union) for times in draws(len(common), resamples, seed)])
 
 
 def interval(values: FloatArray) -> tuple[float, float]:
@@ -41,10 +41,13 @@ def interval(values: FloatArray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _draws(count: int, resamples: int, seed: int) -> Iterator[FloatArray]:
-    """How often each of `count` pictures is in a resample of as many: float64 [R, count], a part of them at a time."""
+def draws(count: int, resamples: int, seed: int, at_once: int | None = None) -> Iterator[FloatArray]:
+    """How often each of `count` pictures is in a resample of as many: float64 [R, count], `at_once` of them at a time.
+
+    The same seed draws the same pictures, however many there are at a time.
+    """
     draw = rng(seed, "bootstrap")
-    most = max(1, _AT_ONCE // count)
+    most = max(1, _AT_ONCE // count) if at_once is None else at_once
     for first in range(0, resamples, most):
         rows = min(most, resamples - first)
         chosen = draw.integers(count, size=(rows, count)) + count * np.arange(rows)[:, None]

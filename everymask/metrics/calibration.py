@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from everymask.core.arrays import Array, BoolArray, FloatArray, IntArray
+from everymask.core.sample import Sample
+from everymask.core.segmentation import SemanticMap
 from everymask.errors import ConfigError, DataError
+from everymask.metrics.scores import Headline, PictureScore, PrecisionRecall, Table, known
 
 _AT_ONCE = 1 << 18
 
@@ -27,6 +31,68 @@ class CalibrationScores:
     expected_error: float
     largest_error: float
 
+    brief = ("ECE",)
+    resamples = 0
+    headline_name = "ECE"
+    interval = (math.nan, math.nan)
+    num_pictures = 0
+
+    @property
+    def headline(self) -> float:
+        """ECE; lower is better here."""
+        return self.expected_error
+
+    def numbers(self) -> dict[str, float]:
+        """ECE."""
+        return known({"ECE": self.expected_error})
+
+    def headlines(self) -> tuple[Headline, ...]:
+        """ECE, and MCE as a note."""
+        return (Headline("ECE", f"{self.expected_error:.3f}", f"MCE {self.largest_error:.3f}"),)
+
+    def classes(self) -> None:
+        """Classes are not told apart."""
+
+    def curves(self) -> tuple[PrecisionRecall, ...]:
+        """None."""
+        return ()
+
+    def mistakes(self) -> None:
+        """Which class was taken for which is not known."""
+
+    def by_picture(self) -> tuple[PictureScore, ...]:
+        """Pictures are not told apart."""
+        return ()
+
+    def tables(self) -> tuple[Table, ...]:
+        """The bins that have any pixels."""
+        bins, pixels = len(self.counts), max(int(self.counts.sum()), 1)
+        rows = tuple(
+            (
+                f"{row / bins:.2f} to {(row + 1) / bins:.2f}",
+                float(self.confidence[row]),
+                float(self.accuracy[row]),
+                f"{count:,}",
+                f"{100 * count / pixels:.1f} %",
+            )
+            for row, count in enumerate(self.counts.tolist())
+            if count
+        )
+        title = f"Calibration: ECE {self.expected_error:.3f}, MCE {self.largest_error:.3f}"
+        return (Table(title, ("confidence", "mean", "accuracy", "pixels", "share"), rows),)
+
+    def sentence(self, pictures: str) -> str:
+        """ECE."""
+        return f"ECE {self.expected_error:.3f} on {pictures}"
+
+    def resampled(self, resamples: int, seed: int) -> FloatArray:
+        """`ConfigError`: pictures are not told apart."""
+        raise ConfigError("calibration is not compared between models: pictures are not told apart")
+
+    def check_comparable(self, other: Any) -> None:
+        """`ConfigError`, as in `resampled`."""
+        self.resampled(0, 0)
+
     def to_json(self) -> dict[str, Any]:
         """Plain lists and numbers; None for NaN."""
         return {
@@ -41,20 +107,29 @@ class CalibrationScores:
 
 
 class CalibrationMetric:
-    """Collects how sure and how right answers were; memory holds only the bins and a part of what is added.
+    """Collects how sure and how right the pixels of label maps were; memory holds only the bins and a part of a map.
 
-    An answer of confidence c falls into bin floor(c * bins), 1 into the last.
+    A pixel of confidence c falls into bin floor(c * bins), 1 into the last. `ignore` is the class id of pixels without
+    truth, or without a class, which count nowhere.
     """
 
-    def __init__(self, bins: int = 15) -> None:
+    def __init__(self, bins: int = 15, *, ignore: int = 255) -> None:
         if bins < 1:
             raise ConfigError(f"calibration needs at least 1 bin, but got {bins}")
         self.bins = bins
+        self.ignore = ignore
         self._counts = np.zeros(bins, np.int64)
         self._confidence = np.zeros(bins)
         self._right = np.zeros(bins)
 
-    def update(self, confidence: Array, correct: BoolArray) -> None:
+    def update(self, prediction: SemanticMap, truth: SemanticMap, sample: Sample) -> None:
+        """Add a picture whose prediction has scores; `DataError` where it has none, and as in `add`."""
+        if prediction.scores is None:
+            raise DataError(f"the prediction for {sample.id!r} has no scores", hint="predict with them: with_scores()")
+        known_pixels = (truth.ids != self.ignore) & (prediction.ids != self.ignore)
+        self.add(prediction.scores[known_pixels], (prediction.ids == truth.ids)[known_pixels])
+
+    def add(self, confidence: Array, correct: BoolArray) -> None:
         """Add answers: `confidence` is the probability of the class that was chosen, `correct` whether it is right.
 
         Both have the same shape; leave out pixels without truth. `DataError` for other shapes and for confidences

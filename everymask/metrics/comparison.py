@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from everymask.errors import ConfigError, DataError, counted
-from everymask.metrics.bootstrap import interval, resampled_mean_iou
-from everymask.metrics.semantic import SemanticScores
+from everymask.metrics.bootstrap import interval
+from everymask.metrics.scores import Scores
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The mIoU of two models on the same pictures, and whether they differ.
+    """The headline of two models (`name`: mIoU, mask AP ...) on the same pictures, and whether they differ.
 
     `difference` is the second less the first, `low` and `high` are its 95 % interval. `p_value` (two-sided) is how
     often the choice of the pictures alone would turn the difference round; where it is below 0.05 the interval does not
@@ -28,51 +27,33 @@ class Comparison:
     high: float
     p_value: float
     num_pictures: int
+    name: str
 
     def to_json(self) -> dict[str, Any]:
-        """Plain numbers."""
+        """Plain numbers, and the name of what was compared."""
         return asdict(self)
 
 
-def compare_scores(
-    first: SemanticScores, second: SemanticScores, *, resamples: int = 10_000, seed: int = 0
-) -> Comparison:
-    """A paired bootstrap test: each resample takes the same pictures for both models.
+def compare_scores(first: Scores, second: Scores, *, resamples: int | None = None, seed: int = 0) -> Comparison:
+    """A paired bootstrap test: each of `resamples` draws takes the same pictures for both models.
 
     The p-value is twice the smaller share of resamples whose difference is not above, or not below 0, counting the
-    difference 0 itself as one resample of each kind. `DataError` unless both were scored on the same pictures with the
-    same truth, at least two; `ConfigError` unless by the same rule for pixels without truth.
+    difference 0 itself as one resample of each kind. What is raised `Scores.check_comparable` says: unless both were
+    scored on the same pictures with the same truth, at least two, by the same rules.
     """
-    _check_alike(first, second)
-    one, other = (resampled_mean_iou(scores.areas, resamples=resamples, seed=seed) for scores in (first, second))
+    first.check_comparable(second)
+    count = first.resamples if resamples is None else resamples
+    one, other = (scores.resampled(count, seed) for scores in (first, second))
     differences = (other - one)[np.isfinite(other - one)]
     low, high = interval(differences)
     smaller = min(int(np.count_nonzero(differences <= 0)), int(np.count_nonzero(differences >= 0)))
     return Comparison(
-        first=first.mean_iou,
-        second=second.mean_iou,
-        difference=second.mean_iou - first.mean_iou,
+        first=first.headline,
+        second=second.headline,
+        difference=second.headline - first.headline,
         low=low,
         high=high,
         p_value=min(1.0, 2 * (smaller + 1) / (len(differences) + 1)),
         num_pictures=first.num_pictures,
+        name=first.headline_name,
     )
-
-
-def _check_alike(first: SemanticScores, second: SemanticScores) -> None:
-    if first.void != second.void:
-        raise ConfigError(f"pixels without truth are {first.void} in the first scores, {second.void} in the second")
-    ids, others = ({picture.id for picture in scores.pictures} for scores in (first, second))
-    if ids != others:
-        raise DataError(
-            f"only scores on the same pictures can be compared, but {counted(len(ids ^ others), 'picture')} of "
-            f"{len(ids | others):,} were scored by one model only",
-            hint="choose pictures that neither model was trained on, as a data set or a split of their own",
-        )
-    truth, other = (dict(zip(scores.per_class, scores.areas.truth.T, strict=True)) for scores in (first, second))
-    nothing = np.zeros(len(ids), np.int64)
-    for name in truth | other:
-        if not np.array_equal(truth.get(name, nothing), other.get(name, nothing)):
-            raise DataError(f"the two models were scored against different truths of the class {name!r}")
-    if len(ids) < 2:
-        raise DataError(f"a comparison needs at least 2 pictures, but got {len(ids)}")

@@ -7,16 +7,17 @@ pixels.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
 from everymask.core.arrays import Array, BoolArray, FloatArray, IntArray
 from everymask.core.labels import Labels
+from everymask.core.sample import Sample
 from everymask.core.segmentation import InstanceSet
 from everymask.errors import ConfigError, DataError
 from everymask.metrics.average_precision import CocoNumbers, IouType, iou_index, limits, mean_of, numbers_of
+from everymask.metrics.instance_scores import InstanceClassScore, InstancePictureScore, InstanceScores, PrecisionCurves
 from everymask.metrics.matching import (
     RECALLS,
     Curves,
@@ -31,91 +32,9 @@ from everymask.metrics.matching import (
     partners,
     ranks,
 )
+from everymask.metrics.resampled_precision import outcomes_of
 
 _MATCH_IOU = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class ClassScore:
-    """One class: AP over IoU 0.50 to 0.95 and at 0.50 (-1 without truth), and how many true objects there are."""
-
-    AP: float
-    AP50: float
-    num_truths: int
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PrecisionRecall:
-    """Precision at 101 levels of `recall` (0 to 1), at IoU 0.50 and 0.75.
-
-    By class name, only classes with truth; the means are over these classes, empty where there are none.
-    """
-
-    recall: FloatArray
-    at_50: dict[str, FloatArray]
-    at_75: dict[str, FloatArray]
-    mean_50: FloatArray
-    mean_75: FloatArray
-
-
-@dataclass(frozen=True, slots=True)
-class PictureScore:
-    """One picture at IoU 0.50, with the detections of at least the score threshold; crowds count nowhere.
-
-    `f1` = 2 matched / (truths + found); 1 where there is nothing to find and nothing was found.
-    """
-
-    id: str
-    num_truths: int
-    num_found: int
-    num_matched: int
-    f1: float
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class InstanceScores:
-    """All scores of a data set.
-
-    `box` and `mask` are the twelve COCO numbers; `mask` is None where only boxes were compared. The rest is by masks,
-    or by boxes where there are none. `confusion` [K + 1, K + 1] counts objects at IoU 0.50 and `score_threshold`:
-    row = true class, column = found class, the last of each = background (missed, or found where nothing is).
-    `pictures` are in the order of their ids.
-    """
-
-    box: CocoNumbers
-    mask: CocoNumbers | None
-    per_class: dict[str, ClassScore]
-    precision_recall: PrecisionRecall
-    confusion: IntArray
-    pictures: tuple[PictureScore, ...]
-    max_detections: int
-    score_threshold: float
-
-    @property
-    def num_pictures(self) -> int:
-        """How many pictures were scored."""
-        return len(self.pictures)
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain dictionaries, lists and numbers; no NaN."""
-        curves = self.precision_recall
-        return {
-            "num_pictures": self.num_pictures,
-            "max_detections": self.max_detections,
-            "score_threshold": self.score_threshold,
-            "box": self.box.to_json(),
-            "mask": None if self.mask is None else self.mask.to_json(),
-            "per_class": {name: asdict(score) for name, score in self.per_class.items()},
-            "precision_recall": {
-                "recall": curves.recall.tolist(),
-                "at_50": {name: curve.tolist() for name, curve in curves.at_50.items()},
-                "at_75": {name: curve.tolist() for name, curve in curves.at_75.items()},
-                "mean_50": curves.mean_50.tolist(),
-                "mean_75": curves.mean_75.tolist(),
-            },
-            "confusion": self.confusion.tolist(),
-            "pictures": [asdict(picture) for picture in self.pictures],
-        }
 
 
 class InstanceMetric:
@@ -135,35 +54,22 @@ class InstanceMetric:
         self.score_threshold = score_threshold
         self._pictures: dict[str, _Picture] = {}
 
-    def update(
-        self,
-        prediction: InstanceSet,
-        truth: InstanceSet,
-        size: tuple[int, int],
-        id: str,  # noqa: A002
-        *,
-        true_areas: FloatArray | None = None,
-    ) -> None:
-        """Add one picture of `size` (H, W); boxes and masks are in its pixels.
+    def update(self, prediction: InstanceSet, truth: InstanceSet, sample: Sample) -> None:
+        """Add one picture; boxes and masks are in its pixels.
 
-        An object is small, medium or large by the pixels of its mask, or by its box where there is no mask.
-        pycocotools takes what the annotation file states, which may be the area of an outline: pass that as
-        `true_areas` [M] to get its numbers by size.
+        An object is small, medium or large by the area that its annotation states (`InstanceSet.areas`; the numbers by
+        size are pycocotools' then), or else by the pixels of its mask, or of its box where there is no mask.
 
         `DataError` for a picture that was added before, a prediction without scores, missing masks or masks of
         another size, classes that the labels do not have, and boxes, scores or areas that are not finite.
         """
         if prediction.scores is None:
-            raise DataError(f"the prediction for {id!r} has no scores", hint="truth and prediction may be swapped")
-        self._check(truth, size, f"the truth of {id!r}")
-        self._check(prediction, size, f"the prediction for {id!r}")
-        picture = _picture(id, prediction, truth, self.masks)
-        if true_areas is not None:
-            stated = np.array(true_areas, np.float64)
-            if stated.shape != (len(truth),) or not np.isfinite(stated).all():
-                raise DataError(f"expected {len(truth)} finite areas for the truth of {id!r}, but got {true_areas}")
-            picture = replace(picture, true=replace(picture.true, areas=stated))
-        self._add(picture)
+            raise DataError(
+                f"the prediction for {sample.id!r} has no scores", hint="truth and prediction may be swapped"
+            )
+        self._check(truth, sample.size, f"the truth of {sample.id!r}")
+        self._check(prediction, sample.size, f"the prediction for {sample.id!r}")
+        self._add(_picture(sample.id, prediction, truth, self.masks))
 
     def merge(self, other: InstanceMetric) -> None:
         """Add all pictures of another part of the same run; `ConfigError` unless it was set up alike."""
@@ -191,6 +97,7 @@ class InstanceMetric:
             pictures=_picture_scores(pictures, found.picture[counted], found.picture[counted & matches.hit[:, 0, 0]]),
             max_detections=self.max_detections,
             score_threshold=self.score_threshold,
+            outcomes=outcomes_of(found, true, matches, len(pictures), len(self.labels)),
         )
 
     def numbers(self, kind: IouType) -> CocoNumbers:
@@ -227,13 +134,15 @@ class InstanceMetric:
         if len(objects) == 0:
             return
         if self.masks and objects.masks is None:
-            raise DataError(f"{what} has no masks", hint="compare boxes only with masks=False")
+            raise DataError(
+                f"{what} has only boxes and no masks", hint="compare boxes only: a model without masks does"
+            )
         if objects.masks is not None and objects.masks.size != tuple(size):
             raise DataError(f"{what} has masks of size {objects.masks.size}, but the picture's is {tuple(size)}")
         for class_id in (objects.class_ids.min(), objects.class_ids.max()):
             if not 0 <= class_id < len(self.labels):
                 raise DataError(f"{what} has class {class_id}, but the labels have classes 0 to {len(self.labels) - 1}")
-        for name in ("boxes", "scores"):
+        for name in ("boxes", "scores", "areas"):
             column = getattr(objects, name)
             if column is not None and not np.isfinite(column).all():
                 raise DataError(f"{what} has {name} that are not finite", hint="the model may have diverged")
@@ -267,7 +176,8 @@ def _picture(id_: str, prediction: InstanceSet, truth: InstanceSet, masks: bool)
     else:
         areas, pairs = areas_of(prediction.boxes), Pairs.concatenate([], [], [])
     found = _objects(prediction, areas, np.zeros(len(prediction), bool))
-    return _Picture(id_, found, _objects(truth, true_areas, crowd), pairs)
+    stated = true_areas if truth.areas is None else truth.areas
+    return _Picture(id_, found, _objects(truth, stated, crowd), pairs)
 
 
 def _objects(objects: InstanceSet, areas: Array, crowd: BoolArray) -> Objects:
@@ -298,17 +208,17 @@ def _joined(pictures: Sequence[_Picture]) -> Pairs:
     )
 
 
-def _per_class(curves: Curves, labels: Labels, true: Objects) -> dict[str, ClassScore]:
+def _per_class(curves: Curves, labels: Labels, true: Objects) -> dict[str, InstanceClassScore]:
     precision = curves.precision[..., 0]  # [T, R, K]
     at_half = precision[iou_index(_MATCH_IOU)]
     numbers = np.bincount(true.class_ids[~true.crowd], minlength=len(labels))
     return {
-        name: ClassScore(mean_of(precision[..., index]), mean_of(at_half[..., index]), int(numbers[index]))
+        name: InstanceClassScore(mean_of(precision[..., index]), mean_of(at_half[..., index]), int(numbers[index]))
         for index, name in enumerate(labels.names)
     }
 
 
-def _precision_recall(curves: Curves, labels: Labels) -> PrecisionRecall:
+def _precision_recall(curves: Curves, labels: Labels) -> PrecisionCurves:
     by_class: list[dict[str, FloatArray]] = []
     means: list[FloatArray] = []
     for threshold in (0.5, 0.75):
@@ -316,7 +226,7 @@ def _precision_recall(curves: Curves, labels: Labels) -> PrecisionRecall:
         defined = {name: precision[:, k] for k, name in enumerate(labels.names) if precision[0, k] > -1}
         by_class.append(defined)
         means.append(np.mean(list(defined.values()), axis=0) if defined else np.zeros(0))
-    return PrecisionRecall(RECALLS, by_class[0], by_class[1], means[0], means[1])
+    return PrecisionCurves(RECALLS, by_class[0], by_class[1], means[0], means[1])
 
 
 def _confusion(found: Objects, true: Objects, pairs: Pairs, counted: BoolArray, num_classes: int) -> IntArray:
@@ -337,11 +247,13 @@ def _confusion(found: Objects, true: Objects, pairs: Pairs, counted: BoolArray, 
     return np.bincount(rows * side + columns, minlength=side * side).reshape(side, side)
 
 
-def _picture_scores(pictures: Sequence[_Picture], found: IntArray, matched: IntArray) -> tuple[PictureScore, ...]:
+def _picture_scores(
+    pictures: Sequence[_Picture], found: IntArray, matched: IntArray
+) -> tuple[InstancePictureScore, ...]:
     num_truths = [int(np.count_nonzero(~picture.true.crowd)) for picture in pictures]
     num_found = np.bincount(found, minlength=len(pictures)).tolist()
     num_matched = np.bincount(matched, minlength=len(pictures)).tolist()
     return tuple(
-        PictureScore(picture.id, truths, hits, good, 2 * good / (truths + hits) if truths + hits else 1.0)
+        InstancePictureScore(picture.id, truths, hits, good, 2 * good / (truths + hits) if truths + hits else 1.0)
         for picture, truths, hits, good in zip(pictures, num_truths, num_found, num_matched, strict=True)
     )

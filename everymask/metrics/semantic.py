@@ -6,100 +6,21 @@ Of each picture only its pixels by class are kept (truth, prediction, both), so 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, TypeAlias
+from dataclasses import dataclass
 
 import numpy as np
 
 from everymask.core.arrays import IntArray
 from everymask.core.labels import Labels
+from everymask.core.sample import Sample
 from everymask.core.segmentation import SemanticMap
 from everymask.errors import ConfigError, DataError
 from everymask.metrics.areas import Areas, areas_of, known_mean, stacked
 from everymask.metrics.bootstrap import mean_iou_interval
 from everymask.metrics.boundary import boundary_pixels, boundary_width
-
-Void: TypeAlias = Literal["ignored", "wrong"]
+from everymask.metrics.semantic_scores import SemanticClassScore, SemanticPictureScore, SemanticScores, Void
 
 _AT_ONCE = 1 << 18
-
-
-@dataclass(frozen=True, slots=True)
-class SemanticClassScore:
-    """One class over all pictures, 0-1 (see `Areas` and `SemanticScores`), and its pixels in truth and prediction.
-
-    NaN stands where a number is not defined: IoU, Dice and boundary IoU of a class that neither truth nor prediction
-    shows, accuracy of one that the truth does not.
-    """
-
-    iou: float
-    dice: float
-    accuracy: float
-    boundary_iou: float
-    num_truth: int
-    num_found: int
-
-
-@dataclass(frozen=True, slots=True)
-class SemanticPictureScore:
-    """One picture: the mean IoU of the classes in its truth or prediction, and the share of its pixels that are right.
-
-    NaN in a picture without truth.
-    """
-
-    id: str
-    mean_iou: float
-    pixel_accuracy: float
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class SemanticScores:
-    """All scores of a data set, from the pixels of all pictures together.
-
-    - `mean_iou` (mIoU) is the mean of the classes' IoU, and likewise `mean_dice`, `mean_accuracy` and
-      `mean_boundary_iou`: of the classes for which the number is defined, as `SemanticClassScore` says. `interval` is
-      the 95 % bootstrap interval of mIoU over pictures; NaN for fewer than two
-    - `frequency_weighted_iou` weights the classes by their true pixels, `pixel_accuracy` is the share of all pixels
-      that are right
-    - `boundary_iou` is the IoU of the pixels within 2 % of the picture's diagonal of where a class ends (Cheng et al.
-      2021): large objects are judged as strictly as small ones
-
-    `confusion` [K + 1, K + 1] counts pixels: row = true class, column = predicted class, the last of each = void (no
-    truth, or none of the classes predicted). `void` says what is with predictions on pixels without truth: "ignored" as
-    by Cityscapes and Pascal VOC, or "wrong". `pictures` and `areas` [P, K] are in the order of their ids.
-    """
-
-    mean_iou: float
-    interval: tuple[float, float]
-    mean_dice: float
-    mean_accuracy: float
-    mean_boundary_iou: float
-    frequency_weighted_iou: float
-    pixel_accuracy: float
-    per_class: dict[str, SemanticClassScore]
-    confusion: IntArray
-    pictures: tuple[SemanticPictureScore, ...]
-    areas: Areas
-    void: Void
-
-    @property
-    def num_pictures(self) -> int:
-        """How many pictures were scored."""
-        return len(self.pictures)
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain dictionaries, lists and numbers; None for NaN."""
-        means = ("mean_iou", "mean_dice", "mean_accuracy", "mean_boundary_iou")
-        numbers = {name: getattr(self, name) for name in (*means, "frequency_weighted_iou", "pixel_accuracy")}
-        return {
-            "num_pictures": self.num_pictures,
-            "void": self.void,
-            **_without_nan(numbers),
-            "mean_iou_interval": [_known(bound) for bound in self.interval],
-            "per_class": {name: _without_nan(asdict(score)) for name, score in self.per_class.items()},
-            "confusion": self.confusion.tolist(),
-            "pictures": [_without_nan(asdict(picture)) for picture in self.pictures],
-        }
 
 
 class SemanticMetric:
@@ -119,7 +40,7 @@ class SemanticMetric:
         self._confusion = np.zeros((len(labels) + 1, len(labels) + 1), np.int64)
         self._pictures: dict[str, _Picture] = {}
 
-    def update(self, prediction: SemanticMap, truth: SemanticMap, id: str) -> None:  # noqa: A002
+    def update(self, prediction: SemanticMap, truth: SemanticMap, sample: Sample) -> None:
         """Add one picture.
 
         `DataError` for a picture that was added before, maps that are not [H, W] or differ in size, and ids that are
@@ -127,13 +48,13 @@ class SemanticMetric:
         """
         if prediction.ids.shape != truth.ids.shape or truth.ids.ndim != 2:
             raise DataError(
-                f"truth and prediction of {id!r} must be label maps [H, W] of one size, but they are "
+                f"truth and prediction of {sample.id!r} must be label maps [H, W] of one size, but they are "
                 f"{list(truth.ids.shape)} and {list(prediction.ids.shape)}"
             )
-        true = self._rows(truth.ids, f"the truth of {id!r}")
-        found = self._rows(prediction.ids, f"the prediction for {id!r}")
-        if id in self._pictures:
-            raise _scored_before(id)
+        true = self._rows(truth.ids, f"the truth of {sample.id!r}")
+        found = self._rows(prediction.ids, f"the prediction for {sample.id!r}")
+        if sample.id in self._pictures:
+            raise _scored_before(sample.id)
         void = len(self.labels)
         if self.void == "ignored":
             # Then classes also end there in both maps, which is what boundaries are taken from.
@@ -144,7 +65,7 @@ class SemanticMetric:
         edges = [np.where(boundary_pixels(plane, width), plane, plane.dtype.type(void)) for plane in (true, found)]
         boundary = _confusion(edges[0], edges[1], void + 1)
         self._confusion += confusion
-        self._pictures[id] = _Picture(areas_of(confusion), areas_of(boundary), int(confusion.sum()))
+        self._pictures[sample.id] = _Picture(areas_of(confusion), areas_of(boundary), int(confusion.sum()))
 
     def merge(self, other: SemanticMetric) -> None:
         """Add all pictures of another part of the same run; `ConfigError` unless it was set up alike."""
@@ -241,14 +162,6 @@ def _picture_score(id_: str, picture: _Picture) -> SemanticPictureScore:
 
 def _share(part: float, whole: float) -> float:
     return float(part) / float(whole) if whole > 0 else math.nan
-
-
-def _known(value: Any) -> Any:
-    return None if isinstance(value, float) and math.isnan(value) else value
-
-
-def _without_nan(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: _known(value) for name, value in values.items()}
 
 
 def _scored_before(id_: str) -> DataError:

@@ -6,21 +6,25 @@ import csv
 import io
 import re
 import unicodedata
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import BinaryIO, Literal, Self
+from typing import Any, BinaryIO, Generic, Literal, Self, TypeVar
 
 from everymask.core.files import whole_file
 from everymask.core.labels import Labels
+from everymask.core.sample import Sample
+from everymask.core.segmentation import Segmentation
 from everymask.errors import ConfigError, DataError, MachineError, printable
 
+Kind = TypeVar("Kind", bound=Segmentation)
 _MAX_NAME_BYTES = 150
 
 
-class OutputFolder:
+class OutputFolder(ABC, Generic[Kind]):
     """A folder into which results are written one at a time; its tables appear whole when it is closed.
 
     `count` pictures have been written, which show as many objects or pixels of each class as `found` says. Without any
@@ -78,6 +82,18 @@ class OutputFolder:
         for folder in (*sorted(below, reverse=True), *self._made):
             with suppress(OSError):
                 folder.rmdir()
+
+    @abstractmethod
+    def add(self, sample: Sample, found: Kind) -> str:
+        """Write what was found in one picture; returns its name."""
+
+    @abstractmethod
+    def answer(self) -> dict[str, Any]:
+        """What was found in all pictures, as plain JSON values."""
+
+    @abstractmethod
+    def sentence(self) -> str:
+        """What was found in all pictures, in words."""
 
     def _opened(self, stack: ExitStack) -> Sequence[BinaryIO]:
         """The tables besides the CSV, begun, to be closed by `stack`."""

@@ -8,19 +8,23 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
+from everymask.core.labels import Labels
+from everymask.core.rows import shortest
+from everymask.core.sample import Sample
+from everymask.core.segmentation import InstanceSet
 from everymask.data.pictures.read import write_image
-from everymask.errors import DataError, printable
+from everymask.errors import DataError, counted, printable
 from everymask.results.output import OutputFolder, csv_line, whole_stream
-from everymask.results.result import Result
+from everymask.viz.draw import draw_instances
 
 _IMAGES_KEPT_IN_MEMORY = 1 << 20
 
 
-class InstanceFolder(OutputFolder):
+class InstanceFolder(OutputFolder[InstanceSet]):
     """Writes results into a folder, one at a time; only the names given so far stay in memory.
 
     - `overlays/<name>.png` (or `.jpg`, as `overlay` says; or none): the picture with its objects drawn on it
@@ -38,7 +42,7 @@ class InstanceFolder(OutputFolder):
 
     >>> with InstanceFolder("masks", model.labels, inputs=["photos"]) as folder:
     ...     for result in model.stream(sorted(Path("photos").glob("*.jpg"))):
-    ...         folder.add(result)
+    ...         folder.add(result.sample, result.instances)
     """
 
     columns = ("file", "object", "class", "score", "area", "x1", "y1", "x2", "y2")
@@ -51,23 +55,35 @@ class InstanceFolder(OutputFolder):
         self._json.write(b'{"categories":' + _json(categories) + b',"annotations":[')
         return self._json, self._images
 
-    def add(self, result: Result) -> str:
-        """Write one result; returns its name. `DataError` for more than 65,535 objects, which 16 bits cannot number."""
-        shown = self._names.shown(result.file, result.id)
-        name = self._names.free(result.file, shown)
+    def add(self, sample: Sample, found: InstanceSet) -> str:
+        """Write what was found in one picture; returns its name.
+
+        `DataError` for more than 65,535 objects, which 16 bits cannot number.
+        """
+        shown = self._names.shown(sample.file, sample.id)
+        name = self._names.free(sample.file, shown)
         image = {"id": self.count + 1, "file_name": _utf8(shown)}
-        image["height"], image["width"] = result.sample.size
+        image["height"], image["width"] = sample.size
         with self._adding():
-            if result.instances.masks is not None:
+            if found.masks is not None:
                 image["ids"] = f"ids/{name}.png"
-                self._write_ids(self.out / f"ids/{name}.png", result)
+                self._write_ids(self.out / f"ids/{name}.png", sample.id, found)
             if self.overlay != "none":
                 image["overlay"] = f"overlays/{name}.{self.overlay}"
-                write_image(self.out / f"overlays/{name}.{self.overlay}", result.draw())
-            self._write_rows(result, shown, image_id=self.count + 1)
+                drawn = draw_instances(sample.image, found, self.labels)
+                write_image(self.out / f"overlays/{name}.{self.overlay}", drawn)
+            self._write_rows(found, shown, sample.size, image_id=self.count + 1)
             self._images.write((b"," if self.count else b"") + _json(image))
-        self.found.update(self.labels.names[k] for k in result.instances.class_ids.tolist())
+        self.found.update(self.labels.names[k] for k in found.class_ids.tolist())
         return name
+
+    def answer(self) -> dict[str, Any]:
+        """How many objects there are."""
+        return {"objects": self.found.total()}
+
+    def sentence(self) -> str:
+        """How many objects there are, in words."""
+        return counted(self.found.total(), "object")
 
     def _finish(self) -> None:
         self._json.write(b'],"images":[')
@@ -75,17 +91,18 @@ class InstanceFolder(OutputFolder):
         shutil.copyfileobj(self._images, self._json)
         self._json.write(b"]}\n")
 
-    def _write_ids(self, path: Path, result: Result) -> None:
-        if len(result.instances) > np.iinfo(np.uint16).max:
+    def _write_ids(self, path: Path, id: str, found: InstanceSet) -> None:  # noqa: A002
+        if len(found) > np.iinfo(np.uint16).max:
             raise DataError(
-                f"{printable(result.id)}: {len(result.instances):,} objects, but a 16-bit picture can number 65,535",
+                f"{printable(id)}: {len(found):,} objects, but a 16-bit picture can number 65,535",
                 hint="raise the score threshold or lower the number of detections",
             )
-        write_image(path, result.to_ids().astype(np.uint16))
+        write_image(path, found.to_ids().astype(np.uint16))
 
-    def _write_rows(self, result: Result, shown: str, *, image_id: int) -> None:
+    def _write_rows(self, found: InstanceSet, shown: str, size: tuple[int, int], *, image_id: int) -> None:
         lines, entries, objects = [], [], self.found.total()
-        for row, entry in zip(result.objects(), result.to_coco(image_id), strict=True):
+        rows, coco = found.rows(self.labels), coco_results(found, self.labels, image_id, size)
+        for row, entry in zip(rows, coco, strict=True):
             entries.append(_json({"id": objects + row.number, **entry, "iscrowd": 0}))
             score = "" if row.score is None else f"{row.score:.4f}"
             box = (f"{value:.2f}" for value in row.box)
@@ -93,6 +110,30 @@ class InstanceFolder(OutputFolder):
         if entries:
             self._json.write((b"," if objects else b"") + b",".join(entries))
         self._csv.write(b"".join(lines))
+
+
+def coco_results(
+    found: InstanceSet, labels: Labels, image_id: int | str, size: tuple[int, int]
+) -> list[dict[str, Any]]:
+    """Objects as COCO results: bbox xywh, score (1 for truth), compressed RLE as text, area.
+
+    `category_id` is the class id + 1; `size` is (H, W) of the picture.
+    """
+    counts = None if found.masks is None else found.masks.to_rle()
+    entries: list[dict[str, Any]] = []
+    for row in found.rows(labels):
+        x1, y1, x2, y2 = found.boxes[row.number - 1]
+        entry: dict[str, Any] = {
+            "image_id": image_id,
+            "category_id": int(found.class_ids[row.number - 1]) + 1,
+            "bbox": [shortest(x1), shortest(y1), shortest(x2 - x1), shortest(y2 - y1)],
+            "area": row.area,
+            "score": 1.0 if row.score is None else row.score,
+        }
+        if counts is not None:
+            entry["segmentation"] = {"size": list(size), "counts": counts[row.number - 1].decode("ascii")}
+        entries.append(entry)
+    return entries
 
 
 def _json(value: object) -> bytes:

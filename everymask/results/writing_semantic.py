@@ -5,23 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
-from everymask.core.arrays import Array, IntArray
+from everymask.core.arrays import Array, ByteArray, IntArray
 from everymask.core.labels import Labels
+from everymask.core.rows import class_areas, count_classes
 from everymask.core.sample import Sample
 from everymask.core.segmentation import SemanticMap
 from everymask.data.pictures.map_strips import writing_label_map
 from everymask.data.pictures.read import write_image
+from everymask.errors import printable
 from everymask.results.output import OutputFolder, csv_line
-from everymask.results.result import Result, class_areas, count_classes
+from everymask.viz.semantic import draw_semantic
 
 _DRAWN_SIDE = 4096
 
 
-class SemanticFolder(OutputFolder):
+class SemanticFolder(OutputFolder[SemanticMap]):
     """Writes results that are label maps into a folder, one at a time; only the names given so far stay in memory.
 
     - `overlays/<name>.png` (or `.jpg`, as `overlay` says; or none): the picture tinted by class, with a legend
@@ -33,7 +35,7 @@ class SemanticFolder(OutputFolder):
 
     >>> with SemanticFolder("maps", model.card.labels, inputs=["photos"]) as folder:
     ...     for result in model.stream(sorted(Path("photos").glob("*.jpg"))):
-    ...         folder.add(result)
+    ...         folder.add(result.sample, result.semantic)
     """
 
     columns = ("file", "class", "pixels", "share")
@@ -51,10 +53,9 @@ class SemanticFolder(OutputFolder):
         super().__init__(out, labels, overwrite=overwrite, inputs=inputs, overlay=overlay)
         self.maps = maps
 
-    def add(self, result: Result) -> str:
-        """Write one result; returns its name. `ConfigError` where it is no label map."""
-        size = (result.semantic.ids.shape[0], result.semantic.ids.shape[1])
-        return self._add(result.file, result.id, size, [(result.sample.image, result.semantic)], step=1)
+    def add(self, sample: Sample, found: SemanticMap) -> str:
+        """Write the label map of one picture; returns its name."""
+        return self._add(sample.file, sample.id, found.size, [(sample.image, found)], step=1)
 
     def add_strips(self, file: str | Path, size: tuple[int, int], strips: Iterable[tuple[Array, SemanticMap]]) -> str:
         """Write the label map of the picture in `file`, of `size` (H, W), as its strips come; returns its name.
@@ -86,11 +87,21 @@ class SemanticFolder(OutputFolder):
                     if self.overlay != "none":
                         drawn.add(image, semantic.ids)
             if self.overlay != "none":
-                write_image(self.out / f"overlays/{name}.{self.overlay}", drawn.result(self.labels).draw())
+                write_image(self.out / f"overlays/{name}.{self.overlay}", drawn.drawing(self.labels))
             areas = class_areas(pixels, self.labels)
             self._csv.write(b"".join(csv_line((shown, row.name, row.pixels, f"{row.share:.6f}")) for row in areas))
         self.found.update({row.name: row.pixels for row in areas})
         return name
+
+    def answer(self) -> dict[str, Any]:
+        """How many pixels each class has."""
+        return {"pixels": dict(self.found)}
+
+    def sentence(self) -> str:
+        """The largest classes and their shares of the pixels that have one."""
+        pixels = self.found
+        shown = [f"{100 * count / pixels.total():.0f} % {printable(name, 40)}" for name, count in pixels.most_common(5)]
+        return (", ".join(shown) or "no class") + (", ..." if len(pixels) > len(shown) else "")
 
 
 class _Thinned:
@@ -118,6 +129,6 @@ class _Thinned:
         self._image[rows], self._ids[rows] = image, ids
         self._filled = rows.stop
 
-    def result(self, labels: Labels) -> Result:
-        """All that was kept."""
-        return Result(Sample(self._image), SemanticMap(self._ids), labels)
+    def drawing(self, labels: Labels) -> ByteArray:
+        """All that was kept, drawn."""
+        return draw_semantic(self._image, SemanticMap(self._ids), labels)

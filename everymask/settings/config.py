@@ -7,7 +7,7 @@ import math
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, TypeVar, get_args
 
-from everymask.core.segmentation import Task
+from everymask.core.segmentation import TaskName
 from everymask.data.feed.augment import Augment
 from everymask.data.issues import Policy
 from everymask.errors import ConfigError
@@ -23,7 +23,7 @@ ClassWeights = Literal["none", "auto"]
 FREE = ("out", "resume", "overwrite", "epochs", "time_limit", "patience", "device", "workers")
 """Settings that may change when a run goes on; `epochs` can only be raised."""
 _CHOICES = {
-    "task": Task,
+    "task": TaskName,
     "optimizer": Optimizer,
     "schedule": Schedule,
     "class_weights": ClassWeights,
@@ -72,7 +72,7 @@ class TrainConfig:
     """The folder of the pictures of a COCO file, where it is not beside it."""
     out: str = "runs/train"
     """The run folder; must be new or empty."""
-    task: Task | None = None
+    task: TaskName | None = None
     """Objects one by one (instance), or a class for every pixel (semantic), for which objects are painted; None: as the
     model says, or the data."""
     model: ModelSpec | None = None

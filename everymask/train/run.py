@@ -13,12 +13,10 @@ from rich.console import Console
 from torch import nn
 
 from everymask.core.files import write_json
-from everymask.core.segmentation import Task
+from everymask.core.segmentation import TaskName
 from everymask.data.dataset import Dataset
 from everymask.data.feed.packed import packed
-from everymask.data.feed.pipelines import InstancePipeline
 from everymask.data.feed.preprocess import Preprocess
-from everymask.data.feed.semantic_pipelines import SemanticPipeline
 from everymask.data.fingerprint import Fingerprint, fingerprint
 from everymask.data.formats.table import read_dataset
 from everymask.data.splits import draw_split, read_split, write_split
@@ -35,6 +33,8 @@ from everymask.settings.config import TrainConfig, chosen, config_from_json, con
 from everymask.settings.recipes import Recipe, resolve
 from everymask.settings.schedule import layer_phases
 from everymask.settings.semantic_recipes import class_weights, resolve_semantic
+from everymask.tasks.choice import asked_task, settle_task, unseen_classes
+from everymask.tasks.table import task_of
 from everymask.train.failures import machine_failures
 from everymask.train.folder.layout import BEST, CONFIG, ORIGIN, SPLITS, clear_folder, open_folder
 from everymask.train.folder.logs import Log, Screen, reading_bar
@@ -44,7 +44,6 @@ from everymask.train.loader import Order, read_batches
 from everymask.train.loop import Outcome, Reason, Validation, fit
 from everymask.train.semantic_losses import LossSum, build_loss
 from everymask.train.start import Source, build_start, read_source
-from everymask.train.task import asked_task, settle_task, unseen_classes
 
 _VALIDATION = ("val", "valid", "validation")
 
@@ -136,7 +135,8 @@ def _plan(given: TrainConfig, dataset: Dataset | None, folder: Path, device: tor
             longer = (f"{config.epochs} epochs instead of {stored.epochs}: the learning rate follows the new end",)
     source = None if config.resume else read_source(config.weights)
     built = source.spec if source else None
-    pictures = _read(config, asked_task(config, built), screen) if dataset is None else dataset
+    asked = asked_task(config, built)
+    pictures = _read(config, asked.name if asked else None, screen) if dataset is None else dataset
     config = settle_task(config, pictures, built)
     if source and source.foreign:
         config = replace(config, model=source.foreign.network(config.network))
@@ -169,7 +169,7 @@ def _plan(given: TrainConfig, dataset: Dataset | None, folder: Path, device: tor
     return _Plan(given, recipe, measured, pictures, train_set, val_set, module, order, notes, bool(longer))
 
 
-def _read(config: TrainConfig, task: Task | None, screen: Console) -> Dataset:
+def _read(config: TrainConfig, task: TaskName | None, screen: Console) -> Dataset:
     """The data set of `config` for a task (None: as annotated).
 
     To leave out what is damaged, all pictures are decoded before the first step.
@@ -312,8 +312,8 @@ def _facts(measured: Fingerprint, train_set: Dataset, preprocess: Preprocess) ->
 
 def _batches(plan: _Plan, device: torch.device, first: int, last: int) -> Iterator[Batch]:
     config, preprocess = plan.recipe.config, plan.recipe.preprocess
-    build_pipeline = SemanticPipeline if plan.train.is_semantic else InstancePipeline
-    pipeline = build_pipeline(packed(plan.train), preprocess, config.augment, config.seed, config.crop)
+    feed = task_of(plan.train).feed
+    pipeline = feed(packed(plan.train), preprocess, config.augment, config.seed, config.crop)
     return read_batches(
         pipeline,
         plan.order,

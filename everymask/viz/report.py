@@ -11,10 +11,11 @@ from typing import Literal
 
 import numpy as np
 
-from everymask.core.arrays import Array, ByteArray, FloatArray
+from everymask.core.arrays import ByteArray, FloatArray
 from everymask.core.files import write_text
 from everymask.core.labels import Colour
 from everymask.errors import Issue
+from everymask.metrics.scores import ClassTable, Confusion, Headline, PrecisionRecall
 from everymask.viz.charts import Line, bar_chart, escaped, folded, heat_table, line_chart, number_text
 from everymask.viz.page import page
 
@@ -24,15 +25,6 @@ _MAX_HEAT = 16
 _MAX_ROWS = 24
 _MAX_ISSUES = 50
 _MAX_CURVES = 7
-
-
-@dataclass(frozen=True, slots=True)
-class Headline:
-    """One of the few numbers at the top; `note` says of what."""
-
-    name: str
-    value: float | str
-    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,47 +44,6 @@ class ValidationRow:
 
     epoch: float
     scores: Mapping[str, float]
-
-
-@dataclass(frozen=True, slots=True)
-class PrecisionRecall:
-    """Precision [K, R] of K classes at R recalls, at one IoU threshold; NaN (or -1) where a class has no objects."""
-
-    iou: float
-    recall: FloatArray
-    precision: FloatArray
-    names: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Confusion:
-    """`counts` [K, K] of what `unit` says: rows are the truth, columns the prediction.
-
-    A last "nothing" stands for missed and invented.
-    """
-
-    names: tuple[str, ...]
-    counts: Array
-    unit: str = "objects"
-
-
-@dataclass(frozen=True, slots=True)
-class ClassRow:
-    """A class: its `scores` 0-1 (NaN where one is not defined), how much of it there is, its colour in the pictures."""
-
-    name: str
-    scores: tuple[float, ...]
-    count: int
-    colour: Colour | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ClassTable:
-    """The scores of all classes under the names `scores`; `unit` says what their counts are of."""
-
-    scores: tuple[str, ...]
-    unit: str
-    rows: tuple[ClassRow, ...]
 
 
 @dataclass(frozen=True, slots=True)

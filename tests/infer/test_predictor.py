@@ -14,10 +14,10 @@ from everymask.core.sample import Sample
 from everymask.data.feed.preprocess import Preprocess, Resize
 from everymask.errors import ConfigError, DataError
 from everymask.infer.predictor import Predictor, _as_sample, build_predictor, choose_device
+from everymask.infer.result import Result
 from everymask.models.build import build
 from everymask.models.checkpoint import Card
 from everymask.models.specs.regions import MaskRCNN
-from everymask.results.result import Result
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 56, 3)).astype(np.uint8)
 

@@ -18,6 +18,7 @@ from everymask.infer.variants import Flip, TestTimeAugmentation, predict_variant
 from everymask.models.checkpoint import Card
 from everymask.models.semantic.build import build_semantic
 from everymask.models.semantic.network import SemanticModel
+from everymask.models.specs.regions import FasterRCNN
 from everymask.models.specs.semantic import PLAIN_ENCODER, UNet
 from tests.grey_model import grey_model
 
@@ -172,7 +173,7 @@ def test_what_is_no_augmentation_is_refused(arguments: dict, said: str) -> None:
 
 
 def test_detectors_have_no_logits_of_pixels(unet: Predictor) -> None:
-    detector = replace(unet, module=nn.Identity())  # type: ignore[arg-type]
+    detector = replace(unet, card=replace(unet.card, spec=FasterRCNN()))
     with pytest.raises(ConfigError, match="finds objects"):
         detector.with_augmentation(TestTimeAugmentation())
     with pytest.raises(ConfigError, match="finds objects"):

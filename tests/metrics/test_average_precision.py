@@ -18,6 +18,7 @@ from everymask.core.segmentation import InstanceSet
 from everymask.errors import ConfigError
 from everymask.metrics.average_precision import CocoNumbers, limits
 from everymask.metrics.instances import InstanceMetric
+from tests.metrics.samples import named
 
 IouType = Literal["bbox", "segm"]
 kinds = pytest.mark.parametrize("kind", ["bbox", "segm"])
@@ -44,7 +45,7 @@ def values(numbers: CocoNumbers) -> list[float]:
 def numbers_of(pictures: list[Picture], kind: IouType, *, classes: int = 3, max_detections: int = 100) -> CocoNumbers:
     metric = InstanceMetric(labels(classes), max_detections=max_detections)
     for id_, truth, prediction in pictures:
-        metric.update(prediction, truth, SIZE, id_)
+        metric.update(prediction, truth, named(id_, SIZE))
     return metric.numbers(kind)
 
 
@@ -87,7 +88,7 @@ def test_the_official_example(shared: Path, kind: IouType) -> None:
         size, id_ = (image["height"], image["width"]), image["id"]
         prediction, annotated = (objects(entries[id_], kind, class_ids, size) for entries in (found, true))
         areas = np.array([entry["area"] for entry in true[id_]])
-        metric.update(prediction, annotated, size, f"{id_:012}", true_areas=areas)
+        metric.update(prediction, replace(annotated, areas=areas), named(f"{id_:012}", size))
     assert values(metric.numbers(kind)) == pytest.approx(OFFICIAL[kind], abs=1e-12)
 
 

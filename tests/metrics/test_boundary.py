@@ -11,6 +11,7 @@ from everymask.core.randomness import rng
 from everymask.core.segmentation import SemanticMap
 from everymask.metrics.boundary import boundary_pixels, boundary_width
 from everymask.metrics.semantic import SemanticMetric
+from tests.metrics.samples import named
 
 
 def blobs(seed: int, size: tuple[int, int] = (60, 80), classes: int = 4) -> np.ndarray:
@@ -48,7 +49,7 @@ def test_the_score_is_the_iou_of_the_inner_bands_of_each_class() -> None:
     truth[20:30, 10:50] = labels.ignore
     width = boundary_width(truth.shape)
     metric = SemanticMetric(labels)
-    metric.update(SemanticMap(found), SemanticMap(truth), "p")
+    metric.update(SemanticMap(found), SemanticMap(truth), named("p", truth.shape))
     scores = metric.compute()
     expected = []
     for class_id in range(4):
@@ -63,7 +64,7 @@ def test_a_shift_costs_a_large_object_more_at_its_boundary() -> None:
     truth[50:350, 50:350] = 1
     found[56:356, 50:350] = 1
     metric = SemanticMetric(labels_of("ab"))
-    metric.update(SemanticMap(found), SemanticMap(truth), "p")
+    metric.update(SemanticMap(found), SemanticMap(truth), named("p", truth.shape))
     row = metric.compute().per_class["b"]
     assert row.iou > 0.95
     assert row.boundary_iou < 0.75

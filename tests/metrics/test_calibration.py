@@ -33,8 +33,8 @@ def test_the_errors_are_those_of_torchmetrics(bins: int, monkeypatch: pytest.Mon
     seen = truth != IGNORE
     metric, other = CalibrationMetric(bins), CalibrationMetric(bins)
     confidence, correct = probabilities.max(axis=1)[seen], (probabilities.argmax(axis=1) == truth)[seen]
-    metric.update(confidence[:1_000], correct[:1_000])
-    other.update(confidence[1_000:], correct[1_000:])
+    metric.add(confidence[:1_000], correct[:1_000])
+    other.add(confidence[1_000:], correct[1_000:])
     metric.merge(other)
     scores = metric.compute()
     for norm, value in (("l1", scores.expected_error), ("max", scores.largest_error)):
@@ -47,8 +47,8 @@ def test_the_errors_are_those_of_torchmetrics(bins: int, monkeypatch: pytest.Mon
 
 def test_a_model_that_is_as_sure_as_it_is_right_has_no_error() -> None:
     metric = CalibrationMetric(bins=4)
-    metric.update(np.full((2, 2), 0.75), np.array([[True, True], [True, False]]))
-    metric.update(np.ones(3), np.ones(3, bool))
+    metric.add(np.full((2, 2), 0.75), np.array([[True, True], [True, False]]))
+    metric.add(np.ones(3), np.ones(3, bool))
     scores = metric.compute()
     assert scores.expected_error == scores.largest_error == 0
     assert scores.counts.tolist() == [0, 0, 0, 7]
@@ -57,7 +57,7 @@ def test_a_model_that_is_as_sure_as_it_is_right_has_no_error() -> None:
 
 def test_without_answers_there_is_no_error() -> None:
     metric = CalibrationMetric()
-    metric.update(np.zeros(0), np.zeros(0, bool))
+    metric.add(np.zeros(0), np.zeros(0, bool))
     assert math.isnan(metric.compute().expected_error)
     assert metric.compute().to_json()["expected_error"] is None
 
@@ -65,11 +65,11 @@ def test_without_answers_there_is_no_error() -> None:
 def test_what_cannot_be_counted_is_refused() -> None:
     metric = CalibrationMetric()
     with pytest.raises(DataError, match="not logits"):
-        metric.update(np.array([0.5, 3.0]), np.array([True, False]))
+        metric.add(np.array([0.5, 3.0]), np.array([True, False]))
     with pytest.raises(DataError, match="0 to 1"):
-        metric.update(np.array([0.5, np.nan]), np.array([True, False]))
+        metric.add(np.array([0.5, np.nan]), np.array([True, False]))
     with pytest.raises(DataError, match=r"\[2\] and \[3\]"):
-        metric.update(np.zeros(2), np.zeros(3, bool))
+        metric.add(np.zeros(2), np.zeros(3, bool))
     with pytest.raises(ConfigError, match="bin"):
         CalibrationMetric(0)
     with pytest.raises(ConfigError, match="15 bins"):

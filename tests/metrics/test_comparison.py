@@ -15,6 +15,7 @@ from everymask.metrics.areas import Areas
 from everymask.metrics.bootstrap import mean_iou_interval
 from everymask.metrics.comparison import compare_scores
 from everymask.metrics.semantic import SemanticMetric, SemanticScores, Void
+from tests.metrics.samples import named
 
 LABELS = labels_of(["background", "cell"])
 
@@ -26,7 +27,9 @@ def scores(right: float, seed: int, *, pictures: int = 40, start: int = 0, void:
         truth = rng(index, "truth").integers(2, size=(16, 16)).astype(np.uint8)
         draw = rng(seed, index, "model")
         wrong = draw.random((16, 16)) > np.clip(draw.normal(right, 0.05), 0, 1)
-        metric.update(SemanticMap(np.where(wrong, 1 - truth, truth)), SemanticMap(truth), f"{index:03}")
+        metric.update(
+            SemanticMap(np.where(wrong, 1 - truth, truth)), SemanticMap(truth), named(f"{index:03}", truth.shape)
+        )
     return metric.compute()
 
 
@@ -83,7 +86,7 @@ def test_pairing_finds_what_two_intervals_do_not_show() -> None:
         for index, right in enumerate((base - lost)[:, 0]):
             truth = np.zeros((1, 1000), np.uint8)
             found = np.where(np.arange(1000) < right, 0, 255).astype(np.uint8)[None]
-            metric.update(SemanticMap(found), SemanticMap(truth), f"{index:03}")
+            metric.update(SemanticMap(found), SemanticMap(truth), named(f"{index:03}", truth.shape))
         metrics.append(metric.compute())
     assert metrics[0].interval[0] < metrics[1].mean_iou, "the intervals overlap"
     assert compare_scores(*metrics).p_value < 0.001
@@ -97,6 +100,8 @@ def test_only_scores_on_the_same_pictures_are_compared() -> None:
         compare_scores(first, scores(0.8, 1, void="wrong"))
     metric = SemanticMetric(LABELS)
     for picture in first.pictures:
-        metric.update(SemanticMap(np.zeros((16, 16), int)), SemanticMap(np.zeros((16, 16), int)), picture.id)
+        metric.update(
+            SemanticMap(np.zeros((16, 16), int)), SemanticMap(np.zeros((16, 16), int)), named(picture.id, (16, 16))
+        )
     with pytest.raises(DataError, match="different truths"):
         compare_scores(first, metric.compute())

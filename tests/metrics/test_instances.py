@@ -17,6 +17,7 @@ from everymask.core.masks import Masks
 from everymask.core.segmentation import InstanceSet
 from everymask.errors import ConfigError, DataError
 from everymask.metrics.instances import InstanceMetric, InstanceScores
+from tests.metrics.samples import named
 
 LABELS = labels_of(["disc", "square", "star"])
 
@@ -24,7 +25,7 @@ LABELS = labels_of(["disc", "square", "star"])
 def scores_of(pictures: list[Picture], **options: Any) -> InstanceScores:
     metric = InstanceMetric(LABELS, **options)
     for id_, truth, prediction in pictures:
-        metric.update(prediction, truth, SIZE, id_)
+        metric.update(prediction, truth, named(id_, SIZE))
     return metric.compute()
 
 
@@ -141,7 +142,7 @@ def test_numbers_alone_are_those_of_all_scores() -> None:
     pictures = random_pictures(7, pictures=9, objects=12, classes=3)
     metric = InstanceMetric(LABELS)
     for id_, truth, prediction in pictures:
-        metric.update(prediction, truth, SIZE, id_)
+        metric.update(prediction, truth, named(id_, SIZE))
     scores = metric.compute()
     assert (metric.numbers("bbox"), metric.numbers("segm")) == (scores.box, scores.mask)
     with pytest.raises(ConfigError, match="without masks"):
@@ -154,7 +155,7 @@ def test_what_is_kept_does_not_grow_with_the_pixels() -> None:
         masks = Masks.from_crops([np.ones((side, side), bool)], np.zeros((1, 2), int), (side, side))
         found = InstanceSet(masks.boxes(), np.zeros(1, np.int64), np.ones(1, np.float32), masks)
         metric = InstanceMetric(LABELS)
-        metric.update(found, replace(found, scores=None), (side, side), "a")
+        metric.update(found, replace(found, scores=None), named("a", (side, side)))
         sizes.append(len(pickle.dumps(metric)))
     assert sizes[0] == pytest.approx(sizes[1], abs=16)
 
@@ -169,7 +170,7 @@ def test_order_and_parts_make_no_difference() -> None:
     for start in range(3):
         part = InstanceMetric(LABELS)
         for id_, truth, prediction in pictures[start::3]:
-            part.update(prediction, truth, SIZE, id_)
+            part.update(prediction, truth, named(id_, SIZE))
         parts.append(pickle.loads(pickle.dumps(part)))
     parts[2].merge(parts[0])
     parts[2].merge(parts[1])
@@ -240,8 +241,10 @@ FOUND = instances((square(0, 0), 0), scores=[0.5])
     ("prediction", "truth", "found"),
     [
         pytest.param(ONE, FOUND, "no scores", id="swapped"),
-        pytest.param(replace(FOUND, masks=None), ONE, "prediction for 'x' has no masks", id="prediction without masks"),
-        pytest.param(FOUND, replace(ONE, masks=None), "truth of 'x' has no masks", id="truth without masks"),
+        pytest.param(
+            replace(FOUND, masks=None), ONE, "prediction for 'x' has only boxes", id="prediction without masks"
+        ),
+        pytest.param(FOUND, replace(ONE, masks=None), "truth of 'x' has only boxes", id="truth without masks"),
         pytest.param(replace(FOUND, class_ids=np.array([3])), ONE, "class 3", id="class unknown"),
         pytest.param(FOUND, replace(ONE, class_ids=np.array([-1])), "class -1", id="class negative"),
         pytest.param(replace(FOUND, scores=np.array([np.nan])), ONE, "scores that are not finite", id="score nan"),
@@ -252,24 +255,23 @@ FOUND = instances((square(0, 0), 0), scores=[0.5])
 def test_sets_that_cannot_be_compared_are_refused(prediction: InstanceSet, truth: InstanceSet, found: str) -> None:
     metric = InstanceMetric(LABELS)
     with pytest.raises(DataError, match=found):
-        metric.update(prediction, truth, SIZE, "x")
+        metric.update(prediction, truth, named("x", SIZE))
     assert metric.compute().num_pictures == 0
 
 
-@pytest.mark.parametrize("areas", [[1, 2], [np.nan]])
-def test_stated_areas_must_be_those_of_the_truth(areas: list[float]) -> None:
+def test_stated_areas_must_be_numbers() -> None:
     metric = InstanceMetric(LABELS)
-    with pytest.raises(DataError, match="expected 1 finite areas for the truth of 'x'"):
-        metric.update(FOUND, ONE, SIZE, "x", true_areas=np.array(areas))
+    with pytest.raises(DataError, match="the truth of 'x' has areas that are not finite"):
+        metric.update(FOUND, replace(ONE, areas=np.array([np.nan])), named("x", SIZE))
     assert metric.compute().num_pictures == 0
 
 
 def test_a_picture_counts_once() -> None:
     metric, other = InstanceMetric(LABELS), InstanceMetric(LABELS)
-    metric.update(FOUND, ONE, SIZE, "x")
-    other.update(FOUND, ONE, SIZE, "x")
+    metric.update(FOUND, ONE, named("x", SIZE))
+    other.update(FOUND, ONE, named("x", SIZE))
     with pytest.raises(DataError, match="'x' was scored before"):
-        metric.update(FOUND, ONE, SIZE, "x")
+        metric.update(FOUND, ONE, named("x", SIZE))
     with pytest.raises(DataError, match="'x' was scored before"):
         metric.merge(other)
 

@@ -16,6 +16,7 @@ from everymask.core.randomness import rng
 from everymask.core.segmentation import SemanticMap
 from everymask.errors import ConfigError, DataError
 from everymask.metrics.semantic import SemanticMetric, SemanticScores
+from tests.metrics.samples import named
 
 LABELS = labels_of("abcde")
 VOID = LABELS.ignore
@@ -33,7 +34,7 @@ def maps(index: int, size: tuple[int, int] = (23, 31), classes: int = 5) -> tupl
 def scored(*pairs: tuple[SemanticMap, SemanticMap], labels: Labels = LABELS, **options: str) -> SemanticScores:
     metric = SemanticMetric(labels, **options)
     for index, (found, truth) in enumerate(pairs):
-        metric.update(found, truth, f"{index:03}")
+        metric.update(found, truth, named(f"{index:03}", truth.size))
     return metric.compute()
 
 
@@ -92,7 +93,7 @@ def test_neither_order_nor_parts_change_a_score() -> None:
     pairs = [maps(index) for index in range(6)]
     parts = [SemanticMetric(LABELS), SemanticMetric(LABELS)]
     for index in (5, 2, 0, 4, 1, 3):
-        parts[index % 2].update(*pairs[index], f"{index:03}")
+        parts[index % 2].update(*pairs[index], named(f"{index:03}", pairs[index][0].size))
     parts[0].merge(parts[1])
     assert parts[0].compute().to_json() == scored(*pairs).to_json()
     with pytest.raises(DataError, match="'005' was scored before"):
@@ -131,18 +132,22 @@ def test_json_has_all_of_it() -> None:
 def test_maps_that_cannot_be_compared(found: list[list[int]], truth: list[list[int]], message: str) -> None:
     metric = SemanticMetric(LABELS)
     with pytest.raises(DataError, match=message):
-        metric.update(*of(found, truth), "p")
+        metric.update(*of(found, truth), named("p", (1, 1)))
     assert metric.compute().num_pictures == 0
 
 
 def test_negative_ids_are_refused_and_signed_types_accepted() -> None:
     metric = SemanticMetric(LABELS)
     with pytest.raises(DataError, match="has -1"):
-        metric.update(SemanticMap(np.zeros((1, 2), np.int64)), SemanticMap(np.array([[0, -1]])), "p")
-    metric.update(SemanticMap(np.zeros((1, 2), np.int64)), SemanticMap(np.array([[0, 255]], np.int32)), "p")
+        metric.update(SemanticMap(np.zeros((1, 2), np.int64)), SemanticMap(np.array([[0, -1]])), named("p", (1, 2)))
+    metric.update(
+        SemanticMap(np.zeros((1, 2), np.int64)), SemanticMap(np.array([[0, 255]], np.int32)), named("p", (1, 2))
+    )
     assert metric.compute().mean_iou == 1
     with pytest.raises(DataError, match="scored before"):
-        metric.update(SemanticMap(np.zeros((1, 2), np.int64)), SemanticMap(np.zeros((1, 2), np.int64)), "p")
+        metric.update(
+            SemanticMap(np.zeros((1, 2), np.int64)), SemanticMap(np.zeros((1, 2), np.int64)), named("p", (1, 2))
+        )
 
 
 def test_many_classes() -> None:
@@ -159,7 +164,7 @@ def test_memory_grows_neither_with_pixels_nor_with_their_index() -> None:
     metric = SemanticMetric(LABELS)
     tracemalloc.start()
     try:
-        metric.update(large, large, "large")
+        metric.update(large, large, named("large", large.size))
         held, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

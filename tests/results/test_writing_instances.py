@@ -19,11 +19,15 @@ from everymask.core.masks import Masks
 from everymask.core.sample import Sample
 from everymask.core.segmentation import InstanceSet
 from everymask.errors import ConfigError, DataError, MachineError
+from everymask.infer.result import Result
 from everymask.results import writing_instances
-from everymask.results.result import Result
 from everymask.results.writing_instances import InstanceFolder
 
 LABELS = Labels(("cell", "dust"))
+
+
+def put(folder: InstanceFolder, result: Result) -> str:
+    return folder.add(result.sample, result.segmentation)
 
 
 def example(file: str = "", *, id: str = "a", objects: int = 2) -> Result:  # noqa: A002
@@ -37,7 +41,7 @@ def example(file: str = "", *, id: str = "a", objects: int = 2) -> Result:  # no
 
 def write(out: Path, *results: Result, **options: Any) -> list[str]:
     with InstanceFolder(out, LABELS, **options) as folder:
-        return [folder.add(result) for result in results]
+        return [put(folder, result) for result in results]
 
 
 def coco(out: Path) -> dict[str, Any]:
@@ -207,8 +211,8 @@ def test_output_and_input_stay_apart(tmp_path: Path) -> None:
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
 def test_an_interruption_leaves_what_is_done(tmp_path: Path, error: type[BaseException]) -> None:
     with pytest.raises(error), InstanceFolder(tmp_path, LABELS) as folder:
-        folder.add(example(id="a"))
-        folder.add(example(id="b"))
+        put(folder, example(id="a"))
+        put(folder, example(id="b"))
         raise error
     assert [image["file_name"] for image in coco(tmp_path)["images"]] == ["a", "b"]
     assert len(coco(tmp_path)["annotations"]) == len(rows(tmp_path)) == 4
@@ -234,9 +238,9 @@ def test_an_interruption_within_a_picture_leaves_the_pictures_before(
         return original(*arguments)
 
     with pytest.raises(KeyboardInterrupt), InstanceFolder(tmp_path, LABELS) as folder:
-        folder.add(example(id="a"))
+        put(folder, example(id="a"))
         monkeypatch.setattr(writing_instances, step, interrupted)
-        folder.add(example(id="b"))
+        put(folder, example(id="b"))
     assert [image["file_name"] for image in coco(tmp_path)["images"]] == ["a"]
     assert {a["image_id"] for a in coco(tmp_path)["annotations"]} == {1}
     assert [row["file"] for row in rows(tmp_path)] == ["a", "a"]
@@ -251,11 +255,11 @@ def test_a_picture_that_fails_can_be_followed_by_others(tmp_path: Path, monkeypa
         return original(value)
 
     with InstanceFolder(tmp_path, LABELS) as folder:
-        folder.add(example(id="a"))
+        put(folder, example(id="a"))
         monkeypatch.setattr(writing_instances, "_json", failing)
         with pytest.raises(DataError):
-            folder.add(example(id="bad"))
-        folder.add(example(id="c"))
+            put(folder, example(id="bad"))
+        put(folder, example(id="c"))
     assert [image["file_name"] for image in coco(tmp_path)["images"]] == ["a", "c"]
     assert [a["id"] for a in coco(tmp_path)["annotations"]] == [1, 2, 3, 4]
 
@@ -267,10 +271,10 @@ def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         raise OSError(28, "No space left on device")
 
     with InstanceFolder(tmp_path, LABELS) as folder:
-        folder.add(example(id="a"))
+        put(folder, example(id="a"))
         monkeypatch.setattr(writing_instances, "write_image", full)
         with pytest.raises(MachineError, match="No space left"):
-            folder.add(example(id="b"))
+            put(folder, example(id="b"))
     assert len(coco(tmp_path)["images"]) == 1
 
 
@@ -279,14 +283,14 @@ def test_more_objects_than_sixteen_bits_can_number_are_refused(tmp_path: Path) -
     found = InstanceSet(np.zeros((65_536, 4), np.float32), np.zeros(65_536, np.int64), masks=masks)
     result = Result(Sample(np.zeros((4, 4, 3), np.uint8), id="many"), found, LABELS)
     with InstanceFolder(tmp_path, LABELS) as folder, pytest.raises(DataError, match="65,535"):
-        folder.add(result)
+        put(folder, result)
     assert list(tmp_path.rglob("*")) == []
 
 
 def test_memory_does_not_hold_the_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writing_instances, "_IMAGES_KEPT_IN_MEMORY", 1_000)
     monkeypatch.setattr(writing_instances, "write_image", lambda *_: None)
-    monkeypatch.setattr(Result, "draw", lambda _: None)
+    monkeypatch.setattr(writing_instances, "draw_instances", lambda *_: None)
     result = example(objects=8)
 
     def peak(count: int) -> int:
@@ -294,7 +298,7 @@ def test_memory_does_not_hold_the_tables(tmp_path: Path, monkeypatch: pytest.Mon
         try:
             with InstanceFolder(tmp_path / f"{count}", LABELS) as folder:
                 for number in range(count):
-                    folder.add(replace(result, sample=replace(result.sample, id=f"{number}")))
+                    put(folder, replace(result, sample=replace(result.sample, id=f"{number}")))
             return tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()

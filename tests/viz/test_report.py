@@ -14,18 +14,8 @@ import pytest
 from PIL import Image
 
 from everymask.errors import Issue
-from everymask.viz.report import (
-    ClassRow,
-    ClassTable,
-    Confusion,
-    Headline,
-    Panel,
-    PrecisionRecall,
-    ReportContent,
-    StepRow,
-    ValidationRow,
-    write_report,
-)
+from everymask.metrics.scores import ClassRow, ClassTable, Confusion, Headline, PrecisionRecall
+from everymask.viz.report import Panel, ReportContent, StepRow, ValidationRow, write_report
 
 EVIL = '<script>alert("1")</script>\udcff\n.png'
 VOID = {"meta", "img", "br", "circle", "path"}

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from everymask.core.segmentation import Task
+from everymask.core.segmentation import TaskName
 from everymask.data.damage import without_damaged
 from everymask.data.dataset import Dataset
 from everymask.data.formats.coco.instances import looks_like_coco, read_coco, write_coco
@@ -44,7 +44,7 @@ class Format:
     sign: str
     read: Callable[..., Dataset]
     write: Callable[[Path, Dataset], None]
-    task: Task = "instance"
+    task: TaskName = "instance"
 
 
 FORMATS = (
@@ -108,7 +108,7 @@ def read_dataset(
     path: str | Path,
     *,
     format: str | None = None,  # noqa: A002
-    task: Task | None = None,
+    task: TaskName | None = None,
     images: str | Path | None = None,
     policy: Policy = "strict",
     decode: bool = False,
@@ -177,7 +177,7 @@ def _named(name: str) -> Format:
     raise ConfigError(f"there is no format {name!r}; the formats are {', '.join(known.name for known in FORMATS)}")
 
 
-def _recognised(root: Path, task: Task | None) -> Format:
+def _recognised(root: Path, task: TaskName | None) -> Format:
     if task == "semantic" and has_class_maps(root):
         return _named("voc-semantic")  # which know where there is no truth; objects do not
     found = sorted(find_formats(root), key=lambda known: task is not None and known.task != task)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import time
-from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,16 @@ from everymask.data.dataset import Dataset
 from everymask.errors import counted
 from everymask.evaluate import Report
 from everymask.infer.predictor import Predictor
-from everymask.metrics.instances import InstanceScores
-from everymask.metrics.semantic import SemanticScores
+from everymask.metrics.scores import ClassTable, Headline, PictureScore, Scores
 from everymask.settings.config import TrainConfig
+from everymask.tasks.table import task_of
+from everymask.tasks.task import Drawing, in_colours_of
 from everymask.train.folder.logs import read_log
-from everymask.train.folder.summary_instances import with_instances
-from everymask.train.folder.summary_semantic import with_semantic
-from everymask.viz.report import Headline, ReportContent, StepRow, ValidationRow, write_report
+from everymask.viz.report import Panel, ReportContent, StepRow, ValidationRow, write_report
 
 _PLACE = {"kind", "step", "epoch", "seconds"}
-_UNITS = {False: "objects", True: "pixels"}
+_PANELS = 6
+_DRAWN_FROM = 0.5
 
 
 def write_summary(
@@ -57,12 +58,52 @@ def write_summary(
         },
     )
     if report and val:
-        match report.scores:
-            case InstanceScores() as scores:
-                content = with_instances(content, scores, predictor, val)
-            case SemanticScores() as scores:
-                content = with_semantic(content, scores, predictor, val)
+        content = _with_scores(content, report.scores, predictor, val)
     write_report(folder / "report.html", content)
+
+
+def _with_scores(content: ReportContent, scores: Scores, predictor: Predictor | None, val: Dataset) -> ReportContent:
+    """The content with these scores on `val`, and with its best and worst pictures where there is a predictor."""
+    best, worst = _panels(predictor, val, scores) if predictor else ((), ())
+    return replace(
+        content,
+        headlines=scores.headlines() + content.headlines,
+        precision_recall=scores.curves(),
+        confusion=scores.mistakes(),
+        classes=_in_colours(scores.classes(), predictor),
+        best=best,
+        worst=worst,
+    )
+
+
+def _in_colours(classes: ClassTable | None, predictor: Predictor | None) -> ClassTable | None:
+    """The classes in the colours in which the pictures show them."""
+    if classes is None or predictor is None:
+        return classes
+    labels = predictor.card.labels
+    colours = dict(zip(labels.names, labels.colours, strict=True))
+    return replace(classes, rows=tuple(replace(row, colour=colours.get(row.name)) for row in classes.rows))
+
+
+def _panels(predictor: Predictor, val: Dataset, scores: Scores) -> tuple[tuple[Panel, ...], tuple[Panel, ...]]:
+    task = predictor.task
+    val = val.for_task(task.name)
+    ranked = sorted(
+        (row for row in scores.by_picture() if not math.isnan(row.score)), key=lambda row: (row.score, row.id)
+    )
+    count = min(_PANELS, len(ranked) // 2)
+    rows = {record.id: index for index, record in enumerate(val.records)}
+    # One class has one colour in both pictures, even where the data set numbers the classes otherwise.
+    labels = in_colours_of(val.labels, predictor.card.labels)
+
+    def panel(row: PictureScore) -> Panel:
+        sample = val[rows[row.id]]
+        result = predictor.predict(sample)
+        truth = task.draw(sample.image, task.truth_of(sample), labels, Drawing(names=task.tagged))
+        found = result.draw(min_score=_DRAWN_FROM, names=task.tagged)
+        return Panel(row.id, row.caption, truth, found)
+
+    return tuple(map(panel, ranked[::-1][:count])), tuple(map(panel, ranked[:count]))
 
 
 def _of_training(steps: list[dict[str, Any]], ended: str) -> tuple[Headline, ...]:
@@ -85,21 +126,10 @@ def _validation_row(entry: dict[str, Any]) -> ValidationRow:
 
 
 def _statistics(train: Dataset, val: Dataset | None) -> dict[str, object]:
-    sets = {"train": train} | ({"val": val} if val else {})
+    sets, task = {"train": train} | ({"val": val} if val else {}), task_of(train)
     return {
         "format": train.format,
         "from": str(train.root),
         "pictures": {name: len(dataset) for name, dataset in sets.items()},
-        **{f"{_UNITS[train.is_semantic]} by class, {name}": _counts(dataset) for name, dataset in sets.items()},
+        **{f"{task.unit} by class, {name}": task.counts(dataset) for name, dataset in sets.items()},
     }
-
-
-def _counts(dataset: Dataset) -> dict[str, int]:
-    """Objects, or pixels of label maps; those of maps painted from objects have not been counted."""
-    counts: Counter[int] = Counter()
-    for record in dataset.records:
-        if dataset.is_semantic:
-            counts.update(dict(enumerate(record.pixels)))
-        else:
-            counts.update(item.class_id for item in record.annotations if not item.crowd)
-    return {dataset.labels.names[class_id]: count for class_id, count in counts.most_common()}

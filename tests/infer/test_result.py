@@ -21,7 +21,7 @@ from everymask.core.masks import Masks
 from everymask.core.sample import Sample
 from everymask.core.segmentation import InstanceSet, SemanticMap
 from everymask.errors import ConfigError, DataError
-from everymask.results.result import Result
+from everymask.infer.result import Result
 
 LABELS = Labels(("cell", "dust"))
 

@@ -11,7 +11,7 @@ import pytest
 from everymask.core.labels import labels_of
 from everymask.data.dataset import Annotation, Dataset, Polygons, Record
 from everymask.errors import DataError
-from everymask.train.task import unseen_classes
+from everymask.tasks.choice import unseen_classes
 
 SQUARE = Polygons((np.array([[1, 1], [9, 1], [9, 9], [1, 9]], float),))
 

@@ -13,17 +13,22 @@ from PIL import Image
 
 from everymask.core.arrays import Array
 from everymask.core.labels import Labels
+from everymask.core.rows import ClassArea
 from everymask.core.sample import Sample
 from everymask.core.segmentation import InstanceSet, SemanticMap
 from everymask.data.pictures.read import read_label_map
 from everymask.errors import ConfigError, DataError, MachineError
+from everymask.infer.result import Result
 from everymask.results import writing_semantic
 from everymask.results.output import OutputFolder
-from everymask.results.result import ClassArea, Result
 from everymask.results.writing_instances import InstanceFolder
 from everymask.results.writing_semantic import SemanticFolder
 
 LABELS = Labels(("background", "road", "=sky"), ((0, 0, 0), (200, 0, 0), (0, 0, 200)))
+
+
+def put(folder: SemanticFolder, result: Result) -> str:
+    return folder.add(result.sample, result.segmentation)
 
 
 def example(id: str = "a", file: str = "") -> Result:  # noqa: A002
@@ -35,7 +40,7 @@ def example(id: str = "a", file: str = "") -> Result:  # noqa: A002
 
 def write(out: Path, *results: Result, **options: Any) -> list[str]:
     with SemanticFolder(out, LABELS, **options) as folder:
-        return [folder.add(result) for result in results]
+        return [put(folder, result) for result in results]
 
 
 def rows(out: Path) -> list[list[str]]:
@@ -114,9 +119,9 @@ def test_an_interruption_leaves_the_pictures_before(tmp_path: Path, monkeypatch:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt), SemanticFolder(tmp_path, LABELS) as folder:
-        folder.add(example("a"))
+        put(folder, example("a"))
         monkeypatch.setattr(writing_semantic, "write_image", interrupted)
-        folder.add(example("b"))
+        put(folder, example("b"))
     assert [row[0] for row in rows(tmp_path)] == ["file", "a", "a"]
 
 
@@ -127,10 +132,10 @@ def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         raise OSError(28, "No space left on device")
 
     with SemanticFolder(tmp_path, LABELS) as folder:
-        folder.add(example("a"))
+        put(folder, example("a"))
         monkeypatch.setattr(writing_semantic, "writing_label_map", full)
         with pytest.raises(MachineError, match="No space left"):
-            folder.add(example("b"))
+            put(folder, example("b"))
         assert folder.count == 1
     assert len(rows(tmp_path)) == 3
 
@@ -184,10 +189,3 @@ def test_without_a_picture_nothing_is_left(tmp_path: Path, kind: type[OutputFold
     assert [(file.name, file.read_text()) for file in (tmp_path / "mine").iterdir()] == [
         ("predictions.csv", "of last time")
     ]
-
-
-def test_objects_do_not_belong_there(tmp_path: Path) -> None:
-    result = Result(Sample(np.zeros((4, 4, 3), np.uint8), id="a"), InstanceSet.empty((4, 4), scored=True), LABELS)
-    with SemanticFolder(tmp_path, LABELS) as folder, pytest.raises(ConfigError, match="label map"):
-        folder.add(result)
-    assert files(tmp_path) == []

@@ -1,0 +1,146 @@
+"""What a model found in one picture, in the forms that people use."""
+
+from __future__ import annotations
+
+import io
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from everymask.core.arrays import ByteArray, IntArray
+from everymask.core.labels import Labels
+from everymask.core.rows import ClassArea, ObjectRow
+from everymask.core.sample import Sample
+from everymask.core.segmentation import InstanceSet, Rows, Segmentation, SemanticMap
+from everymask.errors import ConfigError, printable
+from everymask.results.writing_instances import coco_results
+from everymask.tasks.table import task_of
+from everymask.tasks.task import Drawing
+
+_SHOWN_SIDE = 1024
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Result:
+    """A picture, what was found in it, and how many seconds that took.
+
+    Choose objects by indexing, and keep the rest with `dataclasses.replace`:
+
+    >>> sure = result.instances[result.instances.scores > 0.8]
+    >>> replace(result, segmentation=sure).save("sure.png")
+    """
+
+    sample: Sample
+    segmentation: Segmentation
+    labels: Labels
+    seconds: float = 0.0
+
+    @property
+    def id(self) -> str:
+        """The sample's id."""
+        return self.sample.id
+
+    @property
+    def file(self) -> str:
+        """The path of the picture as text; empty where it came as an array."""
+        return self.sample.file
+
+    @property
+    def instances(self) -> InstanceSet:
+        """The objects; `ConfigError` where the model predicts another kind of segmentation."""
+        if not isinstance(self.segmentation, InstanceSet):
+            raise ConfigError(
+                f"expected objects (InstanceSet), but this result is a {type(self.segmentation).__name__}"
+            )
+        return self.segmentation
+
+    @property
+    def semantic(self) -> SemanticMap:
+        """The label map; `ConfigError` where the model predicts another kind of segmentation."""
+        if not isinstance(self.segmentation, SemanticMap):
+            raise ConfigError(
+                f"expected a label map (SemanticMap), but this result is a {type(self.segmentation).__name__}"
+            )
+        return self.segmentation
+
+    def draw(self, *, min_score: float = 0.0, alpha: float = 0.45, names: bool = True) -> ByteArray:
+        """The picture with what was found drawn on it, uint8 [H, W, 3].
+
+        Objects as by `everymask.viz.draw.draw_instances`; label maps as by `everymask.viz.semantic.draw_semantic`, with
+        `names` as a legend at the right, which makes the picture wider.
+        """
+        task = task_of(self.segmentation)
+        drawing = Drawing(min_score=min_score, alpha=alpha, names=names)
+        return task.draw(self.sample.image, self.segmentation, self.labels, drawing)
+
+    def show(self) -> None:
+        """Display the drawn picture: in the notebook cell, or else in the system's picture viewer if there is one."""
+        if _in_notebook():
+            from IPython.display import Image as Picture
+            from IPython.display import display
+
+            display(Picture(data=self._repr_png_()))
+            return
+        from PIL import Image
+
+        Image.fromarray(self.draw()).show(title=self.id)
+
+    def save(self, path: str | Path) -> None:
+        """Write the drawn picture as PNG or JPEG, whole or not at all."""
+        from everymask.data.pictures.read import write_image
+
+        write_image(path, self.draw())
+
+    def table(self) -> Rows:
+        """What was found as rows.
+
+        Objects in the order of `instances`; without masks the area is the box's. Of a label map the classes that it
+        shows, largest first; pixels without a class are in no row but in the whole of which the shares are.
+        """
+        return self.segmentation.rows(self.labels)
+
+    def objects(self) -> list[ObjectRow]:
+        """The rows of `table`; `ConfigError` where the model predicts another kind of segmentation."""
+        return self.instances.rows(self.labels)
+
+    def areas(self) -> list[ClassArea]:
+        """The rows of `table`; `ConfigError` where the model predicts another kind of segmentation."""
+        return self.semantic.rows(self.labels)
+
+    def to_coco(self, image_id: int | str | None = None) -> list[dict[str, Any]]:
+        """The objects as COCO results: bbox xywh, score (1 for truth), compressed RLE as text, area.
+
+        `category_id` is the class id + 1; `image_id` is the sample's id unless given. `ConfigError` where the model
+        predicts another kind of segmentation.
+        """
+        return coco_results(self.instances, self.labels, self.id if image_id is None else image_id, self.sample.size)
+
+    def to_ids(self) -> IntArray:
+        """Which object each pixel belongs to, [H, W] int32: 0 none, else the object's row + 1.
+
+        Where objects overlap the surest is on top (of equals, and without scores, the first). Of a label map these are
+        its class ids, `labels.ignore` for none. `DataError` where the objects have no masks.
+        """
+        return self.segmentation.to_ids()
+
+    def __repr__(self) -> str:
+        name = printable(self.id or "picture", limit=60)
+        said = task_of(self.segmentation).sentence(self.segmentation, self.labels)
+        return f"<Result {name}: {said}, {self.seconds:.2f} s>"
+
+    def _repr_png_(self) -> bytes:
+        """What a notebook shows: the drawn picture as PNG, at most 1,024 pixels a side."""
+        from PIL import Image
+
+        picture = Image.fromarray(self.draw())
+        picture.thumbnail((_SHOWN_SIDE, _SHOWN_SIDE))
+        buffer = io.BytesIO()
+        picture.save(buffer, "PNG")
+        return buffer.getvalue()
+
+
+def _in_notebook() -> bool:
+    module = sys.modules.get("IPython")
+    shell = module.get_ipython() if module is not None else None
+    return getattr(shell, "kernel", None) is not None

@@ -1,0 +1,68 @@
+"""Which task a training has: by what is asked, by the weights it starts from, or by its data."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from everymask.data.dataset import Dataset
+from everymask.errors import ConfigError, DataError, printable
+from everymask.models.specs.any_spec import ModelSpec
+from everymask.models.specs.semantic import SemanticSpec
+from everymask.settings.config import TrainConfig
+from everymask.settings.recipes import model_for_weights
+from everymask.tasks.table import task_named, task_of
+from everymask.tasks.task import Task
+
+
+def asked_task(config: TrainConfig, stored: ModelSpec | None = None) -> Task[Any] | None:
+    """The task that the settings ask for, or the weights' `stored` model; None: that is for the data set to say.
+
+    `ConfigError` where task and model do not go together.
+    """
+    asked = None if config.task is None else task_named(config.task)
+    model = config.model or (None if stored is None else type(stored)())
+    if model is None:
+        return asked
+    by_model = task_of(model)
+    if asked not in (None, by_model):
+        kin = by_model.kin if asked is None else asked.kin
+        raise ConfigError(
+            f"the task is {config.task}, but {type(model).__name__} {by_model.finds}",
+            hint=f"choose a model of that kind, such as --model {kin}, or --task {by_model.name}",
+        )
+    return by_model
+
+
+def settle_task(config: TrainConfig, dataset: Dataset, stored: ModelSpec | None = None) -> TrainConfig:
+    """The settings with task and model decided, by what is set, the weights' `stored` model, and the data set.
+
+    Errors as in `asked_task` and `Dataset.for_task`.
+    """
+    task = asked_task(config, stored) or task_of(dataset)
+    dataset = dataset.for_task(task.name)
+    model = config.model or (type(stored)() if stored else task.network)
+    model = model if stored is None else model_for_weights(model, stored)
+    num_classes = len(dataset.labels)
+    if isinstance(model, SemanticSpec) and model.head == "binary" and num_classes != 2 and config.model is None:
+        model = replace(model, head="multiclass")
+    return replace(config, task=task.name, model=model)
+
+
+def unseen_classes(train_set: Dataset, val_set: Dataset | None) -> tuple[str, ...]:
+    """A line about the classes that no training picture shows; `DataError` where a part shows nothing at all."""
+    task = task_of(train_set)
+    for part, pictures in (("training", train_set), ("validation", val_set)):
+        seen = None if pictures is None else task.shown(pictures)
+        if seen is not None and not seen:
+            raise DataError(
+                f"the {part} pictures show no {task.content}",
+                hint="put annotated pictures among them, or draw the split with another --seed",
+            )
+    shown = task.shown(train_set)
+    absent = [
+        printable(name, 40)
+        for class_id, name in enumerate(train_set.labels.names)
+        if shown is not None and class_id not in shown
+    ]
+    return (f"no training picture shows {', '.join(absent)}",) if absent else ()

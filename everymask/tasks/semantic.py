@@ -1,0 +1,98 @@
+"""A class for every pixel: label maps."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+
+from everymask.core.arrays import Array, ByteArray
+from everymask.core.labels import Labels
+from everymask.core.segmentation import SemanticMap
+from everymask.data.coding import NO_OBJECT
+from everymask.data.dataset import Dataset
+from everymask.data.feed.semantic_pipelines import SemanticPipeline
+from everymask.errors import printable
+from everymask.metrics.calibration import CalibrationMetric
+from everymask.metrics.scores import Metric
+from everymask.metrics.semantic import SemanticMetric
+from everymask.models.specs.any_spec import ModelSpec
+from everymask.models.specs.semantic import UNet
+from everymask.results.output import OutputFolder
+from everymask.results.writing_semantic import SemanticFolder
+from everymask.tasks.instance import annotated_classes
+from everymask.tasks.task import Drawing, Judging, Task, Writing
+from everymask.viz.semantic import draw_semantic
+
+
+def _metrics(labels: Labels, spec: ModelSpec, judging: Judging) -> dict[str, Metric[SemanticMap]]:
+    overlap = SemanticMetric(labels, void=judging.void)
+    calibration = {"calibration": CalibrationMetric(ignore=labels.ignore)} if judging.calibration else {}
+    return {"overlap": overlap, **calibration}
+
+
+def _draw(image: Array, found: SemanticMap, labels: Labels, drawing: Drawing) -> ByteArray:
+    return draw_semantic(image, found, labels, alpha=drawing.alpha, legend=drawing.names)
+
+
+def _folder(labels: Labels, writing: Writing) -> OutputFolder[SemanticMap]:
+    return SemanticFolder(
+        writing.out,
+        labels,
+        overwrite=writing.overwrite,
+        inputs=writing.inputs,
+        overlay=writing.overlay,
+        maps=writing.maps,
+    )
+
+
+def _keep_sure(found: SemanticMap, min_score: float) -> SemanticMap:
+    """All of it: every pixel has its most probable class, however sure that is."""
+    return found
+
+
+def _sentence(found: SemanticMap, labels: Labels) -> str:
+    """The shares of the largest classes."""
+    rows = found.rows(labels)
+    listed = ", ".join(f"{100 * row.share:.0f} % {printable(row.name, limit=40)}" for row in rows[:5])
+    return f"{listed or 'no class'}{', ...' if len(rows) > 5 else ''}"
+
+
+def _counts(dataset: Dataset) -> dict[str, int]:
+    """Pixels by class, the commonest first; those of maps painted from objects have not been counted."""
+    counts: Counter[int] = Counter()
+    for record in dataset.records:
+        counts.update(dict(enumerate(record.pixels)))
+    return {dataset.labels.names[class_id]: count for class_id, count in counts.most_common()}
+
+
+def _shown(dataset: Dataset) -> set[int] | None:
+    if dataset.coding is not None and dataset.coding.kind == "objects":
+        objects, painted = annotated_classes(dataset), dict(dataset.coding.table)
+        return {painted[class_id] for class_id in (NO_OBJECT, *objects)} if objects else set()
+    if not all(record.pixels for record in dataset.records):
+        return None
+    return set(np.flatnonzero(np.sum([record.pixels for record in dataset.records], axis=0)).tolist())
+
+
+SEMANTIC = Task(
+    name="semantic",
+    truth=SemanticMap,
+    noun="label maps",
+    finds="says of every pixel what it is",
+    content="class",
+    unit="pixels",
+    network=UNet(),
+    kin="unet",
+    settings=frozenset({"loss", "class_weights", "label_smoothing"}),
+    feed=SemanticPipeline,
+    metrics=_metrics,
+    tiled=True,
+    tagged=False,
+    draw=_draw,
+    folder=_folder,
+    keep_sure=_keep_sure,
+    sentence=_sentence,
+    counts=_counts,
+    shown=_shown,
+)

@@ -1,0 +1,44 @@
+"""Which tasks there are, and which of them something belongs to."""
+
+from __future__ import annotations
+
+from typing import Any, assert_never
+
+from everymask.core.segmentation import InstanceSet, PanopticMap, Segmentation, SemanticMap, TaskName
+from everymask.data.dataset import Dataset
+from everymask.errors import ConfigError
+from everymask.models.specs.any_spec import ModelSpec
+from everymask.models.specs.regions import FasterRCNN
+from everymask.models.specs.semantic import SemanticSpec
+from everymask.tasks.instance import INSTANCE
+from everymask.tasks.semantic import SEMANTIC
+from everymask.tasks.task import Task
+
+
+def task_named(name: TaskName) -> Task[Any]:
+    """The task of that name."""
+    match name:
+        case "instance":
+            return INSTANCE
+        case "semantic":
+            return SEMANTIC
+        case _:
+            assert_never(name)
+
+
+def task_of(value: ModelSpec | Segmentation | Dataset) -> Task[Any]:
+    """The task that a network is for, that has this kind of truth, or that a data set is annotated for.
+
+    `ConfigError` for panoptic maps, which no network gives yet.
+    """
+    match value:
+        case FasterRCNN() | InstanceSet():
+            return INSTANCE
+        case SemanticSpec() | SemanticMap():
+            return SEMANTIC
+        case PanopticMap():
+            raise ConfigError("panoptic maps are read and held, but no network of this version gives them")
+        case Dataset():
+            return SEMANTIC if value.is_semantic else INSTANCE
+        case _:
+            assert_never(value)

@@ -1,0 +1,125 @@
+"""What a task is: the one value from which everybody else learns what differs between tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar
+
+from everymask.core.arrays import Array, ByteArray
+from everymask.core.labels import Labels
+from everymask.core.sample import Sample
+from everymask.core.segmentation import Segmentation, TaskName
+from everymask.data.dataset import Dataset
+from everymask.data.feed.augment import Augment
+from everymask.data.feed.pipelines import Prepared
+from everymask.data.feed.preprocess import Preprocess
+from everymask.errors import ConfigError, DataError
+from everymask.metrics.scores import Metric
+from everymask.metrics.semantic_scores import Void
+from everymask.models.specs.any_spec import ModelSpec
+from everymask.results.output import OutputFolder
+
+Kind = TypeVar("Kind", bound=Segmentation)
+Pipeline: TypeAlias = Callable[[int, int], Prepared]
+
+
+@dataclass(frozen=True, slots=True)
+class Judging:
+    """How predictions are compared with truth; each task takes what belongs to it.
+
+    `void` says whether what a label map shows where there is no truth is ignored or wrong, `calibration` asks whether
+    the model is as sure of the pixels' classes as it is right.
+    """
+
+    void: Void = "ignored"
+    calibration: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """How what was found is drawn: objects from `min_score` on, covered by `alpha` (0-1), with the classes' `names`."""
+
+    min_score: float = 0.0
+    alpha: float = 0.45
+    names: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """Where and how predictions are written: see `OutputFolder`; `maps` is the file kind of label maps."""
+
+    out: Path
+    overwrite: bool = False
+    inputs: Sequence[str | Path] = ()
+    overlay: Literal["png", "jpg", "none"] = "png"
+    maps: Literal["png", "tif"] = "png"
+
+
+class Feed(Protocol):
+    """Makes the training pictures of a data set: a function of epoch and index."""
+
+    def __call__(
+        self, dataset: Any, preprocess: Preprocess, augment: Augment, seed: int, size: tuple[int, int] | None
+    ) -> Pipeline:
+        """The pictures of `dataset`, cut to `size` (H, W); without it they keep their own."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Task(Generic[Kind]):
+    """All that differs between one kind of segmentation and another.
+
+    - `name` is what users call it, `truth` the type of truth and prediction, called `noun` in messages, and `finds`
+      completes "the model ..."
+    - `network` is built where none is named; `kin` is a name of one on the command line, for advice
+    - `settings` are those of a training that mean something for this task only
+    - `feed` makes training pictures with the variation that suits the truth
+    - `metrics` are those of an evaluation by name, the first of which gives the headline
+    - `tiled` says whether pictures can be predicted by windows, whose answers are joined
+    - `tagged` says whether names stand inside the drawn picture (else they are a legend beside it)
+    - `draw` and `folder` show and write what was found, `keep_sure` leaves out what is less sure than a score, and
+      `sentence` says in a few words what one picture shows
+    - `content` is what a picture without any truth does not show, `unit` what classes are counted in,
+      `counts` how many of each class a data set has, and `shown` the ids of the classes that occur in it, or None where
+      all must be read to know
+    """
+
+    name: TaskName
+    truth: type[Kind]
+    noun: str
+    finds: str
+    content: str
+    unit: str
+    network: ModelSpec
+    kin: str
+    settings: frozenset[str]
+    feed: Feed
+    metrics: Callable[[Labels, ModelSpec, Judging], dict[str, Metric[Kind]]]
+    tiled: bool
+    tagged: bool
+    draw: Callable[[Array, Kind, Labels, Drawing], ByteArray]
+    folder: Callable[[Labels, Writing], OutputFolder[Kind]]
+    keep_sure: Callable[[Kind, float], Kind]
+    sentence: Callable[[Kind, Labels], str]
+    counts: Callable[[Dataset], dict[str, int]]
+    shown: Callable[[Dataset], set[int] | None]
+
+    def truth_of(self, sample: Sample) -> Kind:
+        """The sample's truth; `DataError` where it has another kind, or none."""
+        if not isinstance(sample.truth, self.truth):
+            found = "nothing" if sample.truth is None else type(sample.truth).__name__
+            raise DataError(f"{sample.file or sample.id}: expected {self.noun} as truth, but got {found}")
+        return sample.truth
+
+    def refuse(self, option: str, wanted: Task[Any], why: str) -> None:
+        """`ConfigError` where this is not the task `wanted` to which an option belongs."""
+        if self.name != wanted.name:
+            raise ConfigError(f"{why}, but this model {self.finds}", hint=f"leave out {option}")
+
+
+def in_colours_of(labels: Labels, model: Labels) -> Labels:
+    """The labels of a data set in the colours that the model gives to classes of these names."""
+    colours = dict(zip(model.names, model.colours, strict=True))
+    known = tuple(colours.get(name, own) for name, own in zip(labels.names, labels.colours, strict=True))
+    return Labels(labels.names, known, labels.things, labels.ignore)
