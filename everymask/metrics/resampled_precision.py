@@ -42,7 +42,8 @@ def outcomes_of(found: Objects, true: Objects, matches: Matches, num_pictures: i
 def resampled_ap(outcomes: Outcomes, times: FloatArray) -> FloatArray:
     """AP over IoU 0.50 to 0.95 [R] where picture p is there `times[r, p]` times; NaN for a draw without objects.
 
-    With every picture once it is COCO's AP (pycocotools, `COCOeval.accumulate`).
+    With every picture once it is COCO's AP (pycocotools, `COCOeval.accumulate`). Among equal scores the copies of one
+    detection stand together.
     """
     truths = times @ outcomes.truths  # [R, K]
     total, classes = np.zeros(len(times)), (truths > 0).sum(axis=1)

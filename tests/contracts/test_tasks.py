@@ -1,0 +1,190 @@
+"""What every task promises: the seam through which all else learns what differs between tasks."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+
+from everymask.core.labels import labels_of, map_classes
+from everymask.core.masks import Masks
+from everymask.core.sample import Sample
+from everymask.core.segmentation import InstanceSet, PanopticMap, Segment, Segmentation, SemanticMap, TaskName
+from everymask.data.formats.table import read_dataset
+from everymask.data.shapes import write_shapes
+from everymask.errors import ConfigError, DataError
+from everymask.metrics.comparison import compare_scores
+from everymask.metrics.scores import Scores
+from everymask.models.specs.any_spec import KINDS
+from everymask.settings.config import TrainConfig
+from everymask.tasks.table import task_named, task_of
+from everymask.tasks.task import Drawing, Judging, Task, Writing, in_colours_of
+
+LABELS = labels_of(["cat", "dog", "cow"])
+SIZE = (40, 50)
+NAMES: tuple[TaskName, ...] = get_args(TaskName)
+
+
+def truth_of(task: Task[Any], seed: int = 0) -> Segmentation:
+    """A dog at the left, a cat at the right, moved by `seed` pixels."""
+    planes = np.zeros((2, *SIZE), bool)
+    planes[0, 5:20, 3 + seed : 18 + seed] = planes[1, 10:30, 25 + seed : 40 + seed] = True
+    if task.truth is SemanticMap:
+        ids = np.full(SIZE, 2, np.uint8)
+        ids[planes[0]], ids[planes[1]] = 1, 0
+        return SemanticMap(ids)
+    masks = Masks.from_dense(planes)
+    return InstanceSet(masks.boxes().astype(np.float32), np.array([1, 0]), masks=masks)
+
+
+def scored(found: Segmentation) -> Segmentation:
+    """The same as a prediction that is sure of itself."""
+    count = found.ids.shape if isinstance(found, SemanticMap) else (len(found),)
+    return replace(found, scores=np.full(count, 0.9, np.float32))
+
+
+def sample(name: str, truth: Segmentation | None = None) -> Sample:
+    return Sample(np.full((*SIZE, 3), 90, np.uint8), truth, name)
+
+
+def scores_of(task: Task[Any], shift: int, pictures: int = 4) -> dict[str, Scores]:
+    """Scores of predictions that lie `shift` pixels beside the truth, a little more from picture to picture."""
+    metrics = task.metrics(LABELS, task.network, Judging(calibration=True))
+    for index in range(pictures):
+        one = sample(f"{index}", truth_of(task))
+        for metric in metrics.values():
+            metric.update(scored(truth_of(task, shift and shift + index)), task.truth_of(one), one)
+    return {name: metric.compute() for name, metric in metrics.items()}
+
+
+@pytest.fixture(params=NAMES)
+def task(request: pytest.FixtureRequest) -> Task[Any]:
+    return task_named(request.param)
+
+
+def test_specs_truths_and_names_lead_to_one_task(task: Task[Any]) -> None:
+    assert task_named(task.name) is task
+    assert task_of(truth_of(task)) is task_of(task.network) is task
+    assert isinstance(truth_of(task), task.truth)
+
+
+def test_every_network_has_a_task() -> None:
+    assert {task_of(cls()).name for cls in KINDS.values()} == {*NAMES}
+
+
+def test_a_panoptic_map_says_that_no_network_gives_it() -> None:
+    with pytest.raises(ConfigError, match="no network of this version"):
+        task_of(PanopticMap(np.zeros((2, 2), int)))
+
+
+def test_a_data_set_belongs_to_the_task_it_is_read_for(task: Task[Any], tmp_path: Path) -> None:
+    write_shapes(tmp_path, train=2, val=1, size=64)
+    dataset = read_dataset(tmp_path).for_task(task.name)
+    assert task_of(dataset) is task
+    assert isinstance(dataset.truth(0), task.truth)
+    shown = task.shown(dataset)
+    assert shown is None or shown <= set(range(len(dataset.labels)))
+    assert set(task.counts(dataset)) <= set(dataset.labels.names)
+
+
+def test_settings_of_a_task_are_settings_of_a_training(task: Task[Any]) -> None:
+    assert task.settings <= {column.name for column in fields(TrainConfig)}
+    others = [other.settings for name in NAMES if (other := task_named(name)) is not task]
+    assert all(not task.settings & other for other in others)
+
+
+def test_truth_of_another_kind_is_refused(task: Task[Any]) -> None:
+    assert task.truth_of(sample("a", truth_of(task))) is not None
+    with pytest.raises(DataError, match=f"a: expected {task.noun} as truth, but got nothing"):
+        task.truth_of(sample("a"))
+    with pytest.raises(DataError, match="but got PanopticMap"):
+        task.truth_of(sample("a", PanopticMap(np.zeros(SIZE, int))))
+
+
+def test_an_option_of_another_task_is_refused(task: Task[Any]) -> None:
+    task.refuse("x", task, "x does something")
+    for other in map(task_named, NAMES):
+        if other is not task:
+            with pytest.raises(ConfigError, match=f"x does something, but this model {task.finds}"):
+                task.refuse("x", other, "x does something")
+
+
+def test_the_face_of_truth_and_prediction(task: Task[Any]) -> None:
+    truth = truth_of(task)
+    assert truth.size == truth.to_ids().shape == SIZE
+    assert [row.name for row in truth.rows(LABELS)][:2] in (["dog", "cat"], ["cow", "cat"])
+    wider = labels_of(["mouse", "cow", "cat", "dog"])
+    moved = truth.relabelled(map_classes(LABELS, wider))
+    assert sorted(row.name for row in moved.rows(wider)) == sorted(row.name for row in truth.rows(LABELS))
+    with pytest.raises(DataError, match="does not know: dog"):
+        map_classes(LABELS, labels_of(["cat", "cow"]))
+
+
+def test_panoptic_maps_have_the_same_face() -> None:
+    ids = np.zeros(SIZE, np.int64)
+    ids[:10], ids[10:15] = 7, 9
+    truth = PanopticMap(ids, (Segment(7, 1), Segment(9, 0)))
+    assert truth.size == truth.to_ids().shape == SIZE
+    assert [(row.name, row.pixels) for row in truth.rows(LABELS)] == [("dog", 500), ("cat", 250)]
+    moved = truth.relabelled(map_classes(LABELS, labels_of(["dog", "cat", "cow"])))
+    assert [segment.class_id for segment in moved.segments] == [0, 1]
+
+
+def test_ignored_pixels_stay_ignored_between_labels() -> None:
+    truth = SemanticMap(np.array([[0, 1, 255]], np.uint8))
+    other = replace(labels_of(["dog", "cat", "cow"]), ignore=77)
+    assert truth.relabelled(map_classes(LABELS, other)).ids.tolist() == [[1, 0, 77]]
+
+
+def test_scores_have_one_face(task: Task[Any]) -> None:
+    for scores in scores_of(task, shift=2).values():
+        numbers = scores.numbers()
+        assert numbers[scores.headline_name] == scores.headline
+        assert 0 < scores.headline < 1
+        assert set(scores.brief) <= set(numbers)
+        assert [headline.name for headline in scores.headlines()]
+        assert scores.sentence("4 pictures").endswith(("4 pictures", "each"))
+        assert all(len(row) == len(table.columns) for table in scores.tables() for row in table.rows)
+        classes = scores.classes()
+        assert classes is None or all(len(row.scores) == len(classes.scores) for row in classes.rows)
+        mistakes = scores.mistakes()
+        assert mistakes is None or mistakes.counts.shape == (len(mistakes.names),) * 2
+        assert isinstance(scores.to_json(), dict)
+
+
+def test_the_main_scores_tell_pictures_apart_and_compare(task: Task[Any]) -> None:
+    good, poor = (next(iter(scores_of(task, shift).values())) for shift in (1, 5))
+    assert [row.id for row in good.by_picture()] == ["0", "1", "2", "3"] and good.num_pictures == 4
+    pairs = list(zip(good.by_picture(), poor.by_picture(), strict=True))
+    assert all(row.caption and row.score >= other.score for row, other in pairs)
+    np.testing.assert_array_equal(good.resampled(5, seed=1), good.resampled(5, seed=1))
+    found = compare_scores(poor, good)
+    assert (found.name, found.first, found.second) == (good.headline_name, poor.headline, good.headline)
+    assert found.low > 0 and found.p_value < 0.05
+    with pytest.raises(DataError, match="only scores on the same pictures"):
+        compare_scores(good, next(iter(scores_of(task, 1, pictures=3).values())))
+    (other,) = (task_named(name) for name in NAMES if name != task.name)
+    with pytest.raises(ConfigError):
+        compare_scores(good, next(iter(scores_of(other, 1).values())))
+
+
+def test_what_was_found_is_drawn_written_and_said(task: Task[Any], tmp_path: Path) -> None:
+    found = scored(truth_of(task))
+    drawn = task.draw(sample("a").image, found, LABELS, Drawing(names=False))
+    assert drawn.shape == (*SIZE, 3) and (drawn != 90).any()
+    with task.folder(LABELS, Writing(tmp_path / "out")) as folder:
+        folder.add(sample("a"), found)
+    assert (tmp_path / "out" / "predictions.csv").is_file() and (tmp_path / "out" / "overlays" / "a.png").is_file()
+    assert folder.sentence() and folder.answer()
+    assert "dog" in task.sentence(found, LABELS)
+    assert not set(task.sentence(task.keep_sure(found, 0.95), LABELS)) - set(
+        task.sentence(found, LABELS) + "no objects"
+    )
+
+
+def test_truth_is_drawn_in_the_colours_of_the_model() -> None:
+    data, model = labels_of(["cat", "dog"]), labels_of(["dog", "cow", "cat"])
+    assert in_colours_of(data, model).colours == (model.colours[2], model.colours[0])
