@@ -26,6 +26,6 @@ from .models.specs.semantic import DeepLabV3Plus as DeepLabV3Plus
 from .models.specs.semantic import SegFormer as SegFormer
 from .models.specs.semantic import UNet as UNet
 from .settings.config import TrainConfig as TrainConfig
-from .train.run import train as train
+from .train.entry import train as train
 
 __version__: str

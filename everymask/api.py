@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from everymask.core.threads import wait_asleep
 from everymask.errors import WeightsError, printable, require
 from everymask.train.folder.layout import BEST, SPLITS
 
@@ -26,6 +27,7 @@ def load(source: str | Path, *, device: str = "auto", precision: Precision = "au
 
     >>> result = load("runs/a").predict("photo.png")
     """
+    wait_asleep()
     require("torch", "train")
     from everymask.infer.predictor import build_predictor
     from everymask.models.catalog import catalog, published_as

@@ -18,6 +18,7 @@ import tyro
 
 import everymask
 from everymask.commands import check, compare, convert, demo, evaluate, models, predict, train
+from everymask.core.threads import wait_asleep
 from everymask.errors import ConfigError, EverymaskError, printable
 
 _ABOUT = """From annotated pictures to masks on new pictures.
@@ -47,6 +48,7 @@ def main() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Do what the arguments say and return the exit code; help and wrong usage raise `SystemExit`."""
+    wait_asleep()
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING, stream=sys.stderr)
     try:
         _run([argument for argument in arguments if argument != "--traceback"])

@@ -6,10 +6,14 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from scripts import architecture
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "everymask"
@@ -78,10 +82,35 @@ def test_no_file_names_a_folder_of_somebodys_machine() -> None:
 
 
 def test_the_order_of_imports_is_proved_by_import_linter() -> None:
-    """The contracts live in pyproject.toml; a package that they forget would be free to import anything."""
-    settings = (ROOT / "pyproject.toml").read_text("utf-8")
-    parts = {
-        path.name for path in PACKAGE.iterdir() if path.suffix == ".py" or (path.is_dir() and any(path.glob("*.py")))
+    """The layers stand in pyproject.toml; a room that they forget would be free to import anything."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    (layers,) = (c["layers"] for c in settings["tool"]["importlinter"]["contracts"] if c["type"] == "layers")
+    floors = [{room.strip().removeprefix("everymask.") for room in floor.split("|")} for floor in layers]
+    assert list(architecture.FLOORS) == [tuple(sorted(floor)) for floor in reversed(floors)]
+    rooms = {
+        path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path.is_dir() and any(path.glob("*.py")))
     }
-    named = {Path(part).stem for part in parts if part not in ("__init__.py",)}
-    assert {part for part in named if f"everymask.{part}" not in settings} == set()
+    assert rooms - {"__init__"} == set().union(*floors)
+
+
+def test_no_two_modules_import_each_other() -> None:
+    assert architecture.two_way(architecture.imports(architecture.modules())) == []
+
+
+def test_no_folder_is_crowded() -> None:
+    folders = Counter(path.parent for path in MODULES)
+    assert {name(folder): count for folder, count in folders.items() if count > 15} == {}
+
+
+def test_few_places_ask_for_the_task_and_all_name_every_kind() -> None:
+    places = architecture.asking(architecture.modules())
+    assert [place for place in places if not place.exhaustive] == []
+    assert len(places) <= 8
+
+
+def test_asking_for_the_task_is_noticed() -> None:
+    """The counts above would be worth nothing if they did not see how people ask."""
+    asks = "isinstance(x, SemanticMap)", "isinstance(x, (int, InstanceSet))", "name == 'semantic'", "data.is_semantic"
+    for code in asks:
+        assert any(map(architecture.asks, ast.walk(ast.parse(code)))), code
+    assert not any(map(architecture.asks, ast.walk(ast.parse("isinstance(x, Masks) or name == 'semantics'"))))

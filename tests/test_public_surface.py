@@ -30,7 +30,9 @@ def test_public_names_are_these_and_at_most_thirty() -> None:
 
 def test_every_public_name_exists_and_is_described() -> None:
     for name in PUBLIC - {"__version__"}:
-        assert getattr(everymask, name).__doc__, name
+        text = getattr(everymask, name).__doc__
+        # A dataclass without a docstring gets its signature for one.
+        assert text and not text.startswith(f"{name}("), name
 
 
 def test_importing_everymask_imports_nothing_heavy() -> None:

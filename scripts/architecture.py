@@ -1,0 +1,230 @@
+"""The house measured: its rooms, who imports whom, and where the code asks which task it is about.
+
+    python scripts/architecture.py           prints the numbers
+    python scripts/architecture.py --write   writes docs/images/architecture.svg and the numbers into docs/design.md
+
+All of it is read from the code's own text; nothing is imported or run.
+"""
+
+from __future__ import annotations
+
+import ast
+import statistics
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "everymask"
+PICTURE = ROOT / "docs" / "images" / "architecture.svg"
+PAGE = ROOT / "docs" / "design.md"
+BEGIN, END = "<!-- numbers: python scripts/architecture.py --write -->", "<!-- /numbers -->"
+
+# Whoever takes a value for one of these asks for its task.
+FAMILIES = (
+    {"InstanceSet", "SemanticMap", "PanopticMap"},
+    {"FasterRCNN", "RegionModelSpec", "SemanticSpec", "SemanticModelSpec"},
+    {"RCNN", "SemanticModel"},
+    {"RegionOutputs", "SemanticOutputs"},
+    {"InstanceScores", "SemanticScores"},
+    {"InstanceMetric", "SemanticMetric"},
+    {"InstancePipeline", "SemanticPipeline"},
+    {"InstanceFolder", "SemanticFolder"},
+)
+KINDS = frozenset().union(*FAMILIES)
+TASK_NAMES = {"semantic", "instance", "panoptic"}
+# Rooms from the ground up, several on one floor; `proof` is import-linter's contract in pyproject.toml.
+FLOORS = (
+    ("errors",),
+    ("core",),
+    ("metrics",),
+    ("data", "viz"),
+    ("models",),
+    ("results", "settings"),
+    ("tasks",),
+    ("infer",),
+    ("evaluate",),
+    ("train",),
+    ("api",),
+    ("commands",),
+    ("cli",),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A function that asks for the task, and whether it does so by a match that must name every kind."""
+
+    file: str
+    function: str
+    exhaustive: bool
+
+
+def modules() -> dict[str, Path]:
+    """Module name -> file."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def imports(known: dict[str, Path]) -> dict[str, set[str]]:
+    """Module -> the modules of this package that it imports, those for annotations only included."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for module, path in known.items():
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("everymask"):
+                names = {f"{node.module}.{alias.name}" for alias in node.names}
+                found[module] |= {name for name in names if name in known} or {node.module}
+            elif isinstance(node, ast.Import):
+                found[module] |= {alias.name for alias in node.names if alias.name in known}
+    return found
+
+
+def two_way(edges: dict[str, set[str]]) -> list[tuple[str, str]]:
+    """Pairs of modules that import each other."""
+    return sorted({tuple(sorted((a, b))) for a, others in edges.items() for b in others if a in edges.get(b, ())})  # type: ignore[misc]
+
+
+def asking(known: dict[str, Path]) -> list[Place]:
+    """The places outside the room of tasks that ask which task something belongs to."""
+    found = []
+    for module, path in known.items():
+        if module.startswith("everymask.tasks"):
+            continue
+        for function in _functions(ast.parse(path.read_text("utf-8"))):
+            if any(asks(node) for node in _own_nodes(function)):
+                exhaustive = "assert_never" in {n.id for n in ast.walk(function) if isinstance(n, ast.Name)}
+                found.append(Place(path.relative_to(ROOT).as_posix(), function.name, exhaustive))
+    return found
+
+
+def _functions(tree: ast.AST) -> Iterator[ast.FunctionDef]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            yield node
+
+
+def _own_nodes(function: ast.FunctionDef) -> Iterator[ast.AST]:
+    """The nodes of a function without those of functions inside it."""
+    waiting: list[ast.AST] = list(ast.iter_child_nodes(function))
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if not isinstance(node, ast.FunctionDef):
+            waiting += ast.iter_child_nodes(node)
+
+
+def asks(node: ast.AST) -> bool:
+    """Whether this piece of code asks for the task."""
+    match node:
+        case ast.Call(func=ast.Name(id="isinstance"), args=[_, kind]):
+            return bool({n.id for n in ast.walk(kind) if isinstance(n, ast.Name)} & KINDS)
+        case ast.MatchClass(cls=ast.Name(id=name)):
+            return name in KINDS
+        case ast.Compare(comparators=[ast.Constant(value=str(value))]):
+            return value in TASK_NAMES
+        case ast.MatchValue(value=ast.Constant(value=str(value))):
+            return value in TASK_NAMES
+        case ast.Attribute(attr="is_semantic"):
+            return True
+        case _:
+            return False
+
+
+def numbers() -> str:
+    """The numbers as a table in Markdown."""
+    known = modules()
+    lines = {module: len(path.read_text("utf-8").splitlines()) for module, path in known.items()}
+    folders = Counter(path.parent.relative_to(ROOT).as_posix() for path in known.values())
+    fullest, most = folders.most_common(1)[0]
+    places = asking(known)
+    longest = max(lines, key=lambda module: lines[module])
+    rows = [
+        ("files, lines", f"{len(lines)}, {sum(lines.values()):,}"),
+        ("lines of a file: median, most", f"{statistics.median(lines.values()):.0f}, {lines[longest]} ({longest})"),
+        ("files in a folder: most", f"{most} ({fullest})"),
+        ("modules that import each other", str(len(two_way(imports(known))))),
+        (
+            "functions outside `tasks` that ask for the task",
+            f"{len(places)}, of which {sum(place.exhaustive for place in places)} match every kind",
+        ),
+    ]
+    return "\n".join(("| what | number |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)))
+
+
+def picture() -> str:
+    """The rooms as an SVG: floors from the ground up, a room's width by its lines, arrows between floors."""
+    known = modules()
+    lines: Counter[str] = Counter()
+    for module, path in known.items():
+        lines[_room(module)] += len(path.read_text("utf-8").splitlines())
+    uses = {(_room(a), _room(b)) for a, others in imports(known).items() for b in others} - {("everymask",) * 2}
+    tall, gap, wide = 34, 22, 760
+    boxes: dict[str, tuple[float, float, float]] = {}
+    parts = []
+    for floor, rooms in enumerate(reversed(FLOORS)):
+        top = 12 + floor * (tall + gap)
+        widths = [max(90.0, 7.5 * lines[room] ** 0.5) for room in rooms]
+        left = (wide - sum(widths) - 30 * (len(rooms) - 1)) / 2
+        for room, width in zip(rooms, widths, strict=True):
+            boxes[room] = (left, top, width)
+            parts.append(
+                f'<rect x="{left:.0f}" y="{top}" width="{width:.0f}" height="{tall}" rx="5" class="room"/>'
+                f'<text x="{left + width / 2:.0f}" y="{top + 15}">{room}</text>'
+                f'<text x="{left + width / 2:.0f}" y="{top + 28}" class="small">{lines[room]:,} lines</text>'
+            )
+            left += width + 30
+    order = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+    for user, used in sorted(uses):
+        if user in boxes and used in boxes and user != used:
+            parts.insert(0, _arrow(boxes[user], boxes[used], tall, order[user] - order[used]))
+    height = 24 + len(FLOORS) * (tall + gap) - gap
+    style = (
+        "text{font:13px sans-serif;text-anchor:middle;fill:#1b2733}.small{font-size:10px;fill:#5b6b7a}"
+        ".room{fill:#eaf1f8;stroke:#5c8fc0}path{fill:none;stroke:#9db4ca;stroke-width:1}"
+    )
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide} {height}" width="{wide}" height="{height}">'
+    return f'{head}<rect width="100%" height="100%" fill="#fff"/><style>{style}</style>{"".join(parts)}</svg>\n'
+
+
+def _room(module: str) -> str:
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else parts[0]
+
+
+def _arrow(user: tuple[float, float, float], used: tuple[float, float, float], tall: int, floors: int) -> str:
+    """From the foot of the user to the head of what it uses; what passes several floors bends outwards."""
+    x1, y1 = user[0] + user[2] / 2, user[1] + tall
+    x2, y2 = used[0] + used[2] / 2, used[1]
+    bend = 0.0 if floors == 1 else (26.0 * floors + 40) * (1 if (x1 + x2) >= 760 and floors % 2 else -1)
+    middle = (y1 + y2) / 2
+    return f'<path d="M{x1:.0f} {y1} C{x1 + bend:.0f} {middle:.0f} {x2 + bend:.0f} {middle:.0f} {x2:.0f} {y2}"/>'
+
+
+def written() -> dict[Path, str]:
+    """File -> what this script would write into it."""
+    page = PAGE.read_text("utf-8")
+    before, rest = page.split(BEGIN)
+    after = rest.split(END)[1]
+    return {PICTURE: picture(), PAGE: f"{before}{BEGIN}\n{numbers()}\n{END}{after}"}
+
+
+def main() -> None:
+    """Print the numbers, or write them."""
+    if sys.argv[1:] == ["--write"]:
+        for file, text in written().items():
+            file.write_text(text, "utf-8")
+        return
+    print(numbers())
+    for place in asking(modules()):
+        print(f"  {'match' if place.exhaustive else 'ASKS '} {place.file}: {place.function}")
+    for pair in two_way(imports(modules())):
+        print("  both ways:", *pair)
+
+
+if __name__ == "__main__":
+    main()
