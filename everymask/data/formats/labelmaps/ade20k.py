@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from everymask.core.files import write_text
-from everymask.core.labels import labels_of
+from everymask.core.label_sets import ADE20K
 from everymask.data.coding import IGNORE, numbers
 from everymask.data.dataset import Dataset
 from everymask.data.formats.folders import copy_picture, file_stem
@@ -26,25 +26,6 @@ from everymask.data.issues import IssueLog, Policy
 from everymask.data.pictures.read import write_image
 from everymask.errors import DataError
 
-ADE20K = labels_of(
-    (
-        "wall", "building", "sky", "floor", "tree", "ceiling", "road", "bed", "windowpane", "grass", "cabinet",
-        "sidewalk", "person", "earth", "door", "table", "mountain", "plant", "curtain", "chair", "car", "water",
-        "painting", "sofa", "shelf", "house", "sea", "mirror", "rug", "field", "armchair", "seat", "fence", "desk",
-        "rock", "wardrobe", "lamp", "bathtub", "railing", "cushion", "base", "box", "column", "signboard",
-        "chest of drawers", "counter", "sand", "sink", "skyscraper", "fireplace", "refrigerator", "grandstand", "path",
-        "stairs", "runway", "case", "pool table", "pillow", "screen door", "stairway", "river", "bridge", "bookcase",
-        "blind", "coffee table", "toilet", "flower", "book", "hill", "bench", "countertop", "stove", "palm",
-        "kitchen island", "computer", "swivel chair", "boat", "bar", "arcade machine", "hovel", "bus", "towel", "light",
-        "truck", "tower", "chandelier", "awning", "streetlight", "booth", "television receiver", "airplane",
-        "dirt track", "apparel", "pole", "land", "bannister", "escalator", "ottoman", "bottle", "buffet", "poster",
-        "stage", "van", "ship", "fountain", "conveyer belt", "canopy", "washer", "plaything", "swimming pool", "stool",
-        "barrel", "basket", "waterfall", "tent", "bag", "minibike", "cradle", "oven", "ball", "food", "step", "tank",
-        "trade name", "microwave", "pot", "animal", "bicycle", "lake", "dishwasher", "screen", "blanket", "sculpture",
-        "hood", "sconce", "vase", "traffic light", "tray", "ashcan", "fan", "pier", "crt screen", "plate", "monitor",
-        "bulletin board", "shower", "radiator", "glass", "clock", "flag",
-    )
-)  # fmt: skip
 _FOLDERS = {"training": "train", "validation": "val", "testing": "test"}
 _SIGNS = ("objectInfo150.txt", "sceneCategories.txt")
 

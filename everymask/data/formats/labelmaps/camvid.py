@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from everymask.core.files import write_text
-from everymask.core.labels import Labels
+from everymask.core.label_sets import CAMVID
 from everymask.data.coding import IGNORE, LabelCoding, numbers
 from everymask.data.dataset import Dataset
 from everymask.data.formats.folders import SPLIT_FOLDERS, copy_picture, file_stem
@@ -25,15 +25,6 @@ from everymask.data.formats.labelmaps.tables import find_table, read_table, tabl
 from everymask.data.issues import IssueLog, Policy
 from everymask.data.pictures.read import write_image
 
-CAMVID = Labels(
-    (
-        "Sky", "Building", "Pole", "Road", "Pavement", "Tree", "SignSymbol", "Fence", "Car", "Pedestrian", "Bicyclist",
-    ),
-    (
-        (128, 128, 128), (128, 0, 0), (192, 192, 128), (128, 64, 128), (60, 40, 222), (128, 128, 0), (192, 128, 128),
-        (64, 64, 128), (64, 0, 128), (64, 64, 0), (0, 128, 192),
-    ),
-)  # fmt: skip
 _VOID = 11
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from everymask.core.labels import Labels
+from everymask.core.label_sets import CITYSCAPES
 from everymask.data.coding import IGNORE, LabelCoding, numbers
 from everymask.data.dataset import Dataset
 from everymask.data.formats.folders import SPLIT_FOLDERS, copy_picture, file_stem
@@ -33,17 +33,6 @@ from everymask.data.issues import IssueLog, Policy
 from everymask.data.pictures.read import pictures_among, write_image
 from everymask.errors import DataError
 
-CITYSCAPES = Labels(
-    (
-        "road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign", "vegetation",
-        "terrain", "sky", "person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle",
-    ),
-    (
-        (128, 64, 128), (244, 35, 232), (70, 70, 70), (102, 102, 156), (190, 153, 153), (153, 153, 153),
-        (250, 170, 30), (220, 220, 0), (107, 142, 35), (152, 251, 152), (70, 130, 180), (220, 20, 60), (255, 0, 0),
-        (0, 0, 142), (0, 0, 70), (0, 60, 100), (0, 80, 100), (0, 0, 230), (119, 11, 32),
-    ),
-)  # fmt: skip
 LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 """The label id of each class that trains, in the order of the train ids."""
 _MOST_LABEL_ID = 33
