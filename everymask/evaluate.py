@@ -180,7 +180,6 @@ class _ObjectJudge:
                 hint="give a data set with objects, or a model that gives label maps",
             )
         self.classes = np.array(_class_map(dataset, predictor), np.int64)
-        self.areas = (dataset.areas(index) for index in range(len(dataset)))
         self.has_masks, limit = module.has_masks, module.spec.max_detections
         self.metric = InstanceMetric(predictor.card.labels, max_detections=limit, masks=self.has_masks)
         self.calibration = None
@@ -190,8 +189,7 @@ class _ObjectJudge:
         if not isinstance(truth, InstanceSet) or (self.has_masks and truth.masks is None):
             raise DataError(f"{result.sample.file}: expected annotated masks, but there are only boxes")
         truth = replace(truth, class_ids=self.classes[truth.class_ids])
-        areas = next(self.areas)
-        self.metric.update(result.instances, truth, result.sample.size, result.sample.id, true_areas=areas)
+        self.metric.update(result.instances, truth, result.sample.size, result.sample.id)
 
 
 class _MapJudge:

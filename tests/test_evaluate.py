@@ -89,7 +89,7 @@ def test_the_size_of_an_object_is_what_the_data_set_says(shapes: Dataset) -> Non
     assert scores is not None
     assert scores.APl == pytest.approx(1) and scores.APs == -1
     unknown = replace(first, annotations=tuple(replace(a, area=None) for a in first.annotations))
-    assert replace(shapes, records=(unknown,)).areas(0) is None
+    assert replace(shapes, records=(unknown,)).objects(0).areas is None
 
 
 def test_the_split_is_that_of_the_data_or_the_one_that_training_drew(

@@ -29,7 +29,8 @@ class InstanceSet:
 
     `boxes` [N, 4] are float32 xyxy in pixels of the picture (x2, y2 exclusive), `class_ids` [N] int64, `scores` [N]
     float32 in 0-1 (None for truth), `masks` N binary masks (None for boxes only), `ids` [N] the objects' own
-    numbers, `crowd` [N] True where the annotation stands for a group (never trained on, not counted as a miss).
+    numbers, `crowd` [N] True where the annotation stands for a group (never trained on, not counted as a miss), `areas`
+    [N] float64 what the annotations themselves state of the whole objects, in pixels (None where nothing was stated).
 
     Index with an int, a slice, integers or booleans to choose objects: `found[found.scores > 0.8]`.
     """
@@ -40,12 +41,13 @@ class InstanceSet:
     masks: Masks | None = None
     ids: IntArray | None = None
     crowd: BoolArray | None = None
+    areas: FloatArray | None = None
 
     def __post_init__(self) -> None:
         count = len(self.class_ids)
         if self.boxes.shape != (count, 4):
             raise ValueError(f"boxes must be [{count}, 4] like class_ids [{count}], but got {list(self.boxes.shape)}")
-        for name in ("scores", "masks", "ids", "crowd"):
+        for name in ("scores", "masks", "ids", "crowd", "areas"):
             column = getattr(self, name)
             if column is not None and len(column) != count:
                 raise ValueError(f"{name} must have {count} rows like class_ids, but got {len(column)}")

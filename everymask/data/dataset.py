@@ -183,8 +183,8 @@ class Dataset:
         """The objects of one picture, in the order of its annotations; a mask file is decoded once.
 
         `ids` are the annotations' own numbers, or their places counted from 1. `masks` is None where the data set
-        has only boxes. An object with neither box nor a single pixel has the box (0, 0, 0, 0). `ConfigError` for a
-        semantic data set.
+        has only boxes, `areas` where one object has none stated. An object with neither box nor a single pixel has the
+        box (0, 0, 0, 0). `ConfigError` for a semantic data set.
         """
         if self.is_semantic:
             raise ConfigError(
@@ -192,11 +192,6 @@ class Dataset:
                 hint="label maps do not say where one object ends and the next begins: choose a semantic model",
             )
         return self._objects(index)
-
-    def areas(self, index: int) -> FloatArray | None:
-        """The areas [N] that the data set itself gives to the objects of one picture; None where one has none."""
-        stated = [annotation.area for annotation in self.records[index].annotations]
-        return None if None in stated else np.array(stated, np.float64)
 
     def _objects(self, index: int) -> InstanceSet:
         record = self.records[index]
@@ -212,6 +207,7 @@ class Dataset:
             masks=masks,
             ids=np.array([row + 1 if a.id is None else a.id for row, a in enumerate(objects)], np.int64),
             crowd=np.array([annotation.crowd for annotation in objects], np.bool_),
+            areas=_stated_areas(objects),
         )
 
     def splits(self) -> dict[str, int]:
@@ -275,6 +271,12 @@ def check_shapes(records: Iterable[Record], issues: IssueLog, file: object) -> t
 def check_picture(image: Array, size: tuple[int, int], file: Path) -> None:
     """`DataError` where a picture [H, W, C] is not of the recorded `size` (H, W)."""
     _check_size(image.shape[:2], size, file, "picture")
+
+
+def _stated_areas(objects: Sequence[Annotation]) -> FloatArray | None:
+    """The areas [N] that the annotations state; None where one states none, since some cannot be told from measured."""
+    stated = [annotation.area for annotation in objects]
+    return None if None in stated else np.array(stated, np.float64)
 
 
 def _masks(record: Record) -> Masks:

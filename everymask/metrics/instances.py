@@ -141,14 +141,12 @@ class InstanceMetric:
         truth: InstanceSet,
         size: tuple[int, int],
         id: str,  # noqa: A002
-        *,
-        true_areas: FloatArray | None = None,
     ) -> None:
         """Add one picture of `size` (H, W); boxes and masks are in its pixels.
 
-        An object is small, medium or large by the pixels of its mask, or by its box where there is no mask.
-        pycocotools takes what the annotation file states, which may be the area of an outline: pass that as
-        `true_areas` [M] to get its numbers by size.
+        A true object is small, medium or large by the area that its annotation states (`truth.areas`; it may be that of
+        an outline), as in pycocotools; where none is stated, and for what was found, by the pixels of the mask, or by
+        the box where there is no mask.
 
         `DataError` for a picture that was added before, a prediction without scores, missing masks or masks of
         another size, classes that the labels do not have, and boxes, scores or areas that are not finite.
@@ -158,11 +156,8 @@ class InstanceMetric:
         self._check(truth, size, f"the truth of {id!r}")
         self._check(prediction, size, f"the prediction for {id!r}")
         picture = _picture(id, prediction, truth, self.masks)
-        if true_areas is not None:
-            stated = np.array(true_areas, np.float64)
-            if stated.shape != (len(truth),) or not np.isfinite(stated).all():
-                raise DataError(f"expected {len(truth)} finite areas for the truth of {id!r}, but got {true_areas}")
-            picture = replace(picture, true=replace(picture.true, areas=stated))
+        if truth.areas is not None:
+            picture = replace(picture, true=replace(picture.true, areas=np.array(truth.areas, np.float64)))
         self._add(picture)
 
     def merge(self, other: InstanceMetric) -> None:
@@ -233,7 +228,7 @@ class InstanceMetric:
         for class_id in (objects.class_ids.min(), objects.class_ids.max()):
             if not 0 <= class_id < len(self.labels):
                 raise DataError(f"{what} has class {class_id}, but the labels have classes 0 to {len(self.labels) - 1}")
-        for name in ("boxes", "scores"):
+        for name in ("boxes", "scores", "areas"):
             column = getattr(objects, name)
             if column is not None and not np.isfinite(column).all():
                 raise DataError(f"{what} has {name} that are not finite", hint="the model may have diverged")

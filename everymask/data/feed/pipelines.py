@@ -55,7 +55,7 @@ def prepare(sample: Sample, preprocess: Preprocess) -> Prepared:
     match sample.truth:
         case InstanceSet(boxes=boxes, masks=found) as objects:
             masks = None if found is None else placement.masks_to_input(found)
-            objects = replace(objects, boxes=placement.boxes_to_input(boxes), masks=masks)
+            objects = replace(objects, boxes=placement.boxes_to_input(boxes), masks=masks, areas=None)
             return Prepared(image, objects, placement, sample.id, sample.file)
         case SemanticMap(ids):
             return Prepared(image, SemanticMap(map_to_input(ids, placement)), placement, sample.id, sample.file)
