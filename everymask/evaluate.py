@@ -196,7 +196,8 @@ class _MapJudge:
     """Compares label maps with annotated ones."""
 
     def __init__(self, predictor: Predictor, dataset: Dataset, void: Void, *, calibration: bool) -> None:
-        self.classes = np.full(256, predictor.card.labels.ignore, np.uint8)
+        ignore = predictor.card.labels.ignore
+        self.classes = np.full(dataset.labels.ignore + 1, ignore, np.min_scalar_type(ignore))
         self.classes[: len(dataset.labels)] = _class_map(dataset, predictor)
         self.metric = SemanticMetric(predictor.card.labels, void=void)
         self.calibration = CalibrationMetric() if calibration else None

@@ -174,7 +174,7 @@ class Result:
         """Which object each pixel belongs to, [H, W] int32: 0 none, else the object's row + 1.
 
         Where objects overlap the surest is on top (of equals, and without scores, the first). Of a label map these are
-        its class ids, 255 for none. `DataError` where the objects have no masks.
+        its class ids, `labels.ignore` for none. `DataError` where the objects have no masks.
         """
         if isinstance(self.segmentation, SemanticMap):
             return self.segmentation.ids

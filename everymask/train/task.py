@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from everymask.core.segmentation import Task
-from everymask.data.coding import NO_OBJECT
 from everymask.data.dataset import Dataset
+from everymask.data.painting import Painting
 from everymask.errors import ConfigError, DataError, printable
 from everymask.models.specs.any_spec import ModelSpec
 from everymask.models.specs.regions import MaskRCNN
@@ -72,12 +72,12 @@ def unseen_classes(train_set: Dataset, val_set: Dataset | None) -> tuple[str, ..
 def _shown(pictures: Dataset) -> set[int] | None:
     """The ids of the classes that occur, crowds and regions to ignore aside; None where all must be read to know."""
     items = (item for record in pictures.records for item in record.annotations)
-    objects = {item.class_id for item in items if not item.crowd and item.class_id >= 0}
+    objects = {item.class_id for item in items if not item.crowd}
     if pictures.coding is None:
         return objects
-    if pictures.coding.kind == "objects":
-        painted = dict(pictures.coding.table)
-        return {painted[class_id] for class_id in (NO_OBJECT, *objects)} if objects else set()
+    if isinstance(pictures.coding, Painting):
+        painting = pictures.coding
+        return {painting.background, *(painting.classes[class_id] for class_id in objects)} if objects else set()
     if not all(record.pixels for record in pictures.records):
         return None
     return set(np.flatnonzero(np.sum([record.pixels for record in pictures.records], axis=0)).tolist())
