@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from everymask.core.arrays import ByteArray
+from everymask.core.label_sets import coco_labels
 from everymask.core.masks import Masks
 from everymask.core.randomness import rng
 from everymask.core.sample import Sample
@@ -23,7 +24,6 @@ from everymask.data.feed.preprocess import Preprocess, Resize
 from everymask.data.shapes import ShapesConfig, draw_shapes
 from everymask.models.base import collate
 from everymask.models.build import build
-from everymask.models.catalog import coco_labels
 from everymask.models.checkpoint import Card, load_model, save_model
 from everymask.models.regions.rcnn import RCNN
 from everymask.models.regions.roi_heads import BoxPredictor

@@ -13,6 +13,7 @@ from everymask.core.arrays import IntArray
 from everymask.errors import DataError, printable
 
 Colour = tuple[int, int, int]
+_BY_NUMBER = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,14 +21,17 @@ class Labels:
     """The classes of a data set or a model, in the order of their ids.
 
     Class `k` is called `names[k]` and drawn in `colours[k]` (RGB, 0-255). Instance data sets list only objects:
-    there is no background class. `things` are the ids of countable classes in a panoptic set; `ignore` is the id in
-    label maps that neither loss nor metric counts.
+    there is no background class. `things` are the ids of countable classes in a panoptic set.
+
+    `ignore` is the number that stands in label maps where there is no truth, and in predictions where no class is. It
+    lies above the ids of all classes, so it is the largest number in a label map. Unless it is given it is 255, or
+    65535 for more than 255 classes.
     """
 
     names: tuple[str, ...]
     colours: tuple[Colour, ...] = ()
     things: frozenset[int] = frozenset()
-    ignore: int = 255
+    ignore: int = _BY_NUMBER
 
     def __post_init__(self) -> None:
         repeated = sorted({name for name in self.names if self.names.count(name) > 1})
@@ -41,6 +45,14 @@ class Labels:
             raise DataError(f"expected a colour for each of the {len(self.names)} classes, but got {len(self.colours)}")
         if not self.colours:
             object.__setattr__(self, "colours", distinct_colours(len(self.names)))
+        if self.ignore == _BY_NUMBER:
+            object.__setattr__(self, "ignore", usual_ignore(len(self.names)))
+        if self.ignore < len(self.names):
+            raise DataError(
+                f"label maps hold the class ids 0 to {len(self.names) - 1}, and a number above them where there is no "
+                f"truth, but ignore is {self.ignore}",
+                hint=f"leave it out: then it is {usual_ignore(len(self.names))}",
+            )
 
     def __len__(self) -> int:
         return len(self.names)
@@ -56,12 +68,13 @@ class Labels:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Labels:
-        """The labels that `to_json` wrote."""
+        """The labels that `to_json` wrote; what earlier versions wrote says 255 for any number of classes."""
+        ignore = int(data.get("ignore", _BY_NUMBER))
         return cls(
             names=tuple(data["names"]),
             colours=tuple((int(r), int(g), int(b)) for r, g, b in data.get("colours", ())),
             things=frozenset(data.get("things", ())),
-            ignore=int(data.get("ignore", 255)),
+            ignore=ignore if ignore >= len(data["names"]) else _BY_NUMBER,
         )
 
 
@@ -97,6 +110,11 @@ def distinct_colours(count: int) -> tuple[Colour, ...]:
         return red, green, blue
 
     return tuple(colour(index) for index in range(count))
+
+
+def usual_ignore(classes: int) -> int:
+    """What stands for no truth in label maps of so many classes, unless their labels say otherwise."""
+    return 255 if classes <= 255 else max(65_535, classes)
 
 
 def labels_of(names: Iterable[str]) -> Labels:

@@ -170,6 +170,12 @@ def _followers(segments: IntArray, others: IntArray, right: int) -> IntArray:
     return order[place]
 
 
+def ring_area(ring: FloatArray) -> float:
+    """The area that a closed ring [K, 2] encloses, by the shoelace formula."""
+    x, y = ring[:, 0] - ring[0, 0], ring[:, 1] - ring[0, 1]
+    return abs(float(x[:-1] @ y[1:] - y[:-1] @ x[1:])) / 2
+
+
 def _doubled_area(ring: FloatArray) -> float:
     x, y = ring.T
     return float(x @ np.roll(y, -1) - y @ np.roll(x, -1))

@@ -6,61 +6,58 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias, get_args
 
 import cv2
 import numpy as np
 
 from everymask.core.arrays import Array, ByteArray, IntArray
 from everymask.core.labels import Labels
-from everymask.core.segmentation import InstanceSet
 from everymask.data.pictures.read import read_header, read_image, read_label_map
 from everymask.errors import DataError, printable
 
-IGNORE = 255
-"""The class id of a pixel whose truth is not known: neither loss nor metric counts it."""
-MOST_CLASSES = 254
-NO_OBJECT = -1
-"""What stands in a coding of objects for a pixel that no object covers."""
-NO_TRUTH = -2
-"""What stands there for a region that was marked as one to ignore."""
-_UNKNOWN = 254
+MOST_CLASSES = 65_535
 _COLOURS = 1 << 24
 _LOSSY = ("JPEG", "WEBP", "JPEG2000")
 _SHOWN = 24
 
-Kind: TypeAlias = Literal["numbers", "colours", "objects"]
+Stored: TypeAlias = Literal["numbers", "colours"]
 
 
 @dataclass(frozen=True, slots=True)
 class LabelCoding:
-    """Which class id, or `IGNORE`, each stored value stands for.
+    """Which class id each stored value stands for; None where it says that there is no truth.
 
-    `kind` says what the values of `table` are: whole numbers (palette indices too), RGB colours as 0xRRGGBB, or the
-    class ids of objects from which label maps are painted. `source` says in a few words where the mapping comes from.
+    `kind` says what the values of `table` are: whole numbers (palette indices too), or RGB colours as 0xRRGGBB.
+    `source` says in a few words where the mapping comes from.
     """
 
-    kind: Kind
-    table: tuple[tuple[int, int], ...]
+    kind: Stored
+    table: tuple[tuple[int, int | None], ...]
     source: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "table", tuple(sorted((int(value), int(name)) for value, name in self.table)))
+        rows = ((int(value), None if name is None else int(name)) for value, name in self.table)
+        object.__setattr__(self, "table", tuple(sorted(rows, key=lambda row: row[0])))
         values = [value for value, _ in self.table]
-        if self.kind not in get_args(Kind) or not values or len(set(values)) != len(values):
+        if self.kind not in get_args(Stored) or not values or len(set(values)) != len(values):
             raise DataError(f"a coding gives every stored value one class, but got {self.kind}: {self.table}")
-        if not all(0 <= name < MOST_CLASSES or name == IGNORE for _, name in self.table):
-            raise DataError(f"label maps hold up to {MOST_CLASSES} classes, but class ids go to {max(values)}")
+        names = [name for _, name in self.table if name is not None]
+        if names and not 0 <= min(names) <= max(names) < MOST_CLASSES:
+            raise DataError(
+                f"label maps hold up to {MOST_CLASSES} classes, but class ids go from {min(names)} to {max(names)}"
+            )
 
-    def apply(self, raw: Array, file: object = "") -> ByteArray:
-        """The class ids [H, W] uint8 of what a label file stores: numbers [H, W], or colours [H, W, 3] uint8.
+    def apply(self, raw: Array, labels: Labels, file: object = "") -> IntArray:
+        """The class ids [H, W] of what a label file stores, and `labels.ignore` where there is no truth.
 
-        `DataError` where something is stored that stands for no class: file, value, number of pixels, and the place of
-        the first, with x and y counted from 0.
+        Stored are numbers [H, W], or colours [H, W, 3] uint8. The ids are uint8, or uint16 where `labels.ignore` needs
+        it. `DataError` where something is stored that stands for no class: file, value, number of pixels, and the place
+        of the first, with x and y counted from 0.
         """
         values = colour_codes(raw) if self.kind == "colours" else raw
-        ids = self._ids(values)
-        unknown = ids == _UNKNOWN
+        ids, strange = _ids(values, self, labels.ignore)
+        unknown = ids == strange
         if unknown.any():
             y, x = np.argwhere(unknown)[0].tolist()
             value = int(values[y, x])
@@ -69,15 +66,11 @@ class LabelCoding:
                 f"for no class; the first is at x {x}, y {y}",
                 hint=f"expected {self._expected()}",
             )
-        return ids
+        return ids.astype(np.min_scalar_type(labels.ignore), copy=False)
 
-    def class_of(self, value: int) -> int | None:
-        """The class id that a stored value stands for, or None."""
-        return dict(self.table).get(value)
-
-    def stored(self) -> dict[int, int]:
-        """For each class id, and for `IGNORE`, the smallest value that stands for it."""
-        return {name: value for value, name in reversed(self.table)}
+    def knows(self, value: int) -> bool:
+        """Whether a stored value stands for a class, or says that there is no truth."""
+        return any(value == known for known, _ in self.table)
 
     def shown(self, value: int) -> str:
         """A stored value as people write it."""
@@ -85,37 +78,12 @@ class LabelCoding:
 
     def sentence(self, labels: Labels) -> str:
         """What the label maps hold, for logs and tables."""
-        rows = [(value, name) for value, name in self.table if value != NO_OBJECT and name != IGNORE]
+        rows = [(value, name) for value, name in self.table if name is not None]
         values = [f"{self.shown(value)} {printable(labels.names[name], 40)}" for value, name in rows[:_SHOWN]]
         values += ["..."] if len(rows) > _SHOWN else []
-        ignored = [self.shown(value) for value, name in self.table if name == IGNORE]
+        ignored = [self.shown(value) for value, name in self.table if name is None]
         less = f"; {', '.join(ignored[:5])}{', ...' if len(ignored) > 5 else ''} without truth" if ignored else ""
-        if self.kind == "objects":
-            background = self.class_of(NO_OBJECT)
-            rest = f"; the rest is {printable(labels.names[background], 40)}" if background is not None else ""
-            return f"label maps are painted from objects, {self.source}{rest}"
         return f"label maps hold {self.kind} ({self.source}): {', '.join(values)}{less}"
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain lists and numbers, as `from_json` takes them."""
-        return {"kind": self.kind, "table": [list(row) for row in self.table], "source": self.source}
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> LabelCoding:
-        """The coding that `to_json` wrote."""
-        rows = tuple((int(value), int(name)) for value, name in data["table"])
-        return cls(data["kind"], rows, str(data.get("source", "")))
-
-    def _ids(self, values: Array) -> ByteArray:
-        if values.dtype == np.uint8:
-            return np.asarray(cv2.LUT(np.ascontiguousarray(values), _lookup(self.table, 256)), np.uint8)
-        if values.dtype == np.uint16:
-            return np.asarray(_lookup(self.table, 65_536)[values])
-        if self.kind == "colours":
-            return np.asarray(_lookup(self.table, _COLOURS)[values])
-        known, names = np.array(self.table, np.int64).T
-        places = np.minimum(np.searchsorted(known, values), len(known) - 1)
-        return np.where(known[places] == values, names[places], _UNKNOWN).astype(np.uint8)
 
     def _expected(self) -> str:
         values = [self.shown(value) for value, _ in self.table]
@@ -123,49 +91,15 @@ class LabelCoding:
         return f"{listed} ({self.source})" if self.source else listed
 
 
-def numbers(count: int, source: str, *, first: int = 0, ignore: Iterable[int] = (IGNORE,)) -> LabelCoding:
-    """Classes 0 to `count` - 1 stored as the numbers from `first` on, and the numbers that have no truth."""
-    rows = dict.fromkeys(ignore, IGNORE) | {first + name: name for name in range(count)}
-    return LabelCoding("numbers", tuple(rows.items()), source)
+def numbers(count: int, source: str, *, void: Iterable[int], first: int = 0) -> LabelCoding:
+    """Classes 0 to `count` - 1 stored as the numbers from `first` on, and the numbers `void` that have no truth."""
+    rows: dict[int, int | None] = dict.fromkeys(void)
+    return LabelCoding("numbers", tuple((rows | {first + name: name for name in range(count)}).items()), source)
 
 
-def paint_coding(labels: Labels) -> tuple[Labels, LabelCoding]:
-    """The classes of label maps painted from objects of classes `labels`, and how they are painted.
-
-    The first class is the background, unless one of the objects' classes is called so already.
-    """
-    source = "smaller ones over larger ones, crowds without truth"
-    for name, known in enumerate(labels.names):
-        if known.lower() in ("background", "_background_"):
-            same = {value: value for value in range(len(labels))}
-            return labels, LabelCoding("objects", tuple({NO_TRUTH: IGNORE, NO_OBJECT: name, **same}.items()), source)
-    shifted = {NO_OBJECT: 0} | {value: value + 1 for value in range(len(labels))}
-    painted = Labels(("background", *labels.names), ((0, 0, 0), *labels.colours))
-    return painted, LabelCoding("objects", tuple({NO_TRUTH: IGNORE, **shifted}.items()), source)
-
-
-def paint(objects: InstanceSet, coding: LabelCoding, size: tuple[int, int]) -> ByteArray:
-    """The class ids [H, W] uint8 of a picture of `size` (H, W) with these objects.
-
-    A smaller object hides a larger one, and of two of one size the first is hidden. Where a crowd is and no object,
-    there is no truth.
-    """
-    classes = dict(coding.table)
-    ids = np.full(size, classes[NO_OBJECT], np.uint8)
-    masks = objects.masks
-    if masks is None:
-        raise DataError("objects without masks cannot be painted", hint="label maps need outlines or masks")
-    crowd = np.zeros(len(objects), np.bool_) if objects.crowd is None else objects.crowd
-    for row in np.lexsort((-masks.areas(), ~crowd)).tolist():
-        x1, y1, x2, y2 = masks.windows[row].tolist()
-        name = IGNORE if crowd[row] else classes[int(objects.class_ids[row])]
-        ids[y1:y2, x1:x2][masks.crop(row)] = name
-    return ids
-
-
-def read_ids(file: Path, coding: LabelCoding) -> ByteArray:
+def read_ids(file: Path, coding: LabelCoding, labels: Labels) -> IntArray:
     """The class ids [H, W] of a label file; `DataError` as `read_label_map` and `LabelCoding.apply`."""
-    return coding.apply(read_colours(file) if coding.kind == "colours" else read_label_map(file), file)
+    return coding.apply(read_colours(file) if coding.kind == "colours" else read_label_map(file), labels, file)
 
 
 def read_colours(file: Path) -> ByteArray:
@@ -197,15 +131,32 @@ def counts_by_class(values: Mapping[int, int], coding: LabelCoding, num_classes:
     counts = [0] * num_classes
     classes = dict(coding.table)
     for value, pixels in values.items():
-        if (name := classes.get(value, IGNORE)) != IGNORE:
+        if (name := classes.get(value)) is not None:
             counts[name] += pixels
     return tuple(counts)
 
 
+def _ids(values: Array, coding: LabelCoding, ignore: int) -> tuple[IntArray, int]:
+    """The class id of each stored value, and the number that marks those that stand for nothing."""
+    last = max((name for _, name in coding.table if name is not None), default=-1)
+    strange = last + 1 if last + 1 != ignore else ignore + 1
+    if values.dtype == np.uint8:
+        return np.asarray(cv2.LUT(np.ascontiguousarray(values), _lookup(coding.table, 256, ignore, strange))), strange
+    if values.dtype == np.uint16:
+        return _lookup(coding.table, 65_536, ignore, strange)[values], strange
+    if coding.kind == "colours":
+        return _lookup(coding.table, _COLOURS, ignore, strange)[values], strange
+    known = np.array([value for value, _ in coding.table], np.int64)
+    names = np.array([ignore if name is None else name for _, name in coding.table], np.int64)
+    places = np.minimum(np.searchsorted(known, values), len(known) - 1)
+    return np.where(known[places] == values, names[places], strange), strange
+
+
 @lru_cache(maxsize=8)
-def _lookup(table: tuple[tuple[int, int], ...], size: int) -> ByteArray:
-    found = np.full(size, _UNKNOWN, np.uint8)
+def _lookup(table: tuple[tuple[int, int | None], ...], size: int, ignore: int, strange: int) -> IntArray:
+    """The class id of each value below `size`."""
+    found = np.full(size, strange, np.min_scalar_type(max(ignore, strange)))
     for value, name in table:
         if 0 <= value < size:
-            found[value] = name
+            found[value] = ignore if name is None else name
     return found

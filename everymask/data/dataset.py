@@ -15,8 +15,9 @@ from everymask.core.labels import Labels
 from everymask.core.masks import Masks
 from everymask.core.sample import Sample
 from everymask.core.segmentation import InstanceSet, SemanticMap, TaskName
-from everymask.data.coding import NO_TRUTH, LabelCoding, paint, paint_coding, read_ids
+from everymask.data.coding import LabelCoding, read_ids
 from everymask.data.issues import IssueLog
+from everymask.data.painting import Painting, paint, painting_of
 from everymask.data.pictures.read import read_image, read_label_map
 from everymask.errors import ConfigError, DataError, Issue, printable
 
@@ -100,7 +101,7 @@ class Dataset:
     root: Path
     issues: tuple[Issue, ...] = ()
     boxes_only: bool = False
-    coding: LabelCoding | None = None
+    coding: LabelCoding | Painting | None = None
 
     def __len__(self) -> int:
         return len(self.records)
@@ -138,11 +139,8 @@ class Dataset:
                 f"{printable(self.root)}: the annotations are boxes, and label maps need masks",
                 hint="annotate outlines or masks",
             )
-        labels, coding = paint_coding(self.labels)
-        records = self.records
-        if any(record.ignored for record in records):
-            records = tuple(map(with_ignored, records))
-        return replace(self, labels=labels, coding=coding, records=records)
+        labels, coding = painting_of(self.labels)
+        return replace(self, labels=labels, coding=coding)
 
     def for_task(self, task: TaskName | None) -> Dataset:
         """The same pictures with the truth of a task: a class for every pixel (`semantic`), or objects; None: as it is.
@@ -163,7 +161,9 @@ class Dataset:
         return self.label_map(index) if self.is_semantic else self.objects(index)
 
     def label_map(self, index: int) -> SemanticMap:
-        """The label map of one picture of a semantic data set: class ids [H, W] uint8, 255 where there is no truth.
+        """The label map of one picture of a semantic data set: class ids [H, W], and `labels.ignore` without truth.
+
+        Ids are uint8, or uint16 where `labels.ignore` needs it.
 
         `DataError` where its file cannot be read, is not of the picture's size, or holds what stands for no class;
         `ConfigError` for a data set of objects.
@@ -173,9 +173,12 @@ class Dataset:
             raise ConfigError(
                 f"{printable(self.root)} has objects, and label maps were asked for", hint="use dataset.semantic()"
             )
+        if isinstance(self.coding, Painting):
+            ignored = draw_shapes(record.ignored, record.size, record.image)
+            return SemanticMap(paint(self._objects(index), ignored, self.coding, self.labels.ignore, record.size))
         if record.label_map is None:
-            return SemanticMap(paint(self._objects(index), self.coding, record.size))
-        ids = read_ids(record.label_map, self.coding)
+            raise DataError(f"{printable(record.image)}: the picture has no label map")
+        ids = read_ids(record.label_map, self.coding, self.labels)
         _check_size(ids.shape, record.size, record.label_map, "label map")
         return SemanticMap(ids)
 
@@ -183,8 +186,8 @@ class Dataset:
         """The objects of one picture, in the order of its annotations; a mask file is decoded once.
 
         `ids` are the annotations' own numbers, or their places counted from 1. `masks` is None where the data set
-        has only boxes. An object with neither box nor a single pixel has the box (0, 0, 0, 0). `ConfigError` for a
-        semantic data set.
+        has only boxes, `areas` where one object has none stated. An object with neither box nor a single pixel has the
+        box (0, 0, 0, 0). `ConfigError` for a semantic data set.
         """
         if self.is_semantic:
             raise ConfigError(
@@ -196,19 +199,18 @@ class Dataset:
     def _objects(self, index: int) -> InstanceSet:
         record = self.records[index]
         objects = record.annotations
-        masks = None if self.boxes_only else _masks(record)
+        masks = None if self.boxes_only else draw_shapes([item.shape for item in objects], record.size, record.image)
         boxes = np.zeros((len(objects), 4), np.float32) if masks is None else masks.boxes().astype(np.float32)
         for row, annotation in enumerate(objects):
             if annotation.box is not None:
                 boxes[row] = annotation.box
-        stated = [annotation.area for annotation in objects]
         return InstanceSet(
             boxes=boxes,
             class_ids=np.array([annotation.class_id for annotation in objects], np.int64),
             masks=masks,
             ids=np.array([row + 1 if a.id is None else a.id for row, a in enumerate(objects)], np.int64),
             crowd=np.array([annotation.crowd for annotation in objects], np.bool_),
-            areas=None if None in stated else np.array(stated, np.float64),
+            areas=_stated_areas(objects),
         )
 
     def splits(self) -> dict[str, int]:
@@ -233,12 +235,6 @@ class Dataset:
     def subset(self, indices: Sequence[int]) -> Dataset:
         """The records at `indices`, in that order."""
         return replace(self, records=tuple(self.records[index] for index in indices))
-
-
-def with_ignored(record: Record) -> Record:
-    """The record with the regions to be ignored behind its objects, as of the class `NO_TRUTH`."""
-    regions = tuple(Annotation(NO_TRUTH, shape) for shape in record.ignored)
-    return replace(record, annotations=(*record.annotations, *regions), ignored=())
 
 
 def check_shapes(records: Iterable[Record], issues: IssueLog, file: object) -> tuple[tuple[Record, ...], bool]:
@@ -274,31 +270,40 @@ def check_picture(image: Array, size: tuple[int, int], file: Path) -> None:
     _check_size(image.shape[:2], size, file, "picture")
 
 
-def _masks(record: Record) -> Masks:
-    """One mask per annotation; each kind of shape is rasterised in one go, then the order is restored."""
+def _stated_areas(objects: Sequence[Annotation]) -> FloatArray | None:
+    """The areas [N] that the annotations state; None where one states none, since some cannot be told from measured."""
+    stated = [annotation.area for annotation in objects]
+    return None if None in stated else np.array(stated, np.float64)
+
+
+def draw_shapes(shapes: Sequence[Shape], size: tuple[int, int], picture: Path) -> Masks:
+    """One mask per shape, of the picture's `size` (H, W); a mask file is decoded once. `DataError` for boxes.
+
+    Each kind of shape is rasterised in one go, then the order is restored.
+    """
     polygons: list[tuple[int, Polygons]] = []
     runs: list[tuple[int, Rle]] = []
     painted: dict[Path, list[tuple[int, int | None]]] = {}
-    for row, annotation in enumerate(record.annotations):
-        match annotation.shape:
-            case Polygons() as shape:
+    for row, shape in enumerate(shapes):
+        match shape:
+            case Polygons():
                 polygons.append((row, shape))
-            case Rle() as shape:
+            case Rle():
                 runs.append((row, shape))
             case MaskFile(file, value):
                 painted.setdefault(file, []).append((row, value))
             case BoxOnly():
-                raise DataError(f"{printable(record.image)}: object {row + 1} has a box and no mask, while others have")
-    rows, parts = [], [Masks.empty(record.size)]
+                raise DataError(f"{printable(picture)}: object {row + 1} has a box and no mask, while others have")
+    rows, parts = [], [Masks.empty(size)]
     if polygons:
         rows += [row for row, _ in polygons]
-        parts.append(Masks.from_polygons([shape.rings for _, shape in polygons], record.size))
+        parts.append(Masks.from_polygons([shape.rings for _, shape in polygons], size))
     if runs:
         rows += [row for row, _ in runs]
-        parts.append(Masks.from_rle([shape.counts for _, shape in runs], record.size))
+        parts.append(Masks.from_rle([shape.counts for _, shape in runs], size))
     for file, values in painted.items():
         rows += [row for row, _ in values]
-        parts.append(_painted(file, [value for _, value in values], record.size))
+        parts.append(_painted(file, [value for _, value in values], size))
     return Masks.concatenate(parts)[np.argsort(np.array(rows, np.int64), kind="stable")]
 
 

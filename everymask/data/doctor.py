@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from everymask.core.arrays import IntArray
+from everymask.core.polygons import ring_area
 from everymask.core.rle import runs_from_string
 from everymask.data.crossings import crossing_rings
 from everymask.data.dataset import Annotation, BoxOnly, Dataset, MaskFile, Polygons, Record, Rle
-from everymask.data.formats.coco.objects import ring_area
 from everymask.data.issues import IssueLog
 from everymask.data.pictures.headers import read_headers
 from everymask.data.pictures.read import read_label_map

@@ -97,7 +97,7 @@ def fingerprint(dataset: Dataset, *, seed: int, pictures: int = 50) -> Fingerpri
 
 
 def _num_objects(record: Record) -> int:
-    return sum(not item.crowd and item.class_id >= 0 for item in record.annotations)
+    return sum(not item.crowd for item in record.annotations)
 
 
 def _thinned(image: Array) -> Array:

@@ -7,22 +7,23 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from everymask.core.segmentation import SemanticMap
-from everymask.data.coding import IGNORE
 from everymask.data.feed.preprocess import Placement
 from everymask.models.specs.semantic import Head
 
 _BYTES_AT_ONCE = 1 << 26
 
 
-def decode_semantic(logits: Tensor, placement: Placement, head: Head, *, scored: bool = False) -> SemanticMap:
-    """The class of every pixel of the original picture, uint8 [H, W] (int32 for more than 255 classes).
+def decode_semantic(
+    logits: Tensor, placement: Placement, head: Head, *, ignore: int, scored: bool = False
+) -> SemanticMap:
+    """The class of every pixel of the original picture, uint8 [H, W] (int32 where ids or `ignore` need it).
 
     `logits` [K, h, w] cover the network's frame, padding included. They are brought to the picture's size bilinearly
     (half-pixel centres), some classes at a time, before any decision:
 
     - multiclass: the class with the largest logit; of equal ones the first
     - binary: 1 where the one logit is above 0 (a probability above one half), else 0
-    - multilabel: the class with the largest logit among those above 0; 255, which is none, where there is none
+    - multilabel: the class with the largest logit among those above 0; `ignore` (`Labels.ignore`) where there is none
 
     A logit that is not a number is never the largest. With `scored` the map has the probabilities of the chosen classes
     too, [H, W] float32: by softmax over all classes, or of the two sides of one sigmoid (binary), or of the class's own
@@ -36,7 +37,7 @@ def decode_semantic(logits: Tensor, placement: Placement, head: Head, *, scored:
             ids = (logit > 0).to(torch.uint8)
             scores = logit.abs().sigmoid().nan_to_num(0.5) if scored else None
         case "multilabel":
-            ids, best, _ = _largest(planes, placement.original, 0.0, IGNORE)
+            ids, best, _ = _largest(planes, placement.original, 0.0, ignore)
             scores = best.sigmoid().masked_fill(best <= 0, 0.0) if scored else None
         case "multiclass":
             ids, _, total = _largest(planes, placement.original, -torch.inf, 0, total=scored)
@@ -51,7 +52,8 @@ def _largest(
 
     Besides, its value, else `least`; and with `total` the sum over all planes of exp(plane - largest).
     """
-    ids = torch.full(size, otherwise, dtype=torch.uint8 if len(planes) <= IGNORE else torch.int32, device=planes.device)
+    dtype = torch.uint8 if max(len(planes) - 1, otherwise) <= torch.iinfo(torch.uint8).max else torch.int32
+    ids = torch.full(size, otherwise, dtype=dtype, device=planes.device)
     best = torch.full(size, least, device=planes.device)
     sums = torch.zeros(size, device=planes.device) if total else None
     at_once = max(1, _BYTES_AT_ONCE // (4 * size[0] * size[1]))

@@ -158,7 +158,8 @@ class Predictor:
     def _decode(self, outputs: RegionOutputs | SemanticOutputs, index: int, picture: Prepared) -> Segmentation:
         match self.module, outputs:
             case SemanticModel() as dense, SemanticOutputs(logits):
-                return decode_semantic(logits[index], picture.placement, dense.spec.head, scored=self.scored)
+                ignore, head = self.card.labels.ignore, dense.spec.head
+                return decode_semantic(logits[index], picture.placement, head, ignore=ignore, scored=self.scored)
             case RCNN() as detector, RegionOutputs(boxes, class_ids, scores, mask_logits, image_index):
                 rows = image_index == index
                 return decode_instances(

@@ -200,7 +200,8 @@ class _Windows:
         self._above.add_to(means, place)
         self._above.keep(means[:, height:], place)
         whole = Placement((height, width), (height, width))
-        semantic = decode_semantic(means[:, :height], whole, self._task, scored=self._predictor.scored)
+        ignore, scored = self._predictor.card.labels.ignore, self._predictor.scored
+        semantic = decode_semantic(means[:, :height], whole, self._task, ignore=ignore, scored=scored)
         return semantic, sums[..., width:].clone()
 
     def _logits(self, pixels: Array) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self
 
 import torch
@@ -19,7 +19,8 @@ class Batch:
     """Pictures of one step, padded at right and bottom to a common size.
 
     `images` [B, C, H, W] float32 normalised (padding is 0), `windows` [B, 4] int64 xyxy: where each picture lies
-    without any padding, `truths` in the network's frame, `ids` and `files` for messages.
+    without any padding, `truths` in the network's frame, `ids` and `files` for messages. `ignore` is what stands in
+    label maps where there is no truth (`Labels.ignore`; None: what is usual for so many classes).
     """
 
     images: Tensor
@@ -27,16 +28,17 @@ class Batch:
     truths: tuple[Segmentation | None, ...]
     ids: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
+    ignore: int | None = None
 
     def to(self, device: torch.device | str, *, channels_last: bool = False) -> Self:
         """The same batch with its pictures on `device`; windows and truths stay where they are."""
         layout = torch.channels_last if channels_last else torch.contiguous_format
         images = self.images.to(device, non_blocking=True, memory_format=layout)
-        return type(self)(images, self.windows, self.truths, self.ids, self.files)
+        return replace(self, images=images)
 
     def pin_memory(self) -> Self:
         """The same batch in page-locked memory, from which copies to a GPU need not wait."""
-        return type(self)(self.images.pin_memory(), self.windows, self.truths, self.ids, self.files)
+        return replace(self, images=self.images.pin_memory())
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,7 @@ def collate(prepared: Sequence[Prepared], divisor: int, memory: Tensor | None = 
         truths=tuple(picture.truth for picture in prepared),
         ids=tuple(picture.id for picture in prepared),
         files=tuple(picture.file for picture in prepared),
+        ignore=prepared[0].ignore,
     )
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from everymask.core.labels import Labels, labels_of
+from everymask.core.label_sets import coco_labels, voc_labels
+from everymask.core.labels import Labels
 from everymask.data.feed.preprocess import Preprocess, Resize
-from everymask.data.formats.voc.classes import VOC_NAMES
 from everymask.errors import ConfigError
 from everymask.models.specs.any_spec import ModelSpec
 from everymask.models.specs.regions import FasterRCNN, MaskRCNN, RegionProfile, faster_rcnn_v2, mask_rcnn_v2
@@ -48,28 +48,6 @@ class Weights:
     params: int
     megabytes: float
     recipe: str
-
-
-_COCO_CLASSES = (
-    "person, bicycle, car, motorcycle, airplane, bus, train, truck, boat, traffic light, fire hydrant, -, stop "
-    "sign, parking meter, bench, bird, cat, dog, horse, sheep, cow, elephant, bear, zebra, giraffe, -, "
-    "backpack, umbrella, -, -, handbag, tie, suitcase, frisbee, skis, snowboard, sports ball, kite, baseball "
-    "bat, baseball glove, skateboard, surfboard, tennis racket, bottle, -, wine glass, cup, fork, knife, spoon, "
-    "bowl, banana, apple, sandwich, orange, broccoli, carrot, hot dog, pizza, donut, cake, chair, couch, potted "
-    "plant, bed, -, dining table, -, -, toilet, -, tv, laptop, mouse, remote, keyboard, cell phone, microwave, "
-    "oven, toaster, sink, refrigerator, -, book, clock, vase, scissors, teddy bear, hair drier, toothbrush "
-)
-
-
-def coco_labels() -> Labels:
-    """COCO's 90 category ids in order, minus one; the ten that it never uses are called "unused 12" and so on."""
-    names = _COCO_CLASSES.strip().split(", ")
-    return labels_of(name if name != "-" else f"unused {number}" for number, name in enumerate(names, start=1))
-
-
-def voc_labels() -> Labels:
-    """Background, then Pascal VOC's 20 classes in order."""
-    return labels_of(("background", *VOC_NAMES))
 
 
 def catalog() -> tuple[Weights, ...]:

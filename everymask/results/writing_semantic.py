@@ -27,8 +27,8 @@ class SemanticFolder(OutputFolder[SemanticMap]):
     """Writes results that are label maps into a folder, one at a time; only the names given so far stay in memory.
 
     - `overlays/<name>.png` (or `.jpg`, as `overlay` says; or none): the picture tinted by class, with a legend
-    - `maps/<name>.png`: the class ids, as a PNG whose palette has the classes' colours; 255 is none of them. Or
-      `.tif`, as `maps` says, which also holds ids above 255
+    - `maps/<name>.png`: the class ids, as a PNG whose palette has the classes' colours; `labels.ignore` is none.
+      Or `.tif`, as `maps` says, which also holds ids above 255
     - `predictions.csv`: file, class, pixels, share of the picture: a line for each class that a picture shows
 
     Names, interruptions and errors are as in `everymask.results.writing_instances.InstanceFolder`.

@@ -56,9 +56,9 @@ def _counts(dataset: Dataset) -> dict[str, int]:
 
 
 def annotated_classes(dataset: Dataset) -> set[int]:
-    """The ids of the classes of which there are objects, crowds and regions to ignore aside."""
+    """The ids of the classes of which there are objects, crowds aside."""
     items = (item for record in dataset.records for item in record.annotations)
-    return {item.class_id for item in items if not item.crowd and item.class_id >= 0}
+    return {item.class_id for item in items if not item.crowd}
 
 
 INSTANCE = Task(

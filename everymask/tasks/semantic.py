@@ -9,9 +9,9 @@ import numpy as np
 from everymask.core.arrays import Array, ByteArray
 from everymask.core.labels import Labels
 from everymask.core.segmentation import SemanticMap
-from everymask.data.coding import NO_OBJECT
 from everymask.data.dataset import Dataset
 from everymask.data.feed.semantic_pipelines import SemanticPipeline
+from everymask.data.painting import Painting
 from everymask.errors import printable
 from everymask.metrics.calibration import CalibrationMetric
 from everymask.metrics.scores import Metric
@@ -67,9 +67,9 @@ def _counts(dataset: Dataset) -> dict[str, int]:
 
 
 def _shown(dataset: Dataset) -> set[int] | None:
-    if dataset.coding is not None and dataset.coding.kind == "objects":
-        objects, painted = annotated_classes(dataset), dict(dataset.coding.table)
-        return {painted[class_id] for class_id in (NO_OBJECT, *objects)} if objects else set()
+    if isinstance(dataset.coding, Painting):
+        objects, painting = annotated_classes(dataset), dataset.coding
+        return {painting.background, *(painting.classes[class_id] for class_id in objects)} if objects else set()
     if not all(record.pixels for record in dataset.records):
         return None
     return set(np.flatnonzero(np.sum([record.pixels for record in dataset.records], axis=0)).tolist())

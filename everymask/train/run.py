@@ -13,6 +13,7 @@ from rich.console import Console
 from torch import nn
 
 from everymask.core.files import write_json
+from everymask.core.labels import Labels
 from everymask.core.segmentation import TaskName
 from everymask.data.dataset import Dataset
 from everymask.data.feed.packed import packed
@@ -293,6 +294,7 @@ def _stored_recipe(folder: Path, config: TrainConfig, measured: Fingerprint, tra
     stored = json.loads((folder / ORIGIN).read_bytes())
     preprocess = Preprocess.from_json(stored["preprocess"])
     facts = json.loads(json.dumps(_facts(measured, train_set, preprocess)))
+    stored["labels"] = Labels.from_json(stored["labels"]).to_json()  # as earlier versions wrote them
     changed = [name for name, value in facts.items() if stored.get(name) != value]
     if changed:
         raise DataError(

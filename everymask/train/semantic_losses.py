@@ -1,7 +1,7 @@
 """What semantic networks minimise: losses of a pixel, of a class's region and of its boundary, and sums of them.
 
 All take logits [B, K, H, W] and a target of class ids [B, H, W] or, for several independent channels, of planes
-[B, K, H, W] of 0 and 1. Where the target is `IGNORE` (255) a pixel counts in none of them, as in the metrics; where
+[B, K, H, W] of 0 and 1. Where the target is `IGNORED` a pixel counts in none of them, as in the metrics; where
 nothing counts, loss and gradient are 0. With the head "multiclass" probabilities are a softmax over the channels, else
 a sigmoid of each. Losses of regions see all pictures of a batch as one, and average over the classes in its truth.
 """
@@ -18,9 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from everymask.data.coding import IGNORE
 from everymask.models.semantic.network import Criterion
 from everymask.models.semantic.pixel_losses import (
+    IGNORED,
     LEAST,
     binary_cross_entropy,
     class_planes,
@@ -161,7 +161,7 @@ def _probabilities(logits: Tensor, head: Head) -> Tensor:
 def _pixel_losses(logits: Tensor, target: Tensor, head: Head, weights: Tensor | None) -> tuple[Tensor, Tensor]:
     """Minus the logarithm of what each truth is given, and how much it weighs: [B, H, W], or [B, K, H, W]."""
     if head == "multiclass":
-        losses = F.cross_entropy(logits, target, ignore_index=IGNORE, reduction="none")
+        losses = F.cross_entropy(logits, target, ignore_index=IGNORED, reduction="none")
         unit = torch.ones(logits.shape[1]) if weights is None else weights
         return losses, class_weight(target, unit.to(logits))
     planes, counted = class_planes(target, logits.shape[1])

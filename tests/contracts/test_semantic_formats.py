@@ -10,11 +10,9 @@ import pytest
 from PIL import Image
 
 from everymask.commands.options import Format
+from everymask.core.label_sets import ADE20K, CAMVID, CITYSCAPES
 from everymask.core.labels import labels_of
 from everymask.data.dataset import Dataset
-from everymask.data.formats.labelmaps.ade20k import ADE20K
-from everymask.data.formats.labelmaps.camvid import CAMVID
-from everymask.data.formats.labelmaps.cityscapes import CITYSCAPES
 from everymask.data.formats.table import FORMATS, find_formats, read_dataset, write_dataset
 from everymask.errors import ConfigError, DataError
 from tests.contracts.test_formats import make_fake

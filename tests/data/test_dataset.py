@@ -161,3 +161,10 @@ def test_splits_and_subsets(tmp_path):
         made[4]
     with pytest.raises(ConfigError, match=r"no split 'test' .* its splits are: train \(2\), val \(1\)"):
         made.split("test")
+
+
+def test_a_stated_area_belongs_to_the_objects(tmp_path):
+    stated = dataset(tmp_path, Annotation(0, TRIANGLE, area=20.5), Annotation(1, TRIANGLE, area=7.0)).objects(0)
+    assert stated.areas.tolist() == [20.5, 7.0] and stated.areas.dtype == np.float64
+    assert stated[stated.class_ids == 1].areas.tolist() == [7.0]
+    assert dataset(tmp_path, Annotation(0, TRIANGLE, area=20.5), Annotation(1, TRIANGLE)).objects(0).areas is None

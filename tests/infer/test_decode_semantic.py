@@ -34,27 +34,27 @@ def test_some_classes_at_a_time_decide_as_all_at_once(monkeypatch: pytest.Monkey
     monkeypatch.setattr(module, "_BYTES_AT_ONCE", bytes_at_once)
     logits = planes(7)
     whole = F.interpolate(logits[None], size=(31, 37), mode="bilinear", align_corners=False)[0]
-    found = decode_semantic(logits, Placement((31, 37), (12, 15)), "multiclass").ids
+    found = decode_semantic(logits, Placement((31, 37), (12, 15)), "multiclass", ignore=255).ids
     assert found.dtype == np.uint8
     np.testing.assert_array_equal(found, whole.argmax(dim=0).numpy())
-    several = decode_semantic(logits, Placement((31, 37), (12, 15)), "multilabel").ids
+    several = decode_semantic(logits, Placement((31, 37), (12, 15)), "multilabel", ignore=255).ids
     np.testing.assert_array_equal(several, np.where(whole.max(dim=0).values > 0, whole.argmax(dim=0), 255))
 
 
 def test_padding_and_offset_are_cut_away() -> None:
     logits = planes(3)
-    found = decode_semantic(logits, Placement((6, 8), (6, 8), (2, 3), (12, 15)), "multiclass").ids
+    found = decode_semantic(logits, Placement((6, 8), (6, 8), (2, 3), (12, 15)), "multiclass", ignore=255).ids
     np.testing.assert_array_equal(found, logits[:, 2:8, 3:11].argmax(dim=0).numpy())
 
 
 def test_one_logit_tells_foreground_from_background() -> None:
     logits = torch.tensor([[[-1.0, 0.0, 0.1]]])
-    assert decode_semantic(logits, Placement((1, 3), (1, 3)), "binary").ids.tolist() == [[0, 0, 1]]
+    assert decode_semantic(logits, Placement((1, 3), (1, 3)), "binary", ignore=255).ids.tolist() == [[0, 0, 1]]
 
 
 def test_of_equal_logits_the_first_class_wins_and_nan_never() -> None:
     logits = torch.tensor([[[1.0, 0.0, 0.0]], [[1.0, torch.nan, 2.0]], [[0.0, 0.0, torch.nan]]])
-    assert decode_semantic(logits, Placement((1, 3), (1, 3)), "multiclass").ids.tolist() == [[0, 0, 1]]
+    assert decode_semantic(logits, Placement((1, 3), (1, 3)), "multiclass", ignore=255).ids.tolist() == [[0, 0, 1]]
 
 
 @pytest.mark.parametrize("bytes_at_once", [1, 1 << 26], ids=["one", "all"])
@@ -70,10 +70,10 @@ def test_scores_are_the_probabilities_of_what_was_chosen(monkeypatch: pytest.Mon
         "binary": torch.maximum(foreground, 1 - foreground),
     }
     for head in get_args(Head):
-        found = decode_semantic(logits, placement, head, scored=True)
+        found = decode_semantic(logits, placement, head, ignore=255, scored=True)
         np.testing.assert_allclose(found.scores, expected[head], atol=1e-6)
         assert found.scores.dtype == np.float32
-        without = decode_semantic(logits, placement, head)
+        without = decode_semantic(logits, placement, head, ignore=255)
         assert without.scores is None
         np.testing.assert_array_equal(found.ids, without.ids)
 
@@ -83,18 +83,20 @@ def test_scores_of_logits_that_are_no_numbers_or_beyond_them() -> None:
     logits = torch.tensor(
         [[[nan, -inf, inf, 90.0, -1e4]], [[2.0, -inf, inf, -90.0, nan]], [[2.0, 0.0, 1.0, nan, -1e4]]]
     )
-    found = decode_semantic(logits, Placement((1, 5), (1, 5)), "multiclass", scored=True)
+    found = decode_semantic(logits, Placement((1, 5), (1, 5)), "multiclass", ignore=255, scored=True)
     assert found.ids.tolist() == [[1, 2, 0, 0, 0]]
     assert found.scores.tolist() == [[0.5, 1, 0.5, 1, 0.5]]
     nothing = torch.full((2, 1, 1), nan)
     for head, score in (("multiclass", 0.5), ("binary", 0.5), ("multilabel", 0)):
-        assert decode_semantic(nothing, Placement((1, 1), (1, 1)), head, scored=True).scores == score
+        assert decode_semantic(nothing, Placement((1, 1), (1, 1)), head, ignore=255, scored=True).scores == score
 
 
 def test_half_precision_decides_on_full_planes() -> None:
     logits = planes(4).bfloat16()
-    full = decode_semantic(logits.float(), Placement((31, 37), (12, 15)), "multiclass")
-    np.testing.assert_array_equal(decode_semantic(logits, Placement((31, 37), (12, 15)), "multiclass").ids, full.ids)
+    full = decode_semantic(logits.float(), Placement((31, 37), (12, 15)), "multiclass", ignore=255)
+    np.testing.assert_array_equal(
+        decode_semantic(logits, Placement((31, 37), (12, 15)), "multiclass", ignore=255).ids, full.ids
+    )
 
 
 @pytest.mark.parametrize(("head", "expected"), [("multiclass", (0, 1)), ("binary", (0, 1)), ("multilabel", (255, 1))])

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.detection import fasterrcnn_mobilenet_v3_large_320_fpn, fasterrcnn_mobilenet_v3_large_fpn
 
+from everymask.core.label_sets import coco_labels
 from everymask.core.segmentation import InstanceSet
 from everymask.data.dataset import Dataset
 from everymask.data.feed.preprocess import Preprocess, Resize
@@ -21,7 +22,7 @@ from everymask.data.formats.coco.instances import read_coco
 from everymask.infer.predictor import Predictor
 from everymask.models.base import Batch
 from everymask.models.build import build
-from everymask.models.catalog import coco_labels, weights_named
+from everymask.models.catalog import weights_named
 from everymask.models.checkpoint import Card, load_exactly
 from everymask.models.foreign.torchvision import mobilenet_name, upgrade_names
 from everymask.models.pretrained import load_pretrained

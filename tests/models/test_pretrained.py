@@ -15,10 +15,11 @@ import torch
 import torchvision
 
 import everymask.api
+from everymask.core.label_sets import coco_labels, voc_labels
 from everymask.errors import ConfigError, WeightsError
 from everymask.models import pretrained
 from everymask.models.build import build
-from everymask.models.catalog import Weights, catalog, coco_labels, voc_labels, weights_named
+from everymask.models.catalog import Weights, catalog, weights_named
 from everymask.models.foreign.torchvision import read_state_dict, upgrade_names
 from everymask.models.pretrained import fetch_weights, load_pretrained
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.detection import maskrcnn_resnet50_fpn, maskrcnn_resnet50_fpn_v2
 
+from everymask.core.label_sets import coco_labels
 from everymask.core.segmentation import InstanceSet
 from everymask.data.dataset import Dataset
 from everymask.data.feed.preprocess import Preprocess, Resize
@@ -20,7 +21,6 @@ from everymask.data.formats.coco.instances import read_coco
 from everymask.infer.predictor import build_predictor
 from everymask.models.base import Batch
 from everymask.models.build import build
-from everymask.models.catalog import coco_labels
 from everymask.models.checkpoint import Card
 from everymask.models.specs.regions import MaskRCNN, mask_rcnn_v2
 

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
-from everymask.data.coding import IGNORE
 from everymask.errors import ConfigError
+from everymask.models.semantic.pixel_losses import IGNORED
 from everymask.models.specs.semantic import Head
 from everymask.settings.loss_terms import LOSS_NAMES, LossTerm, read_loss
 from everymask.train.semantic_losses import boundary, build_loss, cross_entropy, dice, focal, ohem, tversky
@@ -26,7 +26,7 @@ def example(head: Head, *, ignored: float = 0.2, seed: int = 0) -> tuple[Tensor,
     logits = torch.from_numpy(random.normal(scale=2, size=(2, channels, 12, 9))).float()
     shape = (2, channels, 12, 9) if head == "multilabel" else (2, 12, 9)
     target = torch.from_numpy(random.integers(channels if head == "multiclass" else 2, size=shape))
-    target[torch.from_numpy(random.random(shape) < ignored)] = IGNORE
+    target[torch.from_numpy(random.random(shape) < ignored)] = IGNORED
     return logits.requires_grad_(), target
 
 
@@ -34,14 +34,14 @@ def test_cross_entropy_is_pytorchs() -> None:
     logits, target = example("multiclass")
     weights = (0.5, 1.0, 3.0, 2.0)
     ours = build_loss("ce", "multiclass", class_weights=weights, label_smoothing=0.1)(logits, target)
-    theirs = F.cross_entropy(logits, target, torch.tensor(weights), ignore_index=IGNORE, label_smoothing=0.1)
+    theirs = F.cross_entropy(logits, target, torch.tensor(weights), ignore_index=IGNORED, label_smoothing=0.1)
     torch.testing.assert_close(ours, theirs)
-    torch.testing.assert_close(cross_entropy(logits, target), F.cross_entropy(logits, target, ignore_index=IGNORE))
+    torch.testing.assert_close(cross_entropy(logits, target), F.cross_entropy(logits, target, ignore_index=IGNORED))
 
 
 def test_sigmoid_cross_entropy_is_pytorchs_over_what_counts() -> None:
     logits, target = example("multilabel")
-    counted = target != IGNORE
+    counted = target != IGNORED
     theirs = F.binary_cross_entropy_with_logits(logits[counted], target[counted].float())
     torch.testing.assert_close(build_loss("bce", "multilabel")(logits, target), theirs)
     torch.testing.assert_close(build_loss("ce", "multilabel")(logits, target), theirs)
@@ -49,7 +49,7 @@ def test_sigmoid_cross_entropy_is_pytorchs_over_what_counts() -> None:
 
 def test_sigmoid_cross_entropy_with_weights_and_smoothing() -> None:
     logits, target = example("binary")
-    counted = target != IGNORE
+    counted = target != IGNORED
     truth, found = target[counted].float(), logits[:, 0][counted]
     weight = torch.where(truth == 1, 3.0, 0.5)
     each = F.binary_cross_entropy_with_logits(found, truth * 0.8 + 0.1, reduction="none")
@@ -60,9 +60,9 @@ def test_sigmoid_cross_entropy_with_weights_and_smoothing() -> None:
 @pytest.mark.parametrize("head", list(CHANNELS))
 def test_dice_and_tversky_are_those_of_segmentation_models(head: Head) -> None:
     logits, target = example(head)
-    theirs = smp.DiceLoss(head, ignore_index=IGNORE)(logits, target)
+    theirs = smp.DiceLoss(head, ignore_index=IGNORED)(logits, target)
     torch.testing.assert_close(dice(logits, target, head=head), theirs)
-    theirs = smp.TverskyLoss(head, ignore_index=IGNORE, alpha=0.3, beta=0.7)(logits, target)
+    theirs = smp.TverskyLoss(head, ignore_index=IGNORED, alpha=0.3, beta=0.7)(logits, target)
     torch.testing.assert_close(tversky(logits, target, head=head), theirs)
 
 
@@ -70,7 +70,7 @@ def test_classes_without_truth_do_not_count_in_dice() -> None:
     logits, target = example("multiclass")
     target[target == 3] = 0
     probabilities = logits.softmax(1).detach().numpy()
-    counted = (target != IGNORE).numpy()
+    counted = (target != IGNORED).numpy()
     losses = []
     for name in range(3):
         truth, found = (target.numpy() == name), probabilities[:, name] * counted
@@ -80,12 +80,12 @@ def test_classes_without_truth_do_not_count_in_dice() -> None:
 
 def test_focal_is_that_of_segmentation_models_and_of_the_paper() -> None:
     logits, target = example("binary")
-    theirs = smp.FocalLoss("binary", ignore_index=IGNORE)(logits, target)
+    theirs = smp.FocalLoss("binary", ignore_index=IGNORED)(logits, target)
     torch.testing.assert_close(focal(logits, target, head="binary"), theirs)
     logits, target = example("multiclass")
     given = np.take_along_axis(
-        logits.softmax(1).detach().numpy(), np.where(target == IGNORE, 0, target)[:, None], axis=1
-    )[:, 0][target.numpy() != IGNORE]
+        logits.softmax(1).detach().numpy(), np.where(target == IGNORED, 0, target)[:, None], axis=1
+    )[:, 0][target.numpy() != IGNORED]
     expected = np.mean(-((1 - given) ** 2) * np.log(given))
     assert focal(logits, target, head="multiclass").item() == pytest.approx(expected, rel=1e-5)
 
@@ -93,7 +93,7 @@ def test_focal_is_that_of_segmentation_models_and_of_the_paper() -> None:
 @pytest.mark.parametrize("head", ["multiclass", "binary"])
 def test_lovasz_is_that_of_its_author(head: Head) -> None:
     logits, target = example(head)
-    theirs = smp.LovaszLoss(head, ignore_index=IGNORE)(logits if head == "multiclass" else logits[:, 0], target)
+    theirs = smp.LovaszLoss(head, ignore_index=IGNORED)(logits if head == "multiclass" else logits[:, 0], target)
     torch.testing.assert_close(build_loss("lovasz", head)(logits, target), theirs)
 
 
@@ -106,7 +106,7 @@ def test_lovasz_of_a_certain_answer_is_one_minus_iou() -> None:
 
 def test_boundary_is_the_formula_of_its_paper() -> None:
     logits, target = example("multiclass", ignored=0.1)
-    found, counted = logits.softmax(1).detach().numpy(), (target != IGNORE).numpy()
+    found, counted = logits.softmax(1).detach().numpy(), (target != IGNORED).numpy()
     means = []
     for name in range(4):
         total = 0.0
@@ -122,12 +122,12 @@ def test_boundary_is_the_formula_of_its_paper() -> None:
 
 def test_hard_pixels_are_those_below_the_probability_or_the_hardest_sixteenth() -> None:
     logits, target = example("multiclass")
-    losses = F.cross_entropy(logits, target, ignore_index=IGNORE, reduction="none")[target != IGNORE].detach()
+    losses = F.cross_entropy(logits, target, ignore_index=IGNORED, reduction="none")[target != IGNORED].detach()
     hard = losses[losses > -np.log(0.7)]
     assert len(hard) > len(losses) / 16
     torch.testing.assert_close(ohem(logits, target, head="multiclass").detach(), hard.mean())
-    sure = 30.0 * F.one_hot(target.where(target != IGNORE, 0), 4).permute(0, 3, 1, 2) + logits.detach()
-    losses = F.cross_entropy(sure, target, ignore_index=IGNORE, reduction="none")[target != IGNORE]
+    sure = 30.0 * F.one_hot(target.where(target != IGNORED, 0), 4).permute(0, 3, 1, 2) + logits.detach()
+    losses = F.cross_entropy(sure, target, ignore_index=IGNORED, reduction="none")[target != IGNORED]
     hardest = losses.sort(descending=True).values[: len(losses) // 16]
     assert hardest[0] < -np.log(0.7)
     assert ohem(sure, target, head="multiclass") >= hardest.mean() * (1 - 1e-6)
@@ -140,7 +140,7 @@ def test_what_lies_under_ignored_pixels_changes_nothing(name: str, head: Head) -
     loss = build_loss(name, head)
     value = loss(logits, target)
     (gradient,) = torch.autograd.grad(value, logits)
-    ignored = (target == IGNORE) if head == "multilabel" else (target == IGNORE)[:, None].expand_as(logits)
+    ignored = (target == IGNORED) if head == "multilabel" else (target == IGNORED)[:, None].expand_as(logits)
     assert ignored.any()
     assert not gradient[ignored].any()
     changed = logits.detach().where(~ignored, -7.0)
@@ -171,7 +171,7 @@ def test_descending_the_gradient_finds_the_truth(name: str, head: Head) -> None:
     assert loss(logits, target).item() < 0.25 * before
     found = logits.argmax(1) if head == "multiclass" else (logits > 0).long()
     truth = target[:, None] if head == "binary" else target
-    assert (found == truth)[truth != IGNORE].float().mean() > 0.97
+    assert (found == truth)[truth != IGNORED].float().mean() > 0.97
 
 
 def test_a_sum_is_the_sum_of_its_terms() -> None:

@@ -175,7 +175,7 @@ def test_losses_weights_and_smoothing_are_those_asked_for(maps: Path, tmp_path: 
 def test_two_classes_may_have_one_channel(maps: Path, tmp_path: Path) -> None:
     dataset = read_dataset(maps)
     assert dataset.coding is not None
-    table = tuple((value, min(name, 1) if name < 255 else name) for value, name in dataset.coding.table)
+    table = tuple((value, name if name is None else min(name, 1)) for value, name in dataset.coding.table)
     binary = replace(
         dataset,
         labels=labels_of(("background", "disc")),

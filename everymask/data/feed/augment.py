@@ -421,7 +421,8 @@ def _settled(
     """`before` with its moved masks and their tight boxes, without objects of which too little remains.
 
     `boxes` are the moved boxes, not clipped; they count where there are no masks. `growth` is the factor by which areas
-    have grown. A crowd stays while a pixel of it remains.
+    have grown. A crowd stays while a pixel of it remains. Areas that were stated are those of the whole objects in the
+    whole picture, and are dropped.
     """
     if masks is None or before.masks is None:
         clipped = np.clip(boxes, 0, np.array((size[1], size[0]) * 2, np.float32)).astype(np.float32)
@@ -433,7 +434,7 @@ def _settled(
     # An object larger than the picture counts as wholly visible where it fills the picture.
     enough = fraction * np.minimum(whole, size[0] * size[1])
     keep = (areas > 0) & (_crowd(before) | ((areas >= least) & (areas >= enough)))
-    return replace(before, boxes=clipped, masks=masks)[keep]
+    return replace(before, boxes=clipped, masks=masks, areas=None)[keep]
 
 
 def _box_areas(boxes: FloatArray) -> FloatArray:

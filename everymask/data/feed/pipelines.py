@@ -11,6 +11,7 @@ from functools import partial
 import numpy as np
 
 from everymask.core.arrays import Array, FloatArray
+from everymask.core.labels import usual_ignore
 from everymask.core.randomness import rng
 from everymask.core.sample import Sample
 from everymask.core.segmentation import InstanceSet, SemanticMap
@@ -38,7 +39,7 @@ class Prepared:
     """One picture as the network takes it: `image` [C, h, w] float32, `truth` in the same frame.
 
     `placement` leads back to the picture as it was read; a varied training picture has no way back, and its placement
-    says only its size.
+    says only its size. `ignore` is what stands in label maps where there is no truth (`Labels.ignore`; None: as usual).
     """
 
     image: FloatArray
@@ -46,19 +47,24 @@ class Prepared:
     placement: Placement
     id: str = ""
     file: str = ""
+    ignore: int | None = None
 
 
-def prepare(sample: Sample, preprocess: Preprocess) -> Prepared:
-    """The sample for prediction and evaluation; `DataError` names its file where the picture does not fit."""
+def prepare(sample: Sample, preprocess: Preprocess, ignore: int = usual_ignore(0)) -> Prepared:
+    """The sample for prediction and evaluation; `DataError` names its file where the picture does not fit.
+
+    `ignore` fills up label maps where the network's frame is not picture.
+    """
     with naming(sample):
         image, placement = preprocess.apply(sample.image)
     match sample.truth:
         case InstanceSet(boxes=boxes, masks=found) as objects:
             masks = None if found is None else placement.masks_to_input(found)
-            objects = replace(objects, boxes=placement.boxes_to_input(boxes), masks=masks)
+            objects = replace(objects, boxes=placement.boxes_to_input(boxes), masks=masks, areas=None)
             return Prepared(image, objects, placement, sample.id, sample.file)
         case SemanticMap(ids):
-            return Prepared(image, SemanticMap(map_to_input(ids, placement)), placement, sample.id, sample.file)
+            truth = SemanticMap(map_to_input(ids, placement, ignore))
+            return Prepared(image, truth, placement, sample.id, sample.file, ignore)
     return Prepared(image, None, placement, sample.id, sample.file)
 
 

@@ -1,7 +1,7 @@
 """Changes to a training picture under which its label map moves along.
 
-Pictures are [H, W, C] of any channel count, label maps [H, W] uint8. Pictures are interpolated, label maps take the
-nearest pixel, and what lies outside a picture has no truth.
+Pictures are [H, W, C] of any channel count, label maps [H, W] uint8 or uint16. Pictures are interpolated, label maps
+take the nearest pixel, and what lies outside a picture has no truth.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from everymask.core.arrays import Array, ByteArray, FloatArray
-from everymask.data.coding import IGNORE
+from everymask.core.arrays import Array, FloatArray, IntArray
 from everymask.data.feed.augment import Augment, Size, Window, jitter_window
 from everymask.data.feed.preprocess import Placement
 
@@ -30,7 +29,7 @@ def semantic_augment() -> Augment:
     return Augment(scale=(0.5, 2.0), blur=0.0, noise=0.0)
 
 
-def resize_map(ids: ByteArray, size: Size) -> ByteArray:
+def resize_map(ids: IntArray, size: Size) -> IntArray:
     """The label map resized to `size` (h, w) by nearest neighbour, aligned as interpolated pictures are."""
     if ids.shape == size:
         return ids
@@ -38,36 +37,42 @@ def resize_map(ids: ByteArray, size: Size) -> ByteArray:
     return np.asarray(resized, ids.dtype)
 
 
-def map_to_input(ids: Array, placement: Placement) -> Array:
-    """The label map of a picture in the network's frame; where the frame is not picture, there is no truth."""
+def map_to_input(ids: Array, placement: Placement, ignore: int) -> Array:
+    """The label map of a picture in the network's frame; where the frame is not picture, it holds `ignore`."""
     resized = resize_map(np.asarray(ids), placement.resized)
     if placement.resized == placement.frame:
         return resized
-    framed = np.full(placement.frame, IGNORE, resized.dtype)
+    framed = np.full(placement.frame, ignore, resized.dtype)
     x1, y1, x2, y2 = placement.window
     framed[y1:y2, x1:x2] = resized
     return framed
 
 
-def framed_map(ids: ByteArray, size: Size) -> ByteArray:
-    """The label map in the upper left of one of `size` (H, W), the rest without truth."""
+def framed_map(ids: IntArray, size: Size, ignore: int) -> IntArray:
+    """The label map in the upper left of one of `size` (H, W), the rest `ignore`."""
     if ids.shape == size:
         return ids
-    out = np.full(size, IGNORE, ids.dtype)
+    out = np.full(size, ignore, ids.dtype)
     out[: ids.shape[0], : ids.shape[1]] = ids
     return out
 
 
 def varied_window(
-    ids: ByteArray, target: Size, scale: tuple[float, float], generator: np.random.Generator, category_max: float
+    ids: IntArray,
+    ignore: int,
+    target: Size,
+    scale: tuple[float, float],
+    generator: np.random.Generator,
+    category_max: float,
 ) -> tuple[Window, Size]:
     """`jitter_window`, drawn up to ten times until no class fills more than `category_max` of what has truth in it.
 
-    With `category_max` 0 the first will do. Source: MMSegmentation's RandomCrop with cat_max_ratio.
+    `ids` is the label map [H, W], with `ignore` where there is no truth. With `category_max` 0 the first will do.
+    Source: MMSegmentation's RandomCrop with cat_max_ratio.
     """
     for _ in range(_ATTEMPTS):
         window, resized = jitter_window((ids.shape[0], ids.shape[1]), target, scale, generator)
-        if not category_max or _largest_share(ids, window) < category_max:
+        if not category_max or _largest_share(ids, ignore, window) < category_max:
             break
     return window, resized
 
@@ -135,8 +140,9 @@ def _by_fours(array: Array, size: Size, fill: Array, warp: Callable[[Array, tupl
     return np.concatenate(parts, axis=2) if len(parts) > 1 else parts[0]
 
 
-def _largest_share(ids: ByteArray, window: Window) -> float:
+def _largest_share(ids: IntArray, ignore: int, window: Window) -> float:
     x1, y1, x2, y2 = window
     step = max(1, math.isqrt((x2 - x1) * (y2 - y1) // _LOOKED_AT))
-    counts = np.bincount(ids[y1:y2:step, x1:x2:step].ravel(), minlength=IGNORE + 1)[:IGNORE]
+    seen = ids[y1:y2:step, x1:x2:step]
+    counts = np.bincount(seen[seen != ignore])
     return float(counts.max() / counts.sum()) if counts.any() else 1.0

@@ -7,11 +7,11 @@ from functools import partial
 
 import numpy as np
 
-from everymask.core.arrays import ByteArray
+from everymask.core.arrays import IntArray
+from everymask.core.labels import usual_ignore
 from everymask.core.randomness import rng
 from everymask.core.sample import Sample
 from everymask.core.segmentation import SemanticMap
-from everymask.data.coding import IGNORE
 from everymask.data.dataset import Dataset, check_picture
 from everymask.data.feed.augment import Augment, framed
 from everymask.data.feed.pipelines import Prepared, adapted, draw_view, fill_colour, scaled_size, vary_look
@@ -54,16 +54,21 @@ class SemanticPipeline:
     def __len__(self) -> int:
         return len(self.dataset)
 
+    @property
+    def ignore(self) -> int:
+        """What stands for no truth in the label maps: what the data set's labels say; samples alone have the usual."""
+        return self.dataset.labels.ignore if isinstance(self.dataset, Dataset) else usual_ignore(0)
+
     def __call__(self, epoch: int, index: int) -> Prepared:
         """The picture `index` as it looks in this epoch; `DataError` names the file that cannot be used."""
         sample = self.sample(epoch, index)
         truth = sample.truth if isinstance(sample.truth, SemanticMap) else None
         image = self.preprocess.normalise(sample.image)
-        return Prepared(image, truth, Placement(sample.size, sample.size), sample.id, sample.file)
+        return Prepared(image, truth, Placement(sample.size, sample.size), sample.id, sample.file, self.ignore)
 
     def sample(self, epoch: int, index: int) -> Sample:
         """The same picture before normalisation, to be looked at."""
-        sample = self._view(*_open(self.dataset, index), rng(self.seed, epoch, index, "view"))
+        sample = self._view(*_open(self.dataset, index, self.ignore), rng(self.seed, epoch, index, "view"))
         draw = rng(self.seed, epoch, index, "elastic")
         if draw.random() < self.augment.elastic and isinstance(sample.truth, SemanticMap):
             field = displacements(sample.size, self.augment.elastic_sigma, draw)
@@ -71,7 +76,7 @@ class SemanticPipeline:
             sample = Sample(deformed(sample.image, field), truth, sample.id, sample.file)
         return vary_look(sample, self.augment, partial(rng, self.seed, epoch, index))
 
-    def _view(self, scene: Scene, ids: ByteArray, draw: np.random.Generator) -> Sample:
+    def _view(self, scene: Scene, ids: IntArray, draw: np.random.Generator) -> Sample:
         """The picture resized, cut, turned and mirrored."""
         augment = self.augment
         view = draw_view(augment, draw)
@@ -79,36 +84,35 @@ class SemanticPipeline:
         whole = self.preprocess.resize.size_of(scene.size)
         scale = view.scale(scene.size, whole)
         target = view.upright(self.size) if self.size is not None else scaled_size(whole, view.factor)
-        window, resized = varied_window(ids, target, scale, draw, augment.category_max if self.size else 0)
+        limit = augment.category_max if self.size else 0
+        window, resized = varied_window(ids, self.ignore, target, scale, draw, limit)
         adapt = partial(adapted, scene, self.preprocess)
         if degrees:
             picture = adapt(_pixels(scene))
             fill = fill_colour(self.preprocess, picture)
             image = rotated(picture, window, resized, degrees, fill)
-            ids = rotated(ids, window, resized, degrees, np.array(IGNORE))
+            ids = rotated(ids, window, resized, degrees, np.array(self.ignore))
         else:
             image = scene.image(window, resized, adapt, view.shrink(scale, self.preprocess.resize))
             fill = fill_colour(self.preprocess, image)
             x1, y1, x2, y2 = window
             ids = resize_map(ids[y1:y2, x1:x2], resized)
-        image, ids = framed(image, target, fill), framed_map(ids, target)
+        image, ids = framed(image, target, fill), framed_map(ids, target, self.ignore)
         turn = partial(turned, turns=view.turns, horizontal=view.horizontal, vertical=view.vertical)
         return Sample(turn(image), SemanticMap(turn(ids)), scene.id, scene.file)
 
 
-def _open(samples: Samples, index: int) -> tuple[Scene, ByteArray]:
+def _open(samples: Samples, index: int, ignore: int) -> tuple[Scene, IntArray]:
     """Picture `index`, not decoded yet where it is a file, and its label map."""
     if isinstance(samples, Dataset):
         record, truth = samples.records[index], samples.label_map(index)
-        return Scene(record.size, record.image, None, record.id, str(record.image)), _bytes(truth)
+        return Scene(record.size, record.image, None, record.id, str(record.image)), truth.ids
     sample = samples[index]
     if not isinstance(sample.truth, SemanticMap):
         raise ConfigError(f"semantic training needs label maps, but got {type(sample.truth).__name__}")
-    return Scene(sample.size, sample.image, None, sample.id, sample.file), _bytes(sample.truth)
-
-
-def _bytes(truth: SemanticMap) -> ByteArray:
-    return np.asarray(truth.ids, np.uint8)
+    return Scene(sample.size, sample.image, None, sample.id, sample.file), np.asarray(
+        sample.truth.ids, np.min_scalar_type(ignore)
+    )
 
 
 def _pixels(scene: Scene) -> np.ndarray:

@@ -32,8 +32,8 @@ def writing_label_map(path: str | Path, size: tuple[int, int], labels: Labels) -
     """Yield `write(rows)`, which takes the next rows [n, W] of a label map of `size` (H, W) from top to bottom.
 
     A `.png` is an 8-bit palette PNG whose indices are the class ids and whose palette has their colours.
-    A `.tif` or `.tiff` is a grey TIFF in Deflate strips with 8 bits, or 16 or 32 where the classes or `labels.ignore`
-    need them, and a BigTIFF from 4 GiB. The file appears when the context ends without an error, whole or not at all.
+    A `.tif` or `.tiff` is a grey TIFF in Deflate strips with 8 bits, or 16 or 32 where `labels.ignore` needs
+    them, and a BigTIFF from 4 GiB. The file appears when the context ends without an error, whole or not at all.
 
     Raises `ConfigError` for another ending; `DataError` for rows of another width, more or fewer than H rows, and ids
     that the file cannot hold; `MachineError` when the disk refuses.
@@ -113,7 +113,7 @@ class _GreyWriter:
     """A grey TIFF in little-endian order whose directory stands behind the strips."""
 
     def __init__(self, stream: IO[bytes], size: tuple[int, int], labels: Labels) -> None:
-        self.dtype = np.min_scalar_type(max(len(labels) - 1, labels.ignore, 0)).newbyteorder("<")
+        self.dtype = np.min_scalar_type(labels.ignore).newbyteorder("<")
         self._stream, self._size = stream, size
         self._tall = max(1, _STRIP_BYTES // (size[1] * self.dtype.itemsize))
         self._waiting = np.empty((0, size[1]), self.dtype)
@@ -171,6 +171,6 @@ def _palette(labels: Labels) -> ByteArray:
     palette = np.zeros((256, 3), np.uint8)
     colours = np.array(labels.colours, np.uint8).reshape(-1, 3)[:256]
     palette[: len(colours)] = colours
-    if len(colours) <= labels.ignore < 256:
+    if labels.ignore < 256:
         palette[labels.ignore] = _VOID
     return palette

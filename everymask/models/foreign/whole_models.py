@@ -9,9 +9,9 @@ from pathlib import Path
 
 import torch
 
+from everymask.core.label_sets import CITYSCAPES
 from everymask.core.labels import Labels, labels_of
 from everymask.data.feed.preprocess import Preprocess, Resize
-from everymask.data.formats.labelmaps.cityscapes import CITYSCAPES
 from everymask.errors import DataError, WeightsError, printable
 from everymask.models.checkpoint import Card, describes_itself, load_exactly
 from everymask.models.foreign.recognise import Foreign, recognise

@@ -11,11 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from everymask.core.arrays import IntArray
+from everymask.core.labels import usual_ignore
 from everymask.core.segmentation import InstanceSet, Segmentation, SemanticMap
-from everymask.data.coding import IGNORE
 from everymask.errors import ConfigError, DataError
 from everymask.models.base import Batch, SemanticOutputs
-from everymask.models.semantic.pixel_losses import binary_cross_entropy, cross_entropy
+from everymask.models.semantic.pixel_losses import IGNORED, binary_cross_entropy, cross_entropy
 from everymask.models.specs.semantic import Head, SemanticModelSpec
 
 AUXILIARY_WEIGHT = 0.4
@@ -106,15 +107,16 @@ def logit_count(head: Head, num_classes: int) -> int:
 
 
 def semantic_targets(batch: Batch, num_classes: int, head: Head) -> Tensor:
-    """What the logits of a batch should say, int64; 255 is ignored, as is the padding.
+    """What the logits of a batch should say, int64; `IGNORED` where there is no truth, as in the padding.
 
-    [B, H, W] class ids from label maps. For the head "multilabel" truths may also be objects, whose masks then are
-    planes [B, K, H, W] of 0 and 1 in which crowds are ignored. `DataError` for other truths and for ids that no class
-    has.
+    [B, H, W] class ids from label maps, in which `batch.ignore` stands for that. For the head "multilabel" truths may
+    also be objects, whose masks then are planes [B, K, H, W] of 0 and 1 in which crowds are ignored. `DataError` for
+    other truths and for ids that no class has.
     """
     size = (batch.images.shape[2], batch.images.shape[3])
+    ignore = usual_ignore(num_classes) if batch.ignore is None else batch.ignore
     planes = [
-        _target(truth, num_classes, head, size, file)
+        _target(truth, num_classes, head, size, file, ignore)
         for truth, file in zip(batch.truths, batch.files or [""] * len(batch.truths), strict=True)
     ]
     if len({plane.ndim for plane in planes}) > 1:
@@ -123,8 +125,8 @@ def semantic_targets(batch: Batch, num_classes: int, head: Head) -> Tensor:
 
 
 def _target(
-    truth: Segmentation | None, num_classes: int, head: Head, size: tuple[int, int], file: str
-) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    truth: Segmentation | None, num_classes: int, head: Head, size: tuple[int, int], file: str, ignore: int
+) -> IntArray:
     if isinstance(truth, InstanceSet) and head == "multilabel":
         return _object_planes(truth, num_classes, size)
     if not isinstance(truth, SemanticMap):
@@ -133,35 +135,36 @@ def _target(
     ids = truth.ids
     if ids.ndim != 2 or ids.shape[0] > size[0] or ids.shape[1] > size[1]:
         raise DataError(f"{file}: the label map is {list(ids.shape)}, but the picture in the network {list(size)}")
-    wrong = (ids != IGNORE) & ((ids < 0) | (ids >= num_classes))
+    known = ids != ignore
+    wrong = known & ((ids < 0) | (ids >= num_classes))
     if wrong.any():
         y, x = np.argwhere(wrong)[0]
         raise DataError(
             f"{file}: the label map has {ids[y, x]} at x={x}, y={y}, but there are {num_classes} classes",
-            hint="ids are 0 to the number of classes less one, and 255 where pixels are ignored",
+            hint=f"ids are 0 to the number of classes less one, and {ignore} where pixels are ignored",
         )
-    plane = np.full(size, IGNORE, np.uint8)
-    plane[: ids.shape[0], : ids.shape[1]] = ids
+    plane = np.full(size, IGNORED, np.int32)
+    np.copyto(plane[: ids.shape[0], : ids.shape[1]], ids, where=known, casting="unsafe")
     return plane
 
 
-def _object_planes(truth: InstanceSet, num_classes: int, size: tuple[int, int]) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def _object_planes(truth: InstanceSet, num_classes: int, size: tuple[int, int]) -> IntArray:
     """[K, H, W]: where each class holds."""
     if truth.masks is None:
         raise DataError("a multilabel network learns from masks, but these objects have boxes only")
-    planes = np.full((num_classes, *size), IGNORE, np.uint8)
+    planes = np.full((num_classes, *size), IGNORED, np.int8)
     height, width = truth.masks.size
     planes[:, :height, :width] = 0
     crowd = np.zeros(len(truth), bool) if truth.crowd is None else truth.crowd
     for row in np.argsort(~crowd, kind="stable"):
         inside = truth.masks.to_dense(int(row))
-        planes[truth.class_ids[row], :height, :width][inside] = IGNORE if crowd[row] else 1
+        planes[truth.class_ids[row], :height, :width][inside] = IGNORED if crowd[row] else 1
     return planes
 
 
-def _one_plane_each(ids: np.ndarray[Any, np.dtype[np.uint8]], num_classes: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    planes = (np.arange(num_classes)[:, None, None] == ids).astype(np.uint8)
-    planes[:, ids == IGNORE] = IGNORE
+def _one_plane_each(ids: IntArray, num_classes: int) -> IntArray:
+    planes = (np.arange(num_classes)[:, None, None] == ids).astype(np.int8)
+    planes[:, ids == IGNORED] = IGNORED
     return planes
 
 

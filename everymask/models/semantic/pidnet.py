@@ -10,13 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from everymask.data.coding import IGNORE
 from everymask.errors import WeightsError
 from everymask.models.base import Batch
 from everymask.models.blocks.layers import PooledBatchNorm, conv_norm, initialise
 from everymask.models.blocks.residual import BasicBlock, Bottleneck
 from everymask.models.semantic.encoders import set_norm
 from everymask.models.semantic.network import AUXILIARY_WEIGHT, SemanticModel, classify, resize, semantic_targets
+from everymask.models.semantic.pixel_losses import IGNORED
 from everymask.models.specs.semantic import PIDNet
 
 WIDTHS = {"pidnet_s": 32, "pidnet_m": 64}
@@ -67,7 +67,7 @@ class PIDNetNetwork(SemanticModel):
             for plane in (self.final_layer(fused), self.seghead_p(detail), self.seghead_d(edges))
         )
         sure = boundary.detach().sigmoid() > BOUNDARY_CERTAINTY
-        near = target.where(sure if target.ndim == 4 else sure[:, 0], IGNORE)
+        near = target.where(sure if target.ndim == 4 else sure[:, 0], IGNORED)
         return {
             "loss_segmentation": self.criterion(main, target),
             "loss_aux": AUXILIARY_WEIGHT * self.criterion(second, target),
@@ -199,7 +199,7 @@ class Head(nn.Module):
 
 
 def class_boundaries(target: Tensor) -> Tensor:
-    """1 within two pixels of a border between classes, else 0, and 255 where nothing is known: [B, 1, H, W].
+    """1 within two pixels of a border between classes, else 0, and `IGNORED` where nothing is known: [B, 1, H, W].
 
     `target` is as `semantic_targets` makes it; ignored pixels have no border.
     """
@@ -208,11 +208,11 @@ def class_boundaries(target: Tensor) -> Tensor:
     for axis in (2, 3):
         last = planes.shape[axis] - 1
         one, other = planes.narrow(axis, 0, last), planes.narrow(axis, 1, last)
-        differ = (one != other) & (one != IGNORE) & (other != IGNORE)
+        differ = (one != other) & (one != IGNORED) & (other != IGNORED)
         border.narrow(axis, 0, last).logical_or_(differ)
         border.narrow(axis, 1, last).logical_or_(differ)
     thick = F.max_pool2d(border.any(dim=1, keepdim=True).float(), 3, stride=1, padding=1)
-    return thick.where((planes != IGNORE).any(dim=1, keepdim=True), float(IGNORE))
+    return thick.where((planes != IGNORED).any(dim=1, keepdim=True), float(IGNORED))
 
 
 def boundary_loss(logits: Tensor, boundaries: Tensor) -> Tensor:
@@ -223,7 +223,7 @@ def boundary_loss(logits: Tensor, boundaries: Tensor) -> Tensor:
     positive, negative = boundaries == 1, boundaries == 0
     count = (positive.sum() + negative.sum()).clamp(min=1)
     weight = (positive * negative.sum() + negative * positive.sum()) / count
-    total = F.binary_cross_entropy_with_logits(logits, boundaries.clamp(max=1), weight=weight, reduction="sum")
+    total = F.binary_cross_entropy_with_logits(logits, boundaries.clamp(0, 1), weight=weight, reduction="sum")
     return total / count
 
 

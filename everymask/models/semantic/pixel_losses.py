@@ -1,7 +1,7 @@
 """Cross-entropy per pixel, and how targets of semantic networks are read; `train.semantic_losses` has the others.
 
 Targets are class ids [B, H, W] or, for several independent channels, planes [B, K, H, W] of 0 and 1. Where they are
-`IGNORE` (255) a pixel counts nowhere; where nothing counts, loss and gradient are 0.
+`IGNORED` a pixel counts nowhere; where nothing counts, loss and gradient are 0.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from everymask.data.coding import IGNORE
-
+IGNORED = -100
+"""What stands in targets where there is no truth: the number that PyTorch's losses take for that."""
 LEAST = 1e-7
 
 
@@ -24,9 +24,9 @@ def cross_entropy(
     """
     weights = None if weights is None else weights.to(logits)
     total = F.cross_entropy(
-        logits, target, weights, ignore_index=IGNORE, reduction="sum", label_smoothing=label_smoothing
+        logits, target, weights, ignore_index=IGNORED, reduction="sum", label_smoothing=label_smoothing
     )
-    counted = target != IGNORE
+    counted = target != IGNORED
     mass = counted.sum() if weights is None else class_weight(target, weights).sum()
     return total / mass.clamp(min=LEAST)
 
@@ -48,8 +48,8 @@ def class_planes(target: Tensor, channels: int) -> tuple[Tensor, Tensor]:
     A single channel is class 1. A target of planes gives them back.
     """
     if target.ndim == 4:
-        return target == 1, target != IGNORE
-    counted = (target != IGNORE)[:, None]
+        return target == 1, target != IGNORED
+    counted = (target != IGNORED)[:, None]
     if channels == 1:
         return (target == 1)[:, None], counted
     return target[:, None] == torch.arange(channels, device=target.device)[None, :, None, None], counted
@@ -57,7 +57,7 @@ def class_planes(target: Tensor, channels: int) -> tuple[Tensor, Tensor]:
 
 def class_weight(target: Tensor, weights: Tensor) -> Tensor:
     """What each pixel's class weighs; 0 where it is ignored."""
-    counted = target != IGNORE
+    counted = target != IGNORED
     return weights[target.where(counted, 0)] * counted
 
 

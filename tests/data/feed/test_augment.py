@@ -1,5 +1,7 @@
 """Image and truth move together: pixels encode the masks, and must still do so after every change."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -374,3 +376,13 @@ def test_other_kinds_of_truth_are_refused():
 def test_strengths_that_cannot_be_used(wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         Augment(**wrong)
+
+
+def test_a_stated_area_is_that_of_the_whole_object_at_its_own_scale():
+    sample = coded(objects=3)
+    stated = replace(sample, truth=replace(sample.truth, areas=np.arange(len(sample.truth)) + 100.5))
+    for kept in (flip(stated), rotate90(stated, 3)):
+        assert kept.truth.areas.tolist() == stated.truth.areas.tolist()
+    assert crop(stated, (0, 0, 56, 40), (80, 112)).truth.areas is None
+    assert crop(stated, (0, 0, 30, 40)).truth.areas is None
+    assert mosaic([stated] * 4, (20, 28), (40, 56)).truth.areas is None

@@ -93,15 +93,15 @@ def test_a_crop_that_one_class_fills_is_drawn_anew():
     ids = np.zeros((60, 400), np.uint8)
     ids[:, 370:] = 1
     for seed in range(20):
-        window, size = varied_window(ids, (60, 60), (1.0, 1.0), rng(seed), 0.0)
+        window, size = varied_window(ids, 255, (60, 60), (1.0, 1.0), rng(seed), 0.0)
         assert size == (60, 60) and window[2] - window[0] == 60
     shares = [
         np.mean(ids[:, x1:x2] == 0)
-        for x1, _, x2, _ in (varied_window(ids, (60, 60), (1.0, 1.0), rng(seed), 0.75)[0] for seed in range(60))
+        for x1, _, x2, _ in (varied_window(ids, 255, (60, 60), (1.0, 1.0), rng(seed), 0.75)[0] for seed in range(60))
     ]
     at_random = [
         np.mean(ids[:, x1:x2] == 0)
-        for x1, _, x2, _ in (varied_window(ids, (60, 60), (1.0, 1.0), rng(seed), 0.0)[0] for seed in range(60))
+        for x1, _, x2, _ in (varied_window(ids, 255, (60, 60), (1.0, 1.0), rng(seed), 0.0)[0] for seed in range(60))
     ]
     assert np.mean(np.array(shares) < 0.75) > 2 * np.mean(np.array(at_random) < 0.75)
 
@@ -139,7 +139,7 @@ def test_prepare_brings_the_label_map_into_the_frame():
     x1, y1, x2, y2 = square.placement.window
     assert (square.truth.ids[y1:y2, x1:x2] == sample.truth.ids).all()
     assert (square.truth.ids == 255).sum() == 64 * 64 - 48 * 64
-    assert map_to_input(sample.truth.ids, found.placement).dtype == np.uint8
+    assert map_to_input(sample.truth.ids, found.placement, 255).dtype == np.uint8
 
 
 @pytest.mark.parametrize("change", [{"mosaic": 0.5}, {"copy_paste": 0.5}])

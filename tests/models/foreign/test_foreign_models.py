@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import SegformerConfig, SegformerForImageClassification, SegformerForSemanticSegmentation
 
 import everymask
-from everymask.data.formats.labelmaps.cityscapes import CITYSCAPES
+from everymask.core.label_sets import CITYSCAPES
 from everymask.errors import WeightsError
 from everymask.models.semantic.build import build_semantic
 from everymask.models.specs.semantic import PIDNet, SegFormer

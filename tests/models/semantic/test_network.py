@@ -13,7 +13,7 @@ from everymask.errors import ConfigError, DataError
 from everymask.models.base import Batch
 from everymask.models.semantic.build import build_semantic
 from everymask.models.semantic.network import logit_count, semantic_targets
-from everymask.models.semantic.pixel_losses import binary_cross_entropy, cross_entropy
+from everymask.models.semantic.pixel_losses import IGNORED, binary_cross_entropy, cross_entropy
 from everymask.models.specs.semantic import PSPNet, UNet
 
 
@@ -33,8 +33,8 @@ def _objects(*planes: list[list[int]], class_ids: list[int], crowd: list[bool] |
 def test_padding_is_ignored() -> None:
     target = semantic_targets(_batch(SemanticMap(np.array([[0, 1], [255, 2]]))), 3, "multiclass")
     assert target.dtype == torch.int64 and target.shape == (1, 4, 6)
-    assert target[0, :2, :2].tolist() == [[0, 1], [255, 2]]
-    assert (target[0, 2:] == 255).all() and (target[0, :, 2:] == 255).all()
+    assert target[0, :2, :2].tolist() == [[0, 1], [IGNORED, 2]]
+    assert (target[0, 2:] == IGNORED).all() and (target[0, :, 2:] == IGNORED).all()
 
 
 def test_objects_may_overlap_where_classes_may() -> None:
@@ -42,15 +42,15 @@ def test_objects_may_overlap_where_classes_may() -> None:
         [[1, 1], [0, 0]], [[1, 0], [0, 0]], [[0, 1], [0, 1]], class_ids=[0, 2, 2], crowd=[False, False, True]
     )
     planes = semantic_targets(_batch(objects, size=(2, 3)), 3, "multilabel")[0]
-    assert planes[0].tolist() == [[1, 1, 255], [0, 0, 255]]
-    assert planes[1].tolist() == [[0, 0, 255], [0, 0, 255]]
-    assert planes[2].tolist() == [[1, 255, 255], [0, 255, 255]]
+    assert planes[0].tolist() == [[1, 1, IGNORED], [0, 0, IGNORED]]
+    assert planes[1].tolist() == [[0, 0, IGNORED], [0, 0, IGNORED]]
+    assert planes[2].tolist() == [[1, IGNORED, IGNORED], [0, IGNORED, IGNORED]]
 
 
 def test_label_maps_and_objects_stand_in_one_batch() -> None:
     objects = _objects([[1, 0]], class_ids=[1])
     planes = semantic_targets(_batch(SemanticMap(np.array([[1, 255]])), objects, size=(1, 2)), 2, "multilabel")
-    assert planes.tolist() == [[[[0, 255]], [[1, 255]]], [[[0, 0]], [[1, 0]]]]
+    assert planes.tolist() == [[[[0, IGNORED]], [[1, IGNORED]]], [[[0, 0]], [[1, 0]]]]
 
 
 @pytest.mark.parametrize(
@@ -91,12 +91,12 @@ def test_class_counts_that_do_not_fit_are_refused() -> None:
 def test_losses_are_means_over_what_is_known() -> None:
     logits = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
     target = torch.randint(3, (2, 4, 4), generator=torch.Generator().manual_seed(1))
-    target[0] = 255
+    target[0] = IGNORED
     torch.testing.assert_close(cross_entropy(logits, target), F.cross_entropy(logits[1:], target[1:]))
     planes = F.one_hot(target[1:], 3).permute(0, 3, 1, 2).float()
     expected = F.binary_cross_entropy_with_logits(logits[1:], planes)
     torch.testing.assert_close(binary_cross_entropy(logits, target), expected)
-    unknown = torch.full((1, 3, 4, 4), 255)
+    unknown = torch.full((1, 3, 4, 4), IGNORED)
     torch.testing.assert_close(binary_cross_entropy(logits, torch.cat([unknown, planes.long()])), expected)
     foreground = F.binary_cross_entropy_with_logits(logits[1:, :1], (target[1:, None] > 0).float())
     torch.testing.assert_close(binary_cross_entropy(logits[:, :1], target.where(target != 2, 1)), foreground)

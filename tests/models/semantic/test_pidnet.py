@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 
 from everymask.core.segmentation import SemanticMap
-from everymask.data.coding import IGNORE
 from everymask.errors import WeightsError
 from everymask.models.base import Batch
 from everymask.models.checkpoint import load_exactly
 from everymask.models.foreign.authors import from_authors
 from everymask.models.semantic.build import build_semantic
 from everymask.models.semantic.pidnet import GuidedByAttention, PIDNetNetwork, boundary_loss, class_boundaries
+from everymask.models.semantic.pixel_losses import IGNORED
 from everymask.models.specs.semantic import PIDNet
 
 STRIPES = torch.tensor([0, 0, 0, 0, 0, 1, 1, 1, 1, 1])
@@ -87,8 +87,8 @@ def test_boundaries_are_four_pixels_wide() -> None:
 
 
 def test_void_has_no_boundary() -> None:
-    void = STRIPES.where(STRIPES == 0, IGNORE).expand(1, 6, 10)
-    assert class_boundaries(void)[0, 0, 0].tolist() == [0] * 5 + [IGNORE] * 5
+    void = STRIPES.where(STRIPES == 0, IGNORED).expand(1, 6, 10)
+    assert class_boundaries(void)[0, 0, 0].tolist() == [0] * 5 + [IGNORED] * 5
 
 
 def test_boundaries_of_overlapping_classes() -> None:
@@ -99,7 +99,7 @@ def test_boundaries_of_overlapping_classes() -> None:
 def test_both_kinds_of_pixels_count_the_same() -> None:
     boundaries = torch.zeros(1, 1, 4, 10)
     boundaries[..., :2, :4] = 1
-    boundaries[..., 3, :] = IGNORE
+    boundaries[..., 3, :] = IGNORED
     logits = torch.randn(1, 1, 4, 10, generator=torch.Generator().manual_seed(0))
     each = F.binary_cross_entropy_with_logits(logits, boundaries.clamp(max=1), reduction="none")
     shares = [(boundaries == kind).sum() / 30 for kind in (1, 0)]

@@ -11,6 +11,7 @@ import numpy as np
 
 from everymask.core.arrays import FloatArray
 from everymask.core.masks import Masks
+from everymask.core.polygons import ring_area
 from everymask.core.rle import check_runs, runs_from_string, string_from_runs
 from everymask.data.dataset import Annotation, Box, BoxOnly, Polygons, Rle, Shape
 from everymask.data.issues import IssueLog
@@ -280,12 +281,6 @@ def _stated_area(area: Any, shape: Polygons | Rle, found: float, place: Place) -
         return stated
     place.warn("area", "/area", f"the mask has {found:.0f} pixels; the area given is ignored", area)
     return None
-
-
-def ring_area(ring: FloatArray) -> float:
-    """The area that a closed ring [K, 2] encloses, by the shoelace formula."""
-    x, y = ring[:, 0] - ring[0, 0], ring[:, 1] - ring[0, 1]
-    return abs(float(x[:-1] @ y[1:] - y[:-1] @ x[1:])) / 2
 
 
 def _length(ring: FloatArray) -> float:

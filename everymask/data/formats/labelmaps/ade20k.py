@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from everymask.core.files import write_text
-from everymask.core.labels import labels_of
-from everymask.data.coding import IGNORE, numbers
+from everymask.core.label_sets import ADE20K
+from everymask.data.coding import numbers
 from everymask.data.dataset import Dataset
 from everymask.data.formats.folders import copy_picture, file_stem
 from everymask.data.formats.labelmaps.contents import count_contents, declared_contents
@@ -26,25 +26,6 @@ from everymask.data.issues import IssueLog, Policy
 from everymask.data.pictures.read import write_image
 from everymask.errors import DataError
 
-ADE20K = labels_of(
-    (
-        "wall", "building", "sky", "floor", "tree", "ceiling", "road", "bed", "windowpane", "grass", "cabinet",
-        "sidewalk", "person", "earth", "door", "table", "mountain", "plant", "curtain", "chair", "car", "water",
-        "painting", "sofa", "shelf", "house", "sea", "mirror", "rug", "field", "armchair", "seat", "fence", "desk",
-        "rock", "wardrobe", "lamp", "bathtub", "railing", "cushion", "base", "box", "column", "signboard",
-        "chest of drawers", "counter", "sand", "sink", "skyscraper", "fireplace", "refrigerator", "grandstand", "path",
-        "stairs", "runway", "case", "pool table", "pillow", "screen door", "stairway", "river", "bridge", "bookcase",
-        "blind", "coffee table", "toilet", "flower", "book", "hill", "bench", "countertop", "stove", "palm",
-        "kitchen island", "computer", "swivel chair", "boat", "bar", "arcade machine", "hovel", "bus", "towel", "light",
-        "truck", "tower", "chandelier", "awning", "streetlight", "booth", "television receiver", "airplane",
-        "dirt track", "apparel", "pole", "land", "bannister", "escalator", "ottoman", "bottle", "buffet", "poster",
-        "stage", "van", "ship", "fountain", "conveyer belt", "canopy", "washer", "plaything", "swimming pool", "stool",
-        "barrel", "basket", "waterfall", "tent", "bag", "minibike", "cradle", "oven", "ball", "food", "step", "tank",
-        "trade name", "microwave", "pot", "animal", "bicycle", "lake", "dishwasher", "screen", "blanket", "sculpture",
-        "hood", "sconce", "vase", "traffic light", "tray", "ashcan", "fan", "pier", "crt screen", "plate", "monitor",
-        "bulletin board", "shower", "radiator", "glass", "clock", "flag",
-    )
-)  # fmt: skip
 _FOLDERS = {"training": "train", "validation": "val", "testing": "test"}
 _SIGNS = ("objectInfo150.txt", "sceneCategories.txt")
 
@@ -73,7 +54,7 @@ def read_ade20k(path: str | Path, *, policy: Policy = "strict", decode: bool = T
         issues.error("no-pictures", "expected images/training beside annotations/training", file=root, hint=hint)
         raise refused(root, issues)
     pictures = read_contents(pairs, issues, count_contents if decode else declared_contents)
-    coding = numbers(len(ADE20K), "ADE20K's 150 classes from 1 on", first=1, ignore=(0, IGNORE))
+    coding = numbers(len(ADE20K), "ADE20K's 150 classes from 1 on", first=1, void=(0, 255))
     hint = "expected 0-150; were the labels shifted already, or is this another list of classes?"
     return semantic_dataset(root, "ade20k", pictures, ADE20K, coding, issues, hint=hint)
 
@@ -89,6 +70,6 @@ def write_ade20k(folder: str | Path, dataset: Dataset) -> None:
         ids = painted.label_map(index).ids
         copy_picture(record, root / "images" / name)
         label_map = root / "annotations" / name / f"{file_stem(record)}.png"
-        write_image(label_map, np.where(ids == IGNORE, 0, ids + 1).astype(np.uint8))
+        write_image(label_map, np.where(ids == painted.labels.ignore, 0, ids + 1).astype(np.uint8))
     rows = [f"{number}\t{name}\n" for number, name in enumerate(ADE20K.names, 1)]
     write_text(root / _SIGNS[0], "Idx\tName\n" + "".join(rows))

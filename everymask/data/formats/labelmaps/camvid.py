@@ -12,28 +12,21 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from everymask.core.files import write_text
-from everymask.core.labels import Labels
-from everymask.data.coding import IGNORE, LabelCoding, numbers
+from everymask.core.label_sets import CAMVID
+from everymask.data.coding import LabelCoding, numbers
 from everymask.data.dataset import Dataset
 from everymask.data.formats.folders import SPLIT_FOLDERS, copy_picture, file_stem
 from everymask.data.formats.labelmaps.contents import count_contents, declared_contents, remembered_contents
 from everymask.data.formats.labelmaps.files import Pair, read_contents, refused, semantic_dataset
 from everymask.data.formats.labelmaps.layouts import find_listed_pairs, match_folders
 from everymask.data.formats.labelmaps.recognition import recognise
-from everymask.data.formats.labelmaps.tables import find_table, read_table, table_text
+from everymask.data.formats.labelmaps.tables import find_table, read_table, stored_ids, table_text
 from everymask.data.issues import IssueLog, Policy
 from everymask.data.pictures.read import write_image
 
-CAMVID = Labels(
-    (
-        "Sky", "Building", "Pole", "Road", "Pavement", "Tree", "SignSymbol", "Fence", "Car", "Pedestrian", "Bicyclist",
-    ),
-    (
-        (128, 128, 128), (128, 0, 0), (192, 192, 128), (128, 64, 128), (60, 40, 222), (128, 128, 0), (192, 128, 128),
-        (64, 64, 128), (64, 0, 128), (64, 64, 0), (0, 128, 192),
-    ),
-)  # fmt: skip
 _VOID = 11
 
 
@@ -84,9 +77,8 @@ def write_camvid(folder: str | Path, dataset: Dataset) -> None:
         ids = painted.label_map(index).ids
         picture = copy_picture(record, root / split)
         label_map = f"{split}annot/{file_stem(record)}.png"
-        if own:
-            ids[ids == IGNORE] = _VOID
-        write_image(root / label_map, ids)
+        stored = np.where(ids == painted.labels.ignore, _VOID, ids).astype(np.uint8)
+        write_image(root / label_map, stored if own else stored_ids(ids, painted.labels))
         lists.setdefault(split, []).append(f"{split}/{picture.name} {label_map}\n")
     for split, lines in lists.items():
         write_text(root / f"{split}.txt", "".join(lines))
@@ -96,7 +88,7 @@ def write_camvid(folder: str | Path, dataset: Dataset) -> None:
 
 def camvid_coding() -> LabelCoding:
     """0-10 are the classes, 11 and 255 have no truth."""
-    return numbers(len(CAMVID), "CamVid's eleven classes", ignore=(_VOID, IGNORE))
+    return numbers(len(CAMVID), "CamVid's eleven classes", void=(_VOID, 255))
 
 
 def _folders(root: Path) -> list[tuple[Path, Path]]:

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from everymask.core.labels import Labels
-from everymask.data.coding import IGNORE, LabelCoding, numbers
+from everymask.core.label_sets import CITYSCAPES
+from everymask.data.coding import LabelCoding, numbers
 from everymask.data.dataset import Dataset
 from everymask.data.formats.folders import SPLIT_FOLDERS, copy_picture, file_stem
 from everymask.data.formats.labelmaps.contents import count_contents, declared_contents
@@ -33,17 +33,6 @@ from everymask.data.issues import IssueLog, Policy
 from everymask.data.pictures.read import pictures_among, write_image
 from everymask.errors import DataError
 
-CITYSCAPES = Labels(
-    (
-        "road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign", "vegetation",
-        "terrain", "sky", "person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle",
-    ),
-    (
-        (128, 64, 128), (244, 35, 232), (70, 70, 70), (102, 102, 156), (190, 153, 153), (153, 153, 153),
-        (250, 170, 30), (220, 220, 0), (107, 142, 35), (152, 251, 152), (70, 130, 180), (220, 20, 60), (255, 0, 0),
-        (0, 0, 142), (0, 0, 70), (0, 60, 100), (0, 80, 100), (0, 0, 230), (119, 11, 32),
-    ),
-)  # fmt: skip
 LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 """The label id of each class that trains, in the order of the train ids."""
 _MOST_LABEL_ID = 33
@@ -75,7 +64,7 @@ def read_cityscapes(path: str | Path, *, policy: Policy = "strict", decode: bool
         raise refused(root, issues)
     pairs = _pairs(root, pictures_among(files), [file for file in found if _ends(file, kind)], kind, issues)
     pictures = read_contents(pairs, issues, count_contents if decode else declared_contents)
-    coding = label_id_coding() if kind == "labelIds" else numbers(len(CITYSCAPES), "Cityscapes' train ids")
+    coding = label_id_coding() if kind == "labelIds" else numbers(len(CITYSCAPES), "Cityscapes' train ids", void=(255,))
     if kind == "labelIds":
         _note_train_ids(root, pictures, issues)
     ending = f"_{_PICTURES}"
@@ -90,7 +79,7 @@ def write_cityscapes(folder: str | Path, dataset: Dataset) -> None:
     root, painted = Path(folder), dataset.semantic()
     if painted.labels.names != CITYSCAPES.names:
         raise DataError("Cityscapes' layout is for its own 19 classes", hint="write the data set as image-masks")
-    stored = np.zeros(256, np.uint8)
+    stored = np.zeros(painted.labels.ignore + 1, np.uint8)
     stored[: len(LABEL_IDS)] = LABEL_IDS
     for index, record in enumerate(painted.records):
         stem = file_stem(record).removesuffix(f"_{_PICTURES}")
@@ -102,7 +91,8 @@ def write_cityscapes(folder: str | Path, dataset: Dataset) -> None:
 
 def label_id_coding() -> LabelCoding:
     """The label ids 0-33; those that do not train have no truth."""
-    rows = dict.fromkeys(range(_MOST_LABEL_ID + 1), IGNORE) | {value: name for name, value in enumerate(LABEL_IDS)}
+    rows: dict[int, int | None] = dict.fromkeys(range(_MOST_LABEL_ID + 1))
+    rows |= {value: name for name, value in enumerate(LABEL_IDS)}
     return LabelCoding("numbers", tuple(rows.items()), "Cityscapes' label ids as train ids")
 
 

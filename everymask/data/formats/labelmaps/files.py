@@ -107,7 +107,7 @@ def semantic_dataset(
     ids = unique_ids([file.with_name(f"{file.stem.removesuffix(ending)}{file.suffix}") for file in files], root)
     for picture, name in zip(pictures, ids, strict=True):
         pair, found = picture.pair, _stored_pixels(picture.content, coding)
-        unknown = [] if found is None else [value for value in found if coding.class_of(value) is None]
+        unknown = [] if found is None else [value for value in found if not coding.knows(value)]
         if found is None or unknown:
             _report_values(picture, unknown, coding, issues, hint)
             continue

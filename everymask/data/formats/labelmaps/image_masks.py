@@ -28,7 +28,7 @@ from everymask.data.formats.labelmaps.contents import count_contents, remembered
 from everymask.data.formats.labelmaps.files import read_contents, refused, semantic_dataset
 from everymask.data.formats.labelmaps.layouts import find_pairs, has_label_layout, table_folders
 from everymask.data.formats.labelmaps.recognition import recognise
-from everymask.data.formats.labelmaps.tables import find_table, read_table, table_text
+from everymask.data.formats.labelmaps.tables import find_table, read_table, stored_ids, table_text
 from everymask.data.issues import IssueLog, Policy
 from everymask.data.pictures.read import write_image
 
@@ -64,14 +64,16 @@ def read_image_masks(path: str | Path, *, policy: Policy = "strict", decode: boo
 
 
 def write_image_masks(folder: str | Path, dataset: Dataset) -> None:
-    """Write pictures, 8-bit label maps with the class ids (255: no truth), and `classes.csv`.
+    """Write pictures, label maps with the class ids, and `classes.csv`.
 
-    Objects are painted as `Dataset.semantic` says.
+    Maps have 8 bits and 255 where there is no truth, or for more than 255 classes 16 bits and 65535. Objects are
+    painted as `Dataset.semantic` says.
     """
     root, painted = Path(folder), dataset.semantic()
     table = table_text(painted.labels)
     for index, record in enumerate(painted.records):
         base = root / (record.split or "")
         copy_picture(record, base / "images")
-        write_image(base / "masks" / f"{file_stem(record)}.png", painted.label_map(index).ids)
+        ids = stored_ids(painted.label_map(index).ids, painted.labels)
+        write_image(base / "masks" / f"{file_stem(record)}.png", ids)
     write_text(root / "classes.csv", table)

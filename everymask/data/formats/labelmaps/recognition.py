@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from everymask.core.labels import Labels, labels_of
-from everymask.data.coding import IGNORE, MOST_CLASSES, LabelCoding
+from everymask.data.coding import LabelCoding
 from everymask.data.formats.labelmaps.files import GREY, LabelledPicture, total_pixels
 from everymask.data.formats.labelmaps.tables import ClassTable
 from everymask.data.issues import IssueLog
 
 _VOID_NUMBERS = (255, 65_535)
+_MOST_GUESSED = 254
 _SMALL = 128
 _SMOOTH = 8
 _ENDS = 0.8
@@ -42,7 +43,7 @@ def recognise(
     if table is not None:
         if table.coloured and all(picture.content.equal for picture in pictures):
             colours = table.colours()
-            if all(colours.class_of(value * GREY) is not None for value in found):
+            if all(colours.knows(value * GREY) for value in found):
                 return table.labels(), colours, ""
         return _by_table(table, found, issues)
     return _by_numbers(root, found, issues)
@@ -55,7 +56,7 @@ def _by_table(table: ClassTable, found: Mapping[int, int], issues: IssueLog) -> 
     if not table.numbered and values == {0, 255} and len(rows) <= 2:
         return _binary_labels(table), LabelCoding("numbers", ((0, 0), (255, 1)), source), ""
     if not table.numbered and len(rows) == 1:
-        return _binary_labels(table), LabelCoding("numbers", ((0, 0), (1, 1), (255, IGNORE)), table.file.name), ""
+        return _binary_labels(table), LabelCoding("numbers", ((0, 0), (1, 1), (255, None)), table.file.name), ""
     hint = ""
     if values == {0, 255} and {0, 255} - {row.number for row in table.rows}:
         message = f"the label maps hold only 0 and 255, but {table.file.name} lists {len(rows)} classes"
@@ -93,12 +94,13 @@ def _by_numbers(root: Path, found: Mapping[int, int], issues: IssueLog) -> Recog
         return None
     ignored = [value for value in _VOID_NUMBERS if value in found and values[-1] == value and values[-2] < _SMALL]
     classes = [value for value in values if value not in ignored]
-    if len(classes) > MOST_CLASSES:
-        message = f"the label maps hold {len(classes):,} numbers; up to {MOST_CLASSES} can be classes"
+    if len(classes) > _MOST_GUESSED:
+        message = f"the label maps hold {len(classes):,} numbers; up to {_MOST_GUESSED} can be classes"
         hint = "are they numbers of objects? Then read them with --format instance-pngs; else list the classes"
         issues.error("too-many-classes", message, file=root, value=_histogram(found), hint=hint)
         return None
-    rows = dict.fromkeys(ignored, IGNORE) | {value: name for name, value in enumerate(classes)}
+    rows: dict[int, int | None] = dict.fromkeys(ignored)
+    rows |= {value: name for name, value in enumerate(classes)}
     names = [f"class {value}" for value in classes]
     return labels_of(names), LabelCoding("numbers", tuple(rows.items()), "numbers found; no table of classes"), ""
 
@@ -137,14 +139,14 @@ def _by_colours(
     more = ", ..." if len(found) > _LISTED else ""
     message = f"the label maps hold {len(found):,} colours, and no table says what they stand for: {listed}{more}"
     hint = f"write {root / 'classes.csv'}, each class with its name:\n    name,red,green,blue{rows}"
-    if len(found) > MOST_CLASSES:
+    if len(found) > _MOST_GUESSED:
         rare = sum(counts[code] for code in found[_LISTED:]) / total
         hint = (
             f"all but {_LISTED} colours fill {rare:.2%} of the pixels: edges were smoothed, or the maps were saved as "
             "JPEG. Export them without antialiasing, and list the colours in classes.csv"
         )
     issues.error("colours-unknown", message, file=table.file if table else root, hint=hint)
-    if issues.policy == "strict" or len(found) > MOST_CLASSES:
+    if issues.policy == "strict" or len(found) > _MOST_GUESSED:
         return None
     labels = Labels(tuple(f"#{code:06x}" for code in found), tuple(colours))
     rows_found = tuple((code, name) for name, code in enumerate(found))

@@ -24,8 +24,11 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from everymask.core.labels import Colour, Labels, distinct_colours
-from everymask.data.coding import IGNORE, MOST_CLASSES, LabelCoding
+import numpy as np
+
+from everymask.core.arrays import IntArray
+from everymask.core.labels import Colour, Labels, distinct_colours, usual_ignore
+from everymask.data.coding import MOST_CLASSES, LabelCoding
 from everymask.data.formats.folders import names_text, read_lines
 from everymask.data.issues import IssueLog
 from everymask.errors import DataError
@@ -34,6 +37,7 @@ TABLE_FILES = (
     "classes.csv", "_classes.csv", "class_dict.csv", "labels.csv", "labelmap.txt", "label_colors.txt", "labels.txt",
     "classes.txt", "class_names.txt", "label_names.txt", "classes.names",
 )  # fmt: skip
+_VOID_NUMBERS = (255, 65_535)
 VOID_NAMES = frozenset({"__ignore__", "ignore", "ignored", "void", "unlabelled", "unlabeled"})
 _COLUMNS = {
     "name": ("name", "class", "class name", "classname", "label", "category"),
@@ -91,7 +95,7 @@ class ClassTable:
     def numbers(self) -> LabelCoding:
         """Label maps hold the rows' numbers, and 255 or 65535 where there is no truth and no row has that number."""
         ids = self._ids()
-        rows = {255: IGNORE, 65_535: IGNORE} | {row.number: ids[row.name] for row in self.rows}
+        rows = dict.fromkeys(_VOID_NUMBERS) | {row.number: ids[row.name] for row in self.rows}
         return LabelCoding("numbers", tuple(rows.items()), self.file.name)
 
     def colours(self) -> LabelCoding:
@@ -100,8 +104,8 @@ class ClassTable:
         rows = {_code(row.colour): ids[row.name] for row in self.rows if row.colour is not None}
         return LabelCoding("colours", tuple(rows.items()), self.file.name)
 
-    def _ids(self) -> dict[str, int]:
-        voids = {row.name: IGNORE for row in self.rows if row.void}
+    def _ids(self) -> dict[str, int | None]:
+        voids: dict[str, int | None] = {row.name: None for row in self.rows if row.void}
         return voids | {row.name: name for name, row in enumerate(self.classes())}
 
 
@@ -131,6 +135,12 @@ def read_table(file: Path, issues: IssueLog) -> ClassTable | None:
     if issues.total("error") > before or not classes:
         return None
     return ClassTable(file, tuple(rows), numbered)
+
+
+def stored_ids(ids: IntArray, labels: Labels) -> IntArray:
+    """A label map [H, W] with the numbers that `table_text` lists, uint8 or uint16; no truth is 255 or 65535 there."""
+    void = usual_ignore(len(labels))
+    return np.where(ids == labels.ignore, void, ids).astype(np.min_scalar_type(void))
 
 
 def table_text(labels: Labels) -> str:

@@ -22,7 +22,7 @@ import mmap
 import os
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -33,7 +33,7 @@ import numpy as np
 from everymask.core.arrays import Array
 from everymask.core.files import write_json, write_text
 from everymask.core.labels import labels_of
-from everymask.data.dataset import Annotation, BoxOnly, Dataset, Polygons, Record, Rle, with_ignored
+from everymask.data.dataset import Annotation, BoxOnly, Dataset, Polygons, Record, Rle, draw_shapes
 from everymask.data.formats.folders import (
     copy_picture,
     file_stem,
@@ -309,21 +309,23 @@ def _note_unlabelled(found: list[_Document], issues: IssueLog) -> None:
 
 
 def _shapes(dataset: Dataset, index: int) -> Iterator[dict[str, Any]]:
-    record = with_ignored(dataset.records[index])
-    masks = replace(dataset, records=(record,)).objects(0).masks
-    for number, annotation in enumerate(record.annotations):
+    record = dataset.records[index]
+    drawn = [(item.shape, dataset.labels.names[item.class_id], item.crowd) for item in record.annotations]
+    drawn += [(shape, NO_TRUTH, False) for shape in record.ignored]
+    masks = draw_shapes([shape for shape, _, _ in drawn], record.size, record.image)
+    for number, (shape, label, crowd) in enumerate(drawn):
         shared: dict[str, Any] = {
-            "label": dataset.labels.names[annotation.class_id] if annotation.class_id >= 0 else NO_TRUTH,
+            "label": label,
             "group_id": None,
-            "flags": {"crowd": True} if annotation.crowd else {},
+            "flags": {"crowd": True} if crowd else {},
         }
-        if isinstance(annotation.shape, Polygons):
-            rings = annotation.shape.rings
+        if isinstance(shape, Polygons):
+            rings = shape.rings
             if len(rings) > 1:
                 shared["group_id"] = number
             for ring in rings:
                 yield {**shared, "shape_type": "polygon", "points": np.asarray(ring).tolist()}
-        elif masks is not None and masks.areas()[number]:
+        elif masks.areas()[number]:
             x1, y1, x2, y2 = masks.windows[number].tolist()
             points = [[x1, y1], [x2 - 1, y2 - 1]]
             yield {**shared, "shape_type": "mask", "points": points, "mask": encode_mask(masks.crop(number))}

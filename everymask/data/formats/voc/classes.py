@@ -10,6 +10,7 @@ from PIL import Image
 
 from everymask.core.arrays import Array, ByteArray, IntArray
 from everymask.core.files import whole_file
+from everymask.core.label_sets import VOC_NAMES
 from everymask.data.formats.folders import (
     note_equal_channels,
     object_ids,
@@ -22,10 +23,6 @@ from everymask.data.issues import IssueLog
 from everymask.data.pictures.read import read_image
 from everymask.errors import DataError, printable
 
-VOC_NAMES = (
-    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
-    "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
-)  # fmt: skip
 VOID = 255
 _BACKGROUND = ("_background_", "background", "__background__")
 VOC_VOID_NAMES = ("__ignore__", "ignored", "ignore", "void")

@@ -13,9 +13,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from everymask.core.files import write_text
 from everymask.core.labels import Labels
-from everymask.data.coding import IGNORE, LabelCoding
+from everymask.data.coding import LabelCoding
 from everymask.data.dataset import Dataset
 from everymask.data.formats.folders import copy_picture, file_stem, folders_in, names_text, pictures_in
 from everymask.data.formats.labelmaps.contents import count_contents, declared_contents
@@ -65,7 +67,8 @@ def read_voc_semantic(path: str | Path, *, policy: Policy = "strict", decode: bo
 def write_voc_semantic(folder: str | Path, dataset: Dataset) -> None:
     """Write pictures, palette PNGs of classes, lists and `class_names.txt`.
 
-    `DataError` unless the first class is called background, and where a class is called as VOC calls void.
+    `DataError` unless the first class is called background, where a class is called as VOC calls void, and for
+    more than 255 classes.
     """
     root, painted = Path(folder), dataset.semantic()
     names = painted.labels.names
@@ -74,11 +77,18 @@ def write_voc_semantic(folder: str | Path, dataset: Dataset) -> None:
             f"VOC's class maps begin with background, and void is no class, but the classes are {', '.join(names)}",
             hint="write the data set as image-masks",
         )
+    if len(names) > VOID:
+        raise DataError(
+            f"VOC's class maps hold {VOID} classes, but there are {len(names)}",
+            hint="write the data set as image-masks",
+        )
     listing = names_text(names)
     lists: dict[str, list[str]] = {}
     for index, record in enumerate(painted.records):
         copy_picture(record, root / "JPEGImages")
-        write_palette(root / "SegmentationClass" / f"{file_stem(record)}.png", painted.label_map(index).ids)
+        ids = painted.label_map(index).ids
+        ids = np.where(ids == painted.labels.ignore, VOID, ids)
+        write_palette(root / "SegmentationClass" / f"{file_stem(record)}.png", ids)
         lists.setdefault(record.split or "trainval", []).append(f"{file_stem(record)}\n")
     for split, stems in lists.items():
         write_text(root / "ImageSets" / "Segmentation" / f"{split}.txt", "".join(stems))
@@ -123,10 +133,10 @@ def _pairs(root: Path, issues: IssueLog) -> list[Pair]:
 
 def _coding(classes: Classes, pictures: list[LabelledPicture]) -> LabelCoding:
     source = classes.file or "Pascal VOC's classes"
-    rows = {value: name + 1 if name >= 0 else IGNORE for value, name in enumerate(classes.values)}
+    rows = {value: name + 1 if name >= 0 else None for value, name in enumerate(classes.values)}
     if not any(picture.content.coloured for picture in pictures):
-        return LabelCoding("numbers", tuple((rows | {0: 0, VOID: IGNORE}).items()), source)
+        return LabelCoding("numbers", tuple((rows | {0: 0, VOID: None}).items()), source)
     red, green, blue = voc_colours().astype(int).T
     table = classes.colours or {int(code): row for row, code in enumerate(red << 16 | green << 8 | blue) if row in rows}
-    coloured = {code: 0 if row == 0 else rows[row] for code, row in table.items()}
-    return LabelCoding("colours", tuple(({_BORDER: IGNORE} | coloured).items()), source)
+    coloured: dict[int, int | None] = {code: 0 if row == 0 else rows[row] for code, row in table.items()}
+    return LabelCoding("colours", tuple(({_BORDER: None} | coloured).items()), source)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from everymask.core.label_sets import VOC_NAMES
 from everymask.data.formats.folders import copy_picture
-from everymask.data.formats.voc.classes import VOC_NAMES, voc_colours
+from everymask.data.formats.voc.classes import voc_colours
 from everymask.data.formats.voc.lists import read_lists
 from everymask.data.formats.voc.objects import looks_like_voc, read_voc, write_voc
 from everymask.data.issues import IssueLog
