@@ -48,6 +48,9 @@ class Predict(Running):
     """Leave out objects below this score."""
     max_detections: int | None = None
     """The most objects per picture; otherwise what the model was trained for."""
+    duplicate_iou: float | None = None
+    """Of objects that overlap by more than this IoU, whatever their classes, keep the surest; otherwise 0.8. 1 keeps
+    all."""
     overlay: Literal["png", "jpg", "none"] = "png"
     """Format of the drawn pictures; for many large pictures jpg, or none, saves time and space."""
     maps: Literal["png", "tif"] = "png"
@@ -78,9 +81,7 @@ def run(options: Predict) -> None:
         raise ConfigError(f"min-score must lie between 0 and 1, but got {options.min_score}")
     check_order("predict", options.model, options.sources)
     pictures = find_pictures(options.sources)
-    model = load_predictor(options.model, options)
-    if options.max_detections is not None:
-        model = model.with_detections(options.max_detections)
+    model = _set_up(load_predictor(options.model, options), options)
     tiling = _tiling(options, model)
     given: dict[str, Any] = {"overwrite": options.overwrite, "inputs": options.sources, "overlay": options.overlay}
     folder: InstanceFolder | SemanticFolder
@@ -113,6 +114,15 @@ def run(options: Predict) -> None:
     _answer(folder, defects, options)
     if defects:
         raise DataError(f"{len(defects)} of {counted(len(pictures), 'picture')} could not be predicted", issues=defects)
+
+
+def _set_up(model: Predictor, options: Predict) -> Predictor:
+    """The model as the options for objects ask for it."""
+    if options.max_detections is not None:
+        model = model.with_detections(options.max_detections)
+    if options.duplicate_iou is not None:
+        return model.without_duplicates(options.duplicate_iou)
+    return model if model.is_semantic else model.without_duplicates()
 
 
 def _tiling(options: Predict, model: Predictor) -> Tiling | None:
