@@ -83,21 +83,22 @@ class Result:
             )
         return self.segmentation
 
-    def draw(self, *, min_score: float = 0.0, alpha: float = 0.45, names: bool = True) -> ByteArray:
+    def draw(self, *, min_score: float = 0.0, alpha: float | None = None, names: bool = True) -> ByteArray:
         """The picture with what was found drawn on it, uint8 [H, W, 3].
+
+        `alpha` (0-1) is how much colour covers the picture; without it as much as suits objects or label maps.
 
         Objects as by `everymask.viz.draw.draw_instances`; label maps as by `everymask.viz.semantic.draw_semantic`, with
         `names` as a legend at the right, which makes the picture wider.
         """
+        cover: dict[str, Any] = {} if alpha is None else {"alpha": alpha}
         if isinstance(self.segmentation, SemanticMap):
             from everymask.viz.semantic import draw_semantic
 
-            return draw_semantic(self.sample.image, self.segmentation, self.labels, alpha=alpha, legend=names)
+            return draw_semantic(self.sample.image, self.segmentation, self.labels, legend=names, **cover)
         from everymask.viz.draw import draw_instances
 
-        return draw_instances(
-            self.sample.image, self.instances, self.labels, min_score=min_score, alpha=alpha, names=names
-        )
+        return draw_instances(self.sample.image, self.instances, self.labels, min_score=min_score, names=names, **cover)
 
     def show(self) -> None:
         """Display the drawn picture: in the notebook cell, or else in the system's picture viewer if there is one."""

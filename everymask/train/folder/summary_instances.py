@@ -6,28 +6,37 @@ from dataclasses import replace
 
 import numpy as np
 
+from everymask.core.labels import Labels
 from everymask.data.dataset import Dataset
 from everymask.errors import counted
 from everymask.infer.predictor import Predictor
 from everymask.metrics.instances import InstanceScores, PictureScore
 from everymask.viz.draw import draw_instances
-from everymask.viz.report import ClassRow, ClassTable, Confusion, Headline, Panel, PrecisionRecall, ReportContent
-
-_PANELS = 6
+from everymask.viz.report import (
+    PICTURE_SIDE,
+    ClassRow,
+    ClassTable,
+    Confusion,
+    Headline,
+    Panel,
+    PrecisionRecall,
+    ReportContent,
+    typical_and_worst,
+)
 
 
 def with_instances(
     content: ReportContent, scores: InstanceScores, predictor: Predictor | None, val: Dataset
 ) -> ReportContent:
-    """The content with these scores on `val`, and with its best and worst pictures where there is a predictor."""
-    best, worst = _panels(predictor, val, scores) if predictor else ((), ())
+    """The content with these scores on `val`, and with typical and the worst pictures where there is a predictor."""
+    typical, worst = _panels(predictor, val, scores) if predictor else ((), ())
     return replace(
         content,
         headlines=_headlines(scores) + content.headlines,
         precision_recall=_curves(scores),
         confusion=Confusion((*scores.per_class, "nothing"), scores.confusion),
-        classes=_classes(scores),
-        best=best,
+        classes=_classes(scores, predictor.card.labels if predictor else val.labels),
+        typical=typical,
         worst=worst,
     )
 
@@ -50,9 +59,10 @@ def _curves(scores: InstanceScores) -> tuple[PrecisionRecall, ...]:
     )
 
 
-def _classes(scores: InstanceScores) -> ClassTable:
+def _classes(scores: InstanceScores, labels: Labels) -> ClassTable:
+    colours = dict(zip(labels.names, labels.colours, strict=True))
     rows = (
-        ClassRow(name, (row.AP, row.AP50) if row.num_truths else (np.nan, np.nan), row.num_truths)
+        ClassRow(name, (row.AP, row.AP50) if row.num_truths else (np.nan, np.nan), row.num_truths, colours.get(name))
         for name, row in scores.per_class.items()
     )
     return ClassTable(("AP", "AP50"), "objects", tuple(rows))
@@ -62,15 +72,20 @@ def _panels(predictor: Predictor, val: Dataset, scores: InstanceScores) -> tuple
     ranked = sorted(
         (row for row in scores.pictures if row.num_truths or row.num_found), key=lambda row: (row.f1, row.id)
     )
-    count = min(_PANELS, len(ranked) // 2)
     rows = {record.id: index for index, record in enumerate(val.records)}
+    once, labels = predictor.without_duplicates(), predictor.card.labels
 
     def panel(row: PictureScore) -> Panel:
         sample = val[rows[row.id]]
-        result = predictor.predict(sample)
-        objects = counted(row.num_truths, "object")
-        caption = f"F1 {row.f1:.2f}: {row.num_matched} of {objects} found, {row.num_found} drawn"
-        truth = draw_instances(sample.image, val.objects(rows[row.id]), val.labels)
-        return Panel(row.id, caption, truth, result.draw(min_score=scores.score_threshold))
+        found = once.predict(sample).instances
+        if found.scores is not None:
+            found = found[found.scores >= scores.score_threshold]
+        twice = row.num_found - len(found)
+        caption = f"F1 {row.f1:.2f}: {row.num_matched} of {counted(row.num_truths, 'object')} found, {len(found)} drawn"
+        caption += f" (and {twice} more on the same objects)" if twice > 0 else ""
+        sides = ((val.objects(rows[row.id]), val.labels.coloured_as(labels)), (found, labels))
+        drawn = [draw_instances(sample.image, one, of, side=PICTURE_SIDE) for one, of in sides]
+        return Panel(row.id, caption, drawn[0], drawn[1])
 
-    return tuple(map(panel, ranked[::-1][:count])), tuple(map(panel, ranked[:count]))
+    typical, worst = typical_and_worst(ranked)
+    return tuple(map(panel, typical)), tuple(map(panel, worst))

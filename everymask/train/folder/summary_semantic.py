@@ -12,17 +12,24 @@ from everymask.data.dataset import Dataset
 from everymask.errors import counted
 from everymask.infer.predictor import Predictor
 from everymask.metrics.semantic import SemanticPictureScore, SemanticScores
-from everymask.viz.report import ClassRow, ClassTable, Confusion, Headline, Panel, ReportContent
+from everymask.viz.report import (
+    PICTURE_SIDE,
+    ClassRow,
+    ClassTable,
+    Confusion,
+    Headline,
+    Panel,
+    ReportContent,
+    typical_and_worst,
+)
 from everymask.viz.semantic import draw_semantic
-
-_PANELS = 6
 
 
 def with_semantic(
     content: ReportContent, scores: SemanticScores, predictor: Predictor | None, val: Dataset
 ) -> ReportContent:
-    """The content with these scores on `val`, and with its best and worst pictures where there is a predictor."""
-    best, worst = _panels(predictor, val.semantic(), scores) if predictor else ((), ())
+    """The content with these scores on `val`, and with typical and the worst pictures where there is a predictor."""
+    typical, worst = _panels(predictor, val.semantic(), scores) if predictor else ((), ())
     colours = dict(zip(predictor.card.labels.names, predictor.card.labels.colours, strict=True)) if predictor else {}
     rows = (
         ClassRow(name, (row.iou, row.boundary_iou, row.accuracy), row.num_truth, colours.get(name))
@@ -33,7 +40,7 @@ def with_semantic(
         headlines=_headlines(scores) + content.headlines,
         confusion=_confusion(scores),
         classes=ClassTable(("IoU", "boundary IoU", "accuracy"), "pixels", tuple(rows)),
-        best=best,
+        typical=typical,
         worst=worst,
     )
 
@@ -61,19 +68,17 @@ def _panels(predictor: Predictor, val: Dataset, scores: SemanticScores) -> tuple
     ranked = sorted(
         (row for row in scores.pictures if not math.isnan(row.mean_iou)), key=lambda row: (row.mean_iou, row.id)
     )
-    count = min(_PANELS, len(ranked) // 2)
     rows = {record.id: index for index, record in enumerate(val.records)}
 
     def panel(row: SemanticPictureScore) -> Panel:
         sample = val[rows[row.id]]
         result = predictor.predict(sample)
         caption = f"mIoU {row.mean_iou:.2f}, {100 * row.pixel_accuracy:.1f} % of the pixels right"
-        labels = predictor.card.labels
-        # One class has one colour in both pictures, even where the data set numbers the classes otherwise.
-        colours = dict(zip(labels.names, labels.colours, strict=True))
-        known = tuple(colours.get(name, own) for name, own in zip(val.labels.names, val.labels.colours, strict=True))
         truth = sample.truth if isinstance(sample.truth, SemanticMap) else result.semantic
-        drawn = draw_semantic(sample.image, truth, replace(val.labels, colours=known), legend=False)
-        return Panel(row.id, caption, drawn, result.draw(names=False))
+        labels = predictor.card.labels
+        sides = ((truth, val.labels.coloured_as(labels)), (result.semantic, labels))
+        drawn = [draw_semantic(sample.image, one, of, legend=False, side=PICTURE_SIDE) for one, of in sides]
+        return Panel(row.id, caption, drawn[0], drawn[1])
 
-    return tuple(map(panel, ranked[::-1][:count])), tuple(map(panel, ranked[:count]))
+    typical, worst = typical_and_worst(ranked)
+    return tuple(map(panel, typical)), tuple(map(panel, worst))
