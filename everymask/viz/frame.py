@@ -48,5 +48,5 @@ def draw_legend(labels: Labels, class_ids: Sequence[int] | IntArray | None = Non
 
 
 def letter_height(size: tuple[int, ...]) -> int:
-    """The line height, in pixels, that suits a picture of `size` (H, W)."""
-    return int(np.clip(min(size[:2]) / 40, 13, 64))
+    """The line height, in pixels, that suits a picture of `size` (H, W): a large one is looked at from farther away."""
+    return int(np.clip(0.75 * min(size[:2]) ** 0.5, 13, 64))

@@ -139,7 +139,12 @@ def write_report(path: str | Path, content: ReportContent) -> None:
     """
     sections = [
         ("Result", _headlines(content.headlines)),
-        ("Typical pictures", _panels(content.typical, "Those in the middle when all are ordered by their score.")),
+        (
+            "Typical pictures",
+            _panels(
+                content.typical, "Taken at equal distances from all when they are ordered from the best to the worst."
+            ),
+        ),
         ("Worst pictures", _panels(content.worst, "Those with the lowest scores.")),
         ("Training", _training(content.steps, content.validations)),
         ("Precision and recall", _precision_recall(content.precision_recall)),
@@ -154,13 +159,14 @@ def write_report(path: str | Path, content: ReportContent) -> None:
 
 
 def typical_and_worst(ranked: Sequence[T]) -> tuple[list[T], list[T]]:
-    """Of pictures from the worst to the best those that a report shows: up to 6 around the middle, and the 6 worst.
+    """Of pictures from the worst to the best those that a report shows: 6 at equal distances, the best first, and the 6
+    worst.
 
     None is shown twice, so that of less than 12 there are fewer.
     """
     count = min(_PANELS, len(ranked) // 2)
-    first = max(count, (len(ranked) - count) // 2)
-    return list(ranked[first : first + count]), list(ranked[:count])
+    others = ranked[count:]
+    return [others[(2 * k + 1) * len(others) // (2 * count)] for k in reversed(range(count))], list(ranked[:count])
 
 
 def _headlines(numbers: Sequence[Headline]) -> str:

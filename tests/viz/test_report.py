@@ -170,10 +170,10 @@ def test_pictures_are_scaled_down_and_bounded(tmp_path: Path) -> None:
     assert Image.open(io.BytesIO(base64.b64decode(pictures[0]))).size == (480, 360)
 
 
-def test_typical_pictures_are_in_the_middle_and_none_is_shown_twice() -> None:
-    assert typical_and_worst(range(101)) == ([47, 48, 49, 50, 51, 52], [0, 1, 2, 3, 4, 5])
-    assert typical_and_worst(range(12)) == ([6, 7, 8, 9, 10, 11], [0, 1, 2, 3, 4, 5])
-    assert typical_and_worst(range(5)) == ([2, 3], [0, 1])
+def test_typical_pictures_are_of_all_kinds_and_none_is_shown_twice() -> None:
+    assert typical_and_worst(range(126)) == ([116, 96, 76, 56, 36, 16], [0, 1, 2, 3, 4, 5])
+    assert typical_and_worst(range(12)) == ([11, 10, 9, 8, 7, 6], [0, 1, 2, 3, 4, 5])
+    assert typical_and_worst(range(5)) == ([4, 2], [0, 1])
     assert typical_and_worst([7]) == ([], [])
 
 
