@@ -442,3 +442,18 @@ def test_one_picture_is_no_pictures(
     picture = next((shapes / "images" / "val").iterdir())
     assert call("predict", tiny, picture, "--out", tmp_path / "m", "--max-detections", 1, "--min-score", 0) == 0
     assert capsys.readouterr().out == f"1 object in 1 picture: {tmp_path / 'm'}\n"
+
+
+def test_tables_and_pictures_show_an_object_once_unless_all_are_asked_for(
+    tiny: Path, shapes: Path, tmp_path: Path
+) -> None:
+    counts = []
+    for number, wanted in enumerate(([], ["--duplicate-iou", 0.8], ["--duplicate-iou", 0.1], ["--duplicate-iou", 1])):
+        out = tmp_path / str(number)
+        assert call("predict", tiny, shapes / "images" / "val", "--out", out, "--min-score", 0, *wanted) == 0
+        listed = json.loads((out / "predictions.json").read_text("utf-8"))["annotations"]
+        assert len((out / "predictions.csv").read_text("utf-8").splitlines()) == len(listed) + 1
+        counts.append(len(listed))
+    default, usual, few, everything = counts
+    assert default == usual
+    assert few < usual <= everything

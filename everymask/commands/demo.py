@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,14 +12,14 @@ from everymask.commands.train import say_result
 from everymask.errors import ConfigError, counted, printable, require
 
 if TYPE_CHECKING:
-    from everymask.core.arrays import Array, ByteArray
-    from everymask.core.segmentation import InstanceSet
+    from everymask.core.arrays import ByteArray
     from everymask.data.dataset import Dataset
     from everymask.infer.predictor import Predictor
 
 TRAINING, HELD_OUT = 500, 100
 """How many pictures the demo draws."""
-_ENLARGED = 3
+_SIDE = 420
+"""The pictures of 128 pixels are shown this large."""
 _NEXT = """
 Now with your own pictures:
 
@@ -72,26 +72,24 @@ def run(options: Demo) -> None:
 
 
 def write_picture(file: Path, model: Predictor, pictures: Dataset, *, count: int = 3) -> None:
-    """Write truth beside prediction for the first pictures of a data set, enlarged, one below the other."""
+    """Write truth beside prediction for the first pictures of a data set, enlarged, one below the other.
+
+    The pictures are drawn one like the other, so that the first are as good as any. Every object is shown once, as by
+    `everymask predict`.
+    """
     import numpy as np
 
     from everymask.data.pictures.read import write_image
-    from everymask.viz.draw import draw_beside, draw_instances
+    from everymask.viz.draw import draw_instances
+    from everymask.viz.frame import draw_beside
 
     rows: list[ByteArray] = []
     for index in range(min(count, len(pictures))):
         sample = pictures[index]
-        found = model.predict(sample).instances
+        found = model.without_duplicates().predict(sample).instances
         sides = [
-            draw_instances(*_enlarged(sample.image, objects), pictures.labels, min_score=0.5)
+            draw_instances(sample.image, objects, pictures.labels, min_score=0.5, side=_SIDE)
             for objects in (pictures.objects(index), found)
         ]
         rows.append(draw_beside(sides[0], sides[1], ("truth", "prediction")))
     write_image(file, np.concatenate(rows))
-
-
-def _enlarged(image: Array, objects: InstanceSet) -> tuple[Array, InstanceSet]:
-    size = image.shape[0] * _ENLARGED, image.shape[1] * _ENLARGED
-    masks = None if objects.masks is None else objects.masks.resize(size)
-    pixels = image.repeat(_ENLARGED, axis=0).repeat(_ENLARGED, axis=1)
-    return pixels, replace(objects, boxes=objects.boxes * _ENLARGED, masks=masks)

@@ -47,6 +47,9 @@ class Predict(Running):
     """Leave out objects below this score."""
     max_detections: int | None = None
     """The most objects per picture; otherwise what the model was trained for."""
+    duplicate_iou: float | None = None
+    """Of objects that overlap by more than this IoU, whatever their classes, keep the surest; otherwise 0.8. 1 keeps
+    all."""
     overlay: Literal["png", "jpg", "none"] = "png"
     """Format of the drawn pictures; for many large pictures jpg, or none, saves time and space."""
     maps: Literal["png", "tif"] = "png"
@@ -77,9 +80,7 @@ def run(options: Predict) -> None:
         raise ConfigError(f"min-score must lie between 0 and 1, but got {options.min_score}")
     check_order("predict", options.model, options.sources)
     pictures = find_pictures(options.sources)
-    model = load_predictor(options.model, options)
-    if options.max_detections is not None:
-        model = model.with_detections(options.max_detections)
+    model = _set_up(load_predictor(options.model, options), options)
     tiling = _tiling(options, model)
     task = model.task
     writing = Writing(options.out, options.overwrite, options.sources, options.overlay, options.maps)
@@ -108,6 +109,13 @@ def run(options: Predict) -> None:
     _answer(folder, defects, options)
     if defects:
         raise DataError(f"{len(defects)} of {counted(len(pictures), 'picture')} could not be predicted", issues=defects)
+
+
+def _set_up(model: Predictor, options: Predict) -> Predictor:
+    """The model as the options for objects ask for it."""
+    if options.max_detections is not None:
+        model = model.with_detections(options.max_detections)
+    return model.without_duplicates(options.duplicate_iou)
 
 
 def _tiling(options: Predict, model: Predictor) -> Tiling | None:

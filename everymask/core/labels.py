@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import colorsys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -56,6 +56,12 @@ class Labels:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def coloured_as(self, other: Labels) -> Labels:
+        """The same labels, whose classes that `other` also has are in its colours, however the two number them."""
+        known = dict(zip(other.names, other.colours, strict=True))
+        colours = zip(self.names, self.colours, strict=True)
+        return replace(self, colours=tuple(known.get(name, own) for name, own in colours))
 
     def to_json(self) -> dict[str, Any]:
         """Plain lists and numbers, as `from_json` takes them."""

@@ -22,6 +22,7 @@ from everymask.data.pictures.read import read_image
 from everymask.errors import ConfigError, DataError, counted, printable
 from everymask.infer.decode_instances import decode_instances
 from everymask.infer.decode_semantic import decode_semantic
+from everymask.infer.duplicates import DUPLICATE_IOU, check_duplicate_iou, without_duplicates
 from everymask.infer.result import Result
 from everymask.infer.tiling import Tiling, join_maps, predict_strips, strips_of
 from everymask.infer.variants import TestTimeAugmentation, predict_variants
@@ -47,7 +48,8 @@ class Predictor:
     """A network with its card on a device. It holds no other state: threads may share it.
 
     `splits` is the file that says which pictures its training learned from, where it comes from a run folder.
-    `augmentation` and `scored` are as `with_augmentation` and `with_scores` set them.
+    `augmentation`, `scored` and `duplicate_iou` are as `with_augmentation`, `with_scores` and `without_duplicates` set
+    them.
     """
 
     module: RCNN | SemanticModel
@@ -56,6 +58,7 @@ class Predictor:
     splits: Path | None = None
     augmentation: TestTimeAugmentation | None = None
     scored: bool = False
+    duplicate_iou: float = 1.0
 
     @property
     def task(self) -> Task[Any]:
@@ -99,6 +102,20 @@ class Predictor:
         assert isinstance(self.module, RCNN)
         module = self.module.with_detections(most)
         return replace(self, module=module, card=replace(self.card, spec=module.spec))
+
+    def without_duplicates(self, iou: float | None = None) -> Predictor:
+        """The same predictor, which of objects that overlap by more than `iou` (None: 0.8), whatever their classes,
+        gives only the surest (see `everymask.infer.duplicates`).
+
+        So `everymask predict` does, and `evaluate` only with such a predictor: COCO's numbers are of all detections.
+        Without `iou` a model that gives label maps stays as it is. `ConfigError` for an IoU that is not between 0 and
+        1, and for one where the model finds no objects.
+        """
+        if iou is None:
+            return replace(self, duplicate_iou=DUPLICATE_IOU) if self.task is INSTANCE else self
+        check_duplicate_iou(iou)
+        self.task.refuse("duplicate-iou", INSTANCE, "duplicates are objects that are found twice")
+        return replace(self, duplicate_iou=iou)
 
     def with_augmentation(self, augmentation: TestTimeAugmentation) -> Predictor:
         """The same predictor, which averages what the network says of mirrored and scaled variants of a picture.
@@ -162,7 +179,7 @@ class Predictor:
                 return decode_semantic(logits[index], picture.placement, head, ignore=ignore, scored=self.scored)
             case RCNN() as detector, RegionOutputs(boxes, class_ids, scores, mask_logits, image_index):
                 rows = image_index == index
-                return decode_instances(
+                found = decode_instances(
                     boxes[rows].cpu().numpy(),
                     class_ids[rows].cpu().numpy(),
                     scores[rows].cpu().numpy(),
@@ -170,6 +187,7 @@ class Predictor:
                     picture.placement,
                     detector.spec.profile.mask_paste,
                 )
+                return without_duplicates(found, self.duplicate_iou)
             case _:
                 raise TypeError(f"{type(self.module).__name__} gave {type(outputs).__name__}")
 

@@ -64,9 +64,10 @@ class Result:
             )
         return self.segmentation
 
-    def draw(self, *, min_score: float = 0.0, alpha: float = 0.45, names: bool = True) -> ByteArray:
+    def draw(self, *, min_score: float = 0.0, alpha: float | None = None, names: bool = True) -> ByteArray:
         """The picture with what was found drawn on it, uint8 [H, W, 3].
 
+        `alpha` (0-1) is how much colour covers the picture; without it as much as suits objects or label maps.
         Objects as by `everymask.viz.draw.draw_instances`; label maps as by `everymask.viz.semantic.draw_semantic`, with
         `names` as a legend at the right, which makes the picture wider.
         """

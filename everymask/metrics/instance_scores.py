@@ -170,7 +170,7 @@ class InstanceScores:
                 row.id,
                 row.f1 if row.num_truths or row.num_found else math.nan,
                 f"F1 {row.f1:.2f}: {row.num_matched} of {counted(row.num_truths, 'object')} found, "
-                f"{row.num_found} drawn",
+                f"{counted(row.num_found, 'detection')}",
             )
             for row in self.pictures
         )

@@ -28,7 +28,7 @@ def _metrics(labels: Labels, spec: ModelSpec, judging: Judging) -> dict[str, Met
 
 
 def _draw(image: Array, found: InstanceSet, labels: Labels, drawing: Drawing) -> ByteArray:
-    return draw_instances(image, found, labels, min_score=drawing.min_score, alpha=drawing.alpha, names=drawing.names)
+    return draw_instances(image, found, labels, min_score=drawing.min_score, names=drawing.names, **drawing.options())
 
 
 def _folder(labels: Labels, writing: Writing) -> OutputFolder[InstanceSet]:

@@ -32,7 +32,7 @@ def _metrics(labels: Labels, spec: ModelSpec, judging: Judging) -> dict[str, Met
 
 
 def _draw(image: Array, found: SemanticMap, labels: Labels, drawing: Drawing) -> ByteArray:
-    return draw_semantic(image, found, labels, alpha=drawing.alpha, legend=drawing.names)
+    return draw_semantic(image, found, labels, legend=drawing.names, **drawing.options())
 
 
 def _folder(labels: Labels, writing: Writing) -> OutputFolder[SemanticMap]:

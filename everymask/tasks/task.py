@@ -39,11 +39,20 @@ class Judging:
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """How what was found is drawn: objects from `min_score` on, covered by `alpha` (0-1), with the classes' `names`."""
+    """How what was found is drawn: objects from `min_score` on, with the classes' `names`.
+
+    `alpha` (0-1) is how much colour covers the picture (None: as much as suits the task), `side` how long the longer
+    side of the drawn picture is (None: as long as the picture's).
+    """
 
     min_score: float = 0.0
-    alpha: float = 0.45
+    alpha: float | None = None
     names: bool = True
+    side: int | None = None
+
+    def options(self) -> dict[str, Any]:
+        """What is set of `alpha` and `side`."""
+        return {name: value for name, value in (("alpha", self.alpha), ("side", self.side)) if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +125,3 @@ class Task(Generic[Kind]):
         """`ConfigError` where this is not the task `wanted` to which an option belongs."""
         if self.name != wanted.name:
             raise ConfigError(f"{why}, but this model {self.finds}", hint=f"leave out {option}")
-
-
-def in_colours_of(labels: Labels, model: Labels) -> Labels:
-    """The labels of a data set in the colours that the model gives to classes of these names."""
-    colours = dict(zip(model.names, model.colours, strict=True))
-    known = tuple(colours.get(name, own) for name, own in zip(labels.names, labels.colours, strict=True))
-    return Labels(labels.names, known, labels.things, labels.ignore)

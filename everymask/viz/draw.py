@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TypeAlias
+from dataclasses import replace
 
 import numpy as np
 
-from everymask.core.arrays import Array, BoolArray, ByteArray, IntArray
-from everymask.core.labels import Colour, Labels
+from everymask.core.arrays import Array, BoolArray, ByteArray
+from everymask.core.labels import Labels
 from everymask.core.segmentation import InstanceSet
 from everymask.errors import DataError
-from everymask.viz.palette import object_colours
-from everymask.viz.text import write_tag
+from everymask.viz.outline import Rings, draw_rings, rings_of
+from everymask.viz.palette import class_colours, object_colours
+from everymask.viz.tags import place_tags
 
-Window: TypeAlias = tuple[int, int, int, int]
-
-PAPER: Colour = (24, 26, 31)
+# One of so many pixels of the shorter side is the width of a line.
+_LINE = 320
+# The seam of a line, which keeps it apart from a ground of its own colour.
+_SEAM = np.zeros(3, np.uint8)
 
 
 def draw_instances(
@@ -25,37 +26,50 @@ def draw_instances(
     labels: Labels,
     *,
     min_score: float = 0.0,
-    alpha: float = 0.45,
+    alpha: float = 0.3,
     names: bool = True,
+    side: int | None = None,
 ) -> ByteArray:
-    """The picture with its objects: filled, outlined, and, where they are large enough, boxed and named.
+    """The picture with its objects in the colours of their classes: filled lightly, outlined, and named where room is.
 
-    `image` is [H, W] or [H, W, C] as in `displayable`; the result is uint8 [H, W, 3]. Objects below `min_score` are
-    left out. Fills cover the picture by `alpha` (0-1); outlines lie on the masks' own border pixels, so that a pixel
-    outside every mask changes only under a box or a tag. Small objects are drawn over large ones. A set of one class
-    gets a colour per object and tags without the name. Tags stay inside the picture and off each other; an object
-    whose tag finds no room has none. Memory: the picture twice, whatever the number of objects.
+    `image` is [H, W] or [H, W, C] as in `displayable`; the result is uint8 [H, W, 3]. With `side` picture and objects
+    are first scaled so that the longer side has so many pixels: small ones become readable, and of large ones lines and
+    letters are. Objects below `min_score` are left out. Fills cover the picture by `alpha` (0-1), those of crowds in
+    stripes; outlines are smoothed and have a dark seam, which ends two pixels and a line's width outside of a mask.
+    Small objects are drawn over large ones. Only objects without a mask are boxed. Tags are as in `place_tags`. Memory:
+    the picture twice, whatever the number of objects.
 
     >>> picture = draw_instances(sample.image, found[found.scores > 0.8], labels)
     """
     canvas = displayable(image)
-    size = canvas.shape[:2]
-    if instances.masks is not None and instances.masks.size != size:
-        raise DataError(f"the masks belong to a picture of {instances.masks.size}, but this one has {size} (H, W)")
+    if instances.masks is not None and instances.masks.size != canvas.shape[:2]:
+        found, expected = instances.masks.size, canvas.shape[:2]
+        raise DataError(f"the masks belong to a picture of {found}, but this one has {expected} (H, W)")
     if instances.scores is not None and min_score > 0:
         instances = instances[instances.scores >= min_score]
-    stroke = max(1, round(min(size) / 320))
-    colours = object_colours(instances, labels)
-    if instances.masks is not None:
-        for row in np.argsort(-instances.masks.areas(), kind="stable"):
-            x1, y1, x2, y2 = (int(v) for v in instances.masks.windows[row])
-            _fill(canvas[y1:y2, x1:x2], instances.masks.crop(int(row)), colours[row], alpha, stroke)
-    tags = _place_tags(canvas, instances, labels, colours) if names else {}
-    for row in range(len(instances)):
-        if row in tags or instances.masks is None:
-            _outline_box(canvas, instances.boxes[row], colours[row], stroke)
-    for (x, y), tag in tags.values():
-        canvas[y : y + tag.shape[0], x : x + tag.shape[1]] = tag
+    if side is not None:
+        canvas, instances = _scaled(canvas, instances, side)
+    fills, lines = class_colours(instances, labels), object_colours(instances, labels)
+    width = max(1, round(min(canvas.shape[:2]) / _LINE))
+    smooth = max(1, round(max(canvas.shape) / max(image.shape[:2])))
+    areas = np.zeros(len(instances)) if instances.masks is None else instances.masks.areas()
+    outlines: list[tuple[int, Rings]] = []
+    for row in np.argsort(-areas, kind="stable").tolist():
+        if instances.masks is None or not areas[row]:
+            _outline_box(canvas, instances.boxes[row], lines[row], width)
+            continue
+        crop, (x, y) = instances.masks.crop(row), instances.masks.windows[row, :2].tolist()
+        crowd = instances.crowd is not None and bool(instances.crowd[row])
+        filled = crop & _stripes((x, y), crop.shape, 4 * width) if crowd else crop
+        _fill(canvas[y : y + len(crop), x : x + crop.shape[1]], filled, fills[row], alpha)
+        rings = rings_of(crop, (x, y), smooth)
+        draw_rings(canvas, rings, _SEAM, width + 2, 0.45, outside=(crop, (x, y)))
+        outlines.append((row, rings))
+    # After all the fills and seams, so that every outline is seen whole.
+    for row, rings in outlines:
+        draw_rings(canvas, rings, lines[row], width, 1.0)
+    for tag in place_tags(canvas.shape[:2], instances, labels, lines) if names else ():
+        canvas[tag.y : tag.y + len(tag.picture), tag.x : tag.x + tag.picture.shape[1]] = tag.picture
     return canvas
 
 
@@ -75,43 +89,26 @@ def displayable(image: Array) -> ByteArray:
     return np.array(np.broadcast_to(planes, (*planes.shape[:2], 3)), order="C")
 
 
-def draw_beside(left: ByteArray, right: ByteArray, titles: tuple[str, str]) -> ByteArray:
-    """Two pictures uint8 [H, W, 3] side by side, titled; the right one is scaled to the height of the left one."""
+def scaled_size(size: tuple[int, int], side: int) -> tuple[int, int]:
+    """(H, W) of a picture of `size` (H, W) whose longer side becomes `side` pixels; at least 1 each."""
+    height, width = size
+    return max(1, round(height * side / max(size))), max(1, round(width * side / max(size)))
+
+
+def resized(canvas: ByteArray, size: tuple[int, int]) -> ByteArray:
+    """A picture [H, W, 3] at another `size` (H, W): shrunk by averaging, enlarged by cubic interpolation."""
     import cv2
 
-    height, width = left.shape[:2]
-    if right.shape[0] != height:
-        scaled = max(1, round(right.shape[1] * height / right.shape[0]))
-        right = np.asarray(cv2.resize(right, (scaled, height), interpolation=cv2.INTER_AREA), np.uint8)
-    gap, letters = max(2, height // 80), letter_height((height, width))
-    page = np.empty((height + 2 * letters, width + gap + right.shape[1], 3), np.uint8)
-    page[:] = PAPER
-    for picture, title, x in ((left, titles[0], 0), (right, titles[1], width + gap)):
-        page[2 * letters :, x : x + picture.shape[1]] = picture
-        tag = write_tag(title, PAPER, letters, picture.shape[1])
-        top = (2 * letters - tag.shape[0]) // 2
-        page[top : top + tag.shape[0], x : x + tag.shape[1]] = tag
-    return page
+    kind = cv2.INTER_AREA if size[0] < len(canvas) else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(canvas, size[::-1], interpolation=kind), np.uint8)
 
 
-def draw_legend(labels: Labels, class_ids: Sequence[int] | IntArray | None = None, *, height: int = 18) -> ByteArray:
-    """Swatches and names as a picture uint8 [h, w, 3]: one class to a line of letters `height` pixels tall."""
-    chosen = range(len(labels)) if class_ids is None else [int(k) for k in class_ids]
-    tags = [write_tag(labels.names[k], PAPER, height, 40 * height) for k in chosen]
-    line, indent = round(1.5 * height), 2 * height
-    page = np.empty((line * max(1, len(tags)), indent + max((t.shape[1] for t in tags), default=0), 3), np.uint8)
-    page[:] = PAPER
-    for number, (class_id, tag) in enumerate(zip(chosen, tags, strict=True)):
-        top = number * line + (line - height) // 2
-        page[top : top + height, height // 2 : height // 2 + height] = labels.colours[class_id]
-        top = number * line + (line - tag.shape[0]) // 2
-        page[top : top + tag.shape[0], indent : indent + tag.shape[1]] = tag
-    return page
-
-
-def letter_height(size: tuple[int, ...]) -> int:
-    """The line height, in pixels, that suits a picture of `size` (H, W)."""
-    return int(np.clip(min(size[:2]) / 36, 12, 64))
+def _scaled(canvas: ByteArray, instances: InstanceSet, side: int) -> tuple[ByteArray, InstanceSet]:
+    height, width = canvas.shape[:2]
+    size = scaled_size((height, width), side)
+    factors = np.array([size[1] / width, size[0] / height] * 2, np.float32)
+    masks = None if instances.masks is None else instances.masks.resize(size)
+    return resized(canvas, size), replace(instances, boxes=instances.boxes * factors, masks=masks)
 
 
 def _stretch(planes: Array) -> ByteArray:
@@ -127,84 +124,29 @@ def _stretch(planes: Array) -> ByteArray:
     return shown
 
 
-def _fill(view: ByteArray, crop: BoolArray, colour: ByteArray, alpha: float, stroke: int) -> None:
+def _fill(view: ByteArray, crop: BoolArray, colour: ByteArray, alpha: float) -> None:
     import cv2
 
-    if not crop.size:
-        return
     steps = np.arange(256)[:, None] * (1 - alpha) + colour[None, :] * alpha
     np.copyto(view, cv2.LUT(view, steps.round().astype(np.uint8)[:, None, :]), where=crop[..., None])
-    np.copyto(view, colour, where=_border(crop, stroke)[..., None])
 
 
-def _border(crop: BoolArray, stroke: int) -> BoolArray:
-    """The mask's pixels that lie within `stroke` pixels of its outside."""
-    import cv2
-
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * stroke + 1, 2 * stroke + 1))
-    inner = cv2.erode(crop.astype(np.uint8), kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
-    border: BoolArray = crop & (inner == 0)
-    return border
+def _stripes(corner: tuple[int, int], shape: tuple[int, ...], width: int) -> BoolArray:
+    """Diagonal stripes of the picture, [h, w]: those of two crops fit together."""
+    down = np.arange(corner[1], corner[1] + shape[0], dtype=np.int32)[:, None]
+    across = np.arange(corner[0], corner[0] + shape[1], dtype=np.int32)
+    stripes: BoolArray = (down + across) // width % 2 == 0
+    return stripes
 
 
-def _outline_box(canvas: ByteArray, box: Array, colour: ByteArray, stroke: int) -> None:
-    height, width = canvas.shape[:2]
-    x1, y1 = (int(v) for v in np.floor(box[:2]).clip(0, (width - 1, height - 1)))
-    x2, y2 = (int(v) for v in np.ceil(box[2:]).clip((x1 + 1, y1 + 1), (width, height)))
+def _outline_box(canvas: ByteArray, box: Array, colour: ByteArray, width: int) -> None:
+    height, breadth = canvas.shape[:2]
+    x1, y1 = (int(v) for v in np.floor(box[:2]).clip(0, (breadth - 1, height - 1)))
+    x2, y2 = (int(v) for v in np.ceil(box[2:]).clip((x1 + 1, y1 + 1), (breadth, height)))
     for edge in (
-        canvas[y1 : y1 + stroke, x1:x2],
-        canvas[max(y1, y2 - stroke) : y2, x1:x2],
-        canvas[y1:y2, x1 : x1 + stroke],
-        canvas[y1:y2, max(x1, x2 - stroke) : x2],
+        canvas[y1 : y1 + width, x1:x2],
+        canvas[max(y1, y2 - width) : y2, x1:x2],
+        canvas[y1:y2, x1 : x1 + width],
+        canvas[y1:y2, max(x1, x2 - width) : x2],
     ):
         edge[:] = colour
-
-
-def _place_tags(
-    canvas: ByteArray, instances: InstanceSet, labels: Labels, colours: ByteArray
-) -> dict[int, tuple[tuple[int, int], ByteArray]]:
-    """Row -> corner (x, y) and picture of its tag; surest (else largest) objects choose their place first."""
-    height, width = canvas.shape[:2]
-    letters = letter_height(canvas.shape)
-    sides = instances.boxes[:, 2:] - instances.boxes[:, :2]
-    least = 2.5 * letters if len(labels) == 1 else 1.5 * letters
-    large = (sides.min(axis=1) >= least) & (sides.max(axis=1) >= 2.5 * letters)
-    if len(labels) == 1 and 2 * np.count_nonzero(large) < len(large):
-        return {}
-    first = -sides.prod(axis=1) if instances.scores is None else -instances.scores
-    placed: dict[int, tuple[tuple[int, int], ByteArray]] = {}
-    taken: list[Window] = []
-    for row in (int(r) for r in np.argsort(first, kind="stable")):
-        text = _caption(instances, labels, row)
-        if not text or not large[row]:
-            continue
-        red, green, blue = (int(c) for c in colours[row])
-        tag = write_tag(text, (red, green, blue), letters, width)
-        corner = _free_corner(instances.boxes[row], tag, taken, (height, width))
-        if corner is not None and tag.size:
-            placed[row] = (corner, tag)
-            taken.append((*corner, corner[0] + tag.shape[1], corner[1] + tag.shape[0]))
-    return placed
-
-
-def _caption(instances: InstanceSet, labels: Labels, row: int) -> str:
-    name = labels.names[int(instances.class_ids[row])] if len(labels) > 1 else ""
-    score = "" if instances.scores is None else f"{float(instances.scores[row]):.2f}"
-    return f"{name} {score}".strip()
-
-
-def _free_corner(box: Array, tag: ByteArray, taken: list[Window], size: tuple[int, int]) -> tuple[int, int] | None:
-    """The first of four places at the box where the tag is inside the picture and on no other: above, inside, below."""
-    tall, wide = tag.shape[:2]
-    height, width = size
-    x1, y1, x2, y2 = (int(v) for v in box)
-    if wide > width or tall > height:
-        return None
-    for x, y in ((x1, y1 - tall), (x1, y1), (x2 - wide, y1 - tall), (x1, y2 - tall), (x1, y2)):
-        left = min(max(x, 0), width - wide)
-        if 0 <= y <= height - tall and not any(
-            left < right and low_x < left + wide and y < bottom and low_y < y + tall
-            for low_x, low_y, right, bottom in taken
-        ):
-            return left, y
-    return None

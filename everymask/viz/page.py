@@ -101,6 +101,7 @@ th { font-weight: 500; text-align: left; }
 .heat .right { background: color-mix(in srgb, var(--accent) var(--share), var(--paper)); }
 .heat .wrong { background: color-mix(in srgb, var(--bad) var(--share), var(--paper)); }
 .heat .strong { color: var(--card); }
+.chosen { margin: 0 0 12px; color: var(--soft); font-size: .9rem; }
 .panel p { margin: 2px 0 8px; color: var(--soft); font-size: .88rem; }
 .pair { display: grid; grid-template-columns: 1fr 1fr; gap: 8px; }
 .pair figcaption { font-weight: 400; font-size: .8rem; color: var(--soft); margin: 2px 0 0; }

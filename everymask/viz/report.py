@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
@@ -19,8 +19,11 @@ from everymask.metrics.scores import ClassTable, Confusion, Headline, PrecisionR
 from everymask.viz.charts import Line, bar_chart, escaped, folded, heat_table, line_chart, number_text
 from everymask.viz.page import page
 
-_MAX_SIDE = 640
-_MAX_PANELS = 12
+T = TypeVar("T")
+
+PICTURE_SIDE = 480
+"""The longer side of a picture in the report; what is drawn at this size keeps its lines and letters."""
+_PANELS = 6
 _MAX_HEAT = 16
 _MAX_ROWS = 24
 _MAX_ISSUES = 50
@@ -48,7 +51,7 @@ class ValidationRow:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """A picture twice, uint8 [H, W, 3]: with its truth and with its prediction drawn on it."""
+    """A picture twice, uint8 [H, W, 3]: with its truth and with its prediction drawn on it at `PICTURE_SIDE`."""
 
     title: str
     caption: str
@@ -68,7 +71,7 @@ class ReportContent:
     precision_recall: tuple[PrecisionRecall, ...] = ()
     confusion: Confusion | None = None
     classes: ClassTable | None = None
-    best: tuple[Panel, ...] = ()
+    typical: tuple[Panel, ...] = ()
     worst: tuple[Panel, ...] = ()
     dataset: Mapping[str, object] = field(default_factory=dict)
     issues: Sequence[Issue | str] = ()
@@ -79,7 +82,7 @@ class ReportContent:
 def write_report(path: str | Path, content: ReportContent) -> None:
     """Write the report as one HTML file, whole or not at all.
 
-    Pictures are scaled down to 640 pixels and embedded, at most 12 panels; curves, tables and lists are bounded, so
+    Pictures are scaled down to 480 pixels and embedded, at most 12 panels; curves, tables and lists are bounded, so
     that the file stays within a few megabytes whatever the run. `dataset` and `settings` may be nested; a mapping from
     names to numbers inside `dataset` becomes a bar chart. Everything is shown as text: no name can become markup.
 
@@ -87,18 +90,34 @@ def write_report(path: str | Path, content: ReportContent) -> None:
     """
     sections = [
         ("Result", _headlines(content.headlines)),
+        (
+            "Typical pictures",
+            _panels(
+                content.typical, "Taken at equal distances from all when they are ordered from the best to the worst."
+            ),
+        ),
+        ("Worst pictures", _panels(content.worst, "Those with the lowest scores.")),
         ("Training", _training(content.steps, content.validations)),
         ("Precision and recall", _precision_recall(content.precision_recall)),
         ("Classes", "" if content.classes is None else _classes(content.classes)),
         ("Confusion between classes", "" if content.confusion is None else _confusion(content.confusion)),
-        ("Worst pictures", _panels(content.worst[: _MAX_PANELS // 2])),
-        ("Best pictures", _panels(content.best[: _MAX_PANELS - min(len(content.worst), _MAX_PANELS // 2)])),
         ("Data set", _dataset(content.dataset)),
         (f"Warnings ({len(content.issues)})", _issues(content.issues)),
         ("Settings", _definitions(content.settings)),
         ("Versions", _definitions(content.versions)),
     ]
     write_text(path, page(content.title, content.when, [(name, body) for name, body in sections if body]))
+
+
+def typical_and_worst(ranked: Sequence[T]) -> tuple[list[T], list[T]]:
+    """Of pictures from the worst to the best those that a report shows: 6 at equal distances, the best first, and the 6
+    worst.
+
+    None is shown twice, so that of less than 12 there are fewer.
+    """
+    count = min(_PANELS, len(ranked) // 2)
+    others = ranked[count:]
+    return [others[(2 * k + 1) * len(others) // (2 * count)] for k in reversed(range(count))], list(ranked[:count])
 
 
 def _headlines(numbers: Sequence[Headline]) -> str:
@@ -197,7 +216,7 @@ def _confusion(confusion: Confusion) -> str:
     return _grid([bar_chart(bars, title=f"Most frequent mistakes (truth → found), {confusion.unit}")]) if bars else ""
 
 
-def _panels(panels: Sequence[Panel]) -> str:
+def _panels(panels: Sequence[Panel], chosen: str) -> str:
     def one(panel: Panel) -> str:
         pictures = "".join(
             f'<figure><img src="{_data_uri(picture)}" alt="{escaped(panel.title)}: {word}" loading="lazy">'
@@ -210,14 +229,15 @@ def _panels(panels: Sequence[Panel]) -> str:
             f'<div class="{shape}">{pictures}</div></article>'
         )
 
-    return f'<div class="panels">{"".join(map(one, panels))}</div>' if panels else ""
+    shown = "".join(map(one, panels[:_PANELS]))
+    return f'<p class="chosen">{escaped(chosen)}</p><div class="panels">{shown}</div>' if panels else ""
 
 
 def _data_uri(picture: ByteArray) -> str:
     from PIL import Image
 
     image = Image.fromarray(np.ascontiguousarray(picture))
-    image.thumbnail((_MAX_SIDE, _MAX_SIDE), Image.Resampling.LANCZOS)
+    image.thumbnail((PICTURE_SIDE, PICTURE_SIDE), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     # Full chroma: halved colour resolution would smear the one-pixel outlines.
     image.save(buffer, "JPEG", quality=82, subsampling=0, optimize=True)

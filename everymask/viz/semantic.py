@@ -8,20 +8,27 @@ from everymask.core.arrays import Array, BoolArray, ByteArray, IntArray
 from everymask.core.labels import Labels
 from everymask.core.segmentation import SemanticMap
 from everymask.errors import DataError
-from everymask.viz.draw import PAPER, displayable, draw_legend, letter_height
+from everymask.viz.draw import displayable, resized, scaled_size
+from everymask.viz.frame import PAPER, draw_legend, letter_height
 
 _ROWS = 256
 
 
 def draw_semantic(
-    image: Array, semantic: SemanticMap, labels: Labels, *, alpha: float = 0.45, legend: bool = True
+    image: Array,
+    semantic: SemanticMap,
+    labels: Labels,
+    *,
+    alpha: float = 0.45,
+    legend: bool = True,
+    side: int | None = None,
 ) -> ByteArray:
     """The picture tinted in the colours of its classes, whose borders are drawn in full colour; uint8 [H, W, 3].
 
     `image` is [H, W] or [H, W, C] as in `displayable`. Colours cover the picture by `alpha` (0-1). Pixels without a
     class and those of a class called background stay as they are. With `legend` the names of the classes that the map
-    shows stand at the right of the picture, largest first, which makes it wider. `DataError` where map and picture
-    differ in size.
+    shows stand at the right of the picture, largest first, which makes it wider. With `side` picture and map are first
+    scaled so that the longer side has so many pixels. `DataError` where map and picture differ in size.
 
     >>> picture = draw_semantic(sample.image, result.semantic, labels)
     """
@@ -29,6 +36,9 @@ def draw_semantic(
     ids = semantic.ids
     if ids.shape != canvas.shape[:2]:
         raise DataError(f"the label map is of size {ids.shape}, but the picture has {canvas.shape[:2]} (H, W)")
+    if side is not None:
+        canvas = resized(canvas, scaled_size(canvas.shape[:2], side))
+        ids = _nearest(ids, canvas.shape[:2])
     colours = np.zeros((len(labels) + 1, 3), np.uint8)
     colours[:-1] = np.array(labels.colours, np.uint8).reshape(-1, 3)
     tinted = np.array([name.casefold() != "background" for name in labels.names] + [False])
@@ -43,6 +53,15 @@ def draw_semantic(
         return canvas
     shown = [k for k in np.argsort(-pixels[:-1], kind="stable").tolist() if pixels[k]]
     return _with_legend(canvas, labels, shown)
+
+
+def _nearest(ids: IntArray, size: tuple[int, int]) -> IntArray:
+    """A label map at another `size` (H, W): each pixel is what lies at its centre."""
+    rows, columns = (
+        ((np.arange(new) + 0.5) * old / new).astype(np.intp) for old, new in zip(ids.shape, size, strict=True)
+    )
+    nearest: IntArray = ids[rows[:, None], columns]
+    return nearest
 
 
 def _indices(ids: IntArray, count: int) -> IntArray:

@@ -21,7 +21,7 @@ from everymask.metrics.scores import Scores
 from everymask.models.specs.any_spec import KINDS
 from everymask.settings.config import TrainConfig
 from everymask.tasks.table import task_named, task_of
-from everymask.tasks.task import Drawing, Judging, Task, Writing, in_colours_of
+from everymask.tasks.task import Drawing, Judging, Task, Writing
 
 LABELS = labels_of(["cat", "dog", "cow"])
 SIZE = (40, 50)
@@ -183,8 +183,3 @@ def test_what_was_found_is_drawn_written_and_said(task: Task[Any], tmp_path: Pat
     assert not set(task.sentence(task.keep_sure(found, 0.95), LABELS)) - set(
         task.sentence(found, LABELS) + "no objects"
     )
-
-
-def test_truth_is_drawn_in_the_colours_of_the_model() -> None:
-    data, model = labels_of(["cat", "dog"]), labels_of(["dog", "cow", "cat"])
-    assert in_colours_of(data, model).colours == (model.colours[2], model.colours[0])

@@ -124,6 +124,8 @@ def test_a_batch_gives_what_single_pictures_give() -> None:
     assert repr(model) == "<Predictor UNet plain, 2 classes: ground, cell; cpu>"
 
 
-def test_there_is_no_limit_of_detections() -> None:
+def test_there_are_no_detections_to_limit_or_to_merge() -> None:
     with pytest.raises(ConfigError, match="max-detections"):
         grey_model(LABELS).with_detections(5)
+    with pytest.raises(ConfigError, match="duplicate-iou"):
+        grey_model(LABELS).without_duplicates(0.8)

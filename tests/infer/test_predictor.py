@@ -142,6 +142,18 @@ def test_more_detections_are_kept_when_asked_for(model: Predictor) -> None:
         model.with_detections(0)
 
 
+def test_an_object_is_found_once_when_asked_for(model: Predictor) -> None:
+    """The untrained network finds every region as both classes, with boxes that are nearly the same."""
+    everything = model.with_detections(40)
+    found, once = (each.predict(PIXELS).instances for each in (everything, everything.without_duplicates(0.3)))
+    assert len(once) < len(found)
+    assert once.scores.max() == found.scores.max()
+    same = everything.without_duplicates(1.0).predict(PIXELS).instances
+    np.testing.assert_array_equal(same.boxes, found.boxes)
+    with pytest.raises(ConfigError, match="between 0 and 1"):
+        model.without_duplicates(2)
+
+
 @pytest.mark.parametrize(("mode", "dtype"), [("I;16", np.uint16), ("I", np.uint16), ("F", np.float32)])
 def test_pillow_pictures_of_more_than_8_bits_keep_their_values(mode: str, dtype: type) -> None:
     values = np.array([[0, 300], [40000, 65535]])

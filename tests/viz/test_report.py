@@ -15,7 +15,7 @@ from PIL import Image
 
 from everymask.errors import Issue
 from everymask.metrics.scores import ClassRow, ClassTable, Confusion, Headline, PrecisionRecall
-from everymask.viz.report import Panel, ReportContent, StepRow, ValidationRow, write_report
+from everymask.viz.report import Panel, ReportContent, StepRow, ValidationRow, typical_and_worst, write_report
 
 EVIL = '<script>alert("1")</script>\udcff\n.png'
 VOID = {"meta", "img", "br", "circle", "path"}
@@ -58,8 +58,8 @@ class Page(HTMLParser):
 
 
 SECTIONS = [
-    "Result", "Training", "Precision and recall", "Classes", "Confusion between classes",
-    "Worst pictures", "Best pictures", "Data set", "Warnings (2)", "Settings", "Versions",
+    "Result", "Typical pictures", "Worst pictures", "Training", "Precision and recall", "Classes",
+    "Confusion between classes", "Data set", "Warnings (2)", "Settings", "Versions",
 ]  # fmt: skip
 
 
@@ -79,7 +79,7 @@ def full(name: str = "cell", classes: int = 3) -> ReportContent:
         precision_recall=(PrecisionRecall(0.5, recall, precision, names),),
         confusion=Confusion((*names, "nothing"), np.arange((classes + 1) ** 2).reshape(classes + 1, -1)),
         classes=ClassTable((name, "AP50"), name, tuple(ClassRow(c, (0.25, float("nan")), 7, (1, 2, 3)) for c in names)),
-        best=(panel,),
+        typical=(panel,),
         worst=(panel, panel),
         dataset={name: 3, "objects per class": dict.fromkeys(names, 5), "splits": {"train": {"pictures": 4}}},
         issues=(Issue("mask-empty", name, name, name, name, name), name),
@@ -153,10 +153,17 @@ def test_nothing_at_all_is_still_a_page(tmp_path: Path) -> None:
 def test_pictures_are_scaled_down_and_bounded(tmp_path: Path) -> None:
     large = np.zeros((1500, 2000, 3), np.uint8)
     panel = Panel("large", "", large, large)
-    text = written(tmp_path, ReportContent("x", best=(panel,) * 20, worst=(panel,) * 20))
+    text = written(tmp_path, ReportContent("x", typical=(panel,) * 20, worst=(panel,) * 20))
     pictures = re.findall(r"data:image/jpeg;base64,([^\"]+)", text)
     assert len(pictures) == 24
-    assert Image.open(io.BytesIO(base64.b64decode(pictures[0]))).size == (640, 480)
+    assert Image.open(io.BytesIO(base64.b64decode(pictures[0]))).size == (480, 360)
+
+
+def test_typical_pictures_are_of_all_kinds_and_none_is_shown_twice() -> None:
+    assert typical_and_worst(range(126)) == ([116, 96, 76, 56, 36, 16], [0, 1, 2, 3, 4, 5])
+    assert typical_and_worst(range(12)) == ([11, 10, 9, 8, 7, 6], [0, 1, 2, 3, 4, 5])
+    assert typical_and_worst(range(5)) == ([4, 2], [0, 1])
+    assert typical_and_worst([7]) == ([], [])
 
 
 def test_a_long_run_makes_a_small_file(tmp_path: Path) -> None:

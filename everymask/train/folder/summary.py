@@ -20,12 +20,19 @@ from everymask.infer.predictor import Predictor
 from everymask.metrics.scores import ClassTable, Headline, PictureScore, Scores
 from everymask.settings.config import TrainConfig
 from everymask.tasks.table import task_of
-from everymask.tasks.task import Drawing, in_colours_of
+from everymask.tasks.task import Drawing
 from everymask.train.folder.logs import read_log
-from everymask.viz.report import Panel, ReportContent, StepRow, ValidationRow, write_report
+from everymask.viz.report import (
+    PICTURE_SIDE,
+    Panel,
+    ReportContent,
+    StepRow,
+    ValidationRow,
+    typical_and_worst,
+    write_report,
+)
 
 _PLACE = {"kind", "step", "epoch", "seconds"}
-_PANELS = 6
 _DRAWN_FROM = 0.5
 
 
@@ -63,15 +70,15 @@ def write_summary(
 
 
 def _with_scores(content: ReportContent, scores: Scores, predictor: Predictor | None, val: Dataset) -> ReportContent:
-    """The content with these scores on `val`, and with its best and worst pictures where there is a predictor."""
-    best, worst = _panels(predictor, val, scores) if predictor else ((), ())
+    """The content with these scores on `val`, and with typical and the worst pictures where there is a predictor."""
+    typical, worst = _panels(predictor, val, scores) if predictor else ((), ())
     return replace(
         content,
         headlines=scores.headlines() + content.headlines,
         precision_recall=scores.curves(),
         confusion=scores.mistakes(),
         classes=_in_colours(scores.classes(), predictor),
-        best=best,
+        typical=typical,
         worst=worst,
     )
 
@@ -91,19 +98,19 @@ def _panels(predictor: Predictor, val: Dataset, scores: Scores) -> tuple[tuple[P
     ranked = sorted(
         (row for row in scores.by_picture() if not math.isnan(row.score)), key=lambda row: (row.score, row.id)
     )
-    count = min(_PANELS, len(ranked) // 2)
     rows = {record.id: index for index, record in enumerate(val.records)}
-    # One class has one colour in both pictures, even where the data set numbers the classes otherwise.
-    labels = in_colours_of(val.labels, predictor.card.labels)
+    once, model = predictor.without_duplicates(), predictor.card.labels
 
     def panel(row: PictureScore) -> Panel:
         sample = val[rows[row.id]]
-        result = predictor.predict(sample)
-        truth = task.draw(sample.image, task.truth_of(sample), labels, Drawing(names=task.tagged))
-        found = result.draw(min_score=_DRAWN_FROM, names=task.tagged)
-        return Panel(row.id, row.caption, truth, found)
+        found = once.predict(sample).segmentation
+        sides = ((task.truth_of(sample), val.labels.coloured_as(model)), (found, model))
+        drawing = Drawing(min_score=_DRAWN_FROM, names=task.tagged, side=PICTURE_SIDE)
+        truth, prediction = (task.draw(sample.image, one, labels, drawing) for one, labels in sides)
+        return Panel(row.id, row.caption, truth, prediction)
 
-    return tuple(map(panel, ranked[::-1][:count])), tuple(map(panel, ranked[:count]))
+    typical, worst = typical_and_worst(ranked)
+    return tuple(map(panel, typical)), tuple(map(panel, worst))
 
 
 def _of_training(steps: list[dict[str, Any]], ended: str) -> tuple[Headline, ...]:

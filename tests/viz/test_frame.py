@@ -1,0 +1,43 @@
+"""What stands around pictures: titles, legends, letters."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from everymask.core.labels import Labels
+from everymask.viz.frame import draw_beside, draw_legend
+from everymask.viz.text import readable, write_tag
+
+TWO = Labels(("cell", "dust"), ((200, 40, 30), (20, 60, 220)))
+
+
+def test_beside_scales_the_right_picture_to_the_left_one() -> None:
+    left, right = np.full((100, 60, 3), 10, np.uint8), np.full((50, 60, 3), 20, np.uint8)
+    page = draw_beside(left, right, ("truth", "a title that is much too long for so small a picture"))
+    assert page.shape[1] == 60 + 2 + 120
+    np.testing.assert_array_equal(page[-100:, :60], left)
+    assert (page[-100:, -120:] == 20).all()
+
+
+def test_a_legend_has_the_colours_of_its_classes() -> None:
+    page = draw_legend(TWO, [1])
+    assert (page == TWO.colours[1]).all(-1).sum() == 18 * 18
+    assert not (page == TWO.colours[0]).all(-1).any()
+    assert len(draw_legend(TWO)) == 2 * len(page)
+
+
+def test_tags_are_shortened_to_their_room() -> None:
+    wide = write_tag("a very long class name indeed", (0, 0, 0), 16, 1000)
+    narrow = write_tag("a very long class name indeed", (0, 0, 0), 16, 60)
+    assert 0 < narrow.shape[1] <= 60 < wide.shape[1]
+    assert write_tag("name", (0, 0, 0), 16, 5).size == 0
+
+
+@pytest.mark.parametrize("name", ["Größe", "клетка", "細胞", "\udcff\n", "👾"])
+def test_any_name_can_be_written(name: str) -> None:
+    text, font = readable(name, 16)
+    assert text
+    assert "\n" not in text
+    assert font.getlength(text) > 0
+    assert write_tag(name, (255, 255, 255), 16, 500).size
