@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
 from everymask.core.arrays import Array, BoolArray, FloatArray, IntArray
+from everymask.core.geometry import Warp, nearest
 from everymask.core.masks import Masks
 
 
@@ -21,6 +22,11 @@ class SemanticMap:
 
     ids: IntArray
     scores: FloatArray | None = None
+
+    def warped(self, warp: Warp, ignore: int = 255) -> SemanticMap:
+        """The map of the warped picture; each pixel is the nearest, and `ignore` where the picture is not."""
+        scores = None if self.scores is None else _each(self.scores, warp, 0)
+        return SemanticMap(_each(self.ids, warp, ignore), scores)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +67,15 @@ class InstanceSet:
         }
         return InstanceSet(**chosen)
 
+    def warped(self, warp: Warp) -> InstanceSet:
+        """The objects of the warped picture, one for each: boxes are moved and clipped, masks as `Masks.warped`.
+
+        The box of a rotated object is the extent of its rotated box. What is no longer in the picture keeps its row,
+        with an empty mask and a box without area.
+        """
+        boxes = np.clip(warp.boxes(self.boxes), 0, np.array(warp.size[::-1] * 2)).astype(np.float32)
+        return replace(self, boxes=boxes, masks=None if self.masks is None else self.masks.warped(warp))
+
     @classmethod
     def empty(cls, size: tuple[int, int], *, scored: bool = False) -> InstanceSet:
         """No objects in a picture of `size` (H, W)."""
@@ -89,7 +104,23 @@ class PanopticMap:
     ids: IntArray
     segments: tuple[Segment, ...] = field(default=())
 
+    def warped(self, warp: Warp) -> PanopticMap:
+        """The map of the warped picture; each pixel is the nearest, and 0 where the picture is not.
+
+        Segments of which nothing is left have no row in the table.
+        """
+        ids = nearest(self.ids, warp, 0)
+        left = set(np.unique(ids).tolist())
+        return PanopticMap(ids, tuple(segment for segment in self.segments if segment.id in left))
+
 
 Segmentation: TypeAlias = SemanticMap | InstanceSet | PanopticMap
 Task: TypeAlias = Literal["semantic", "instance"]
 """What truth is to say: of every pixel its class, or objects one by one."""
+
+
+def _each(array: Array, warp: Warp, fill: float) -> Array:
+    """An array [H, W], or each plane of [D, H, W], after a warp."""
+    if array.ndim == 2:
+        return nearest(array, warp, fill)
+    return np.stack([nearest(plane, warp, fill) for plane in array])

@@ -28,7 +28,7 @@ def decode_semantic(logits: Tensor, placement: Placement, head: Head, *, scored:
     too, [H, W] float32: by softmax over all classes, or of the two sides of one sigmoid (binary), or of the class's own
     (multilabel). Besides the result, memory is two planes of float32 and 64 MB, with softmax five planes.
     """
-    left, top, right, bottom = placement.window
+    left, top, right, bottom = placement.inside
     planes = logits[:, top:bottom, left:right]
     match head:
         case "binary":

@@ -90,7 +90,7 @@ def collate(prepared: Sequence[Prepared], divisor: int, memory: Tensor | None = 
         row[:, :tall, wide:] = 0
     return Batch(
         images=images,
-        windows=torch.tensor([picture.placement.window for picture in prepared], dtype=torch.int64).reshape(-1, 4),
+        windows=torch.tensor([picture.placement.inside for picture in prepared], dtype=torch.int64).reshape(-1, 4),
         truths=tuple(picture.truth for picture in prepared),
         ids=tuple(picture.id for picture in prepared),
         files=tuple(picture.file for picture in prepared),

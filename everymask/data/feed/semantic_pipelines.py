@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -12,21 +12,14 @@ from everymask.core.randomness import rng
 from everymask.core.sample import Sample
 from everymask.core.segmentation import SemanticMap
 from everymask.data.coding import IGNORE
-from everymask.data.dataset import Dataset, check_picture
-from everymask.data.feed.augment import Augment, framed
-from everymask.data.feed.pipelines import Prepared, adapted, draw_view, fill_colour, scaled_size, vary_look
-from everymask.data.feed.preprocess import Placement, Preprocess, Size
-from everymask.data.feed.scenes import Samples, Scene
-from everymask.data.feed.semantic_augment import (
-    deformed,
-    displacements,
-    framed_map,
-    resize_map,
-    rotated,
-    turned,
-    varied_window,
-)
-from everymask.data.pictures.read import read_image
+from everymask.data.dataset import Dataset
+from everymask.data.feed.augment import Augment
+from everymask.data.feed.looks import as_in_file, vary_look
+from everymask.data.feed.pipelines import Prepared, Varied, scaled_size, varied_picture
+from everymask.data.feed.preprocess import Preprocess, Size
+from everymask.data.feed.scenes import Samples, Scene, whole_part
+from everymask.data.feed.semantic_augment import deformed_sample, displacements, varied_window
+from everymask.data.feed.views import draw_view
 from everymask.errors import ConfigError
 
 
@@ -56,44 +49,37 @@ class SemanticPipeline:
 
     def __call__(self, epoch: int, index: int) -> Prepared:
         """The picture `index` as it looks in this epoch; `DataError` names the file that cannot be used."""
-        sample = self.sample(epoch, index)
-        truth = sample.truth if isinstance(sample.truth, SemanticMap) else None
-        image = self.preprocess.normalise(sample.image)
-        return Prepared(image, truth, Placement(sample.size, sample.size), sample.id, sample.file)
+        return self._varied(epoch, index).prepared(self.preprocess)
 
     def sample(self, epoch: int, index: int) -> Sample:
-        """The same picture before normalisation, to be looked at."""
-        sample = self._view(*_open(self.dataset, index), rng(self.seed, epoch, index, "view"))
-        draw = rng(self.seed, epoch, index, "elastic")
-        if draw.random() < self.augment.elastic and isinstance(sample.truth, SemanticMap):
-            field = displacements(sample.size, self.augment.elastic_sigma, draw)
-            truth = SemanticMap(deformed(sample.truth.ids, field))
-            sample = Sample(deformed(sample.image, field), truth, sample.id, sample.file)
-        return vary_look(sample, self.augment, partial(rng, self.seed, epoch, index))
+        """The same picture before normalisation, in the type of its file, to be looked at."""
+        varied = self._varied(epoch, index)
+        return as_in_file(varied.filled(self.preprocess), varied.top)
 
-    def _view(self, scene: Scene, ids: ByteArray, draw: np.random.Generator) -> Sample:
-        """The picture resized, cut, turned and mirrored."""
+    def _varied(self, epoch: int, index: int) -> Varied:
+        scene, ids = _open(self.dataset, index)
+        varied = self._view(scene, ids, rng(self.seed, epoch, index, "view"))
+        draw = rng(self.seed, epoch, index, "elastic")
+        if draw.random() < self.augment.elastic:
+            sample = varied.filled(self.preprocess)
+            field = displacements(sample.size, self.augment.elastic_sigma, draw)
+            varied = Varied(deformed_sample(sample, field), (0, 0), varied.size, varied.top)
+        look = vary_look(varied.sample, self.augment, partial(rng, self.seed, epoch, index), varied.top)
+        return replace(varied, sample=look)
+
+    def _view(self, scene: Scene, ids: ByteArray, draw: np.random.Generator) -> Varied:
+        """The picture resized, cut, rotated, turned and mirrored."""
         augment = self.augment
-        view = draw_view(augment, draw)
-        degrees = draw.uniform(-augment.angle, augment.angle)
+        view = draw_view(augment, draw, rotated=True)
         whole = self.preprocess.resize.size_of(scene.size)
-        scale = view.scale(scene.size, whole)
         target = view.upright(self.size) if self.size is not None else scaled_size(whole, view.factor)
-        window, resized = varied_window(ids, target, scale, draw, augment.category_max if self.size else 0)
-        adapt = partial(adapted, scene, self.preprocess)
-        if degrees:
-            picture = adapt(_pixels(scene))
-            fill = fill_colour(self.preprocess, picture)
-            image = rotated(picture, window, resized, degrees, fill)
-            ids = rotated(ids, window, resized, degrees, np.array(IGNORE))
-        else:
-            image = scene.image(window, resized, adapt, view.shrink(scale, self.preprocess.resize))
-            fill = fill_colour(self.preprocess, image)
-            x1, y1, x2, y2 = window
-            ids = resize_map(ids[y1:y2, x1:x2], resized)
-        image, ids = framed(image, target, fill), framed_map(ids, target)
-        turn = partial(turned, turns=view.turns, horizontal=view.horizontal, vertical=view.vertical)
-        return Sample(turn(image), SemanticMap(turn(ids)), scene.id, scene.file)
+        step = view.reduction(scene.size)
+        share = augment.category_max if self.size else 0
+        window, resized = varied_window(ids, target, view.scale(scene.size, whole), draw, share, step)
+        warp = view.warp(window, resized, target)
+        height, width = whole_part(scene.size, step)
+        truth = SemanticMap(ids[:height, :width]).warped(warp, IGNORE)
+        return varied_picture(scene, truth, self.preprocess, warp, step)
 
 
 def _open(samples: Samples, index: int) -> tuple[Scene, ByteArray]:
@@ -109,11 +95,3 @@ def _open(samples: Samples, index: int) -> tuple[Scene, ByteArray]:
 
 def _bytes(truth: SemanticMap) -> ByteArray:
     return np.asarray(truth.ids, np.uint8)
-
-
-def _pixels(scene: Scene) -> np.ndarray:
-    if isinstance(scene.picture, np.ndarray):
-        return scene.picture
-    image = read_image(scene.picture)
-    check_picture(image, scene.size, scene.picture)
-    return image
