@@ -135,12 +135,12 @@ class Warp:
         """
         if not self.is_upright:
             return None
-        turned = self.matrix[0, 0] == 0
+        swapped = self.matrix[0, 0] == 0
         matrix = self.matrix.tolist()
         # For each axis of the source (x, y): from where to where it is seen, and how long that becomes.
         ranges, linear, shift = [], np.zeros((2, 2)), np.zeros(2)
         for source, length in enumerate((size[1], size[0])):
-            target = 1 - source if turned else source
+            target = 1 - source if swapped else source
             factor, offset = matrix[target][source], matrix[target][2]
             ends = sorted(((0 - offset) / factor, (self.size[1 - target] - offset) / factor))
             low, high = max(0.0, ends[0]), min(float(length), ends[1])
@@ -211,13 +211,13 @@ def nearest(array: Array, warp: Warp, fill: float) -> Array:
     back = warp.inverse((array.shape[0], array.shape[1])).matrix
     y, x = (np.arange(length) + 0.5 for length in warp.size)
     if warp.is_upright:
-        turned = back[0, 0] == 0
-        across, down = (y, x) if turned else (x, y)
-        columns = _inside(back[0, 1 if turned else 0] * across + back[0, 2], array.shape[1])
-        rows = _inside(back[1, 0 if turned else 1] * down + back[1, 2], array.shape[0])
+        swapped = back[0, 0] == 0
+        across, down = (y, x) if swapped else (x, y)
+        columns = _inside(back[0, 1 if swapped else 0] * across + back[0, 2], array.shape[1])
+        rows = _inside(back[1, 0 if swapped else 1] * down + back[1, 2], array.shape[0])
         found: Array = np.take(np.take(array, rows, axis=0), columns, axis=1)
         found[rows < 0], found[:, columns < 0] = fill, fill
-        return np.ascontiguousarray(found.T) if turned else found
+        return np.ascontiguousarray(found.T) if swapped else found
     columns = _inside(back[0, 0] * x + back[0, 1] * y[:, None] + back[0, 2], array.shape[1])
     rows = _inside(back[1, 0] * x + back[1, 1] * y[:, None] + back[1, 2], array.shape[0])
     found = array[rows, columns]

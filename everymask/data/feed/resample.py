@@ -94,7 +94,22 @@ def _bilinear(image: Array, size: Size) -> FloatArray:
     OpenCV takes its positions in double precision: values are within two units in the last place of a float32 of the
     exact ones, which no kernel that rounds positions to float32 is.
     """
-    return _by_opencv(image.astype(np.float32, copy=False), size, cv2.INTER_LINEAR)
+    # Of a large picture only the rows that are read become floats.
+    rows = _rows(image, size[0]) if image.shape[0] > 2 * size[0] else image.astype(np.float32, copy=False)
+    return _by_opencv(rows, size, cv2.INTER_LINEAR)
+
+
+def _rows(image: Array, count: int) -> FloatArray:
+    """Along columns alone: `count` rows, each between the two of the picture that are nearest."""
+    position = (np.arange(count) + 0.5) * (len(image) / count) - 0.5
+    low = position.astype(np.int64)
+    share = (position - low).astype(np.float32)
+    rows: FloatArray = image[low + 1].astype(np.float32)
+    first = image[low].astype(np.float32)
+    rows -= first
+    rows *= share[:, None, None]
+    rows += first
+    return rows
 
 
 def _by_pillow(image: Array, size: Size) -> Array:
@@ -117,7 +132,9 @@ def _faded(image: Array, size: Size, borders: Borders) -> Array:
         before, after = image.shape[axis], size[axis]
         position = before / after * (np.arange(after) + 0.5) - 0.5
         outside = first * np.maximum(0, -position) + last * np.maximum(0, position - (before - 1))
-        out *= (1 - outside).astype(np.float32).reshape((-1, 1, 1) if axis == 0 else (1, -1, 1))
+        # Row by row: numpy multiplies three values at a time slowly.
+        weights = np.repeat(1 - outside, image.shape[2] if axis else 1).astype(np.float32)
+        out.reshape(size[0], -1)[:] *= weights if axis else weights[:, None]
     if image.dtype == np.float32:
         return out
     # The reference cuts off fractions; what rounding put just below a whole number is that number.
