@@ -10,6 +10,7 @@ import numpy as np
 
 from everymask.core.arrays import Array, BoolArray, FloatArray, IntArray
 from everymask.core.edges import Edges, crops_from_edges, edges_from_crops, edges_from_runs, edges_from_spans
+from everymask.core.geometry import Warp, turned
 from everymask.core.polygons import rings_from_crop, spans_from_rings
 from everymask.core.rle import check_runs, runs_from_string, runs_from_strings, union_of_spans
 from everymask.errors import DataError
@@ -147,6 +148,30 @@ class Masks:
             corners[index] = left, top
         return Masks.from_crops(crops, corners, size)
 
+    def warped(self, warp: Warp) -> Masks:
+        """The masks of the warped picture, one for each; empty where nothing of one is left.
+
+        An exact warp moves pixels. Where the warp is a cut along whole pixels and a resizing, masks are resized as
+        `resize` does it; any other reads them bilinearly at each pixel's middle, and 0.5 and more is True.
+        """
+        found = warp.cut(self.size)
+        if found is None:
+            crops, corners = [], np.zeros((len(self), 2), np.int64)
+            for index, crop in enumerate(self._crops()):
+                read, corners[index] = _read(crop, self.windows[index], self.size, warp)
+                crops.append(read)
+            return Masks.from_crops(crops, corners, warp.size)
+        seen = self if found.window == (0, 0, self.size[1], self.size[0]) else self.cut(found.window)
+        return seen.resize(found.size)._moved(found.rest)
+
+    def _moved(self, warp: Warp) -> Masks:
+        """The masks after an exact warp whose target holds the whole picture."""
+        if self.size == warp.size and (warp.matrix == np.eye(2, 3)).all():
+            return self
+        windows = warp.boxes(self.windows).astype(np.int32)
+        windows[self.windows[:, 2] == 0] = 0
+        return _assemble([turned(crop, warp)[0] for crop in self._crops()], windows, warp.size)
+
     def _crops(self) -> Iterator[BoolArray]:
         return (self.crop(index) for index in range(len(self)))
 
@@ -262,6 +287,28 @@ def _part(masks: Masks, index: int, window: Sequence[int]) -> BoolArray:
     left, top = masks.windows[index, :2].tolist()
     x1, y1, x2, y2 = window
     return masks.crop(index)[y1 - top : max(y2, y1) - top, x1 - left : max(x2, x1) - left]
+
+
+def _read(crop: BoolArray, window: IntArray, size: tuple[int, int], warp: Warp) -> tuple[BoolArray, tuple[int, int]]:
+    """The mask that is `crop` in `window` (xyxy) of a picture of `size`, read through a warp, and its corner (x, y)."""
+    reach = warp.boxes(window[None] + np.array((-0.5, -0.5, 0.5, 0.5)))[0]
+    x1, y1 = np.maximum(np.floor(reach[:2]), 0).astype(int).tolist()
+    x2, y2 = np.minimum(np.ceil(reach[2:]), warp.size[::-1]).astype(int).tolist()
+    if not crop.size or x2 <= x1 or y2 <= y1:
+        return np.zeros((0, 0), bool), (0, 0)
+    grid = np.stack(np.meshgrid(np.arange(x1, x2) + 0.5, np.arange(y1, y2) + 0.5), axis=-1).reshape(-1, 2)
+    x, y = warp.inverse(size).points(grid).T
+    outside = (x < 0) | (y < 0) | (x >= size[1]) | (y >= size[0])
+    padded = np.pad(crop.astype(np.float32), 1)
+    # In the padded crop, where pixel j has its middle at j.
+    x = np.clip(np.clip(x - 0.5, 0, size[1] - 1) - window[0] + 1, 0, crop.shape[1] + 1)
+    y = np.clip(np.clip(y - 0.5, 0, size[0] - 1) - window[1] + 1, 0, crop.shape[0] + 1)
+    left, top = np.minimum(x.astype(int), crop.shape[1]), np.minimum(y.astype(int), crop.shape[0])
+    right, low = x - left, y - top
+    above = padded[top, left] * (1 - right) + padded[top, left + 1] * right
+    below = padded[top + 1, left] * (1 - right) + padded[top + 1, left + 1] * right
+    inside = (above * (1 - low) + below * low >= 0.5) & ~outside
+    return inside.reshape(y2 - y1, x2 - x1), (x1, y1)
 
 
 def _taps(low: int, high: int, old: int, new: int) -> tuple[int, IntArray, IntArray, FloatArray]:

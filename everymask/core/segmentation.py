@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from everymask.core.arrays import Array, BoolArray, FloatArray, IntArray
+from everymask.core.geometry import Warp, nearest
 from everymask.core.labels import ClassMap, Labels
 from everymask.core.masks import Masks
 from everymask.core.rows import ClassArea, ObjectRow, class_areas, count_classes, shortest
@@ -24,11 +25,13 @@ class SemanticMap:
     """`ids`: class id of every pixel, [H, W] or [D, H, W].
 
     `scores`: the probability of that class, float32 in 0-1 of the same shape, 0 where there is no class. None for truth
-    and where it was not asked for.
+    and where it was not asked for. `ignore` is what stands in `ids` where there is no truth, or no class: that of the
+    labels whose classes these are.
     """
 
     ids: IntArray
     scores: FloatArray | None = None
+    ignore: int = 255
 
     @property
     def size(self) -> tuple[int, int]:
@@ -39,7 +42,7 @@ class SemanticMap:
     def relabelled(self, classes: ClassMap) -> SemanticMap:
         """The same map in the class ids of other labels."""
         none = min(len(classes.table) - 1, np.iinfo(self.ids.dtype).max)
-        return replace(self, ids=classes.table[np.minimum(self.ids, none)])
+        return replace(self, ids=classes.table[np.minimum(self.ids, none)], ignore=int(classes.table[-1]))
 
     def rows(self, labels: Labels) -> list[ClassArea]:
         """The classes that the map shows, largest first; pixels without a class are in no row but in the whole."""
@@ -48,6 +51,11 @@ class SemanticMap:
     def to_ids(self) -> IntArray:
         """The class ids themselves."""
         return self.ids
+
+    def warped(self, warp: Warp) -> SemanticMap:
+        """The map of the warped picture; each pixel is the nearest, and `ignore` where the picture is not."""
+        scores = None if self.scores is None else _each(self.scores, warp, 0)
+        return replace(self, ids=_each(self.ids, warp, self.ignore), scores=scores)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +137,19 @@ class InstanceSet:
             ids[y1:y2, x1:x2][self.masks.crop(row)] = row + 1
         return ids
 
+    def warped(self, warp: Warp) -> InstanceSet:
+        """The objects of the warped picture, one for each: boxes are moved and clipped, masks as `Masks.warped`.
+
+        The box of a rotated object is the extent of its rotated box. What is no longer in the picture keeps its row,
+        with an empty mask and a box without area. Stated areas are those of whole objects at their own scale, and stay
+        while nothing is cut off or resized.
+        """
+        moved = warp.boxes(self.boxes)
+        boxes = np.clip(moved, 0, np.array(warp.size[::-1] * 2))
+        areas = self.areas if warp.is_exact and np.array_equal(moved, boxes) else None
+        masks = None if self.masks is None else self.masks.warped(warp)
+        return replace(self, boxes=boxes.astype(np.float32), masks=masks, areas=areas)
+
     @classmethod
     def empty(cls, size: tuple[int, int], *, scored: bool = False) -> InstanceSet:
         """No objects in a picture of `size` (H, W)."""
@@ -182,8 +203,24 @@ class PanopticMap:
         """The segment ids themselves."""
         return self.ids
 
+    def warped(self, warp: Warp) -> PanopticMap:
+        """The map of the warped picture; each pixel is the nearest, and 0 where the picture is not.
+
+        Segments of which nothing is left have no row in the table.
+        """
+        ids = nearest(self.ids, warp, 0)
+        left = set(np.unique(ids).tolist())
+        return PanopticMap(ids, tuple(segment for segment in self.segments if segment.id in left))
+
 
 Segmentation: TypeAlias = SemanticMap | InstanceSet | PanopticMap
 Rows: TypeAlias = Sequence[ObjectRow] | Sequence[ClassArea]
 TaskName: TypeAlias = Literal["semantic", "instance"]
 """What truth is to say: of every pixel its class, or objects one by one."""
+
+
+def _each(array: Array, warp: Warp, fill: float) -> Array:
+    """An array [H, W], or each plane of [D, H, W], after a warp."""
+    if array.ndim == 2:
+        return nearest(array, warp, fill)
+    return np.stack([nearest(plane, warp, fill) for plane in array])

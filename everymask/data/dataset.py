@@ -175,12 +175,13 @@ class Dataset:
             )
         if isinstance(self.coding, Painting):
             ignored = draw_shapes(record.ignored, record.size, record.image)
-            return SemanticMap(paint(self._objects(index), ignored, self.coding, self.labels.ignore, record.size))
+            ids = paint(self._objects(index), ignored, self.coding, self.labels.ignore, record.size)
+            return SemanticMap(ids, ignore=self.labels.ignore)
         if record.label_map is None:
             raise DataError(f"{printable(record.image)}: the picture has no label map")
         ids = read_ids(record.label_map, self.coding, self.labels)
         _check_size(ids.shape, record.size, record.label_map, "label map")
-        return SemanticMap(ids)
+        return SemanticMap(ids, ignore=self.labels.ignore)
 
     def objects(self, index: int) -> InstanceSet:
         """The objects of one picture, in the order of its annotations; a mask file is decoded once.

@@ -29,7 +29,7 @@ def decode_semantic(
     too, [H, W] float32: by softmax over all classes, or of the two sides of one sigmoid (binary), or of the class's own
     (multilabel). Besides the result, memory is two planes of float32 and 64 MB, with softmax five planes.
     """
-    left, top, right, bottom = placement.window
+    left, top, right, bottom = placement.inside
     planes = logits[:, top:bottom, left:right]
     match head:
         case "binary":
@@ -42,7 +42,7 @@ def decode_semantic(
         case "multiclass":
             ids, _, total = _largest(planes, placement.original, -torch.inf, 0, total=scored)
             scores = None if total is None else total.reciprocal()
-    return SemanticMap(ids.cpu().numpy(), None if scores is None else scores.cpu().numpy())
+    return SemanticMap(ids.cpu().numpy(), None if scores is None else scores.cpu().numpy(), ignore)
 
 
 def _largest(

@@ -6,7 +6,7 @@ import math
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import IO, TYPE_CHECKING
 
@@ -114,9 +114,8 @@ def strips_of(image: Array) -> Strips:
 def join_maps(maps: Sequence[SemanticMap], axis: int) -> SemanticMap:
     """Pieces of a label map put together below (`axis` 0) or beside (1) each other."""
     scores = [piece.scores for piece in maps if piece.scores is not None]
-    return SemanticMap(
-        np.concatenate([piece.ids for piece in maps], axis), np.concatenate(scores, axis) if scores else None
-    )
+    ids = np.concatenate([piece.ids for piece in maps], axis)
+    return replace(maps[0], ids=ids, scores=np.concatenate(scores, axis) if scores else None)
 
 
 def check_tileable(predictor: Predictor) -> SemanticModel:

@@ -109,15 +109,14 @@ class CalibrationScores:
 class CalibrationMetric:
     """Collects how sure and how right the pixels of label maps were; memory holds only the bins and a part of a map.
 
-    A pixel of confidence c falls into bin floor(c * bins), 1 into the last. `ignore` is the class id of pixels without
-    truth, or without a class, which count nowhere.
+    A pixel of confidence c falls into bin floor(c * bins), 1 into the last. Pixels without truth, or without a class,
+    count nowhere.
     """
 
-    def __init__(self, bins: int = 15, *, ignore: int = 255) -> None:
+    def __init__(self, bins: int = 15) -> None:
         if bins < 1:
             raise ConfigError(f"calibration needs at least 1 bin, but got {bins}")
         self.bins = bins
-        self.ignore = ignore
         self._counts = np.zeros(bins, np.int64)
         self._confidence = np.zeros(bins)
         self._right = np.zeros(bins)
@@ -126,7 +125,7 @@ class CalibrationMetric:
         """Add a picture whose prediction has scores; `DataError` where it has none, and as in `add`."""
         if prediction.scores is None:
             raise DataError(f"the prediction for {sample.id!r} has no scores", hint="predict with them: with_scores()")
-        known_pixels = (truth.ids != self.ignore) & (prediction.ids != self.ignore)
+        known_pixels = (truth.ids != truth.ignore) & (prediction.ids != prediction.ignore)
         self.add(prediction.scores[known_pixels], (prediction.ids == truth.ids)[known_pixels])
 
     def add(self, confidence: Array, correct: BoolArray) -> None:

@@ -19,8 +19,7 @@ class Batch:
     """Pictures of one step, padded at right and bottom to a common size.
 
     `images` [B, C, H, W] float32 normalised (padding is 0), `windows` [B, 4] int64 xyxy: where each picture lies
-    without any padding, `truths` in the network's frame, `ids` and `files` for messages. `ignore` is what stands in
-    label maps where there is no truth (`Labels.ignore`; None: what is usual for so many classes).
+    without any padding, `truths` in the network's frame, `ids` and `files` for messages.
     """
 
     images: Tensor
@@ -28,7 +27,6 @@ class Batch:
     truths: tuple[Segmentation | None, ...]
     ids: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
-    ignore: int | None = None
 
     def to(self, device: torch.device | str, *, channels_last: bool = False) -> Self:
         """The same batch with its pictures on `device`; windows and truths stay where they are."""
@@ -92,11 +90,10 @@ def collate(prepared: Sequence[Prepared], divisor: int, memory: Tensor | None = 
         row[:, :tall, wide:] = 0
     return Batch(
         images=images,
-        windows=torch.tensor([picture.placement.window for picture in prepared], dtype=torch.int64).reshape(-1, 4),
+        windows=torch.tensor([picture.placement.inside for picture in prepared], dtype=torch.int64).reshape(-1, 4),
         truths=tuple(picture.truth for picture in prepared),
         ids=tuple(picture.id for picture in prepared),
         files=tuple(picture.file for picture in prepared),
-        ignore=prepared[0].ignore,
     )
 
 

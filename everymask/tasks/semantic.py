@@ -27,7 +27,7 @@ from everymask.viz.semantic import draw_semantic
 
 def _metrics(labels: Labels, spec: ModelSpec, judging: Judging) -> dict[str, Metric[SemanticMap]]:
     overlap = SemanticMetric(labels, void=judging.void)
-    calibration = {"calibration": CalibrationMetric(ignore=labels.ignore)} if judging.calibration else {}
+    calibration = {"calibration": CalibrationMetric()} if judging.calibration else {}
     return {"overlap": overlap, **calibration}
 
 

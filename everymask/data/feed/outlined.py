@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from everymask.core.arrays import BoolArray, IntArray
+from everymask.core.geometry import Cut, Warp
 from everymask.core.outlines import Outlines
 from everymask.core.segmentation import InstanceSet
 from everymask.data.dataset import Annotation, Polygons
-from everymask.data.feed.augment import Augment
+from everymask.data.feed.augment import Augment, warped_truth
 
 Size = tuple[int, int]
-Window = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +26,21 @@ class Outlined:
     ids: IntArray
     crowd: BoolArray
 
-    def cut(self, window: Window, size: Size, limits: Augment | None) -> InstanceSet:
-        """The objects in `window` (xyxy) in a picture of `size` (h, w), as `cut_truth` gives them.
+    def warped(self, size: Size, warp: Warp, limits: Augment | None = None) -> InstanceSet:
+        """The objects of a picture of `size` (H, W) that are left after a warp, as `warped_truth` gives them.
 
-        Masks are drawn at this scale, and what is left of an object that reaches outside is measured by its outline.
+        Masks are drawn at the scale of the warp, and what is left of an object that reaches outside is measured by its
+        outline. A rotated picture's are drawn as it is stored, and then rotated.
         """
-        x1, y1, x2, y2 = window
+        found = warp.cut(size)
+        if found is None:
+            masks = self.outlines.draw(size)
+            whole = InstanceSet(masks.boxes(), self.class_ids, masks=masks, ids=self.ids, crowd=self.crowd)
+            return warped_truth(whole, size, warp, limits)
+        return self._drawn(found, limits).warped(found.rest)
+
+    def _drawn(self, cut: Cut, limits: Augment | None) -> InstanceSet:
+        (x1, y1, x2, y2), size = cut.window, cut.size
         scale = (size[1] / (x2 - x1), size[0] / (y2 - y1))
         boxes = self.outlines.boxes()
         seen = (boxes[:, 0] < x2) & (boxes[:, 2] > x1) & (boxes[:, 1] < y2) & (boxes[:, 3] > y1)

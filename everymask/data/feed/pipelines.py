@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,26 +10,16 @@ from functools import partial
 import numpy as np
 
 from everymask.core.arrays import Array, FloatArray
-from everymask.core.labels import usual_ignore
+from everymask.core.geometry import Warp, framed
 from everymask.core.randomness import rng
 from everymask.core.sample import Sample
-from everymask.core.segmentation import InstanceSet, SemanticMap
-from everymask.data.feed.augment import (
-    Augment,
-    blur,
-    colour,
-    copy_paste,
-    flip,
-    framed,
-    in_frame,
-    jitter_view,
-    mosaic,
-    noise,
-    rotate90,
-)
-from everymask.data.feed.preprocess import Placement, Preprocess, Resize, Size, check_range, match_channels
-from everymask.data.feed.scenes import Samples, Scene, open_scene
-from everymask.data.feed.semantic_augment import map_to_input
+from everymask.core.segmentation import InstanceSet, Segmentation
+from everymask.data.feed.augment import Augment, copy_paste, mosaic
+from everymask.data.feed.looks import as_in_file, top_of, vary_look
+from everymask.data.feed.preprocess import Placement, Preprocess, Size, check_range, match_channels
+from everymask.data.feed.resample import as_stored, warped_picture
+from everymask.data.feed.scenes import Samples, Scene, open_scene, whole_part
+from everymask.data.feed.views import Window, draw_view, jitter_view
 from everymask.errors import ConfigError, DataError, printable
 
 
@@ -39,66 +28,46 @@ class Prepared:
     """One picture as the network takes it: `image` [C, h, w] float32, `truth` in the same frame.
 
     `placement` leads back to the picture as it was read; a varied training picture has no way back, and its placement
-    says only its size. `ignore` is what stands in label maps where there is no truth (`Labels.ignore`; None: as usual).
+    says only its size.
     """
 
     image: FloatArray
-    truth: InstanceSet | SemanticMap | None
+    truth: Segmentation | None
     placement: Placement
     id: str = ""
     file: str = ""
-    ignore: int | None = None
 
 
-def prepare(sample: Sample, preprocess: Preprocess, ignore: int = usual_ignore(0)) -> Prepared:
-    """The sample for prediction and evaluation; `DataError` names its file where the picture does not fit.
-
-    `ignore` fills up label maps where the network's frame is not picture.
-    """
+def prepare(sample: Sample, preprocess: Preprocess) -> Prepared:
+    """The sample for prediction and evaluation; `DataError` names its file where the picture does not fit."""
     with naming(sample):
         image, placement = preprocess.apply(sample.image)
-    match sample.truth:
-        case InstanceSet(boxes=boxes, masks=found) as objects:
-            masks = None if found is None else placement.masks_to_input(found)
-            objects = replace(objects, boxes=placement.boxes_to_input(boxes), masks=masks, areas=None)
-            return Prepared(image, objects, placement, sample.id, sample.file)
-        case SemanticMap(ids):
-            truth = SemanticMap(map_to_input(ids, placement, ignore))
-            return Prepared(image, truth, placement, sample.id, sample.file, ignore)
-    return Prepared(image, None, placement, sample.id, sample.file)
+    truth = None if sample.truth is None else sample.truth.warped(placement.warp)
+    return Prepared(image, truth, placement, sample.id, sample.file)
 
 
 @dataclass(frozen=True, slots=True)
-class View:
-    """How a training picture is looked at: resized by `factor`, turned by `turns` quarters and then mirrored."""
+class Varied:
+    """A training picture on its way: `sample` has the truth of a frame of `size` (H, W), but pixels for a part of it.
 
-    factor: float
-    turns: int
-    horizontal: bool
-    vertical: bool
+    They begin at `corner` (y, x) of the frame; the rest is padding, which is not varied and becomes 0, as that of a
+    batch. `top` is the largest value that the picture's file can hold, None for floats.
+    """
 
-    def scale(self, size: Size, resized: Size) -> tuple[float, float]:
-        """How much larger (y, x) a picture of `size` becomes that prediction resizes to `resized`."""
-        return self.factor * resized[0] / size[0], self.factor * resized[1] / size[1]
+    sample: Sample
+    corner: tuple[int, int]
+    size: Size
+    top: float | None
 
-    def upright(self, size: Size) -> Size:
-        """(h, w) before the turns of what has `size` after them."""
-        return size[::-1] if self.turns % 2 else size
+    def prepared(self, preprocess: Preprocess) -> Prepared:
+        """The picture as the network takes it."""
+        image = preprocess.normalise(self.sample.image, self.corner, self.size)
+        return Prepared(image, self.sample.truth, Placement(self.size, self.size), self.sample.id, self.sample.file)
 
-    def shrink(self, scale: tuple[float, float], resize: Resize) -> float:
-        """What a picture may be decoded at, of its size, for a view at `scale` (y, x).
-
-        Where prediction resizes without averaging, training does so too: then only the drawn factor counts.
-        """
-        return max(scale) if resize.averages else self.factor
-
-
-def draw_view(augment: Augment, draw: np.random.Generator) -> View:
-    """A view as `augment` allows."""
-    factor = math.exp(draw.uniform(*np.log(augment.scale)))
-    turns = int(draw.integers(1, 4)) if draw.random() < augment.rotate else 0
-    horizontal, vertical = (draw.random(2) < (augment.flip, augment.vertical)).tolist()
-    return View(factor, turns, horizontal, vertical)
+    def filled(self, preprocess: Preprocess) -> Sample:
+        """The sample with a picture of the whole frame, in the colour that becomes about 0 where there is padding."""
+        image = self.sample.image
+        return replace(self.sample, image=framed(image, self.corner, self.size, fill_colour(preprocess, image)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,46 +94,50 @@ class InstancePipeline:
 
     def __call__(self, epoch: int, index: int) -> Prepared:
         """The picture `index` as it looks in this epoch; `DataError` names the file that cannot be used."""
-        sample = self.sample(epoch, index)
-        truth = sample.truth if isinstance(sample.truth, InstanceSet) else None
-        image = self.preprocess.normalise(sample.image)
-        return Prepared(image, truth, Placement(sample.size, sample.size), sample.id, sample.file)
+        return self._varied(epoch, index).prepared(self.preprocess)
 
     def sample(self, epoch: int, index: int) -> Sample:
-        """The same picture before normalisation, to be looked at."""
+        """The same picture before normalisation, in the type of its file, to be looked at."""
+        varied = self._varied(epoch, index)
+        return as_in_file(varied.filled(self.preprocess), varied.top)
+
+    def _varied(self, epoch: int, index: int) -> Varied:
         augment = self.augment
         if self._draw(epoch, index, "mosaic").random() < augment.mosaic:
-            sample = self._mosaic(epoch, index)
+            varied = self._mosaic(epoch, index)
         else:
-            sample = self._view(open_scene(self.dataset, index), self._draw(epoch, index, "view"))
+            varied = self._view(open_scene(self.dataset, index), self._draw(epoch, index, "view"))
         draw = self._draw(epoch, index, "copy-paste")
         if draw.random() < augment.copy_paste:
             scene = open_scene(self.dataset, int(draw.integers(len(self.dataset))))
-            other = self._view(scene, self._draw(epoch, index, "pasted view"), sample.size)
-            sample = copy_paste(sample, other, draw, limits=augment)
-        return vary_look(sample, augment, partial(self._draw, epoch, index))
+            other = self._view(scene, self._draw(epoch, index, "pasted view"), varied.size)
+            if other.top == varied.top:
+                below, above = varied.filled(self.preprocess), other.filled(self.preprocess)
+                varied = Varied(copy_paste(below, above, draw, limits=augment), (0, 0), varied.size, varied.top)
+        return replace(varied, sample=vary_look(varied.sample, augment, partial(self._draw, epoch, index), varied.top))
 
     def _draw(self, epoch: int, index: int, operation: str) -> np.random.Generator:
         return rng(self.seed, epoch, index, operation)
 
-    def _view(self, scene: Scene, draw: np.random.Generator, size: Size | None = None) -> Sample:
-        """The picture resized, cut, turned and mirrored; to `size` where it is not the pipeline's."""
+    def _view(self, scene: Scene, draw: np.random.Generator, size: Size | None = None) -> Varied:
+        """The picture resized, cut, turned and mirrored, in a frame of `size` where that is not the pipeline's."""
         augment, size = self.augment, size or self.size
         view = draw_view(augment, draw)
         whole = self.preprocess.resize.size_of(scene.size)
-        scale = view.scale(scene.size, whole)
         target = view.upright(size) if size is not None else scaled_size(whole, min(1.0, view.factor))
-        cut = partial(scene.truth, limits=augment)
-        window, resized, truth = jitter_view(scene.size, target, scale, draw, cut, scene.boxes())
-        shrink = view.shrink(scale, self.preprocess.resize)
-        image = scene.image(window, resized, partial(adapted, scene, self.preprocess), shrink)
-        truth = None if truth is None else in_frame(truth, target)
-        sample = Sample(framed(image, target, fill_colour(self.preprocess, image)), truth, scene.id, scene.file)
-        sample = rotate90(sample, view.turns) if view.turns else sample
-        mirrored = view.horizontal or view.vertical
-        return flip(sample, horizontal=view.horizontal, vertical=view.vertical) if mirrored else sample
 
-    def _mosaic(self, epoch: int, index: int) -> Sample:
+        step = view.reduction(scene.size)
+        part = whole_part(scene.size, step)
+
+        def look(window: Window, resized: Size) -> tuple[Warp, InstanceSet | None]:
+            warp = view.warp(window, resized, target)
+            return warp, scene.truth(part, warp, augment)
+
+        scale = view.scale(scene.size, whole)
+        warp, truth = jitter_view(scene.size, target, scale, draw, look, scene.boxes(), step=step)
+        return varied_picture(scene, truth, self.preprocess, warp, step)
+
+    def _mosaic(self, epoch: int, index: int) -> Varied:
         draw = self._draw(epoch, index, "mosaic parts")
         chosen = (index, *draw.integers(len(self.dataset), size=3).tolist())
         scenes = [open_scene(self.dataset, other) for other in chosen]
@@ -172,34 +145,31 @@ class InstancePipeline:
         y, x = (min(max(1, round(side * draw.uniform(0.3, 0.7))), max(1, side - 1)) for side in size)
         quarters = ((y, x), (y, width - x), (height - y, x), (height - y, width - x))
         parts = [
-            self._view(scene, self._draw(epoch, index, f"part {place}"), (max(1, quarter[0]), max(1, quarter[1])))
-            for place, (scene, quarter) in enumerate(zip(scenes, quarters, strict=True))
+            self._view(scene, self._draw(epoch, index, f"part {number}"), (max(1, quarter[0]), max(1, quarter[1])))
+            for number, (scene, quarter) in enumerate(zip(scenes, quarters, strict=True))
         ]
-        return mosaic(parts, (y, x), size, fill=fill_colour(self.preprocess, parts[0].image))
+        samples = [part.filled(self.preprocess) for part in parts]
+        fill = fill_colour(self.preprocess, samples[0].image)
+        return Varied(mosaic(samples, (y, x), size, fill=fill), (0, 0), size, parts[0].top)
 
 
-def vary_look(sample: Sample, augment: Augment, draw: Callable[[str], np.random.Generator]) -> Sample:
-    """The sample with its colours, sharpness and noise changed; `draw` gives the generator of an operation."""
-    changes = (augment.brightness, augment.contrast, augment.saturation, augment.hue)
-    if any(changes):
-        brightness, contrast, saturation, hue = changes
-        generator = draw("colour")
-        sample = colour(sample, generator, brightness=brightness, contrast=contrast, saturation=saturation, hue=hue)
-    generator = draw("blur")
-    if generator.random() < augment.blur:
-        sample = blur(sample, generator.uniform(0.1, 1) * augment.blur_sigma)
-    generator = draw("noise")
-    if generator.random() < augment.noise:
-        sample = noise(sample, generator, generator.uniform(0.1, 1) * augment.noise_std)
-    return sample
+def varied_picture(
+    scene: Scene, truth: Segmentation | None, preprocess: Preprocess, warp: Warp, reduction: int
+) -> Varied:
+    """The scene's picture after a warp, resized as `preprocess` does it, with the truth that is there.
+
+    The picture is averaged by `reduction` first; `warp` is that of the picture as it is stored.
+    """
+    image = scene.image(partial(adapted, scene, preprocess), reduction)
+    enlarged = Warp(np.array(((reduction, 0, 0), (0, reduction, 0))), scene.size)
+    fill = np.array(preprocess.mean) * preprocess.scale
+    pixels, corner = warped_picture(image, enlarged.then(warp), preprocess.resize.rule, fill)
+    return Varied(Sample(pixels, truth, scene.id, scene.file), corner, warp.size, top_of(image))
 
 
 def fill_colour(preprocess: Preprocess, image: Array) -> Array:
     """The stored colour [C] that becomes about 0, like the padding of a batch."""
-    mean = np.array(preprocess.mean) * preprocess.scale
-    if image.dtype == np.float32:
-        return mean.astype(np.float32)
-    return np.clip(np.rint(mean), 0, np.iinfo(image.dtype).max).astype(image.dtype)
+    return as_stored(np.array(preprocess.mean) * preprocess.scale, image.dtype)
 
 
 def scaled_size(size: Size, factor: float) -> Size:

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, TypeAlias, get_args
 
 import cv2
 import numpy as np
-from PIL import Image
 
-from everymask.core.arrays import Array, FloatArray, IntArray
+from everymask.core.arrays import Array, FloatArray
+from everymask.core.geometry import Warp, moved
 from everymask.core.masks import Masks
+from everymask.data.feed.resample import Rule, resized
 from everymask.errors import ConfigError, DataError, WeightsError
 
-Rule: TypeAlias = Literal["torchvision", "detectron2", "mmdet", "matterport", "shrink", "none"]
 Size: TypeAlias = tuple[int, int]
 
 
@@ -42,11 +42,6 @@ class Resize:
             raise ConfigError(f"resize rule must be one of {', '.join(get_args(Rule))}, but got {self.rule!r}")
         if not 1 <= self.short <= self.long:
             raise ConfigError(f"resize needs 1 <= short <= long, but got short {self.short} and long {self.long}")
-
-    @property
-    def averages(self) -> bool:
-        """Whether a pixel of a smaller picture is the mean of those that it covers, rather than read at one place."""
-        return self.rule in ("detectron2", "shrink")
 
     def size_of(self, size: Size) -> Size:
         """(h, w) that a picture of `size` (H, W) is resized to, before any padding; at least 1 x 1."""
@@ -99,7 +94,13 @@ class Placement:
             object.__setattr__(self, "frame", self.resized)
 
     @property
-    def window(self) -> tuple[int, int, int, int]:
+    def warp(self) -> Warp:
+        """From pixels of the original picture to pixels of the frame."""
+        (top, left), (height, width) = self.offset, self.frame
+        return Warp.scale(self.original, self.resized).then(Warp.crop((-left, -top, width - left, height - top)))
+
+    @property
+    def inside(self) -> tuple[int, int, int, int]:
         """The part of the frame that is picture and not padding: x1, y1, x2, y2."""
         top, left = self.offset
         return left, top, left + self.resized[1], top + self.resized[0]
@@ -114,11 +115,7 @@ class Placement:
 
     def masks_to_input(self, masks: Masks) -> Masks:
         """Masks of the original picture as masks of the network's frame."""
-        resized = masks if self.original == self.resized else masks.resize(self.resized)
-        if self.resized == self.frame:
-            return resized
-        top, left = self.offset
-        return resized.cut((-left, -top, self.frame[1] - left, self.frame[0] - top))
+        return masks.warped(self.warp)
 
     def _shift(self) -> FloatArray:
         top, left = self.offset
@@ -168,27 +165,27 @@ class Preprocess:
         image = match_channels(image, self.channels)
         check_range(image, self.scale)
         size = (image.shape[0], image.shape[1])
-        resized = self.resize.size_of(size)
-        planes = _resize(image, resized, self.resize.rule)
-        placement = Placement(size, resized)
+        image = resized(image, self.resize.size_of(size), self.resize.rule)
+        placement = Placement(size, (image.shape[0], image.shape[1]))
         if self.resize.rule == "matterport":
-            planes, placement = _centre(planes, size, self.resize.long)
-        return self._normalise(planes), placement
+            image, placement = _centred(image, size, self.resize.long)
+        return self.normalise(image), placement
 
-    def normalise(self, image: Array) -> FloatArray:
-        """The picture [H, W, C] as [C, H, W] float32 at its own size; channels and range are taken as checked."""
-        planes = np.empty((image.shape[2], *image.shape[:2]), np.float32)
-        channels = cv2.split(np.ascontiguousarray(image))
-        for plane, channel, mean, std in zip(planes, channels, self.mean, self.std, strict=True):
+    def normalise(self, image: Array, corner: tuple[int, int] = (0, 0), frame: Size | None = None) -> FloatArray:
+        """The picture [h, w, C] as [C, h, w] float32 at its own size; channels and range are taken as checked.
+
+        Or [C, H, W], with its upper left pixel at `corner` (y, x) of a `frame` (H, W), and zeros around it.
+        """
+        (top, left), (height, width) = corner, image.shape[:2]
+        planes = np.zeros((image.shape[2], *(frame or (height, width))), np.float32)
+        # Numpy converts every third byte slowly, but floats need no copy.
+        whole = image.dtype != np.float32 and len(planes) <= 4
+        channels = cv2.split(np.ascontiguousarray(image)) if whole else tuple(np.moveaxis(image, 2, 0))
+        inside = (planes[::-1] if self.bgr else planes)[:, top : top + height, left : left + width]
+        for plane, channel, mean, std in zip(inside, channels, self.mean, self.std, strict=True):
             np.multiply(channel, np.float32(1 / (self.scale * std)), out=plane, dtype=np.float32)
             np.subtract(plane, np.float32(mean / std), out=plane)
-        return np.ascontiguousarray(planes[::-1]) if self.bgr else planes
-
-    def _normalise(self, planes: FloatArray) -> FloatArray:
-        for channel, (mean, std) in enumerate(zip(self.mean, self.std, strict=True)):
-            planes[channel] *= np.float32(1 / (self.scale * std))
-            planes[channel] -= np.float32(mean / std)
-        return np.ascontiguousarray(planes[::-1]) if self.bgr else planes
+        return planes
 
     def to_json(self) -> dict[str, Any]:
         """Plain lists and numbers, as `from_json` takes them."""
@@ -266,85 +263,9 @@ def check_range(image: Array, scale: float) -> None:
         raise DataError(f"a picture must be uint8, uint16 or float32, but got {image.dtype}", hint=hint)
 
 
-def _planes(image: Array) -> FloatArray:
-    planes = np.empty((image.shape[2], *image.shape[:2]), np.float32)
-    planes[:] = image.transpose(2, 0, 1)
-    return planes
-
-
-def _resize(image: Array, size: Size, rule: Rule) -> FloatArray:
-    """The picture [H, W, C] as float32 planes [C, h, w] of stored values."""
-    if image.shape[:2] == size:
-        return _planes(image)
-    if rule in ("mmdet", "shrink"):
-        method = cv2.INTER_LINEAR if rule == "mmdet" else cv2.INTER_AREA
-        # Area averaging takes no more than four channels at once.
-        parts = [np.ascontiguousarray(image[..., first : first + 4]) for first in range(0, image.shape[2], 4)]
-        resized = [cv2.resize(part, size[::-1], interpolation=method).reshape(*size, -1) for part in parts]
-        return _planes(np.concatenate(resized, axis=2) if len(resized) > 1 else resized[0])
-    out = np.empty((image.shape[2], *size), np.float32)
-    for plane, channel in zip(out, np.moveaxis(image, 2, 0), strict=True):
-        if rule == "detectron2" and image.dtype == np.uint8:
-            picture = Image.fromarray(np.ascontiguousarray(channel))
-            plane[:] = np.asarray(picture.resize(size[::-1], Image.Resampling.BILINEAR))
-        else:
-            _bilinear(channel, plane)
-    if rule == "matterport":
-        _fade(out, (image.shape[0], image.shape[1]))
-        if image.dtype != np.float32:
-            np.floor(out, out=out)
-    return out
-
-
-def _bilinear(channel: Array, out: FloatArray) -> None:
-    """Resize [H, W] into `out` [h, w] without antialiasing; the cheaper of the two axes goes first."""
-    height, width = out.shape
-    if height <= channel.shape[0]:
-        rows = _resize_rows(channel, height)
-        out[:] = cv2.transpose(_resize_rows(cv2.transpose(rows), width))
-    else:
-        columns = _resize_rows(np.ascontiguousarray(channel.T), width)
-        out[:] = _resize_rows(cv2.transpose(columns), height)
-
-
-def _resize_rows(plane: Array, count: int) -> FloatArray:
-    if plane.shape[0] == count:
-        return plane.astype(np.float32)
-    low, high, share = _taps(plane.shape[0], count)
-    values = plane[high].astype(np.float32)
-    first = plane[low].astype(np.float32)
-    values -= first
-    values *= share[:, None]
-    values += first
-    return values
-
-
-def _taps(before: int, after: int) -> tuple[IntArray, IntArray, FloatArray]:
-    """For each new pixel its two old neighbours and the share of the second.
-
-    Positions are rounded to float32 after each operation, as PyTorch's kernel for several threads does: at a thousand
-    pixels OpenCV's double precision already differs by 1e-4 of a pixel, and so does PyTorch's kernel for one thread.
-    """
-    half = np.float32(0.5)
-    ratio = np.float32(before) / np.float32(after)
-    position = np.maximum(ratio * (np.arange(after, dtype=np.float32) + half) - half, np.float32(0))
-    low = np.minimum(position.astype(np.int64), before - 1)
-    return low, np.minimum(low + 1, before - 1), (position - low).astype(np.float32)
-
-
-def _fade(planes: FloatArray, original: Size) -> None:
-    """Blend the border with zeros, as scikit-image's order-1 resize does where it looks outside the picture."""
-    for axis, before in enumerate(original):
-        after = planes.shape[axis + 1]
-        position = before / after * (np.arange(after) + 0.5) - 0.5
-        inside = 1 - np.maximum(0, -position) - np.maximum(0, position - (before - 1))
-        planes *= inside.astype(np.float32).reshape((-1, 1) if axis == 0 else (1, -1))
-
-
-def _centre(planes: FloatArray, original: Size, side: int) -> tuple[FloatArray, Placement]:
+def _centred(image: Array, original: Size, side: int) -> tuple[Array, Placement]:
     # Zeros before normalisation, as the reference has it: after it the padding is -mean / std.
-    height, width = planes.shape[1:]
+    height, width = image.shape[:2]
     top, left = (side - height) // 2, (side - width) // 2
-    square = np.zeros((len(planes), side, side), np.float32)
-    square[:, top : top + height, left : left + width] = planes
+    square = moved(image, Warp.crop((-left, -top, side - left, side - top)))
     return square, Placement(original, (height, width), (top, left), (side, side))

@@ -1,7 +1,7 @@
 """Pictures of a data set of which nothing is decoded before it is known which part is wanted, and at which size.
 
 A training picture is a small window of a large one, or a large one made small. So outlines are rasterised in the window
-and at its scale, and JPEGs are decoded at the fraction of their size that is enough for it.
+and at its scale, and JPEGs that are shown from farther away are decoded at a fraction of their size.
 """
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import cv2
 import numpy as np
 
 from everymask.core.arrays import Array, FloatArray
+from everymask.core.geometry import Warp
 from everymask.core.sample import Sample
 from everymask.core.segmentation import InstanceSet
 from everymask.data.dataset import Dataset, check_picture
-from everymask.data.feed.augment import Augment, crop, cut_truth
+from everymask.data.feed.augment import Augment, warped_truth
 from everymask.data.feed.outlined import Outlined, outlined
 from everymask.data.feed.packed import PackedRecords
+from everymask.data.feed.resample import averaged
 from everymask.data.pictures.read import read_image
 from everymask.errors import ConfigError
 
 Size = tuple[int, int]
-Window = tuple[int, int, int, int]
 
 
 class Samples(Protocol):
@@ -55,28 +55,40 @@ class Scene:
             case objects:
                 return objects.boxes if objects.crowd is None else objects.boxes[~objects.crowd]
 
-    def truth(self, window: Window, size: Size, limits: Augment | None = None) -> InstanceSet | None:
-        """The objects in `window` (xyxy) in a picture of `size` (h, w)."""
-        if isinstance(self.objects, Outlined):
-            return self.objects.cut(window, size, limits)
-        return cut_truth(self.objects, self.size, window, size, limits)
+    def truth(self, size: Size, warp: Warp, limits: Augment | None = None) -> InstanceSet | None:
+        """The objects in the picture's upper left `size` (H, W) that are left after a warp."""
+        match self.objects:
+            case None:
+                return None
+            case Outlined() as drawn:
+                return drawn.warped(size, warp, limits)
+            case objects if size == self.size:
+                return warped_truth(objects, size, warp, limits)
+            case objects:
+                whole = Warp.crop((0, 0, size[1], size[0]))
+                return warped_truth(warped_truth(objects, self.size, whole), size, warp, limits)
 
-    def image(self, window: Window, size: Size, adapt: Callable[[Array], Array], shrink: float = 1.0) -> Array:
-        """The pixels in `window` (xyxy, inside the picture) resized to `size` (h, w).
+    def image(self, adapt: Callable[[Array], Array], reduction: int = 1) -> Array:
+        """The picture's pixels at 1 / `reduction` (1, 2, 4 or 8) of its size, each the mean of those that it covers.
 
-        `adapt` checks and changes the channels of the whole picture before it is cut. Where the file is a JPEG it may
-        be decoded at 1/2, 1/4 or 1/8 of its size, but not at less than `shrink`.
+        Sides are rounded down: see `whole_part`. `adapt` checks and changes the channels. A JPEG is decoded at that
+        size, which takes less time.
         """
         if not isinstance(self.picture, Path):
-            return crop(Sample(adapt(self.picture)), window, size).image
-        reduction = next((part for part in (8, 4, 2) if shrink * part <= 1 and part <= min(self.size)), 1)
+            return _smaller(adapt(self.picture), reduction)
         image = read_image(self.picture, reduction=reduction)
         if reduction > 1 and image.shape[:2] != self.size:
+            height, width = (side // reduction for side in self.size)
             if image.shape[:2] == reduced_size(self.size, reduction):
-                return _resampled(adapt(image), window, size, reduction)
+                return adapt(image)[:height, :width]
             image = read_image(self.picture)
         check_picture(image, self.size, self.picture)
-        return crop(Sample(adapt(image)), window, size).image
+        return _smaller(adapt(image), reduction)
+
+
+def whole_part(size: Size, reduction: int) -> Size:
+    """(h, w) of the upper left part of a picture of `size` (H, W) that is whole pixels at 1 / `reduction`."""
+    return size[0] // reduction * reduction, size[1] // reduction * reduction
 
 
 def open_scene(samples: Samples, index: int) -> Scene:
@@ -102,14 +114,5 @@ def reduced_size(size: Size, reduction: int) -> Size:
     return -(-size[0] // reduction), -(-size[1] // reduction)
 
 
-def _resampled(image: Array, window: Window, size: Size, reduction: int) -> Array:
-    """The window, in pixels of the full picture, of one decoded at 1 / `reduction`, resized to `size`.
-
-    Bilinear, at the places at which the full picture would be read: the window need not begin between two pixels.
-    """
-    x1, y1, x2, y2 = window
-    across, down = (x2 - x1) / size[1] / reduction, (y2 - y1) / size[0] / reduction
-    way = np.array(((across, 0, x1 / reduction + across / 2 - 0.5), (0, down, y1 / reduction + down / 2 - 0.5)))
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    drawn = cv2.warpAffine(image, way, size[::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE)
-    return drawn.reshape(*size, image.shape[2])
+def _smaller(image: Array, reduction: int) -> Array:
+    return averaged(image, reduction) if reduction > 1 else image

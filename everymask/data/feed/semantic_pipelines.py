@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 
-from everymask.core.arrays import IntArray
-from everymask.core.labels import usual_ignore
 from everymask.core.randomness import rng
 from everymask.core.sample import Sample
 from everymask.core.segmentation import SemanticMap
-from everymask.data.dataset import Dataset, check_picture
-from everymask.data.feed.augment import Augment, framed
-from everymask.data.feed.pipelines import Prepared, adapted, draw_view, fill_colour, scaled_size, vary_look
-from everymask.data.feed.preprocess import Placement, Preprocess, Size
-from everymask.data.feed.scenes import Samples, Scene
-from everymask.data.feed.semantic_augment import (
-    deformed,
-    displacements,
-    framed_map,
-    resize_map,
-    rotated,
-    turned,
-    varied_window,
-)
-from everymask.data.pictures.read import read_image
+from everymask.data.dataset import Dataset
+from everymask.data.feed.augment import Augment
+from everymask.data.feed.looks import as_in_file, vary_look
+from everymask.data.feed.pipelines import Prepared, Varied, scaled_size, varied_picture
+from everymask.data.feed.preprocess import Preprocess, Size
+from everymask.data.feed.scenes import Samples, Scene, whole_part
+from everymask.data.feed.semantic_augment import deformed_sample, displacements, varied_window
+from everymask.data.feed.views import draw_view
 from everymask.errors import ConfigError
 
 
@@ -54,70 +45,51 @@ class SemanticPipeline:
     def __len__(self) -> int:
         return len(self.dataset)
 
-    @property
-    def ignore(self) -> int:
-        """What stands for no truth in the label maps: what the data set's labels say; samples alone have the usual."""
-        return self.dataset.labels.ignore if isinstance(self.dataset, Dataset) else usual_ignore(0)
-
     def __call__(self, epoch: int, index: int) -> Prepared:
         """The picture `index` as it looks in this epoch; `DataError` names the file that cannot be used."""
-        sample = self.sample(epoch, index)
-        truth = sample.truth if isinstance(sample.truth, SemanticMap) else None
-        image = self.preprocess.normalise(sample.image)
-        return Prepared(image, truth, Placement(sample.size, sample.size), sample.id, sample.file, self.ignore)
+        return self._varied(epoch, index).prepared(self.preprocess)
 
     def sample(self, epoch: int, index: int) -> Sample:
-        """The same picture before normalisation, to be looked at."""
-        sample = self._view(*_open(self.dataset, index, self.ignore), rng(self.seed, epoch, index, "view"))
+        """The same picture before normalisation, in the type of its file, to be looked at."""
+        varied = self._varied(epoch, index)
+        return as_in_file(varied.filled(self.preprocess), varied.top)
+
+    def _varied(self, epoch: int, index: int) -> Varied:
+        varied = self._view(*_open(self.dataset, index), rng(self.seed, epoch, index, "view"))
         draw = rng(self.seed, epoch, index, "elastic")
-        if draw.random() < self.augment.elastic and isinstance(sample.truth, SemanticMap):
+        if draw.random() < self.augment.elastic:
+            sample = varied.filled(self.preprocess)
             field = displacements(sample.size, self.augment.elastic_sigma, draw)
-            truth = SemanticMap(deformed(sample.truth.ids, field))
-            sample = Sample(deformed(sample.image, field), truth, sample.id, sample.file)
-        return vary_look(sample, self.augment, partial(rng, self.seed, epoch, index))
+            varied = Varied(deformed_sample(sample, field), (0, 0), varied.size, varied.top)
+        look = vary_look(varied.sample, self.augment, partial(rng, self.seed, epoch, index), varied.top)
+        return replace(varied, sample=look)
 
-    def _view(self, scene: Scene, ids: IntArray, draw: np.random.Generator) -> Sample:
-        """The picture resized, cut, turned and mirrored."""
+    def _view(self, scene: Scene, truth: SemanticMap, draw: np.random.Generator) -> Varied:
+        """The picture resized, cut, rotated, turned and mirrored."""
         augment = self.augment
-        view = draw_view(augment, draw)
-        degrees = draw.uniform(-augment.angle, augment.angle)
+        view = draw_view(augment, draw, rotated=True)
         whole = self.preprocess.resize.size_of(scene.size)
-        scale = view.scale(scene.size, whole)
         target = view.upright(self.size) if self.size is not None else scaled_size(whole, view.factor)
-        limit = augment.category_max if self.size else 0
-        window, resized = varied_window(ids, self.ignore, target, scale, draw, limit)
-        adapt = partial(adapted, scene, self.preprocess)
-        if degrees:
-            picture = adapt(_pixels(scene))
-            fill = fill_colour(self.preprocess, picture)
-            image = rotated(picture, window, resized, degrees, fill)
-            ids = rotated(ids, window, resized, degrees, np.array(self.ignore))
-        else:
-            image = scene.image(window, resized, adapt, view.shrink(scale, self.preprocess.resize))
-            fill = fill_colour(self.preprocess, image)
-            x1, y1, x2, y2 = window
-            ids = resize_map(ids[y1:y2, x1:x2], resized)
-        image, ids = framed(image, target, fill), framed_map(ids, target, self.ignore)
-        turn = partial(turned, turns=view.turns, horizontal=view.horizontal, vertical=view.vertical)
-        return Sample(turn(image), SemanticMap(turn(ids)), scene.id, scene.file)
+        step = view.reduction(scene.size)
+        share = augment.category_max if self.size else 0
+        window, resized = varied_window(truth, target, view.scale(scene.size, whole), draw, share, step)
+        warp = view.warp(window, resized, target)
+        height, width = whole_part(scene.size, step)
+        seen = replace(truth, ids=truth.ids[:height, :width]).warped(warp)
+        return varied_picture(scene, seen, self.preprocess, warp, step)
 
 
-def _open(samples: Samples, index: int, ignore: int) -> tuple[Scene, IntArray]:
+def _open(samples: Samples, index: int) -> tuple[Scene, SemanticMap]:
     """Picture `index`, not decoded yet where it is a file, and its label map."""
     if isinstance(samples, Dataset):
         record, truth = samples.records[index], samples.label_map(index)
-        return Scene(record.size, record.image, None, record.id, str(record.image)), truth.ids
+        return Scene(record.size, record.image, None, record.id, str(record.image)), truth
     sample = samples[index]
     if not isinstance(sample.truth, SemanticMap):
         raise ConfigError(f"semantic training needs label maps, but got {type(sample.truth).__name__}")
-    return Scene(sample.size, sample.image, None, sample.id, sample.file), np.asarray(
-        sample.truth.ids, np.min_scalar_type(ignore)
-    )
+    return Scene(sample.size, sample.image, None, sample.id, sample.file), _compact(sample.truth)
 
 
-def _pixels(scene: Scene) -> np.ndarray:
-    if isinstance(scene.picture, np.ndarray):
-        return scene.picture
-    image = read_image(scene.picture)
-    check_picture(image, scene.size, scene.picture)
-    return image
+def _compact(truth: SemanticMap) -> SemanticMap:
+    """The map in the smallest type: OpenCV takes no 64-bit numbers, and workers hand over less."""
+    return replace(truth, ids=np.asarray(truth.ids, np.min_scalar_type(truth.ignore)))

@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from everymask.core.arrays import IntArray
-from everymask.core.labels import usual_ignore
 from everymask.core.segmentation import InstanceSet, Segmentation, SemanticMap
 from everymask.errors import ConfigError, DataError
 from everymask.models.base import Batch, SemanticOutputs
@@ -109,14 +108,13 @@ def logit_count(head: Head, num_classes: int) -> int:
 def semantic_targets(batch: Batch, num_classes: int, head: Head) -> Tensor:
     """What the logits of a batch should say, int64; `IGNORED` where there is no truth, as in the padding.
 
-    [B, H, W] class ids from label maps, in which `batch.ignore` stands for that. For the head "multilabel" truths may
+    [B, H, W] class ids from label maps, in which their `ignore` stands for that. For the head "multilabel" truths may
     also be objects, whose masks then are planes [B, K, H, W] of 0 and 1 in which crowds are ignored. `DataError` for
     other truths and for ids that no class has.
     """
     size = (batch.images.shape[2], batch.images.shape[3])
-    ignore = usual_ignore(num_classes) if batch.ignore is None else batch.ignore
     planes = [
-        _target(truth, num_classes, head, size, file, ignore)
+        _target(truth, num_classes, head, size, file)
         for truth, file in zip(batch.truths, batch.files or [""] * len(batch.truths), strict=True)
     ]
     if len({plane.ndim for plane in planes}) > 1:
@@ -124,9 +122,7 @@ def semantic_targets(batch: Batch, num_classes: int, head: Head) -> Tensor:
     return torch.from_numpy(np.stack(planes)).long()
 
 
-def _target(
-    truth: Segmentation | None, num_classes: int, head: Head, size: tuple[int, int], file: str, ignore: int
-) -> IntArray:
+def _target(truth: Segmentation | None, num_classes: int, head: Head, size: tuple[int, int], file: str) -> IntArray:
     if isinstance(truth, InstanceSet) and head == "multilabel":
         return _object_planes(truth, num_classes, size)
     if not isinstance(truth, SemanticMap):
@@ -135,13 +131,13 @@ def _target(
     ids = truth.ids
     if ids.ndim != 2 or ids.shape[0] > size[0] or ids.shape[1] > size[1]:
         raise DataError(f"{file}: the label map is {list(ids.shape)}, but the picture in the network {list(size)}")
-    known = ids != ignore
+    known = ids != truth.ignore
     wrong = known & ((ids < 0) | (ids >= num_classes))
     if wrong.any():
         y, x = np.argwhere(wrong)[0]
         raise DataError(
             f"{file}: the label map has {ids[y, x]} at x={x}, y={y}, but there are {num_classes} classes",
-            hint=f"ids are 0 to the number of classes less one, and {ignore} where pixels are ignored",
+            hint=f"ids are 0 to the number of classes less one, and {truth.ignore} where pixels are ignored",
         )
     plane = np.full(size, IGNORED, np.int32)
     np.copyto(plane[: ids.shape[0], : ids.shape[1]], ids, where=known, casting="unsafe")

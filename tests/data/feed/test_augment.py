@@ -5,22 +5,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from everymask.core.geometry import Warp, framed
 from everymask.core.masks import Masks
 from everymask.core.randomness import rng
 from everymask.core.sample import Sample
 from everymask.core.segmentation import InstanceSet, SemanticMap
 from everymask.data.feed.augment import (
     Augment,
-    blur,
-    colour,
     copy_paste,
-    crop,
-    flip,
-    jitter_scale,
     mosaic,
-    noise,
-    rotate90,
+    warped_truth,
 )
+from everymask.data.feed.looks import as_in_file, blur, colour, noise
+from everymask.data.feed.resample import as_stored, warped_picture
+from everymask.data.feed.views import View, jitter_view
 from everymask.errors import ConfigError
 
 KINDS = [(1, np.uint8), (3, np.uint8), (3, np.uint16), (4, np.float32), (13, np.uint8), (13, np.float32)]
@@ -49,6 +47,41 @@ def coded(seed=0, size=(40, 56), objects=5, channels=3, dtype=np.uint8, masks=Tr
         crowd=np.zeros(objects, bool),
     )[kept]
     return Sample(np.repeat(plane[..., None], channels, axis=2), truth, id=f"coded-{seed}", file="coded.png")
+
+
+def after(sample, warp, fill=None, limits=None):
+    """The sample after a warp, picture and truth alike."""
+    fill = np.zeros(sample.image.shape[2]) if fill is None else fill
+    image, corner = warped_picture(sample.image, warp, "mmdet", fill)
+    image = framed(image, corner, warp.size, as_stored(fill, image.dtype))
+    truth = None if sample.truth is None else warped_truth(sample.truth, sample.size, warp, limits)
+    return replace(sample, image=image, truth=truth)
+
+
+def flip(sample, **sides):
+    return after(sample, Warp.flip(sample.size, **sides))
+
+
+def rotate90(sample, turns):
+    return after(sample, Warp.turn(sample.size, turns))
+
+
+def crop(sample, window, size=None, **more):
+    warp = Warp.crop(window)
+    return after(sample, warp if size is None else warp.then(Warp.scale(warp.size, size)), **more)
+
+
+def jitter_scale(sample, target, scale, generator, fill=None, limits=None):
+    """A large-scale jitter, as training draws it."""
+    truth = sample.truth
+    boxes = np.zeros((0, 4)) if truth is None else truth.boxes
+
+    def look(window, size):
+        warp = View(1.0).warp(window, size, target)
+        return warp, None if truth is None else warped_truth(truth, sample.size, warp, limits)
+
+    warp, seen = jitter_view(sample.size, target, scale, generator, look, boxes)
+    return replace(after(replace(sample, truth=None), warp, fill), truth=seen)
 
 
 def assert_aligned(sample, step=20, offset=0):
@@ -358,8 +391,27 @@ def test_inputs_are_never_written_to():
 
 
 def test_other_kinds_of_truth_are_refused():
+    label_map = Sample(np.zeros((4, 4, 3), np.uint8), SemanticMap(np.zeros((4, 4), np.int64)))
     with pytest.raises(ConfigError, match="SemanticMap"):
-        flip(Sample(np.zeros((4, 4, 3), np.uint8), SemanticMap(np.zeros((4, 4), np.int64))))
+        copy_paste(coded(), label_map, rng(0))
+    with pytest.raises(ConfigError, match="SemanticMap"):
+        mosaic([label_map] * 4, (2, 2), (4, 4))
+
+
+@pytest.mark.parametrize("top", [255.0, 65535.0])
+def test_floats_that_come_from_whole_numbers_are_changed_as_those(top):
+    """A resized picture is float32, but has the range of its file: clipped there, with noise relative to it."""
+    words = coded(dtype=np.uint8 if top == 255 else np.uint16, step=20 if top == 255 else 5000)
+    floats = replace(words, image=words.image.astype(np.float32))
+    strong = {"brightness": 0.9, "contrast": 0.9, "saturation": 0.5, "hue": 0.2}
+    for seed in range(8):
+        for ours, theirs in (
+            (noise(floats, rng(seed), 0.2, top), noise(words, rng(seed), 0.2)),
+            (colour(floats, rng(seed), **strong, top=top), colour(words, rng(seed), **strong)),
+        ):
+            assert ours.image.dtype == np.float32 and ours.image.min() >= 0 and ours.image.max() <= top
+            np.testing.assert_allclose(ours.image, theirs.image, atol=1)
+            assert as_in_file(ours, top).image.dtype == words.image.dtype
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from everymask.core.geometry import Warp
 from everymask.core.labels import labels_of
 from everymask.data.dataset import Annotation, BoxOnly, Dataset, MaskFile, Polygons, Record, Rle
 from everymask.data.feed.packed import PackedRecords, packed
@@ -70,8 +71,8 @@ def test_outlines_are_the_same_with_and_without_packing(shared):
     for index in range(len(made)):
         ours, theirs = open_scene(arrays, index), open_scene(made, index)
         assert (ours.id, ours.file, ours.size, ours.picture) == (theirs.id, theirs.file, theirs.size, theirs.picture)
-        window, size = (10, 5, 300, 250), (245, 290)
-        first, second = ours.truth(window, size), theirs.truth(window, size)
+        warp = Warp.crop((10, 5, 300, 250))
+        first, second = ours.truth(ours.size, warp), theirs.truth(theirs.size, warp)
         assert first.masks.to_rle() == second.masks.to_rle()
         for name in ("boxes", "class_ids", "ids", "crowd"):
             np.testing.assert_array_equal(getattr(first, name), getattr(second, name))

@@ -105,7 +105,7 @@ def test_without_variation_it_is_the_prepared_picture():
     pipeline = InstancePipeline(shapes(), FIT, Augment.none())
     for index in range(3):
         found, expected = pipeline(0, index), prepare(shapes().samples[index], FIT)
-        np.testing.assert_allclose(found.image, expected.image, atol=0.04)
+        np.testing.assert_allclose(found.image, expected.image, rtol=0, atol=1e-5)
         np.testing.assert_allclose(found.truth.boxes, expected.truth.boxes, atol=1.01)
 
 
