@@ -17,6 +17,7 @@ what stands for no truth (255, 65535) do not count.
       ... with six numbers in a map or more, 9 in 10 whole         objects    classes
     numbers run from 1, differently far, up to 6 or more           objects
       ... up to 3, 4 or 5, and there is no void                    objects    classes
+    the numbers of a single map run from 1 to 6 or more            objects    classes
     the same numbers in all maps; 1 or 2 alone; few and void       nothing    both
       ... but there is no 0, so that everything is labelled        classes    objects
 
@@ -35,7 +36,6 @@ import numpy as np
 
 from everymask.core.arrays import BoolArray, IntArray
 from everymask.core.masks import Masks
-from everymask.data.coding import MOST_CLASSES
 from everymask.data.formats.folders import object_ids, read_lines
 from everymask.data.formats.labelmaps.tables import find_table, read_table
 from everymask.data.formats.pairs import Pair
@@ -50,7 +50,8 @@ _LOOKED_AT = 64
 """So many numbers of a map are looked at for whether they are whole."""
 _WHOLE, _ALL_WHOLE = 0.7, 0.9
 _MANY, _VERY_MANY = 6, 20
-_SMOOTH = 8
+_MOST_CLASSES = 254
+_SMOOTH, _SPECK = 8, 3
 _LISTED = 8
 _OBJECT_NAMES = ("pedmasks", "instance", "cp_masks")
 _CLASS_NAMES = ("semantic", "annot", "class")
@@ -128,14 +129,14 @@ def _reading(
 ) -> tuple[Reading | None, bool]:
     filled = [values for values in listed if values]
     most = max(map(len, filled), default=0)
-    if _is_smoothed(maps, stored):
-        return "classes", False
     whole = _share_of_whole(maps, listed)
+    if _has_soft_edges(maps, whole):
+        return "classes", False
     if most < 2:
         return "classes", whole == 1 and all(values == [1] for values in filled)
     lengths = {len(values) for values in filled}
     runs = [values == list(range(1, len(values) + 1)) for values in filled]
-    if max(map(max, filled)) > 255 or len(stored) > MOST_CLASSES + 1:
+    if max(map(max, filled)) > 255 or len(stored) > _MOST_CLASSES + 1:
         return ("objects", False) if whole >= _WHOLE else (None, True)
     if whole < _WHOLE:
         counts = all(runs) and most >= _VERY_MANY and len(lengths) > 1
@@ -190,8 +191,10 @@ def _falls_apart(mask: BoolArray) -> bool:
     return len(areas) > 1 and bool(areas[1] >= 0.05 * areas.sum())
 
 
-def _is_smoothed(maps: Sequence[IntArray], stored: set[int]) -> bool:
-    """Whether 255 fills most of what is not 0, and many numbers the rest, as where a foreground has soft edges."""
-    white = sum(int(np.count_nonzero(ids == 255)) for ids in maps)
-    filled = sum(int(np.count_nonzero(ids)) for ids in maps)
-    return len(stored - {0, 255}) >= _SMOOTH and max(stored) == 255 and 2 * white > filled
+def _has_soft_edges(maps: Sequence[IntArray], whole: float) -> bool:
+    """Whether 255 fills most of what is not 0, and many numbers the rest: scattered, or in a few pixels each."""
+    counts = [np.bincount(ids.ravel(), minlength=256) for ids in maps if ids.dtype == np.uint8]
+    white = sum(int(count[255]) for count in counts)
+    soft = [int(pixels) for count in counts for pixels in count[1:255] if pixels]
+    numbers = np.count_nonzero(np.sum([count[1:255] for count in counts], axis=0)) if counts else 0
+    return numbers >= _SMOOTH and white > sum(soft) and (whole < _WHOLE or sum(soft) <= _SPECK * len(soft))

@@ -14,6 +14,7 @@ from everymask.core.randomness import rng
 from everymask.data.dataset import Annotation, Dataset, Record, Rle
 from everymask.data.formats.labelmaps.camvid import CAMVID
 from everymask.data.formats.pair_lists import find_pairs
+from everymask.data.formats.readings import judge_maps
 from everymask.data.formats.table import read_dataset, write_dataset
 from everymask.data.issues import IssueLog
 from everymask.errors import ConfigError, DataError
@@ -221,6 +222,32 @@ def test_16_bit_maps_in_pieces_are_refused(tmp_path):
         read_dataset(tmp_path)
 
 
+def with_void(ids):
+    return np.where(np.arange(ids.shape[1]) > 60, np.iinfo(ids.dtype).max, ids).astype(ids.dtype)
+
+
+def torn(ids):
+    return ids + np.roll(ids, 30, 0)
+
+
+@pytest.mark.parametrize(("maps", "best", "both"), [
+    pytest.param([with_void(squares(4)), with_void(squares(3))], None, True, id="few and void"),
+    pytest.param([with_void(squares(4, 1, np.uint16)), with_void(squares(3, 1, np.uint16))], None, True, id="65535"),
+    pytest.param([with_void(squares(9)), with_void(squares(7))], "objects", False, id="many and void"),
+    pytest.param([squares(5)], None, True, id="a single map"),
+    pytest.param([squares(6)], "objects", True, id="a single map of many"),
+    pytest.param([torn(squares(5)), torn(squares(3))], "classes", False, id="few in pieces"),
+    pytest.param([torn(squares(25)), torn(squares(20))], None, True, id="counted, but in pieces"),
+    pytest.param([torn(squares(25)), torn(squares(25))], "classes", False, id="the same numbers, in pieces"),
+    pytest.param([squares(255), squares(250)], "objects", False, id="255 objects in 8 bits"),
+    pytest.param([squares(0), squares(0)], "classes", False, id="nothing"),
+    pytest.param([], "classes", False, id="no map that can be read"),
+])  # fmt: skip
+def test_rows_of_the_rule(maps, best, both):
+    judged = judge_maps(maps)
+    assert (judged.best, judged.both) == (best, both)
+
+
 def put_pictures(root, *files):
     for file in files:
         (root / file).parent.mkdir(parents=True, exist_ok=True)
@@ -279,15 +306,15 @@ def test_names_that_do_not_pair_are_listed(tmp_path):
 
 
 @pytest.mark.parametrize("per_picture", [(1, 1, 1), (2, 2, 2, 2), (1, 2), (3,), (0, 0)])
-@pytest.mark.parametrize("torn", [False, True])
-def test_objects_are_read_back_as_objects_however_few_or_torn(tmp_path, per_picture, torn):
+@pytest.mark.parametrize("in_pieces", [False, True])
+def test_objects_are_read_back_as_objects_however_few_or_torn(tmp_path, per_picture, in_pieces):
     """Also where each is in several pieces, or the only one."""
     make(tmp_path / "in", "images, masks", [squares(3)] * 3)
     picture = tmp_path / "in" / "images" / "a.png"
     records = []
     for number, count in enumerate(per_picture):
         ids = squares(count)
-        masks = [(ids == row + 1) | (torn & (np.roll(ids, 30, 0) == row + 1)) for row in range(count)]
+        masks = [(torn(ids) if in_pieces else ids) == row + 1 for row in range(count)]
         objects = tuple(Annotation(0, Rle(Masks.from_dense(mask[None]).to_rle()[0])) for mask in masks)
         records.append(Record(f"p{number}", picture, (48, 64), objects))
     made = Dataset(labels_of(["cell"]), tuple(records), "fake", tmp_path)
