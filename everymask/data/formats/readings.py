@@ -196,5 +196,5 @@ def _has_soft_edges(maps: Sequence[IntArray], whole: float) -> bool:
     counts = [np.bincount(ids.ravel(), minlength=256) for ids in maps if ids.dtype == np.uint8]
     white = sum(int(count[255]) for count in counts)
     soft = [int(pixels) for count in counts for pixels in count[1:255] if pixels]
-    numbers = np.count_nonzero(np.sum([count[1:255] for count in counts], axis=0)) if counts else 0
+    numbers = len({value for count in counts for value in np.flatnonzero(count[1:255]).tolist()})
     return numbers >= _SMOOTH and white > sum(soft) and (whole < _WHOLE or sum(soft) <= _SPECK * len(soft))

@@ -240,12 +240,19 @@ def torn(ids):
     pytest.param([torn(squares(25)), torn(squares(20))], None, True, id="counted, but in pieces"),
     pytest.param([torn(squares(25)), torn(squares(25))], "classes", False, id="the same numbers, in pieces"),
     pytest.param([squares(255), squares(250)], "objects", False, id="255 objects in 8 bits"),
+    pytest.param([np.maximum(square(255), squares(9) * (np.arange(64) % 3 == 1) * (np.arange(48) % 3 == 1)[:, None])],
+                 "classes", False, id="soft edges of one pixel"),
     pytest.param([squares(0), squares(0)], "classes", False, id="nothing"),
     pytest.param([], "classes", False, id="no map that can be read"),
 ])  # fmt: skip
 def test_rows_of_the_rule(maps, best, both):
     judged = judge_maps(maps)
     assert (judged.best, judged.both) == (best, both)
+
+
+def test_the_255th_object_of_8_bits_is_no_void(tmp_path):
+    make(tmp_path, "images, masks", [squares(255), squares(254), with_void(squares(9))])
+    assert reading(tmp_path) == ("objects", 255 + 254 + 9, "")
 
 
 def put_pictures(root, *files):
