@@ -186,9 +186,9 @@ def _share_of_whole(maps: Sequence[IntArray], listed: Sequence[list[int]]) -> fl
 
 
 def _falls_apart(mask: BoolArray) -> bool:
-    count, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    areas = np.sort(stats[1:, cv2.CC_STAT_AREA])[::-1] if count > 1 else np.zeros(0)
-    return len(areas) > 1 and bool(areas[1] >= 0.05 * areas.sum())
+    _, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    areas = stats[1:, cv2.CC_STAT_AREA]
+    return bool(areas.max() < 0.95 * areas.sum())
 
 
 def _has_soft_edges(maps: Sequence[IntArray], whole: float) -> bool:

@@ -242,6 +242,8 @@ def torn(ids):
     pytest.param([squares(255), squares(250)], "objects", False, id="255 objects in 8 bits"),
     pytest.param([np.maximum(square(255), squares(9) * (np.arange(64) % 3 == 1) * (np.arange(48) % 3 == 1)[:, None])],
                  "classes", False, id="soft edges of one pixel"),
+    pytest.param([np.where(rng(1, "dust").random((48, 64)) < 0.2, 1 + row % 4, 0).astype(np.uint8) for row in
+                  (np.arange(48)[:, None] // 12, np.arange(64) // 16)], "classes", False, id="dust"),
     pytest.param([squares(0), squares(0)], "classes", False, id="nothing"),
     pytest.param([], "classes", False, id="no map that can be read"),
 ])  # fmt: skip
