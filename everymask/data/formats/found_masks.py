@@ -6,19 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from everymask.data.formats.folders import folders_in
-from everymask.data.formats.labelmaps.layouts import unmistakable_pairs
 from everymask.data.formats.mask_files import id_folders, looks_like_mask_files
+from everymask.data.formats.pairs import LOSSY, unmistakable_pairs
 
-_BESIDE = {
-    "JPEGImages": ("SegmentationClass", "SegmentationObject"),
-    "leftImg8bit": ("gtFine", "gtCoarse"),
-    "PNGImages": ("PedMasks",),
-    "train": ("trainannot",),
-    "val": ("valannot",),
-    "test": ("testannot",),
-}
-"""Names of folders of pictures, and of the folders of masks that stand beside them."""
-_LOSSY = (".jpg", ".jpeg", ".jpe", ".webp", ".jp2", ".j2k", ".mpo")
+_BESIDE = {"JPEGImages": ("SegmentationClass", "SegmentationObject"), "leftImg8bit": ("gtFine", "gtCoarse")}
+"""Folders of pictures and of masks whose files are not called alike."""
 
 
 def find_masks(root: Path, pictures: Sequence[Path]) -> set[Path]:
@@ -35,7 +27,7 @@ def find_masks(root: Path, pictures: Sequence[Path]) -> set[Path]:
                 folders |= {base / masks for masks in beside}
     if looks_like_mask_files(root):
         folders |= {folder / "masks" for folder in id_folders(root)}
-    pairs = [pair for pair in unmistakable_pairs(root) if pair.map.suffix.lower() not in _LOSSY]
+    pairs = [pair for pair in unmistakable_pairs(root) if pair.map.suffix.lower() not in LOSSY]
     maps = {pair.map for pair in pairs}
     shared = {file.parent for file in maps} - {pair.picture.parent for pair in pairs}
     return {file for file in pictures if file in maps or file.parent in shared or not folders.isdisjoint(file.parents)}

@@ -3,23 +3,22 @@
     PNGImages/X.png + PedMasks/X_mask.png      one class, `pedestrian`
     images/X.jpg    + masks/X.png              one class, `object`, or the name in `classes.txt`
 
-The map's name may end in _mask, _masks, _instance, _instances, _label or _labels. 0 is background, every other number
-one object; 8, 16 or 32 bits, palette files count by index. In an 8-bit map that holds 255 but not 254, 255 is void, as
-in Pascal VOC. Splits are folders train, val, test above or below the two. Several classes need `labels.json` in the
-root: {"X": {"1": "cat", "2": "dog"}}, picture by picture, and optionally `classes.txt` for their order.
+and every other layout of `pairs`. 0 is background, every other number one object; 8, 16 or 32 bits, palette files count
+by index. In an 8-bit map that holds 255 but not 254, 255 is void, as in Pascal VOC; in 16 bits 65535. Several classes
+need `labels.json` in the root: {"X": {"1": "cat", "2": "dog"}}, picture by picture, and optionally `classes.txt` for
+their order.
 
-A folder of class maps (semantic segmentation) has the same layout. `looks_semantic` tells them apart by their content;
-a folder that looks semantic is not recognised as this format, and read only with a warning.
+A folder of class maps (semantic segmentation) has the same layouts. `readings` tells them apart; a folder of class maps
+is not recognised as this format, and read only with a warning.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-import cv2
 import numpy as np
 
 from everymask.core.arrays import IntArray
@@ -27,38 +26,27 @@ from everymask.core.files import write_json, write_text
 from everymask.core.labels import labels_of
 from everymask.data.dataset import Annotation, BoxOnly, Dataset, MaskFile, Record
 from everymask.data.formats.folders import (
-    SPLIT_FOLDERS,
     copy_picture,
     file_stem,
-    folders_in,
     names_text,
     object_ids,
-    pictures_in,
-    read_lines,
     read_map,
     read_names,
     unique_ids,
 )
-from everymask.data.formats.labelmaps.tables import find_table
+from everymask.data.formats.labelmaps.ade20k import looks_like_ade20k
+from everymask.data.formats.labelmaps.cityscapes import looks_like_cityscapes
+from everymask.data.formats.pair_lists import find_pairs, has_pairs
+from everymask.data.formats.pairs import Pair, shared_maps
+from everymask.data.formats.readings import SAMPLED, judge, judge_maps, void_number
 from everymask.data.issues import IssueLog, Policy
 from everymask.data.pictures.headers import read_headers
-from everymask.data.pictures.read import read_label_map, write_image
+from everymask.data.pictures.read import write_image
 from everymask.data.strict_json import escape, read_strict_json
-from everymask.errors import DataError, MachineError
+from everymask.errors import DataError
 
-PICTURE_FOLDERS = ("PNGImages", "images")
-MASK_FOLDERS = ("PedMasks", "masks", "instances", "instance_masks")
-MASK_SUFFIXES = ("", "_mask", "_masks", "_instance", "_instances", "_label", "_labels")
-_SAMPLED = 12
 Table: TypeAlias = dict[str, dict[str, str]]
 """The class of each object: {stem of the picture: {number: class}}."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Pair:
-    picture: Path
-    map: Path
-    split: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,44 +57,11 @@ class _Classes:
 
 
 def looks_like_instance_pngs(path: Path) -> bool:
-    """Whether the folder holds pictures with label maps of the same names, and their content looks like objects."""
-    if not path.is_dir() or not any(True for _ in _pair_folders(path)):
+    """Whether the folder holds pictures with label maps that hold objects or may do so, in no layout of class maps."""
+    named = (looks_like_cityscapes, looks_like_ade20k)
+    if not has_pairs(path) or any(looks_like(path) for looks_like in named):
         return False
-    pairs = _find_pairs(path, IssueLog("skip"))
-    if not pairs:
-        return False
-    if pairs[0].map.parent.name == "PedMasks":
-        return True
-    table = None if (path / "labels.json").is_file() else find_table([path])
-    if table is not None and len(read_lines(table, IssueLog("skip"))) > 1:
-        return False
-    maps = []
-    for pair in pairs[:: max(1, len(pairs) // _SAMPLED)][:_SAMPLED]:
-        try:
-            maps.append(read_label_map(pair.map))
-        except (DataError, MachineError):
-            return False
-    return not looks_semantic(maps)
-
-
-def looks_semantic(maps: Sequence[IntArray]) -> bool:
-    """Whether label maps [H, W] rather hold classes than objects, judged by four signs, any of which suffices.
-
-    Each sign is a habit of class maps: no map holds more than one number besides 0; three maps or more hold exactly the
-    same numbers; of the numbers in all maps more than 3 in 10 fall apart into two or more large regions (objects mostly
-    are in one piece); the numbers stay below 64 and in most maps do not run from 1 without a gap.
-    """
-    found = [[value for value in object_ids(ids) if value != 255 or ids.dtype != np.uint8] for ids in maps]
-    filled = [(ids, values) for ids, values in zip(maps, found, strict=True) if values]
-    if not filled or max(len(values) for _, values in filled) < 2:
-        return True
-    if len(filled) >= 3 and len({tuple(values) for _, values in filled}) == 1:
-        return True
-    with_gaps = sum(values != list(range(1, len(values) + 1)) for _, values in filled)
-    if max(values[-1] for _, values in filled) < 64 and with_gaps > len(filled) / 2:
-        return True
-    pieces = [_falls_apart(ids == value) for ids, values in filled for value in values[:64]]
-    return sum(pieces) > 0.3 * len(pieces)
+    return judge(path, find_pairs(path, IssueLog("skip"))).best != "classes"
 
 
 def read_instance_pngs(path: str | Path, *, policy: Policy = "strict") -> Dataset:
@@ -117,10 +72,12 @@ def read_instance_pngs(path: str | Path, *, policy: Policy = "strict") -> Datase
     """
     root = Path(path)
     issues = IssueLog(policy)
-    pairs = _find_pairs(root, issues)
+    pairs = find_pairs(root, issues)
     if not pairs and not issues.total("error"):
-        hint = f"the folders are called {' or '.join(PICTURE_FOLDERS)}, and {', '.join(MASK_FOLDERS)}"
-        issues.error("no-pictures", "expected a folder of pictures and a folder of label maps", file=root, hint=hint)
+        hint = "name the folders images and masks, or the label maps like their pictures with _mask at the end"
+        issues.error("no-pictures", "expected pictures with label maps", file=root, hint=hint)
+    shared = shared_maps(pairs, issues)
+    pairs = [pair for pair in pairs if pair.map not in shared]
     table = _read_table(root / "labels.json", issues)
     names = _class_names(root, pairs, table, issues)
     classes = _Classes(names, table, root / "labels.json")
@@ -132,11 +89,11 @@ def read_instance_pngs(path: str | Path, *, policy: Policy = "strict") -> Datase
         if header is None or ids is None:
             continue
         values = _object_values(ids, pair.map, issues)
-        if len(sampled) < _SAMPLED:
+        if len(sampled) < SAMPLED:
             sampled.append(ids)
         objects = tuple(_annotations(pair, values, classes, issues))
         records.append(Record(name, pair.picture, header.size, objects, pair.split))
-    if sampled and pairs[0].map.parent.name != "PedMasks" and looks_semantic(sampled):
+    if sampled and table is None and not judge_maps(sampled).fits("objects"):
         message = "the label maps look like classes (semantic segmentation), but every number is read as one object"
         issues.warn("looks-semantic", message, file=root, hint="look at a few pictures before training")
     found = issues.finish(f"instance PNGs in {root}")
@@ -146,8 +103,9 @@ def read_instance_pngs(path: str | Path, *, policy: Policy = "strict") -> Datase
 def write_instance_pngs(folder: str | Path, dataset: Dataset) -> None:
     """Write pictures and 8- or 16-bit label maps, and the classes as `classes.txt` and `labels.json`.
 
-    Objects are numbered 1, 2, ... in each picture. Raises `DataError` for what a label map cannot hold: objects without
-    a mask, crowds, objects that overlap, more than 65,535 objects.
+    Objects are numbered 1, 2, ... in each picture; `labels.json` also says that the numbers are objects. Raises
+    `DataError` for what a label map cannot hold: objects without a mask, crowds, objects that overlap, more than 65,535
+    objects.
     """
     root, names = Path(folder), dataset.labels.names
     listing = names_text(names)
@@ -161,8 +119,7 @@ def write_instance_pngs(folder: str | Path, dataset: Dataset) -> None:
         class_ids = dataset.objects(index).class_ids.tolist()
         table[file_stem(record)] = {str(number): names[class_id] for number, class_id in enumerate(class_ids, 1)}
     write_text(root / "classes.txt", listing)
-    if len(names) > 1:
-        write_json(root / "labels.json", dict(sorted(table.items())), indent=1)
+    write_json(root / "labels.json", dict(sorted(table.items())), indent=1)
 
 
 def check_paintable(dataset: Dataset, limit: int = 65_535) -> None:
@@ -200,51 +157,6 @@ def paint_objects(dataset: Dataset, index: int) -> IntArray:
     return ids
 
 
-def _falls_apart(mask: IntArray) -> bool:
-    count, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    areas = np.sort(stats[1:, cv2.CC_STAT_AREA])[::-1] if count > 1 else np.zeros(0)
-    return len(areas) > 1 and bool(areas[1] >= 0.05 * areas.sum())
-
-
-def _pair_folders(root: Path) -> Iterator[tuple[Path, Path, str | None]]:
-    """Folders of pictures and of maps that belong together, and their split."""
-    splits = [(root, None)] + [
-        (folder, SPLIT_FOLDERS[folder.name.lower()])
-        for folder in folders_in(root)
-        if folder.name.lower() in SPLIT_FOLDERS
-    ]
-    for base, split in splits:
-        pictures = next((base / name for name in PICTURE_FOLDERS if (base / name).is_dir()), None)
-        maps = next((base / name for name in MASK_FOLDERS if (base / name).is_dir()), None)
-        if pictures is None or maps is None:
-            continue
-        yield pictures, maps, split
-        for below in folders_in(pictures):
-            if below.name.lower() in SPLIT_FOLDERS and (maps / below.name).is_dir():
-                yield below, maps / below.name, SPLIT_FOLDERS[below.name.lower()]
-
-
-def _find_pairs(root: Path, issues: IssueLog) -> list[_Pair]:
-    pairs = []
-    for folder, map_folder, split in _pair_folders(root) if root.is_dir() else ():
-        pictures, maps = pictures_in(folder, issues), pictures_in(map_folder, issues)
-        for stem, picture in pictures.items():
-            name = next((stem + suffix for suffix in MASK_SUFFIXES if stem + suffix in maps), None)
-            if name is not None:
-                pairs.append(_Pair(picture, maps.pop(name), split))
-            elif split == "test":
-                issues.warn("unlabelled", "a test picture without a label map is left out", file=picture)
-            else:
-                message = f"the picture has no label map in {map_folder.name}/"
-                endings = ", ".join(f"{stem}{ending}.png" for ending in MASK_SUFFIXES)
-                hint = f"expected one of {endings}; give a picture without objects a map of zeros"
-                issues.error("mask-missing", message, file=picture, hint=hint)
-        for file in maps.values():
-            message = f"the label map belongs to no picture in {folder.name}/"
-            issues.error("picture-missing", message, file=file, hint="name it like its picture, or remove it")
-    return pairs
-
-
 def _object_values(ids: IntArray, file: Path, issues: IssueLog) -> list[int]:
     values = object_ids(ids)
     if values == [255]:
@@ -253,9 +165,10 @@ def _object_values(ids: IntArray, file: Path, issues: IssueLog) -> list[int]:
             "binary-mask", "expected a number per object, but the map holds only 0 and 255", file=file, hint=hint
         )
         return []
-    if 255 in values and 254 not in values and ids.dtype == np.uint8:
-        issues.warn("void", "255 is read as void, and belongs to no object", file=file)
-        values.remove(255)
+    void = void_number(ids, values)
+    if void is not None:
+        issues.warn("void", f"{void} is read as void, and belongs to no object", file=file)
+        values.remove(void)
     return values
 
 
@@ -276,7 +189,7 @@ def _read_table(file: Path, issues: IssueLog) -> Table | None:
     return table
 
 
-def _class_names(root: Path, pairs: list[_Pair], table: Table | None, issues: IssueLog) -> tuple[str, ...]:
+def _class_names(root: Path, pairs: list[Pair], table: Table | None, issues: IssueLog) -> tuple[str, ...]:
     file = root / "classes.txt"
     used = sorted({name for entries in (table or {}).values() for name in entries.values()})
     if file.is_file():
@@ -291,7 +204,7 @@ def _class_names(root: Path, pairs: list[_Pair], table: Table | None, issues: Is
     return tuple(used) or (("pedestrian",) if pedestrians else ("object",))
 
 
-def _annotations(pair: _Pair, values: list[int], classes: _Classes, issues: IssueLog) -> Iterator[Annotation]:
+def _annotations(pair: Pair, values: list[int], classes: _Classes, issues: IssueLog) -> Iterator[Annotation]:
     if classes.table is None:
         if len(classes.names) == 1:
             yield from (Annotation(0, MaskFile(pair.map, value), id=value) for value in values)

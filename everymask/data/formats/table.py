@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,6 +20,8 @@ from everymask.data.formats.labelmaps.cityscapes import looks_like_cityscapes, r
 from everymask.data.formats.labelmaps.image_masks import looks_like_image_masks, read_image_masks, write_image_masks
 from everymask.data.formats.labelme.files import looks_like_labelme, read_labelme, write_labelme
 from everymask.data.formats.mask_files import looks_like_mask_files, read_mask_files, write_mask_files
+from everymask.data.formats.pair_lists import find_pairs
+from everymask.data.formats.readings import Reading, judge
 from everymask.data.formats.voc.objects import looks_like_voc, read_voc, write_voc
 from everymask.data.formats.voc.semantic import (
     has_class_maps,
@@ -68,7 +70,7 @@ FORMATS = (
     Format(
         "instance-pngs",
         looks_like_instance_pngs,
-        "pictures with maps of object numbers",
+        "pictures with maps of object numbers, such as images/ with masks/",
         read_instance_pngs,
         write_instance_pngs,
     ),
@@ -95,13 +97,16 @@ FORMATS = (
     Format(
         "image-masks",
         looks_like_image_masks,
-        "images/ with masks/ of classes",
+        "pictures with maps of classes, such as images/ with masks/",
         read_image_masks,
         write_image_masks,
         "semantic",
     ),
 )
 """The formats in the order in which they are tried; `task` is what their annotations are made for."""
+_BY_CONTENT = ("instance-pngs", "camvid", "image-masks")
+"""Those whose layout says nothing about what the maps hold."""
+_OTHER: dict[Reading, Reading] = {"objects": "classes", "classes": "objects"}
 
 
 def read_dataset(
@@ -127,14 +132,18 @@ def read_dataset(
     every picture and label map is decoded, which finds those that are cut off or damaged, or hold what stands for no
     class, and takes about as long as one look at all of them; `progress(done, total)` is called after each picture.
 
+    Maps that may hold classes or objects are told apart by `readings`; where both fit and one is likelier, it is taken
+    with a warning, unless `task` asks for the other.
+
     Raises `DataError` where nothing is recognised (saying what was looked for and found, and which folder nearby would
-    do) and for every defect of the data; `ConfigError` for an unknown `format`, and for label maps that were to be
-    objects.
+    do), where maps may as well hold classes as objects, and for every defect of the data; `ConfigError` for an unknown
+    `format`, and for label maps that were to be objects.
     """
     root = Path(path)
     if not root.exists():
         raise DataError(f"{printable(root)}: there is no such file or folder")
-    chosen = _named(format) if format is not None else _recognised(root, task)
+    noted = IssueLog(policy)
+    chosen = _named(format) if format is not None else _recognised(root, task, noted)
     if images is not None and chosen.name != "coco":
         raise ConfigError(f"a folder of images belongs to COCO files, but {printable(root)} is read as {chosen.name}")
     options: dict[str, object] = {} if images is None else {"images": images}
@@ -143,11 +152,10 @@ def read_dataset(
     dataset = chosen.read(root, policy=policy, **options).for_task(task)
     if dataset.coding is not None:
         _log.info("%s: %s", printable(root), dataset.coding.sentence(dataset.labels))
-    issues = IssueLog(policy)
-    kept = without_leaks(dataset, issues)
+    kept = without_leaks(dataset, noted)
     if decode:
-        kept = without_damaged(kept, issues, progress=progress)
-    return replace(kept, issues=(*kept.issues, *issues.finish(printable(root))))
+        kept = without_damaged(kept, noted, progress=progress)
+    return replace(kept, issues=(*kept.issues, *noted.finish(printable(root))))
 
 
 def write_dataset(folder: str | Path, dataset: Dataset, format: str) -> None:  # noqa: A002
@@ -177,10 +185,12 @@ def _named(name: str) -> Format:
     raise ConfigError(f"there is no format {name!r}; the formats are {', '.join(known.name for known in FORMATS)}")
 
 
-def _recognised(root: Path, task: TaskName | None) -> Format:
+def _recognised(root: Path, task: TaskName | None, issues: IssueLog) -> Format:
     if task == "semantic" and has_class_maps(root):
         return _named("voc-semantic")  # which know where there is no truth; objects do not
     found = sorted(find_formats(root), key=lambda known: task is not None and known.task != task)
+    if found and found[0].name in _BY_CONTENT:
+        return _by_content(root, found, task, issues)
     if len(found) > 1:
         others = ", ".join(other.name for other in found[1:])
         _log.warning("%s is read as %s; it looks like %s too (choose with --format)", root, found[0].name, others)
@@ -188,10 +198,47 @@ def _recognised(root: Path, task: TaskName | None) -> Format:
         return found[0]
     if root.suffix.lower() == ".json":
         return _named("coco")  # whose reader says what is wrong with the file
-    looked_for = "".join(f"\n    {known.name}: {known.sign}" for known in FORMATS)
+    raise _unknown(root)
+
+
+def _by_content(root: Path, found: Sequence[Format], task: TaskName | None, issues: IssueLog) -> Format:
+    """The format for maps of objects, or for maps of classes: what they hold decides, and the task where both fit."""
+    judged = judge(root, find_pairs(root, IssueLog("skip")))
+    reading = judged.best
+    if task == "instance" and judged.fits("objects"):
+        reading = "objects"
+    elif task == "semantic" and reading is None:
+        reading = "classes"
+    objects, classes = _named("instance-pngs"), _named("image-masks")
+    if reading is None:
+        raise DataError(
+            f"{printable(root)}: the label maps may hold objects or classes, and nothing says which; "
+            f"{judged.candidates()}",
+            hint=f"choose with --format {objects.name} or --format {classes.name}; a table of classes (classes.csv) "
+            "beside the maps says it for good",
+        )
+    semantic = next((known for known in found if known.task == "semantic"), classes)
+    chosen, other = (objects, semantic) if reading == "objects" else (semantic, objects)
+    if judged.both and chosen.task != task:
+        message = f"the label maps are read as {reading}, but could hold {_OTHER[reading]}; {judged.candidates()}"
+        issues.warn("two-readings", message, file=root, hint=f"choose with --format {other.name}")
+        _log.warning("%s: %s (choose with --format)", printable(root), message)
+    return chosen
+
+
+def _unknown(root: Path) -> DataError:
+    """The error for what no format knows: what was looked for and found, and which folder nearby would do."""
     near = _nearest(root)
-    hint = f"did you mean {printable(near[0])} ({near[1]})?" if near else "name the folder or file that holds these"
-    raise DataError(f"{printable(root)}: no known data set; {_contents(root)}. Looked for:{looked_for}", hint=hint)
+    hint = f"did you mean {printable(near[0])} ({near[1]})?" if near else ""
+    lonely = IssueLog("skip")
+    find_pairs(root, lonely)
+    unpaired = [issue for issue in lonely.noted() if issue.severity == "error"]
+    if unpaired:
+        message = f"{printable(root)}: it is not clear which label map belongs to which picture"
+        return DataError(message, hint=hint, issues=unpaired, total=lonely.total("error"))
+    looked_for = "".join(f"\n    {known.name}: {known.sign}" for known in FORMATS)
+    message = f"{printable(root)}: no known data set; {_contents(root)}. Looked for:{looked_for}"
+    return DataError(message, hint=hint or "name the folder or file that holds these")
 
 
 def _nearest(root: Path) -> tuple[Path, str] | None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import IO, Any, Protocol
 
 import numpy as np
@@ -21,10 +22,9 @@ _CHUNK_BYTES = 1 << 20
 _VOID = (224, 224, 192)
 _STRIP_BYTES = 1 << 18
 _UP_FILTER = 2
-_DEFLATE, _BLACK_IS_ZERO = 8, 1
-_HEADER_BYTES = 16
 _CLASSIC_BYTES = 1 << 32
-_FIELD_TYPES = {"H": 3, "I": 4, "Q": 16}
+_HEADER_BYTES = 1000
+_LISTED_BYTES = 9  # the place and the length of a strip in the directory, and a byte that makes its end even
 
 
 @contextmanager
@@ -42,8 +42,8 @@ def writing_label_map(path: str | Path, size: tuple[int, int], labels: Labels) -
     kind = _WRITERS.get(file.suffix.lower())
     if kind is None:
         raise ConfigError(f"{printable(file)}: expected a name ending in .png, .tif or .tiff")
-    with whole_file(file) as temporary, temporary.open("wb") as stream:
-        writer = kind(stream, size, labels)
+    with whole_file(file) as temporary, temporary.open("wb") as stream, ExitStack() as spare:
+        writer = kind(stream, size, labels, spare)
         written = 0
 
         def write(rows: IntArray) -> None:
@@ -73,7 +73,7 @@ def writing_label_map(path: str | Path, size: tuple[int, int], labels: Labels) -
 class _Writer(Protocol):
     dtype: np.dtype[Any]
 
-    def __init__(self, stream: IO[bytes], size: tuple[int, int], labels: Labels) -> None: ...
+    def __init__(self, stream: IO[bytes], size: tuple[int, int], labels: Labels, spare: ExitStack) -> None: ...
 
     def write(self, rows: IntArray) -> None: ...
 
@@ -83,7 +83,7 @@ class _Writer(Protocol):
 class _PaletteWriter:
     """A palette PNG: rows less the row above, whose long runs of zeros zlib's run-length mode packs fast and small."""
 
-    def __init__(self, stream: IO[bytes], size: tuple[int, int], labels: Labels) -> None:
+    def __init__(self, stream: IO[bytes], size: tuple[int, int], labels: Labels, spare: ExitStack) -> None:
         self.dtype = np.dtype(np.uint8)
         self._stream, self._packed = stream, bytearray()
         self._packer = zlib.compressobj(strategy=zlib.Z_RLE)
@@ -110,57 +110,50 @@ class _PaletteWriter:
 
 
 class _GreyWriter:
-    """A grey TIFF in little-endian order whose directory stands behind the strips."""
+    """A grey TIFF in Deflate strips.
 
-    def __init__(self, stream: IO[bytes], size: tuple[int, int], labels: Labels) -> None:
+    `tifffile` takes strips from an iterator, while here rows are handed over: the packed strips, which are small, wait
+    in a file without a name until all are there. Then it is known too whether the TIFF must be a BigTIFF.
+    """
+
+    def __init__(self, stream: IO[bytes], size: tuple[int, int], labels: Labels, spare: ExitStack) -> None:
         self.dtype = np.min_scalar_type(labels.ignore).newbyteorder("<")
         self._stream, self._size = stream, size
         self._tall = max(1, _STRIP_BYTES // (size[1] * self.dtype.itemsize))
         self._waiting = np.empty((0, size[1]), self.dtype)
-        self._starts: list[int] = []
         self._lengths: list[int] = []
-        stream.write(bytes(_HEADER_BYTES))
+        waiting = TemporaryFile(dir=Path(stream.name).parent)  # noqa: SIM115 (`spare` closes it)
+        self._packed = spare.enter_context(waiting)
 
     def write(self, rows: IntArray) -> None:
         waiting = np.concatenate([self._waiting, rows])
         whole = len(waiting) // self._tall * self._tall
         for top in range(0, whole, self._tall):
-            self._write_strip(waiting[top : top + self._tall])
+            self._pack(waiting[top : top + self._tall])
         self._waiting = waiting[whole:].copy()
 
     def finish(self) -> None:
-        if len(self._waiting):
-            self._write_strip(self._waiting)
-        # The two lists and the directory are still to come.
-        big = self._stream.tell() + 8 * len(self._starts) + 1000 > _CLASSIC_BYTES
-        word = "Q" if big else "I"
-        fields = {
-            256: ("I", [self._size[1]]), 257: ("I", [self._size[0]]), 258: ("H", [8 * self.dtype.itemsize]),
-            259: ("H", [_DEFLATE]), 262: ("H", [_BLACK_IS_ZERO]), 273: (word, self._starts), 277: ("H", [1]),
-            278: ("I", [self._tall]), 279: (word, self._lengths),
-        }  # fmt: skip
-        directory = struct.pack("<Q" if big else "<H", len(fields))
-        for tag, (kind, values) in fields.items():
-            data = struct.pack(f"<{len(values)}{kind}", *values)
-            directory += struct.pack(f"<HH{word}", tag, _FIELD_TYPES[kind], len(values))
-            if len(data) > struct.calcsize(word):
-                place = self._stream.tell()
-                self._stream.write(data)
-                data = struct.pack(f"<{word}", place)
-            directory += data.ljust(struct.calcsize(word), b"\0")
-        place = self._stream.tell()
-        self._stream.write(directory + bytes(struct.calcsize(word)))
-        self._stream.seek(0)
-        self._stream.write(
-            struct.pack("<4sHHQ", b"II+\0", 8, 0, place) if big else struct.pack("<4sI", b"II*\0", place)
-        )
+        from tifffile import TiffWriter
 
-    def _write_strip(self, rows: IntArray) -> None:
+        if len(self._waiting):
+            self._pack(self._waiting)
+        self._packed.seek(0)
+        big = sum(self._lengths) + _LISTED_BYTES * len(self._lengths) + _HEADER_BYTES > _CLASSIC_BYTES
+        with TiffWriter(self._stream, bigtiff=big, byteorder="<") as tiff:
+            tiff.write(
+                (self._packed.read(length) for length in self._lengths),
+                shape=self._size,
+                dtype=self.dtype,
+                rowsperstrip=self._tall,
+                photometric="minisblack",
+                compression="zlib",
+                metadata=None,
+                software=False,
+            )
+
+    def _pack(self, rows: IntArray) -> None:
         packer = zlib.compressobj(strategy=zlib.Z_RLE)
-        data = packer.compress(rows.tobytes()) + packer.flush()
-        self._starts.append(self._stream.tell())
-        self._lengths.append(len(data))
-        self._stream.write(data + bytes(len(data) % 2))  # strips and the directory begin at even places
+        self._lengths.append(self._packed.write(packer.compress(rows.tobytes()) + packer.flush()))
 
 
 _WRITERS: dict[str, type[_Writer]] = {".png": _PaletteWriter, ".tif": _GreyWriter, ".tiff": _GreyWriter}

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from everymask.data.formats.instance_pngs import looks_like_instance_pngs, looks_semantic, read_instance_pngs
+from everymask.data.formats.instance_pngs import looks_like_instance_pngs, read_instance_pngs
 from everymask.data.formats.mask_files import read_mask_files
+from everymask.data.formats.readings import judge_maps
 from everymask.data.pictures.read import read_label_map
 from everymask.errors import DataError
 
@@ -90,7 +91,7 @@ def test_255_without_254_is_void(tmp_path):
 
 def test_class_maps_are_not_taken_for_objects(shared, tmp_path):
     maps = [read_label_map(file) for file in sorted((shared / "camvid" / "valannot").glob("*.png"))[:12]]
-    assert looks_semantic(maps)
+    assert judge_maps(maps).best == "classes"
     for number, ids in enumerate(maps[:4]):
         pair(tmp_path, f"street{number}", ids.astype(np.uint8))
     assert not looks_like_instance_pngs(tmp_path)
@@ -125,7 +126,7 @@ def halves(values):
     pytest.param([halves([2, 0, 5, 255]), halves([7, 2, 255])], id="gaps and void"),
 ])  # fmt: skip
 def test_habits_of_class_maps(maps):
-    assert looks_semantic(maps)
+    assert judge_maps(maps).best == "classes"
 
 
 @pytest.mark.parametrize("maps", [
@@ -134,7 +135,7 @@ def test_habits_of_class_maps(maps):
     pytest.param([objects(4, dtype=np.uint16, step=300), objects(2, dtype=np.uint16, step=50)], id="large numbers"),
 ])  # fmt: skip
 def test_habits_of_object_maps(maps):
-    assert not looks_semantic(maps)
+    assert judge_maps(maps).best == "objects"
 
 
 def spoil_size(root):

@@ -52,10 +52,14 @@ def test_a_tiff_holds_the_numbers(tmp_path, monkeypatch, classic_bytes, strip_by
     with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
         assert tiff.is_bigtiff == (classic_bytes == 0)
         assert tiff.pages.first.photometric.name == "MINISBLACK"
+        assert tiff.pages.first.compression.name == "ADOBE_DEFLATE"
         found = tiff.asarray()
     assert found.dtype == dtype
     np.testing.assert_array_equal(found, ids)
     np.testing.assert_array_equal(read_label_map(tmp_path / "a.tif"), ids)
+    if not tiff.is_bigtiff:
+        with Image.open(tmp_path / "a.tif") as image:
+            np.testing.assert_array_equal(image, ids)
     if dtype != "uint32":
         np.testing.assert_array_equal(cv2.imread(str(tmp_path / "a.tif"), cv2.IMREAD_UNCHANGED), ids)
 

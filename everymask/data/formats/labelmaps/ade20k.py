@@ -21,7 +21,7 @@ from everymask.data.dataset import Dataset
 from everymask.data.formats.folders import copy_picture, file_stem
 from everymask.data.formats.labelmaps.contents import count_contents, declared_contents
 from everymask.data.formats.labelmaps.files import read_contents, refused, semantic_dataset
-from everymask.data.formats.labelmaps.layouts import match_folders
+from everymask.data.formats.pairs import match_folders
 from everymask.data.issues import IssueLog, Policy
 from everymask.data.pictures.read import write_image
 from everymask.errors import DataError

@@ -3,7 +3,7 @@
     train/X.png + trainannot/X.png            11 classes 0-10, 11 is void
     train.txt                                 a picture and a label map per line; without lists all pairs count
 
-Other classes in the same layout need a table of classes (see `label_tables`). Source: Brostow et al. 2009, "Semantic
+Other classes in the same layout need a table of classes (see `tables`). Source: Brostow et al. 2009, "Semantic
 object classes in video"; Badrinarayanan et al. 2017, "SegNet".
 """
 
@@ -20,19 +20,36 @@ from everymask.data.coding import LabelCoding, numbers
 from everymask.data.dataset import Dataset
 from everymask.data.formats.folders import SPLIT_FOLDERS, copy_picture, file_stem
 from everymask.data.formats.labelmaps.contents import count_contents, declared_contents, remembered_contents
-from everymask.data.formats.labelmaps.files import Pair, read_contents, refused, semantic_dataset
-from everymask.data.formats.labelmaps.layouts import find_listed_pairs, match_folders
+from everymask.data.formats.labelmaps.files import read_contents, refused, semantic_dataset
 from everymask.data.formats.labelmaps.recognition import recognise
 from everymask.data.formats.labelmaps.tables import find_table, read_table, stored_ids, table_text
+from everymask.data.formats.pair_lists import find_listed_pairs
+from everymask.data.formats.pairs import Pair, match_folders
+from everymask.data.formats.readings import judge
 from everymask.data.issues import IssueLog, Policy
 from everymask.data.pictures.read import write_image
 
 _VOID = 11
+_ENOUGH = 8
 
 
 def looks_like_camvid(path: Path) -> bool:
-    """Whether the folder has trainannot/ beside train/, or the same for val or test."""
-    return path.is_dir() and bool(_folders(path))
+    """Whether the folder has trainannot/ beside train/ (or the same for val or test), and CamVid's numbers in it.
+
+    Other classes have a table. Without one the numbers must be CamVid's, and where there are no lists either, enough of
+    them to be no accident: two could be any foreground.
+    """
+    if not path.is_dir() or not _folders(path):
+        return False
+    listed = find_listed_pairs(path, IssueLog("skip"))
+    pairs = listed or _pairs(path, IssueLog("skip"))
+    if not pairs:
+        return False
+    judged = judge(path, pairs)
+    if judged.best == "objects" or find_table([path]) is not None or not judged.numbers:
+        return judged.best != "objects"
+    own, others = set(judged.numbers) & set(range(_VOID)), set(judged.numbers) - set(range(_VOID + 1))
+    return len(own) >= _ENOUGH or (bool(listed) and not others)
 
 
 def read_camvid(path: str | Path, *, policy: Policy = "strict", decode: bool = True) -> Dataset:
@@ -44,11 +61,7 @@ def read_camvid(path: str | Path, *, policy: Policy = "strict", decode: bool = T
     """
     root = Path(path)
     issues = IssueLog(policy)
-    pairs = find_listed_pairs(root, issues)
-    if not pairs:
-        for folder, maps in _folders(root):
-            split = SPLIT_FOLDERS[folder.name.lower()]
-            pairs += [Pair(pair.picture, pair.map, split) for pair in match_folders(root, folder, maps, issues)]
+    pairs = find_listed_pairs(root, issues) or _pairs(root, issues)
     if not pairs and not issues.total("error"):
         issues.error("no-pictures", "expected train/ beside trainannot/", file=root)
     file = find_table([root])
@@ -94,3 +107,11 @@ def camvid_coding() -> LabelCoding:
 def _folders(root: Path) -> list[tuple[Path, Path]]:
     pairs = [(root / name, root / f"{name}annot") for name in ("train", "val", "test")]
     return [(pictures, maps) for pictures, maps in pairs if pictures.is_dir() and maps.is_dir()]
+
+
+def _pairs(root: Path, issues: IssueLog) -> list[Pair]:
+    pairs = []
+    for folder, maps in _folders(root):
+        split = SPLIT_FOLDERS[folder.name.lower()]
+        pairs += [Pair(pair.picture, pair.map, split) for pair in match_folders(root, folder, maps, issues)]
+    return pairs

@@ -22,13 +22,12 @@ from everymask.data.formats.folders import SPLIT_FOLDERS, copy_picture, file_ste
 from everymask.data.formats.labelmaps.contents import count_contents, declared_contents
 from everymask.data.formats.labelmaps.files import (
     LabelledPicture,
-    Pair,
     read_contents,
     refused,
     semantic_dataset,
     total_pixels,
 )
-from everymask.data.formats.labelmaps.layouts import files_below
+from everymask.data.formats.pairs import Pair, files_below
 from everymask.data.issues import IssueLog, Policy
 from everymask.data.pictures.read import pictures_among, write_image
 from everymask.errors import DataError

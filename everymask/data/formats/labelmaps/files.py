@@ -15,6 +15,7 @@ from everymask.data.coding import LabelCoding, colour_codes, counts_by_class, re
 from everymask.data.dataset import Dataset, Record
 from everymask.data.formats.folders import note_equal_channels, report_size, unique_ids
 from everymask.data.formats.labelmaps.contents import Content, count_contents
+from everymask.data.formats.pairs import Pair, shared_maps
 from everymask.data.issues import IssueLog
 from everymask.data.pictures.headers import read_headers
 from everymask.data.pictures.read import Header, read_label_map
@@ -23,15 +24,6 @@ from everymask.errors import DataError, printable
 _LISTED = 20
 GREY = 0x010101
 """The step from one grey to the next in a colour 0xRRGGBB."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """A picture, its label file, and the split that both belong to."""
-
-    picture: Path
-    map: Path
-    split: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +42,10 @@ def read_contents(
 ) -> list[LabelledPicture]:
     """The pairs whose files can be read and are of one size; `issues` is told about the others.
 
-    `look` says what label files hold, one of the functions of `label_contents`.
+    `look` says what label files hold, one of the functions of `contents`.
     Also noted are three equal channels, alpha that varies, and a label file that belongs to two pictures.
     """
-    owners = Counter(pair.map for pair in pairs)
-    for file in sorted(file for file, count in owners.items() if count > 1):
-        issues.error("mask-repeated", "the label map belongs to more than one picture", file=file)
+    shared = shared_maps(pairs, issues)
     headers = read_headers([pair.picture for pair in pairs], issues)
     contents = look([pair.map for pair in pairs])
     found = []
@@ -65,7 +55,7 @@ def read_contents(
             issues.error("mask", message, file=pair.map, hint=content.hint)
         elif header is not None and content.size != header.size:
             report_size(pair.map, content.size, header.size, issues)
-        elif header is not None and owners[pair.map] == 1:
+        elif header is not None and pair.map not in shared:
             found.append(LabelledPicture(pair, header, content))
         if isinstance(content, Content) and content.alpha_varies:
             message = "{count} masks have an alpha channel that varies; it is dropped, and the colours count"

@@ -1,15 +1,9 @@
-"""Pictures with a label map each, in whatever folders people have them, whose pixels hold classes.
+"""Pictures with a label map each, in whatever folders people have them (see `pairs`), whose pixels hold classes.
 
-    images/X.jpg        masks/X.png           or labels, annotations, ann_dir, gt, ... (see `label_layouts`)
-    train/images/X.jpg  train/masks/X.png     splits above the two folders, or below, or in their names
-    X.jpg               X_mask.png            side by side
-    train.txt, val.txt                        with a picture and a label map per line, or with names
+What the maps hold is said by a table of classes in the root or beside them (see `tables`), or found in the maps (see
+`recognition`). Maps may be grey or palette files of 8, 16 or 32 bits (palettes count by index), RGB colours, and 0/255.
 
-What the maps hold is said by a table of classes in the root or beside them (see `label_tables`), or found in the maps
-(see `label_recognition`). Maps may be grey or palette files of 8, 16 or 32 bits (palettes count by index), RGB colours,
-and 0/255.
-
-A folder of object maps (instance segmentation) has the same layout; `looks_like_instance_pngs` tells them apart.
+A folder of object maps (instance segmentation) has the same layouts; `readings` tells them apart.
 """
 
 from __future__ import annotations
@@ -20,23 +14,25 @@ from pathlib import Path
 from everymask.core.files import write_text
 from everymask.data.dataset import Dataset
 from everymask.data.formats.folders import copy_picture, file_stem
-from everymask.data.formats.instance_pngs import looks_like_instance_pngs
 from everymask.data.formats.labelmaps.ade20k import looks_like_ade20k
 from everymask.data.formats.labelmaps.camvid import looks_like_camvid
 from everymask.data.formats.labelmaps.cityscapes import looks_like_cityscapes
 from everymask.data.formats.labelmaps.contents import count_contents, remembered_contents
 from everymask.data.formats.labelmaps.files import read_contents, refused, semantic_dataset
-from everymask.data.formats.labelmaps.layouts import find_pairs, has_label_layout, table_folders
 from everymask.data.formats.labelmaps.recognition import recognise
 from everymask.data.formats.labelmaps.tables import find_table, read_table, stored_ids, table_text
+from everymask.data.formats.pair_lists import find_pairs, has_pairs
+from everymask.data.formats.readings import judge, table_folders
 from everymask.data.issues import IssueLog, Policy
 from everymask.data.pictures.read import write_image
 
 
 def looks_like_image_masks(path: Path) -> bool:
-    """Whether the folder holds pictures with label maps, in no layout of a name, that do not look like objects."""
-    named = (looks_like_camvid, looks_like_cityscapes, looks_like_ade20k, looks_like_instance_pngs)
-    return has_label_layout(path) and not any(looks_like(path) for looks_like in named)
+    """Whether the folder holds pictures with label maps, in no layout of a name, that hold classes or may do so."""
+    named = (looks_like_camvid, looks_like_cityscapes, looks_like_ade20k)
+    if not has_pairs(path) or any(looks_like(path) for looks_like in named):
+        return False
+    return judge(path, find_pairs(path, IssueLog("skip"))).best != "objects"
 
 
 def read_image_masks(path: str | Path, *, policy: Policy = "strict", decode: bool = True) -> Dataset:

@@ -21,7 +21,8 @@ from everymask.data.coding import LabelCoding
 from everymask.data.dataset import Dataset
 from everymask.data.formats.folders import copy_picture, file_stem, folders_in, names_text, pictures_in
 from everymask.data.formats.labelmaps.contents import count_contents, declared_contents
-from everymask.data.formats.labelmaps.files import LabelledPicture, Pair, read_contents, refused, semantic_dataset
+from everymask.data.formats.labelmaps.files import LabelledPicture, read_contents, refused, semantic_dataset
+from everymask.data.formats.pairs import Pair
 from everymask.data.formats.voc.classes import VOC_VOID_NAMES, VOID, Classes, read_classes, voc_colours, write_palette
 from everymask.data.formats.voc.lists import Entry, read_lists
 from everymask.data.issues import IssueLog, Policy

@@ -82,8 +82,8 @@ def test_where_decoding_takes_no_time_pixels_are_counted(tmp_path: Path) -> None
 
 
 def test_b01_a_size_is_compared_without_decoding(tmp_path: Path, cache: Path, decoded) -> None:
-    put(tmp_path, "p", blobs(), folders=("train", "trainannot"))
-    Image.fromarray(blobs(size=(9, 9))).save(tmp_path / "trainannot" / "p.png")
+    put(tmp_path, "p", blobs(12), folders=("train", "trainannot"))
+    Image.fromarray(blobs(12, size=(9, 9))).save(tmp_path / "trainannot" / "p.png")
     with pytest.raises(DataError, match="expected 40 x 30 pixels like the picture"):
         read_dataset(tmp_path)
     assert decoded == []
