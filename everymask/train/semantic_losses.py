@@ -47,14 +47,15 @@ class LossSum:
 
 
 def build_loss(
-    text: str, head: Head, *, class_weights: tuple[float, ...] | None = None, label_smoothing: float = 0.0
+    text: str, head: Head, *, class_weights: tuple[float, ...] = (), label_smoothing: float = 0.0
 ) -> LossSum:
     """The loss that `text` names: ce, bce, dice, tversky, focal, lovasz, boundary, ohem, or a sum: "ce+0.5*dice".
 
-    `class_weights` (one per class) and `label_smoothing` (0-1) act in the losses that look at single pixels: ce, bce,
-    focal and ohem take the weights, ce and bce the smoothing. `ConfigError` says what in `text` cannot be read.
+    `class_weights` (one per class; empty: all alike) and `label_smoothing` (0-1) act in the losses that look at single
+    pixels: ce, bce, focal and ohem take the weights, ce and bce the smoothing. `ConfigError` says what in `text` cannot
+    be read.
     """
-    weights = None if class_weights is None else torch.tensor(class_weights)
+    weights = torch.tensor(class_weights) if class_weights else None
     return LossSum(tuple((term.weight, _criterion(term, head, weights, label_smoothing)) for term in read_loss(text)))
 
 

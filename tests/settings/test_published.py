@@ -9,7 +9,9 @@ import pytest
 from everymask.data.feed.preprocess import Preprocess
 from everymask.data.fingerprint import Fingerprint
 from everymask.models.specs.semantic import FCN, segformer
-from everymask.settings.config import TrainConfig, changed_settings
+from everymask.settings.config import TrainConfig
+from everymask.settings.facts import Facts, Start
+from everymask.settings.going_on import changed_settings
 from everymask.settings.published import (
     dilated_cityscapes,
     dilated_voc,
@@ -17,7 +19,6 @@ from everymask.settings.published import (
     segformer_ade20k,
     segformer_cityscapes,
 )
-from everymask.settings.recipes import Start
 from everymask.settings.semantic_recipes import resolve_semantic
 
 
@@ -42,8 +43,10 @@ def test_a_recipe_is_complete_and_as_long_as_published(recipe: Callable[[str, st
     statistics = {"channels": 3, "dtype": "uint8", "scale": 255.0, "mean": (0.4,) * 3, "std": (0.2,) * 3}
     measured = Fingerprint(pictures, 50, 375.0, 500.0, object_sizes=(), max_objects=0, **statistics)  # type: ignore[arg-type]
     start = Start(Preprocess(), detects=False)
-    resolved = resolve_semantic(config, measured, num_classes=20, gpu=True, start=start).config
-    assert set(changed_settings(config, resolved)) <= {"validate_every", "size"}, "nothing is left to choose"
+    resolved = resolve_semantic(config, measured, Facts(num_classes=20, gpu=True, start=start)).settings
+    assert set(changed_settings(config, resolved)) <= {"validate_every", "size", "precision", "workers"}, (
+        "nothing is left to choose"
+    )
     assert resolved.crop == config.crop
     assert resolved.epochs is not None
     assert resolved.batch is not None

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from everymask.errors import ConfigError, MachineError
-from everymask.settings.config import TrainConfig, continued
+from everymask.settings.config import TrainConfig
+from everymask.settings.going_on import continued
 from everymask.train.folder.layout import clear_folder, open_folder
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from everymask.errors import ConfigError, MachineError, printable
 from everymask.train.folder.lock import LOCK, locked
+from everymask.train.rank import ALONE, Rank
 
 CONFIG, ORIGIN, SPLITS = "config.json", "origin.json", "splits.json"
 BEST = "best.safetensors"
@@ -28,15 +29,20 @@ _OURS = (
 
 
 @contextmanager
-def open_folder(path: str | Path, *, resume: bool, overwrite: bool, data: str | Path = "") -> Iterator[Path]:
+def open_folder(
+    path: str | Path, *, resume: bool, overwrite: bool, data: str | Path = "", rank: Rank = ALONE
+) -> Iterator[Path]:
     """The run folder, made if need be and locked against other processes within the block.
 
     It must be new or empty; `resume` wants a run in it, `overwrite` allows one, which `clear_folder` then removes.
     Where nothing was added to it within the block, nothing remains that was not there before. `ConfigError` where it
     cannot be taken, when another process works there, or when it lies inside `data`; `MachineError` when it cannot be
-    written.
+    written. Of several processes the first does all this for the others.
     """
     folder = Path(path)
+    if not rank.leads:
+        yield folder
+        return
     if data and Path(data).is_dir() and folder.resolve().is_relative_to(Path(data).resolve()):
         raise ConfigError(
             f"the run folder {printable(folder)} lies inside the data {printable(data)}", hint="choose another --out"
