@@ -29,7 +29,7 @@ from everymask.models.semantic.network import SemanticModel
 from everymask.models.specs.regions import MaskRCNN
 from everymask.settings.config import TrainConfig
 from everymask.settings.facts import Facts, Recipe, Start
-from everymask.settings.plan import Plan, SemanticSettings, plan_of
+from everymask.settings.plan import InstanceSettings, Plan, SemanticSettings, plan_of
 from everymask.settings.recipes import resolve
 from everymask.settings.semantic_recipes import resolve_semantic
 from everymask.train.failures import machine_failures
@@ -87,9 +87,7 @@ def train_as(rank: Rank, config: TrainConfig, *, dataset: Dataset | None = None,
             config.out, resume=config.resume, overwrite=config.overwrite, data=config.data, rank=rank
         ) as folder,
     ):
-        screen = console or Screen(stderr=True)
-        if not rank.leads:
-            screen = Console(quiet=True)
+        screen = (console or Screen(stderr=True)) if rank.leads else Console(quiet=True)
         begun = _begin(config, dataset, folder, device, screen, rank)
         plan, train_set = begun.plan, begun.train
         if rank.leads and not config.resume:
@@ -236,7 +234,13 @@ def _recipe(task: Task) -> Recipe:
 
 def _batches(begun: _Beginning, device: torch.device, first: int, last: int) -> Iterator[Batch]:
     plan, pictures = begun.plan, packed(begun.train)
-    build_pipeline = SemanticPipeline if begun.train.is_semantic else InstancePipeline
-    pipeline = build_pipeline(pictures, plan.preprocess, plan.augment, plan.seed, plan.crop)
+    pipeline: InstancePipeline | SemanticPipeline
+    match plan.task_settings:
+        case InstanceSettings():
+            pipeline = InstancePipeline(pictures, plan.preprocess, plan.augment, plan.seed, plan.crop)
+        case SemanticSettings():
+            pipeline = SemanticPipeline(pictures, plan.preprocess, plan.augment, plan.seed, plan.crop)
+        case _:
+            assert_never(plan.task_settings)
     divisor, pin = plan.preprocess.divisor, device.type == "cuda"
     return read_batches(pipeline, begun.order, first=first, last=last, workers=plan.workers, divisor=divisor, pin=pin)

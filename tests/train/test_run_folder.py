@@ -141,7 +141,12 @@ def test_a_killed_process_locks_nobody_out(tmp_path: Path) -> None:
         import os, signal, sys
         from everymask.train.folder.layout import open_folder
         with open_folder(sys.argv[1], resume=False, overwrite=False):
-            child = os.fork() or signal.pause()
+            ready, say = os.pipe()
+            child = os.fork()
+            if not child:
+                os.write(say, b"!")
+                signal.pause()
+            os.read(ready, 1)
             print(child, flush=True)
             os.kill(os.getpid(), signal.SIGKILL)
     """
