@@ -23,6 +23,7 @@ from everymask.models.checkpoint import load_model, read_model
 from everymask.models.regions.rcnn import RCNN
 from everymask.models.specs.regions import FasterRCNN, MaskRCNN
 from everymask.settings.config import TrainConfig
+from everymask.train.folder.layout import open_folder
 from everymask.train.folder.logs import read_log
 from everymask.train.rank import Rank
 from everymask.train.run import Run, train, train_as
@@ -292,9 +293,10 @@ def test_replacing_a_run_waits_until_the_new_one_can_begin(run: Run, shapes: Pat
 
 
 def test_a_process_that_does_not_lead_writes_nothing(shapes: Path, tmp_path: Path) -> None:
-    ended = train_as(Rank(1, 2), settings(shapes, tmp_path / "o", epochs=1), console=QUIET)
+    with open_folder(tmp_path / "o", resume=False, overwrite=False) as folder:
+        ended = train_as(Rank(1, 2), settings(shapes, folder, epochs=1), console=QUIET)
+        assert [path.name for path in folder.iterdir()] == [".lock"], "that of the first"
     assert (ended.reason, ended.steps, ended.report) == ("finished", 3, None)
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_split_without_training_pictures(shapes: Path, tmp_path: Path) -> None:
