@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from everymask.core.segmentation import Segmentation
 from everymask.data.feed.pipelines import Prepared
@@ -95,15 +95,3 @@ def collate(prepared: Sequence[Prepared], divisor: int, memory: Tensor | None = 
         ids=tuple(picture.id for picture in prepared),
         files=tuple(picture.file for picture in prepared),
     )
-
-
-class TrainStep(nn.Module):
-    """Forward calls `loss`, so that what wraps forward (DDP, torch.compile) can wrap a training step."""
-
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__()
-        self.module = module
-
-    def forward(self, batch: Batch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
-        model: Any = self.module
-        return model.loss(batch, generator)

@@ -1,10 +1,11 @@
-"""The losses of semantic networks by name, and weighted sums of them as they are written. Torch-free."""
+"""The losses of semantic networks by name, weighted sums of them as they are written, and weights of classes."""
 
 from __future__ import annotations
 
 import difflib
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, cast, get_args
 
@@ -42,6 +43,15 @@ def read_loss(text: str) -> tuple[LossTerm, ...]:
     if len(set(names)) < len(names):
         raise ConfigError(f"loss: {text!r} names a loss more than once", hint="give it a factor instead: 2*ce")
     return tuple(terms)
+
+
+def class_weights(shares: Sequence[float]) -> tuple[float, ...]:
+    """A weight for each class, which rises with its rarity; `shares` [K] are the parts of all pixels that they have.
+
+    1 / ln(1.02 + share): a class that hardly occurs weighs at most 36 times as much as one that is everywhere (Paszke
+    et al. 2016, ENet).
+    """
+    return tuple(1 / math.log(1.02 + share) for share in shares)
 
 
 def _weight(text: str) -> float | None:

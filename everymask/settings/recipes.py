@@ -1,71 +1,48 @@
-"""Settings that suit a data set, each with its reason, and the demo's complete recipe."""
+"""Settings that suit a network that finds objects and its data set, each with its reason; and the demo's recipe."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 
 from everymask.data.feed.augment import Augment
 from everymask.data.feed.preprocess import Preprocess, Resize
 from everymask.data.fingerprint import Fingerprint
-from everymask.errors import ConfigError
 from everymask.models.specs.any_spec import ModelSpec
-from everymask.models.specs.regions import FasterRCNN, MaskRCNN, RegionModelSpec, mask_rcnn_small
+from everymask.models.specs.regions import REGION_KINDS, FasterRCNN, MaskRCNN, RegionModelSpec, mask_rcnn_small
 from everymask.models.specs.semantic import SemanticSpec
-from everymask.settings.config import TrainConfig
+from everymask.settings.config import Optimizer, TrainConfig
+from everymask.settings.facts import Facts, Start, batch_for, model_of, prepared_for, with_machine
+from everymask.settings.plan import Plan, plan_of
 
 _LONGEST = 1333
 _LEVELS = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
-    """Where weights come from: how they want to be fed, and whether they are a whole network's (`detects`) or only an
-    encoder's.
-
-    An encoder's first layer is adapted where pictures have other channels, a whole network's only if it `adapts`.
-    """
-
-    preprocess: Preprocess
-    detects: bool
-    adapts: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """A complete configuration, how pictures are fed, and why it was chosen so, a line per choice."""
-
-    config: TrainConfig
-    preprocess: Preprocess
-    reasons: tuple[str, ...]
-
-
-def resolve(config: TrainConfig, measured: Fingerprint, *, gpu: bool, start: Start | None = None) -> Recipe:
+def resolve(config: TrainConfig, measured: Fingerprint, facts: Facts) -> Plan:
     """Choose whatever `config` leaves open for a network that finds objects in a data set that measures so.
 
-    What is set stays. `measured` is of the training pictures. `ConfigError` for settings that only a semantic network
-    has. Sources: learning rate and its scaling with the batch from Detectron2's
-    Mask R-CNN (0.02 for 16 pictures; Goyal et al. 2017), AdamW's from ViTDet.
+    What is set stays. `measured` is of the training pictures. `ConfigError` for a model of another task, and as in
+    `plan_of`. Sources: learning rate and its scaling with the batch from Detectron2's Mask R-CNN (0.02 for 16 pictures;
+    Goyal et al. 2017), AdamW's from ViTDet.
     """
-    model = config.model or MaskRCNN()
-    if isinstance(model, SemanticSpec):
-        raise ConfigError("this recipe is for networks that find objects", hint="use resolve_semantic")
-    _refuse_semantic_settings(config)
+    model = model_of(config, REGION_KINDS, MaskRCNN())
     reasons: list[str] = []
-    config = replace(config, optimizer=config.optimizer or "sgd")
-    preprocess = prepared_for(config, measured, start, reasons)
+    start, optimizer = facts.start, config.optimizer or "sgd"
+    preprocess = prepared_for(config, measured, start, reasons, longest=_LONGEST)
     spec = _spec(model, config, measured, preprocess, start, reasons)
-    size = config.crop or _size(measured, preprocess.resize, gpu, reasons)
-    batch = config.batch or batch_for(size, measured.pictures // config.accumulate, gpu, reasons)
+    size = config.crop or _size(measured, preprocess.resize, facts.gpu, reasons)
+    batch = config.batch or batch_for(size, measured.pictures // config.accumulate, facts.gpu, reasons)
     pictures = batch * config.accumulate
     steps_per_epoch = max(1, measured.pictures // pictures)
     epochs = config.epochs or _epochs(steps_per_epoch, start, reasons)
-    lr = config.lr or _rate(config, pictures, reasons)
-    decay = 1e-4 if config.optimizer == "sgd" else 0.05
-    resolved = replace(
-        config,
+    lr = config.lr or _rate(optimizer, pictures, reasons)
+    decay = 1e-4 if optimizer == "sgd" else 0.05
+    settings = replace(
+        with_machine(config, facts),
         model=spec,
         max_detections=spec.max_detections,
+        optimizer=optimizer,
         size=size,
         batch=batch,
         epochs=epochs,
@@ -75,7 +52,7 @@ def resolve(config: TrainConfig, measured: Fingerprint, *, gpu: bool, start: Sta
         warmup_steps=min(500, epochs * steps_per_epoch // 10) if config.warmup_steps is None else config.warmup_steps,
         validate_every=config.validate_every or max(1, epochs // 20),
     )
-    return Recipe(resolved, preprocess, tuple(reasons))
+    return plan_of(settings, measured, preprocess, tuple(reasons))
 
 
 def model_for_weights(asked: ModelSpec, stored: ModelSpec) -> ModelSpec:
@@ -92,45 +69,6 @@ def model_for_weights(asked: ModelSpec, stored: ModelSpec) -> ModelSpec:
         shared &= {"profile"}
     spec: ModelSpec = replace(asked, **{name: getattr(stored, name) for name in shared})
     return spec
-
-
-def _refuse_semantic_settings(config: TrainConfig) -> None:
-    absent = TrainConfig(data=config.data)
-    for name in ("loss", "class_weights", "label_smoothing"):
-        if getattr(config, name) != getattr(absent, name):
-            raise ConfigError(
-                f"{name} is a setting of semantic networks, and this one finds objects: it has losses of its own",
-                hint=f"leave out {name}, or choose a semantic network such as --model unet",
-            )
-
-
-def prepared_for(
-    config: TrainConfig, measured: Fingerprint, start: Start | None, reasons: list[str], *, longest: int = _LONGEST
-) -> Preprocess:
-    """How pictures are fed: as `config` or the weights say, or normalised as measured and at most `longest` wide."""
-    resize = Resize(short=1, long=longest, rule="shrink")
-    if config.resize is not None:
-        resize = Resize(*config.resize)
-    elif start is not None and start.detects:
-        resize = start.preprocess.resize
-        sides = "" if resize.rule == "shrink" else f"short side {resize.short}, "
-        reasons.append(f"pictures are resized as for the weights: {sides}at most {resize.long}")
-    elif measured.long > longest:
-        reasons.append(f"pictures are shrunk to {longest} pixels where they are longer")
-    adapts = start is not None and (start.adapts or not start.detects)
-    if start is not None and adapts and measured.channels not in (1, start.preprocess.channels):
-        reasons.append(f"the encoder's first layer is adapted to {measured.channels} channels, normalised as measured")
-    elif start is not None:
-        # Grey is repeated, and three channels may turn out to be equal.
-        if {measured.channels, start.preprocess.channels} not in ({measured.channels}, {1, 3}):
-            raise ConfigError(
-                f"the weights are for pictures with {start.preprocess.channels} channels, but these have "
-                f"{measured.channels}",
-                hint='start from "imagenet", whose first layer is adapted, or from scratch',
-            )
-        scale = start.preprocess.scale if measured.dtype == "uint8" else start.preprocess.scale / 255 * measured.scale
-        return replace(start.preprocess, resize=resize, scale=scale)
-    return Preprocess(measured.channels, measured.scale, measured.mean, measured.std, resize)
 
 
 def _spec(
@@ -184,14 +122,6 @@ def _size(measured: Fingerprint, resize: Resize, gpu: bool, reasons: list[str]) 
     return side, side
 
 
-def batch_for(size: tuple[int, int], most: int, gpu: bool, reasons: list[str], *, least: int = 2) -> int:
-    """As many pictures as make 4 megapixels on a GPU, half a megapixel on a CPU; `least` to 16."""
-    pixels = 16 * 512**2 if gpu else 8 * 256**2
-    batch = max(1, min(16, max(least, pixels // (size[0] * size[1])), most))
-    reasons.append(f"batches of {batch} for crops of {size[0]} x {size[1]} on a {'GPU' if gpu else 'CPU'}")
-    return batch
-
-
 def _epochs(steps_per_epoch: int, start: Start | None, reasons: list[str]) -> int:
     steps, words = (12_000, "from scratch") if start is None else (6_000, "from an encoder")
     if start is not None and start.detects:
@@ -201,8 +131,8 @@ def _epochs(steps_per_epoch: int, start: Start | None, reasons: list[str]) -> in
     return epochs
 
 
-def _rate(config: TrainConfig, pictures: int, reasons: list[str]) -> float:
-    rate = 0.02 * pictures / 16 if config.optimizer == "sgd" else 1e-4 * math.sqrt(pictures / 16)
+def _rate(optimizer: Optimizer, pictures: int, reasons: list[str]) -> float:
+    rate = 0.02 * pictures / 16 if optimizer == "sgd" else 1e-4 * math.sqrt(pictures / 16)
     reasons.append(f"lr {rate:.3g} for {pictures} pictures per step")
     return rate
 

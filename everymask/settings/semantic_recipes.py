@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 
 from everymask.data.feed.augment import Augment
 from everymask.data.feed.preprocess import Resize
 from everymask.data.fingerprint import Fingerprint
-from everymask.errors import ConfigError
-from everymask.models.specs.semantic import MIT_ENCODERS, SemanticSpec, UNet
-from everymask.settings.config import TrainConfig
-from everymask.settings.recipes import Recipe, Start, batch_for, prepared_for
+from everymask.models.specs.semantic import MIT_ENCODERS, SEMANTIC_KINDS, SemanticSpec, UNet
+from everymask.settings.config import Optimizer, TrainConfig
+from everymask.settings.facts import Facts, Start, batch_for, model_of, prepared_for, with_machine
+from everymask.settings.plan import Plan, plan_of
 
 LONGEST = 2048
 """Longer pictures are shrunk to that."""
@@ -20,66 +19,47 @@ _SCALE = (0.5, 2.0)
 _HEAD_LR = 10.0
 
 
-def resolve_semantic(
-    config: TrainConfig, measured: Fingerprint, *, num_classes: int, gpu: bool, start: Start | None = None
-) -> Recipe:
+def resolve_semantic(config: TrainConfig, measured: Fingerprint, facts: Facts) -> Plan:
     """Choose whatever `config` leaves open for a semantic network and a data set that measures so.
 
-    What is set stays. `measured` is of the training pictures. `ConfigError` for settings that only networks have that
-    find objects. Sources: resizing factors and crops as in DeepLab and its successors (Chen et al. 2017); the sum of
+    What is set stays. `measured` is of the training pictures. `ConfigError` for a model of another task, and as in
+    `plan_of`. Sources: resizing factors and crops as in DeepLab and its successors (Chen et al. 2017); the sum of
     cross-entropy and Dice for two classes from nnU-Net (Isensee et al. 2021); AdamW's decay and the rates of
     transformers from SegFormer (Xie et al. 2021): 6e-5 for a trained encoder and ten times that for its decoder; from
     scratch all of it learns at their geometric middle.
     """
-    model = config.model or UNet()
-    if not isinstance(model, SemanticSpec):
-        raise ConfigError("this recipe is for semantic networks", hint="use resolve")
-    _refuse_region_settings(config)
+    model = model_of(config, SEMANTIC_KINDS, UNet())
     reasons: list[str] = []
+    start, optimizer = facts.start, config.optimizer or "adamw"
     preprocess = prepared_for(config, measured, start, reasons, longest=LONGEST)
-    size = config.crop or _size(measured, preprocess.resize, gpu, reasons)
-    batch = config.batch or batch_for(size, measured.pictures // config.accumulate, gpu, reasons, least=4)
-    steps_per_epoch = max(1, measured.pictures // (batch * config.accumulate))
+    size = config.crop or _size(measured, preprocess.resize, facts.gpu, reasons)
+    batch = config.batch or batch_for(size, measured.pictures // config.accumulate, facts.gpu, reasons, least=4)
+    pictures = batch * config.accumulate
+    steps_per_epoch = max(1, measured.pictures // pictures)
     epochs = config.epochs or _epochs(steps_per_epoch, start, reasons)
     spec = replace(model, channels=preprocess.channels)
-    config = replace(
-        config,
+    augment = _augment(config.augment, reasons)
+    loss = config.loss or _loss(spec, facts.num_classes, reasons)
+    rate, head = config.lr, config.head_lr or 1.0
+    if rate is None:
+        rate, head = _rates(optimizer, config.head_lr, spec, pictures, start, reasons)
+    decay = 1e-4 if optimizer == "sgd" else 0.01
+    settings = replace(
+        with_machine(config, facts),
         model=spec,
+        optimizer=optimizer,
         size=size,
         batch=batch,
         epochs=epochs,
-        augment=_augment(config.augment, reasons),
-        loss=config.loss or _loss(spec, num_classes, reasons),
-        optimizer=config.optimizer or "adamw",
-        warmup_steps=min(500, epochs * steps_per_epoch // 10) if config.warmup_steps is None else config.warmup_steps,
-        validate_every=config.validate_every or max(1, epochs // 20),
-    )
-    decay = 1e-4 if config.optimizer == "sgd" else 0.01
-    rate, head = (config.lr, config.head_lr or 1.0) if config.lr else _rates(config, spec, start, reasons)
-    resolved = replace(
-        config,
+        augment=augment,
+        loss=loss,
         lr=rate,
         head_lr=head,
         weight_decay=decay if config.weight_decay is None else config.weight_decay,
+        warmup_steps=min(500, epochs * steps_per_epoch // 10) if config.warmup_steps is None else config.warmup_steps,
+        validate_every=config.validate_every or max(1, epochs // 20),
     )
-    return Recipe(resolved, preprocess, tuple(reasons))
-
-
-def class_weights(shares: Sequence[float]) -> tuple[float, ...]:
-    """A weight for each class, which rises with its rarity; `shares` [K] are the parts of all pixels that they have.
-
-    1 / ln(1.02 + share): a class that hardly occurs weighs at most 36 times as much as one that is everywhere (Paszke
-    et al. 2016, ENet).
-    """
-    return tuple(1 / math.log(1.02 + share) for share in shares)
-
-
-def _refuse_region_settings(config: TrainConfig) -> None:
-    if config.max_detections is not None:
-        raise ConfigError(
-            "max_detections limits objects, but a semantic network says of every pixel what it is",
-            hint="leave out max_detections, or choose a network that finds objects, such as --model mask-rcnn",
-        )
+    return plan_of(settings, measured, preprocess, tuple(reasons))
 
 
 def _size(measured: Fingerprint, resize: Resize, gpu: bool, reasons: list[str]) -> tuple[int, int]:
@@ -117,17 +97,23 @@ def _loss(spec: SemanticSpec, num_classes: int, reasons: list[str]) -> str:
     return text
 
 
-def _rates(config: TrainConfig, spec: SemanticSpec, start: Start | None, reasons: list[str]) -> tuple[float, float]:
-    """The learning rate, and how many times that for all that is not the encoder."""
-    pictures, head = (config.batch or 1) * config.accumulate, config.head_lr or 1.0
-    transformer = spec.encoder in MIT_ENCODERS
-    if config.optimizer == "sgd":
+def _rates(
+    optimizer: Optimizer,
+    asked: float | None,
+    spec: SemanticSpec,
+    pictures: int,
+    start: Start | None,
+    reasons: list[str],
+) -> tuple[float, float]:
+    """The learning rate, and how many times that (`asked`, where it is set) for all that is not the encoder."""
+    transformer, head = spec.encoder in MIT_ENCODERS, asked or 1.0
+    if optimizer == "sgd":
         rate = 0.01 * pictures / 16
     elif start is None:
         rate = (2e-4 if transformer else 1e-3) * math.sqrt(pictures / 16)
     else:
         rate = (6e-5 if transformer else 3e-4) * math.sqrt(pictures / 16)
-        head = config.head_lr or (_HEAD_LR if transformer else 1.0)
+        head = asked or (_HEAD_LR if transformer else 1.0)
     more = "" if head == 1 else f", {head:g} times that outside the encoder"
     reasons.append(f"lr {rate:.3g} for {pictures} pictures per step{more}")
     return rate, head

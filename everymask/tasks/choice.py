@@ -34,8 +34,8 @@ def asked_task(config: TrainConfig, stored: ModelSpec | None = None) -> Task[Any
     return by_model
 
 
-def settle_task(config: TrainConfig, dataset: Dataset, stored: ModelSpec | None = None) -> TrainConfig:
-    """The settings with task and model decided, by what is set, the weights' `stored` model, and the data set.
+def settle_task(config: TrainConfig, dataset: Dataset, stored: ModelSpec | None = None) -> tuple[Task[Any], ModelSpec]:
+    """Task and model of a training, by what is set, the weights' `stored` model, and the data set.
 
     Errors as in `asked_task` and `Dataset.for_task`.
     """
@@ -46,7 +46,7 @@ def settle_task(config: TrainConfig, dataset: Dataset, stored: ModelSpec | None 
     num_classes = len(dataset.labels)
     if isinstance(model, SemanticSpec) and model.head == "binary" and num_classes != 2 and config.model is None:
         model = replace(model, head="multiclass")
-    return replace(config, task=task.name, model=model)
+    return task, model
 
 
 def unseen_classes(train_set: Dataset, val_set: Dataset | None) -> tuple[str, ...]:

@@ -16,6 +16,8 @@ from everymask.models.specs.any_spec import ModelSpec
 from everymask.models.specs.regions import FasterRCNN, MaskRCNN
 from everymask.results.output import OutputFolder
 from everymask.results.writing_instances import InstanceFolder
+from everymask.settings.plan import InstanceSettings
+from everymask.settings.recipes import resolve
 from everymask.tasks.task import Drawing, Judging, Task, Writing
 from everymask.viz.draw import draw_instances
 
@@ -70,7 +72,8 @@ INSTANCE = Task(
     unit="objects",
     network=MaskRCNN(),
     kin="mask-rcnn",
-    settings=frozenset({"max_detections"}),
+    settings=InstanceSettings,
+    recipe=resolve,
     feed=InstancePipeline,
     metrics=_metrics,
     tiled=False,

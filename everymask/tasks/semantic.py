@@ -20,6 +20,8 @@ from everymask.models.specs.any_spec import ModelSpec
 from everymask.models.specs.semantic import UNet
 from everymask.results.output import OutputFolder
 from everymask.results.writing_semantic import SemanticFolder
+from everymask.settings.plan import SemanticSettings
+from everymask.settings.semantic_recipes import resolve_semantic
 from everymask.tasks.instance import annotated_classes
 from everymask.tasks.task import Drawing, Judging, Task, Writing
 from everymask.viz.semantic import draw_semantic
@@ -84,7 +86,8 @@ SEMANTIC = Task(
     unit="pixels",
     network=UNet(),
     kin="unet",
-    settings=frozenset({"loss", "class_weights", "label_smoothing"}),
+    settings=SemanticSettings,
+    recipe=resolve_semantic,
     feed=SemanticPipeline,
     metrics=_metrics,
     tiled=True,

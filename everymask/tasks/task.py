@@ -20,6 +20,8 @@ from everymask.metrics.scores import Metric
 from everymask.metrics.semantic_scores import Void
 from everymask.models.specs.any_spec import ModelSpec
 from everymask.results.output import OutputFolder
+from everymask.settings.facts import Recipe
+from everymask.settings.plan import TaskSettings
 
 Kind = TypeVar("Kind", bound=Segmentation)
 Pipeline: TypeAlias = Callable[[int, int], Prepared]
@@ -82,7 +84,7 @@ class Task(Generic[Kind]):
     - `name` is what users call it, `truth` the type of truth and prediction, called `noun` in messages, and `finds`
       completes "the model ..."
     - `network` is built where none is named; `kin` is a name of one on the command line, for advice
-    - `settings` are those of a training that mean something for this task only
+    - `settings` are those of a training that mean something for this task only; `recipe` chooses what is left open
     - `feed` makes training pictures with the variation that suits the truth
     - `metrics` are those of an evaluation by name, the first of which gives the headline
     - `tiled` says whether pictures can be predicted by windows, whose answers are joined
@@ -102,7 +104,8 @@ class Task(Generic[Kind]):
     unit: str
     network: ModelSpec
     kin: str
-    settings: frozenset[str]
+    settings: type[TaskSettings]
+    recipe: Recipe
     feed: Feed
     metrics: Callable[[Labels, ModelSpec, Judging], dict[str, Metric[Kind]]]
     tiled: bool

@@ -21,6 +21,7 @@ from everymask.errors import ConfigError, EverymaskError
 from everymask.models.base import Batch, collate
 from everymask.train.failures import machine_failures
 from everymask.train.interrupt import ignore_in_worker
+from everymask.train.rank import ALONE, Rank
 from everymask.train.slots import Parcel, Slots
 
 Pipeline = Callable[[int, int], Prepared]
@@ -34,15 +35,21 @@ class Order:
     """Which pictures belong to which batch: a pure function of the seed.
 
     Every epoch is a new permutation of `count` pictures. `passes` batches make one optimizer step; pictures that do not
-    fill a step wait for another epoch.
+    fill a step wait for another epoch. Of each batch, every process has its share by its `rank`.
     """
 
     count: int
     batch: int
     passes: int = 1
     seed: int = 0
+    rank: Rank = ALONE
 
     def __post_init__(self) -> None:
+        if self.batch % self.rank.count:
+            raise ConfigError(
+                f"a batch of {self.batch} pictures has no equal shares for {self.rank.count} processes",
+                hint=f"make batch a multiple of {self.rank.count}",
+            )
         if not self.steps_per_epoch:
             raise ConfigError(
                 f"{self.count} training pictures do not fill one step of {self.batch * self.passes}",
@@ -55,10 +62,15 @@ class Order:
         return self.count // (self.batch * self.passes)
 
     def pictures(self, step: int, index: int = 0) -> list[tuple[int, int]]:
-        """(epoch, index of the picture) for batch `index` of optimizer step `step`."""
+        """(epoch, index of the picture) for this process's share of batch `index` of optimizer step `step`."""
         epoch, position = divmod(step, self.steps_per_epoch)
-        start = (position * self.passes + index) * self.batch
-        return [(epoch, picture) for picture in _permutation(self.seed, epoch, self.count)[start : start + self.batch]]
+        share = self.batch // self.rank.count
+        start = (position * self.passes + index) * self.batch + self.rank.index * share
+        return [(epoch, picture) for picture in _permutation(self.seed, epoch, self.count)[start : start + share]]
+
+    def draw(self, step: int, index: int) -> int:
+        """The seed of what the network samples in batch `index` of optimizer step `step`: no process draws twice."""
+        return int(rng(self.seed, step, self.rank.index * self.passes + index, "loss").integers(2**63))
 
 
 @lru_cache(maxsize=2)

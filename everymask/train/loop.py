@@ -18,11 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from everymask.core.files import write_json
-from everymask.core.randomness import rng
 from everymask.errors import MachineError, TrainingError, printable
-from everymask.models.base import Batch, TrainStep
-from everymask.settings.config import TrainConfig, chosen
-from everymask.settings.schedule import layer_phases, phase_at, seconds
+from everymask.models.base import Batch
+from everymask.settings.plan import Plan
+from everymask.settings.schedule import phase_at
 from everymask.train.ema import Ema
 from everymask.train.folder.logs import Log
 from everymask.train.folder.state import Progress, Training, read_state, write_state
@@ -30,6 +29,8 @@ from everymask.train.interrupt import Interrupt, catch_interrupts
 from everymask.train.layers import frozen_parameters, select_layers
 from everymask.train.loader import Order
 from everymask.train.optim import build_optimizer, clip_gradients, learning_rate, set_rate
+from everymask.train.rank import Rank
+from everymask.train.step import TrainStep
 
 SAVE_SECONDS = 300.0
 _logger = logging.getLogger(__name__)
@@ -58,7 +59,7 @@ def fit(
     module: nn.Module,
     order: Order,
     batches: Callable[[int, int], Iterator[Batch]],
-    config: TrainConfig,
+    plan: Plan,
     *,
     folder: Path,
     device: torch.device,
@@ -66,16 +67,17 @@ def fit(
     validate: Callable[[nn.Module], Validation] | None = None,
     keep: Callable[[nn.Module, Validation], None] | None = None,
 ) -> Outcome:
-    """Train `module` as `config` says; what may be None there must have been chosen.
+    """Train `module` as planned.
 
     `batches(first, last)` gives the batches of those optimizer steps, `order.passes` for each. `validate` is called
-    after epochs, and `keep` with weights whose score is the best so far. The state is saved in `folder / "state"`.
+    after epochs, and `keep` with weights whose score is the best so far. The state is saved in `folder / "state"`. Of
+    several processes the first, by `order.rank`, validates, keeps, saves, and decides when to stop.
     `TrainingError` when a loss or the gradient is no longer finite: the weights of the step before are then saved.
     """
-    total = chosen(config.epochs) * order.steps_per_epoch
-    limit = seconds(config.time_limit) if config.time_limit else math.inf
-    phases, phase, frozen = layer_phases(config.layers), None, frozen_parameters(module)
-    training = _begin(module, config, device, folder)
+    total, limit, rank = plan.epochs * order.steps_per_epoch, plan.time_limit, order.rank
+    phase, frozen = None, frozen_parameters(module)
+    training = _begin(module, plan, device, folder)
+    train_step = TrainStep(module, device, bf16=plan.bf16)
     progress = training.progress
     log.start(progress, total, order.steps_per_epoch)
     source = batches(progress.step, total)
@@ -85,65 +87,61 @@ def fit(
             epoch, position = divmod(progress.step, order.steps_per_epoch)
 
             # After an epoch, and at the end: how good is it?
-            due = position == 0 and epoch % chosen(config.validate_every) == 0
+            due = position == 0 and epoch % plan.validate_every == 0
             due = (due or progress.step == total or progress.seconds >= limit) and progress.step > progress.validated
-            if validate and due and not interrupt.number:
-                _validate(training, validate, keep, log, interrupt)
+            if validate and due and not rank.agreed(interrupt.number):
+                _validate(training, validate, keep, log, interrupt, rank)
 
-            reason = _reason_to_stop(progress, total, limit, config, order, interrupt.number)
+            reason = rank.agreed(_reason_to_stop(progress, total, plan, order, interrupt.number))
             if reason or time.monotonic() - saved > SAVE_SECONDS:
-                _save(folder, training, config, needed=reason is not None)
+                _save(folder, training, plan, rank, needed=reason is not None)
                 saved = time.monotonic()
             if reason:
                 return Outcome(reason, progress, training.averaged, interrupt.number)
 
             # Validation leaves the model in prediction mode, and a new phase trains other layers.
-            if not module.training or phase != phase_at(phases, epoch):
-                phase = phase_at(phases, epoch)
+            if not module.training or phase != phase_at(plan.phases, epoch):
+                phase = phase_at(plan.phases, epoch)
                 select_layers(module, phase.selection, frozen)
 
             # With a time limit the schedule ends when the time does: what counts is the larger share of the two.
             done = max(progress.step / total, progress.seconds / limit)
-            rate = learning_rate(config, progress.step, progress.step / done if done else total)
+            rate = learning_rate(plan, progress.step, progress.step / done if done else total)
             set_rate(training.optimizer, rate)
 
             step_batches = [next(source) for _ in range(order.passes)]
-            values = _step(training, step_batches, config, device, folder)
+            values = _step(training, train_step, step_batches, order, plan, folder)
             progress.step += 1
-            progress.seconds = time.monotonic() - began
-            images = sum(len(batch.images) for batch in step_batches)
-            log.step(progress, values, rate=rate, images=images, device=device)
+            progress.seconds = rank.agreed(time.monotonic() - began)
+            log.step(progress, values, rate=rate, images=order.batch * order.passes, device=device)
 
 
-def _begin(module: nn.Module, config: TrainConfig, device: torch.device, folder: Path) -> Training:
+def _begin(module: nn.Module, plan: Plan, device: torch.device, folder: Path) -> Training:
     """Everything that a step changes, new or as the saved state left it."""
     # Channels last is the layout in which convolutions are fast, on GPUs and on CPUs.
     module.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    ema = Ema(module, config.ema) if config.ema else None
-    training = Training(module, build_optimizer(module, config), ema, Progress())
-    if config.resume:
-        read_state(folder / "state", training, config)
+    ema = Ema(module, plan.ema) if plan.ema else None
+    training = Training(module, build_optimizer(module, plan), ema, Progress())
+    if plan.resume:
+        read_state(folder / "state", training, plan.settings)
     return training
 
 
 def _step(
-    training: Training, batches: list[Batch], config: TrainConfig, device: torch.device, folder: Path
+    training: Training, train_step: nn.Module, batches: list[Batch], order: Order, plan: Plan, folder: Path
 ) -> dict[str, float]:
     """One optimizer step over all of `batches`; the mean of each loss, their sum `loss`, and `grad_norm`."""
     module, optimizer, step = training.module, training.optimizer, training.progress.step
-    train_step = TrainStep(module)
     # The forward pass moves the statistics of batch norms; should this step fail, they go back.
     statistics = [buffer.clone() for buffer in module.buffers()]
 
     passes: list[dict[str, Tensor]] = []
     for index, batch in enumerate(batches):
         # What the model samples is a function of seed, step and pass, so that a resumed run draws the same.
-        generator = torch.Generator().manual_seed(int(rng(config.seed, step, index, "loss").integers(2**63)))
-        with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
-            losses = train_step(batch.to(device, channels_last=True), generator)
-        (sum(losses.values(), torch.zeros((), device=device)) / len(batches)).backward()
+        losses = train_step(batch, torch.Generator().manual_seed(order.draw(step, index)))
+        (torch.stack(list(losses.values())).sum() / len(batches)).backward()
         passes.append({name: loss.detach().float() for name, loss in losses.items()})
-    norm = clip_gradients(module.parameters(), config.clip_norm)
+    norm = clip_gradients(module.parameters(), plan.clip_norm)
 
     # The only wait for the device in a step: all numbers come over at once.
     table = torch.stack([torch.stack([*losses.values(), norm]) for losses in passes]).tolist()
@@ -152,8 +150,8 @@ def _step(
         optimizer.zero_grad(set_to_none=True)
         for buffer, before in zip(module.buffers(), statistics, strict=True):
             buffer.copy_(before)
-        write_state(folder / "state", training, config)
-        raise _not_finite(folder / "nonfinite.json", step, batches, terms)
+        _save(folder, training, plan, order.rank, needed=True)
+        raise _not_finite(folder / "nonfinite.json", step, batches, terms, order.rank)
 
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
@@ -169,6 +167,7 @@ def _validate(
     keep: Callable[[nn.Module, Validation], None] | None,
     log: Log,
     interrupt: Interrupt,
+    rank: Rank,
 ) -> None:
     """Judge the weights and keep them if they are the best so far.
 
@@ -177,43 +176,44 @@ def _validate(
     """
     progress, result = training.progress, None
     with suppress(KeyboardInterrupt), interrupt.at_once():
-        result = validate(training.averaged)
+        result = validate(training.averaged) if rank.leads else None
+    result = rank.agreed(result)
     if result is None:
         return
     progress.validated = progress.step
     if progress.best is None or result.score > progress.best:
         progress.best, progress.best_step = result.score, progress.step
-        if keep:
+        if keep and rank.leads:
             keep(training.averaged, result)
     log.validation(progress, result.numbers)
 
 
-def _save(folder: Path, training: Training, config: TrainConfig, *, needed: bool) -> None:
+def _save(folder: Path, training: Training, plan: Plan, rank: Rank, *, needed: bool) -> None:
     """Save the state; a full disk ends the run only where there is no later chance."""
+    if not rank.leads:
+        return
     try:
-        write_state(folder / "state", training, config)
+        write_state(folder / "state", training, plan.settings)
     except MachineError as error:
         if needed:
             raise
         _logger.warning("the state could not be saved and training goes on: %s", error)
 
 
-def _reason_to_stop(
-    progress: Progress, total: int, limit: float, config: TrainConfig, order: Order, signal: int
-) -> Reason | None:
+def _reason_to_stop(progress: Progress, total: int, plan: Plan, order: Order, signal: int) -> Reason | None:
     if signal:
         return "interrupted"
     if progress.step == total:
         return "finished"
-    if progress.seconds >= limit:
+    if progress.seconds >= plan.time_limit:
         return "time limit"
-    if config.patience and progress.best is not None:
-        waited = (progress.validated - progress.best_step) / order.steps_per_epoch
-        return "no progress" if waited >= config.patience else None
-    return None
+    waited = (progress.validated - progress.best_step) / order.steps_per_epoch
+    return "no progress" if progress.best is not None and waited >= plan.patience else None
 
 
-def _not_finite(file: Path, step: int, batches: list[Batch], terms: list[dict[str, float]]) -> TrainingError:
+def _not_finite(
+    file: Path, step: int, batches: list[Batch], terms: list[dict[str, float]], rank: Rank
+) -> TrainingError:
     """The error for a step whose numbers are not finite, with its pictures, which are also written to `file`."""
     bad = [row for row in terms if not all(math.isfinite(row[name]) for name in row if name != "grad_norm")]
     suspects = [batch for batch, row in zip(batches, terms, strict=True) if row in (bad or terms)]
@@ -221,7 +221,8 @@ def _not_finite(file: Path, step: int, batches: list[Batch], terms: list[dict[st
     names = [name for batch in suspects for name in (batch.files if any(batch.files) else batch.ids)]
     ids = [name for batch in suspects for name in batch.ids]
     text = {name: f"{value:g}" for name, value in (bad or terms)[0].items()}
-    write_json(file, {"step": step, "ids": ids, "files": names, "terms": text}, indent=1)
+    if rank.leads:
+        write_json(file, {"step": step, "ids": ids, "files": names, "terms": text}, indent=1)
     return TrainingError(
         f"step {step}: {'the loss' if bad else 'the gradient'} is not finite ({shown}); pictures of the batch: "
         + ", ".join(map(printable, names)),

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from everymask.settings.config import TrainConfig, chosen
+from everymask.settings.plan import Plan
 from everymask.train.layers import in_encoder
 
 _DECAY = 0.1
@@ -17,28 +17,25 @@ _WARMUP_START = 0.001
 _TIMES = "times_rate"
 
 
-def build_optimizer(module: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+def build_optimizer(module: nn.Module, plan: Plan) -> torch.optim.Optimizer:
     """SGD with momentum, or AdamW, over all parameters; frozen ones have no gradient and are passed over.
 
     Weight decay acts on weights only: norms and biases have one dimension and are left alone. All that is not the
     encoder learns at `head_lr` times the rate.
     """
-    head = chosen(config.head_lr)
     parts: dict[tuple[float, bool], list[nn.Parameter]] = {
-        (times, decays): [] for times in (1.0, head) for decays in (True, False)
+        (times, decays): [] for times in (1.0, plan.head_lr) for decays in (True, False)
     }
     for name, parameter in module.named_parameters():
-        parts[1.0 if in_encoder(name) else head, parameter.ndim > 1].append(parameter)
-    decay = chosen(config.weight_decay)
+        parts[1.0 if in_encoder(name) else plan.head_lr, parameter.ndim > 1].append(parameter)
     groups = [
-        {"params": parameters, "weight_decay": decay if decays else 0.0, _TIMES: times}
+        {"params": parameters, "weight_decay": plan.weight_decay if decays else 0.0, _TIMES: times}
         for (times, decays), parameters in parts.items()
         if parameters
     ]
-    rate = chosen(config.lr)
-    if config.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=rate, betas=(config.momentum, 0.999), fused=True)
-    return torch.optim.SGD(groups, lr=rate, momentum=config.momentum)
+    if plan.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=plan.lr, betas=(plan.momentum, 0.999), fused=True)
+    return torch.optim.SGD(groups, lr=plan.lr, momentum=plan.momentum)
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
@@ -47,12 +44,12 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
         group["lr"] = rate * group[_TIMES]
 
 
-def clip_gradients(parameters: Iterable[Tensor], limit: float | None) -> Tensor:
-    """Shorten the gradient to length `limit` at most (None: leave it); its length before, a scalar on the device."""
-    return nn.utils.clip_grad_norm_(parameters, math.inf if limit is None else limit)
+def clip_gradients(parameters: Iterable[Tensor], limit: float) -> Tensor:
+    """Shorten the gradient to length `limit` at most; its length before, a scalar on the device."""
+    return nn.utils.clip_grad_norm_(parameters, limit)
 
 
-def learning_rate(config: TrainConfig, step: int, total: float) -> float:
+def learning_rate(plan: Plan, step: int, total: float) -> float:
     """The learning rate of optimizer step `step` (from 0) out of `total`.
 
     It rises linearly over the first `warmup_steps` steps from a thousandth (Goyal et al. 2017). Then it stays
@@ -60,14 +57,14 @@ def learning_rate(config: TrainConfig, step: int, total: float) -> float:
     zero: along half a cosine (`cosine`; Loshchilov and Hutter 2017), as the rest of the run (`linear`), or as that to
     the power of 0.9 (`poly`; Chen et al. 2017).
     """
-    rate, warmup = chosen(config.lr), chosen(config.warmup_steps)
-    if config.schedule == "multistep":
-        rate *= _DECAY ** sum(step >= milestone * total for milestone in config.milestones)
+    rate, warmup = plan.lr, plan.warmup_steps
+    if plan.schedule == "multistep":
+        rate *= _DECAY ** sum(step >= milestone * total for milestone in plan.milestones)
     done = min(max((step - warmup) / max(1.0, total - warmup), 0.0), 1.0)
-    if config.schedule == "cosine":
+    if plan.schedule == "cosine":
         rate *= 0.5 * (1 + math.cos(math.pi * done))
-    elif config.schedule in ("linear", "poly"):
-        rate *= (1 - done) ** (_POWER if config.schedule == "poly" else 1)
+    elif plan.schedule in ("linear", "poly"):
+        rate *= (1 - done) ** (_POWER if plan.schedule == "poly" else 1)
     if step < warmup:
         rate *= _WARMUP_START + (1 - _WARMUP_START) * step / warmup
     return rate

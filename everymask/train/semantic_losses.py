@@ -16,9 +16,9 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from everymask.models.semantic.network import Criterion
+from everymask.models.semantic.network import Criterion, SemanticModel
 from everymask.models.semantic.pixel_losses import (
     IGNORED,
     LEAST,
@@ -30,6 +30,7 @@ from everymask.models.semantic.pixel_losses import (
 )
 from everymask.models.specs.semantic import Head
 from everymask.settings.loss_terms import LossTerm, read_loss
+from everymask.settings.plan import InstanceSettings, SemanticSettings, TaskSettings
 
 _OHEM_PROBABILITY = 0.7
 _OHEM_SHARE = 1 / 16
@@ -46,15 +47,33 @@ class LossSum:
         return torch.stack([weight * loss(logits, target) for weight, loss in self.terms]).sum()
 
 
+def set_criterion(module: nn.Module, settings: TaskSettings) -> None:
+    """Give a semantic network the loss that its settings name; a network that finds objects has its own."""
+    match settings:
+        case SemanticSettings():
+            assert isinstance(module, SemanticModel)
+            module.criterion = build_loss(
+                settings.loss,
+                module.spec.head,
+                class_weights=settings.class_weights,
+                label_smoothing=settings.label_smoothing,
+            )
+        case InstanceSettings():
+            pass
+        case _:
+            assert_never(settings)
+
+
 def build_loss(
-    text: str, head: Head, *, class_weights: tuple[float, ...] | None = None, label_smoothing: float = 0.0
+    text: str, head: Head, *, class_weights: tuple[float, ...] = (), label_smoothing: float = 0.0
 ) -> LossSum:
     """The loss that `text` names: ce, bce, dice, tversky, focal, lovasz, boundary, ohem, or a sum: "ce+0.5*dice".
 
-    `class_weights` (one per class) and `label_smoothing` (0-1) act in the losses that look at single pixels: ce, bce,
-    focal and ohem take the weights, ce and bce the smoothing. `ConfigError` says what in `text` cannot be read.
+    `class_weights` (one per class; empty: all alike) and `label_smoothing` (0-1) act in the losses that look at single
+    pixels: ce, bce, focal and ohem take the weights, ce and bce the smoothing. `ConfigError` says what in `text` cannot
+    be read.
     """
-    weights = None if class_weights is None else torch.tensor(class_weights)
+    weights = torch.tensor(class_weights) if class_weights else None
     return LossSum(tuple((term.weight, _criterion(term, head, weights, label_smoothing)) for term in read_loss(text)))
 
 

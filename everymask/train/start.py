@@ -23,7 +23,7 @@ from everymask.models.pretrained import fetch_weights
 from everymask.models.regions.rcnn import RCNN
 from everymask.models.semantic.network import SemanticModel
 from everymask.models.specs.any_spec import ModelSpec
-from everymask.settings.recipes import Start
+from everymask.settings.facts import Start
 from everymask.settings.semantic_recipes import LONGEST
 from everymask.train.folder.layout import BEST
 

@@ -16,7 +16,7 @@ from everymask.data.feed.pipelines import prepare
 from everymask.data.feed.preprocess import Preprocess, Resize
 from everymask.data.shapes import ShapesConfig, draw_shapes
 from everymask.errors import DataError
-from everymask.models.base import Batch, TrainStep, collate
+from everymask.models.base import Batch, collate
 from everymask.models.build import build
 from everymask.models.checkpoint import Card, load_model, save_model
 from everymask.models.regions.rcnn import RCNN
@@ -89,7 +89,7 @@ def test_a_batch_of_one_equals_a_batch_of_two(name: str) -> None:
 
 @pytest.mark.parametrize("name", SPECS)
 def test_losses_are_finite_for_other_channels(name: str) -> None:
-    losses = TrainStep(_build(name, channels=5))(_batch(channels=5), torch.Generator().manual_seed(0))
+    losses = _build(name, channels=5).loss(_batch(channels=5), torch.Generator().manual_seed(0))
     assert all(torch.isfinite(loss) and loss.ndim == 0 for loss in losses.values())
     assert ("loss_mask" in losses) == isinstance(SPECS[name], MaskRCNN)
 

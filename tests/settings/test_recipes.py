@@ -10,8 +10,11 @@ from everymask.data.feed.preprocess import Preprocess, Resize
 from everymask.data.fingerprint import Fingerprint
 from everymask.errors import ConfigError
 from everymask.models.specs.regions import FasterRCNN, MaskRCNN, RegionProfile
-from everymask.settings.config import TrainConfig, changed_settings
-from everymask.settings.recipes import Start, anchor_sizes, demo_recipe, model_for_weights, resolve
+from everymask.settings.config import TrainConfig
+from everymask.settings.facts import Facts, Start
+from everymask.settings.going_on import changed_settings
+from everymask.settings.plan import InstanceSettings
+from everymask.settings.recipes import anchor_sizes, demo_recipe, model_for_weights, resolve
 
 CELLS = Fingerprint(
     pictures=464,
@@ -27,18 +30,32 @@ CELLS = Fingerprint(
     max_objects=375,
 )
 PHOTOS = replace(CELLS, pictures=5000, short=480.0, long=640.0, object_sizes=(20, 40, 90, 180, 400), max_objects=30)
-OPEN_AFTERWARDS = {"format", "images", "weights", "time_limit", "patience", "clip_norm", "ema", "resize", "workers"}
-OPEN_AFTERWARDS |= {"task", "loss"}
+OPEN_AFTERWARDS = {
+    "format",
+    "images",
+    "weights",
+    "time_limit",
+    "patience",
+    "clip_norm",
+    "ema",
+    "resize",
+    "task",
+    "loss",
+}
+CPU = Facts(num_classes=3, threads=2)
+GPU = replace(CPU, gpu=True)
 
 
 @pytest.mark.parametrize("measured", [CELLS, PHOTOS], ids=["cells", "photos"])
-@pytest.mark.parametrize("gpu", [False, True], ids=["cpu", "gpu"])
-def test_nothing_that_training_needs_stays_open(measured: Fingerprint, gpu: bool) -> None:
-    recipe = resolve(TrainConfig(data="d"), measured, gpu=gpu)
-    still_open = {column.name for column in fields(recipe.config) if getattr(recipe.config, column.name) is None}
+@pytest.mark.parametrize("facts", [CPU, GPU], ids=["cpu", "gpu"])
+def test_nothing_that_training_needs_stays_open(measured: Fingerprint, facts: Facts) -> None:
+    plan = resolve(TrainConfig(data="d"), measured, facts)
+    assert all(getattr(plan, column.name) is not None for column in fields(plan))
+    still_open = {column.name for column in fields(plan.settings) if getattr(plan.settings, column.name) is None}
     assert still_open <= OPEN_AFTERWARDS
-    assert recipe.reasons
-    assert resolve(recipe.config, measured, gpu=gpu).config == recipe.config, "choosing twice changes nothing"
+    assert plan.reasons
+    assert plan.task_settings == InstanceSettings(max_detections=plan.model.max_detections)
+    assert resolve(plan.settings, measured, facts).settings == plan.settings, "choosing twice changes nothing"
 
 
 def test_what_is_set_stays() -> None:
@@ -54,7 +71,7 @@ def test_what_is_set_stays() -> None:
         validate_every=2,
         max_detections=7,
     )
-    config = resolve(given, CELLS, gpu=False).config
+    config = resolve(given, CELLS, CPU).settings
     assert (config.epochs, config.batch, config.crop, config.lr) == (3, 5, (96, 128), 0.5)
     assert (config.weight_decay, config.warmup_steps, config.validate_every) == (0.0, 0, 2)
     assert config.model.anchor_sizes == (8, 12, 16, 24, 32)
@@ -62,12 +79,12 @@ def test_what_is_set_stays() -> None:
 
 
 def test_many_objects_raise_the_limit_of_detections() -> None:
-    assert resolve(TrainConfig(data="d"), CELLS, gpu=False).config.model.max_detections == 500
-    assert resolve(TrainConfig(data="d"), PHOTOS, gpu=False).config.model.max_detections == 100
+    assert resolve(TrainConfig(data="d"), CELLS, CPU).model.max_detections == 500
+    assert resolve(TrainConfig(data="d"), PHOTOS, CPU).model.max_detections == 100
 
 
 def test_proposals_suffice_for_the_detections() -> None:
-    model = resolve(TrainConfig(data="d", max_detections=1500), CELLS, gpu=False).config.model
+    model = resolve(TrainConfig(data="d", max_detections=1500), CELLS, CPU).model
     assert model.rpn_post_nms == (2000, 3000)
 
 
@@ -87,22 +104,22 @@ def test_anchors_surround_the_objects(objects: tuple[float, ...], wanted: tuple[
 
 def test_anchors_shrink_with_the_pictures() -> None:
     large = replace(PHOTOS, short=3000.0, long=4000.0, object_sizes=(120, 250, 560, 1100, 2400))
-    recipe = resolve(TrainConfig(data="d"), large, gpu=True)
-    assert recipe.preprocess.resize.size_of((3000, 4000)) == (1000, 1333)
-    assert recipe.config.model.anchor_sizes == anchor_sizes((40, 0, 0, 0, 800))
+    plan = resolve(TrainConfig(data="d"), large, GPU)
+    assert plan.preprocess.resize.size_of((3000, 4000)) == (1000, 1333)
+    assert plan.model.anchor_sizes == anchor_sizes((40, 0, 0, 0, 800))
 
 
 def test_a_detector_keeps_its_anchors_and_its_resizing() -> None:
     start = Start(Preprocess(), detects=True)
-    recipe = resolve(TrainConfig(data="d"), CELLS, gpu=True, start=start)
-    assert recipe.config.model.anchor_sizes == MaskRCNN().anchor_sizes
-    assert recipe.preprocess == Preprocess()
+    plan = resolve(TrainConfig(data="d"), CELLS, replace(GPU, start=start))
+    assert plan.model.anchor_sizes == MaskRCNN().anchor_sizes
+    assert plan.preprocess == Preprocess()
 
 
 def test_normalisation_comes_from_the_data_or_from_the_weights() -> None:
     words = replace(CELLS, dtype="uint16", scale=4095.0)
-    assert resolve(TrainConfig(data="d"), words, gpu=False).preprocess.mean == (0.1, 0.1, 0.1)
-    encoder = resolve(TrainConfig(data="d"), words, gpu=False, start=Start(Preprocess(), detects=False)).preprocess
+    assert resolve(TrainConfig(data="d"), words, CPU).preprocess.mean == (0.1, 0.1, 0.1)
+    encoder = resolve(TrainConfig(data="d"), words, replace(CPU, start=Start(Preprocess(), detects=False))).preprocess
     assert encoder.mean == Preprocess().mean
     assert encoder.scale == 4095.0
     assert encoder.resize.rule == "shrink"
@@ -110,32 +127,33 @@ def test_normalisation_comes_from_the_data_or_from_the_weights() -> None:
 
 def test_channels_come_from_the_data() -> None:
     grey = replace(CELLS, channels=1, mean=(0.1,), std=(0.2,))
-    assert resolve(TrainConfig(data="d"), grey, gpu=False).config.model.channels == 1
+    assert resolve(TrainConfig(data="d"), grey, CPU).model.channels == 1
     start = Start(Preprocess(), detects=False)
-    assert resolve(TrainConfig(data="d"), grey, gpu=False, start=start).config.model.channels == 3
+    assert resolve(TrainConfig(data="d"), grey, replace(CPU, start=start)).model.channels == 3
 
 
 def test_the_rate_grows_with_the_pictures_of_a_step() -> None:
-    rates = [resolve(TrainConfig(data="d", batch=4, accumulate=n), CELLS, gpu=False).config.lr for n in (1, 2, 4)]
+    rates = [resolve(TrainConfig(data="d", batch=4, accumulate=n), CELLS, CPU).lr for n in (1, 2, 4)]
     assert rates == [0.005, 0.01, 0.02]
 
 
 def test_a_batch_is_no_larger_than_the_data() -> None:
     few = replace(CELLS, pictures=3)
-    assert resolve(TrainConfig(data="d"), few, gpu=True).config.batch == 3
+    assert resolve(TrainConfig(data="d"), few, GPU).batch == 3
 
 
 def test_resize_is_the_users() -> None:
-    recipe = resolve(TrainConfig(data="d", resize=(320, 512)), PHOTOS, gpu=False)
-    assert recipe.preprocess.resize == Resize(320, 512)
-    assert recipe.config.crop == (384, 384)
+    plan = resolve(TrainConfig(data="d", resize=(320, 512)), PHOTOS, CPU)
+    assert plan.preprocess.resize == Resize(320, 512)
+    assert plan.crop == (384, 384)
 
 
 def test_the_demo_leaves_only_its_anchors_to_the_data() -> None:
     config = demo_recipe("d", "runs/x")
-    resolved = resolve(config, replace(CELLS, max_objects=4), gpu=False).config
+    resolved = resolve(config, replace(CELLS, max_objects=4), CPU).settings
     assert resolved.model == replace(config.model, anchor_sizes=resolved.model.anchor_sizes)
-    assert set(changed_settings(config, resolved)) == {"model", "max_detections", "weight_decay", "head_lr", "size"}
+    chosen = {"model", "max_detections", "weight_decay", "head_lr", "size", "precision", "workers"}
+    assert set(changed_settings(config, resolved)) == chosen
     assert resolved.crop == config.crop
 
 
@@ -150,8 +168,8 @@ def test_weights_bring_their_network_but_not_their_kind() -> None:
 
 def test_an_encoder_is_adapted_to_many_channels() -> None:
     many = replace(CELLS, channels=5, mean=(0.1,) * 5, std=(0.2,) * 5)
-    recipe = resolve(TrainConfig(data="d"), many, gpu=False, start=Start(Preprocess(), detects=False))
-    assert recipe.config.model.channels == recipe.preprocess.channels == 5
-    assert recipe.preprocess.mean == many.mean
+    plan = resolve(TrainConfig(data="d"), many, replace(CPU, start=Start(Preprocess(), detects=False)))
+    assert plan.model.channels == plan.preprocess.channels == 5
+    assert plan.preprocess.mean == many.mean
     with pytest.raises(ConfigError, match="for pictures with 3 channels, but these have 5"):
-        resolve(TrainConfig(data="d"), many, gpu=False, start=Start(Preprocess(), detects=True))
+        resolve(TrainConfig(data="d"), many, replace(CPU, start=Start(Preprocess(), detects=True)))

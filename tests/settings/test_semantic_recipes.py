@@ -13,8 +13,11 @@ from everymask.errors import ConfigError
 from everymask.models.specs.regions import MaskRCNN
 from everymask.models.specs.semantic import DeepLabV3Plus, SegFormer, UNet
 from everymask.settings.config import TrainConfig
-from everymask.settings.recipes import Start, model_for_weights, resolve
-from everymask.settings.semantic_recipes import class_weights, resolve_semantic
+from everymask.settings.facts import Facts, Start
+from everymask.settings.loss_terms import class_weights
+from everymask.settings.plan import SemanticSettings
+from everymask.settings.recipes import model_for_weights, resolve
+from everymask.settings.semantic_recipes import resolve_semantic
 
 STREETS = Fingerprint(
     pictures=367,
@@ -29,29 +32,33 @@ STREETS = Fingerprint(
     object_sizes=(),
     max_objects=0,
 )
-OPEN_AFTERWARDS = {"format", "images", "weights", "time_limit", "patience", "clip_norm", "ema", "resize", "workers"}
-OPEN_AFTERWARDS |= {"task", "max_detections"}
+OPEN_AFTERWARDS = {"format", "images", "weights", "time_limit", "patience", "clip_norm", "ema", "resize", "task"}
+OPEN_AFTERWARDS |= {"max_detections"}
+CPU = Facts(num_classes=11, threads=2)
+GPU = replace(CPU, gpu=True)
 
 
-@pytest.mark.parametrize("gpu", [False, True], ids=["cpu", "gpu"])
-def test_nothing_that_training_needs_stays_open(gpu: bool) -> None:
-    recipe = resolve_semantic(TrainConfig(data="d"), STREETS, num_classes=11, gpu=gpu)
-    still_open = {column.name for column in fields(recipe.config) if getattr(recipe.config, column.name) is None}
+@pytest.mark.parametrize("facts", [CPU, GPU], ids=["cpu", "gpu"])
+def test_nothing_that_training_needs_stays_open(facts: Facts) -> None:
+    plan = resolve_semantic(TrainConfig(data="d"), STREETS, facts)
+    assert all(getattr(plan, column.name) is not None for column in fields(plan))
+    still_open = {column.name for column in fields(plan.settings) if getattr(plan.settings, column.name) is None}
     assert still_open <= OPEN_AFTERWARDS
-    assert recipe.config.model == UNet()
-    assert recipe.config.optimizer == "adamw"
-    again = resolve_semantic(recipe.config, STREETS, num_classes=11, gpu=gpu)
-    assert again.config == recipe.config, "choosing twice changes nothing"
+    assert plan.model == UNet()
+    assert plan.optimizer == "adamw"
+    assert plan.task_settings == SemanticSettings(loss="ce", class_weights=(), label_smoothing=0.0)
+    again = resolve_semantic(plan.settings, STREETS, facts)
+    assert again.settings == plan.settings, "choosing twice changes nothing"
 
 
 def test_crops_fit_into_the_pictures_and_stand_as_they_do() -> None:
-    def crop(measured: Fingerprint, *, gpu: bool = False) -> tuple[int, int] | None:
-        return resolve_semantic(TrainConfig(data="d"), measured, num_classes=11, gpu=gpu).config.crop
+    def crop(measured: Fingerprint, facts: Facts = CPU) -> tuple[int, int]:
+        return resolve_semantic(TrainConfig(data="d"), measured, facts).crop
 
     assert crop(STREETS) == (352, 480)
     assert crop(replace(STREETS, tall=0.9)) == (480, 352)
     assert crop(replace(STREETS, short=1024.0, long=2048.0)) == (512, 512)
-    assert crop(replace(STREETS, short=1024.0, long=2048.0), gpu=True) == (1024, 1024)
+    assert crop(replace(STREETS, short=1024.0, long=2048.0), GPU) == (1024, 1024)
     assert crop(replace(STREETS, short=20.0, long=30.0)) == (64, 64)
 
 
@@ -70,19 +77,23 @@ def test_what_is_set_stays() -> None:
         validate_every=2,
         loss="dice",
         augment=Augment(scale=(0.9, 1.1)),
+        precision="bf16",
+        workers=3,
     )
-    assert resolve_semantic(given, STREETS, num_classes=11, gpu=False).config == given
+    assert resolve_semantic(given, STREETS, CPU).settings == given
 
 
 @pytest.mark.parametrize(("num_classes", "loss"), [(2, "ce+dice"), (3, "ce"), (19, "ce")])
 def test_the_loss_follows_from_the_classes(num_classes: int, loss: str) -> None:
-    assert resolve_semantic(TrainConfig(data="d"), STREETS, num_classes=num_classes, gpu=False).config.loss == loss
+    plan = resolve_semantic(TrainConfig(data="d"), STREETS, replace(CPU, num_classes=num_classes))
+    assert isinstance(plan.task_settings, SemanticSettings)
+    assert plan.task_settings.loss == plan.settings.loss == loss
 
 
 def test_rates_are_those_of_the_beginning_and_the_kind() -> None:
-    def rates(model: UNet | SegFormer, start: Start | None = None, **given: float) -> tuple[float | None, float]:
+    def rates(model: UNet | SegFormer, start: Start | None = None, **given: float) -> tuple[float, float]:
         config = TrainConfig(data="d", model=model, batch=16, **given)  # type: ignore[arg-type]
-        resolved = resolve_semantic(config, STREETS, num_classes=11, gpu=True, start=start).config
+        resolved = resolve_semantic(config, STREETS, replace(GPU, start=start))
         return resolved.lr, resolved.head_lr
 
     trained = Start(Preprocess(), detects=False)
@@ -104,12 +115,12 @@ def test_classes_weigh_more_the_rarer_they_are() -> None:
 @pytest.mark.parametrize("changes", [{"loss": "ce"}, {"class_weights": "auto"}, {"label_smoothing": 0.1}])
 def test_detectors_refuse_settings_of_semantic_networks(changes: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=next(iter(changes))):
-        resolve(TrainConfig(data="d", **changes), STREETS, gpu=False)  # type: ignore[arg-type]
+        resolve(TrainConfig(data="d", **changes), STREETS, CPU)  # type: ignore[arg-type]
 
 
 def test_semantic_networks_refuse_settings_of_detectors() -> None:
     with pytest.raises(ConfigError, match="max_detections"):
-        resolve_semantic(TrainConfig(data="d", max_detections=9), STREETS, num_classes=11, gpu=False)
+        resolve_semantic(TrainConfig(data="d", max_detections=9), STREETS, CPU)
 
 
 def test_weights_of_the_same_kind_bring_the_network_and_others_the_encoder() -> None:

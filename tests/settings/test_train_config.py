@@ -11,7 +11,8 @@ from everymask.errors import ConfigError
 from everymask.models.specs.any_spec import ModelSpec
 from everymask.models.specs.regions import MaskRCNN
 from everymask.models.specs.semantic import HRNet, UNet
-from everymask.settings.config import TrainConfig, changed_settings, chosen, config_from_json
+from everymask.settings.config import TrainConfig, config_from_json
+from everymask.settings.going_on import changed_settings
 from everymask.settings.schedule import Phase, layer_phases, phase_at, seconds
 
 
@@ -86,11 +87,6 @@ def test_unknown_settings_get_the_nearest_name(values: dict[str, object], near: 
 def test_missing_data_is_named() -> None:
     with pytest.raises(ConfigError, match="'data'"):
         config_from_json({"epochs": 3})
-
-
-def test_an_open_setting_cannot_be_used() -> None:
-    with pytest.raises(ConfigError, match="open"):
-        chosen(TrainConfig(data="d").lr)
 
 
 def test_changed_settings_lists_both_values() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import signal
 from collections import Counter
@@ -15,6 +16,7 @@ from everymask.errors import ConfigError, DataError, Issue, MachineError
 from everymask.models.base import Batch
 from everymask.train.failures import machine_failures
 from everymask.train.loader import Order, read_batches
+from everymask.train.rank import Rank
 from tests.train.tiny_training import picture
 
 
@@ -47,6 +49,39 @@ def test_more_pictures_per_step_than_there_are() -> None:
     """F15: training would have no step."""
     with pytest.raises(ConfigError, match=r"7 training pictures .* 8\n.*accumulate"):
         Order(7, 4, passes=2)
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_processes_share_every_batch(count: int) -> None:
+    alone = Order(27, 4, passes=2, seed=1)
+    shares = [Order(27, 4, passes=2, seed=1, rank=Rank(index, count)) for index in range(count)]
+    assert alone.steps_per_epoch == 3
+    for step, index in itertools.product(range(6), range(2)):
+        parts = [order.pictures(step, index) for order in shares]
+        assert {len(part) for part in parts} == {4 // count}
+        assert list(itertools.chain(*parts)) == alone.pictures(step, index)
+
+
+def test_processes_see_the_same_pictures_whatever_prepares_them() -> None:
+    alone = Counter(name for batch in batches(0, order=Order(10, 4, seed=3)) for name in batch.ids)
+    for workers in (0, 2):
+        shares = [batches(workers, order=Order(10, 4, seed=3, rank=Rank(index, 2))) for index in range(2)]
+        assert sum((Counter(batch.ids) for share in shares for batch in share), Counter()) == alone
+        assert all(len(batch.ids) == 2 for share in shares for batch in share)
+
+
+def test_processes_draw_each_for_itself() -> None:
+    keys = itertools.product(range(4), range(3), range(2))
+    draws = [Order(24, 8, passes=2, rank=Rank(index, 4)).draw(step, pass_) for index, step, pass_ in keys]
+    assert len(set(draws)) == 4 * 3 * 2
+    assert Order(24, 8, passes=2).draw(2, 1) == Order(24, 8, passes=2, rank=Rank(0, 4)).draw(2, 1)
+
+
+def test_a_batch_without_equal_shares_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"6 pictures has no equal shares for 4 processes\n.*multiple of 4"):
+        Order(50, 6, rank=Rank(0, 4))
+    with pytest.raises(ConfigError, match="from 0 to below 2, but got 2"):
+        Rank(2, 2)
 
 
 def test_batches_do_not_depend_on_the_number_of_workers() -> None:

@@ -18,6 +18,8 @@ from everymask.train import loop
 from everymask.train.folder.logs import read_log
 from everymask.train.folder.state import Training
 from everymask.train.loop import Validation
+from everymask.train.rank import Rank
+from everymask.train.step import TrainStep
 from tests.train.tiny_training import Tiny, settings, train_tiny
 
 BAD_SEED = 3  # with which picture 8 comes in the last step of the first epoch
@@ -281,6 +283,45 @@ def test_a_full_disk_ends_a_run_only_at_its_end(
         train_tiny(settings(tmp_path))
     assert steps == list(range(13))
     assert caplog.text.count("training goes on") == 12
+
+
+def test_what_wraps_the_training_step_sees_every_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As DDP, FSDP and torch.compile will: one module per training, through which all that is learned goes."""
+    built: list[nn.Module] = []
+
+    class Wrapper(nn.Module):
+        def __init__(self, module: nn.Module, device: torch.device, *, bf16: bool) -> None:
+            super().__init__()
+            self.inner, self.passes = TrainStep(module, device, bf16=bf16), 0
+            built.append(self)
+
+        def forward(self, batch: Batch, generator: torch.Generator) -> dict[str, torch.Tensor]:
+            self.passes += 1
+            return self.inner(batch, generator)
+
+    plain = train_tiny(settings(tmp_path / "a", batch=1, accumulate=2))
+    monkeypatch.setattr(loop, "TrainStep", Wrapper)
+    wrapped = train_tiny(settings(tmp_path / "b", batch=1, accumulate=2))
+    assert [module.passes for module in built] == [4 * 5 * 2]
+    assert same(weights(plain.module), weights(wrapped.module))
+
+
+def test_only_the_first_of_several_processes_writes(tmp_path: Path) -> None:
+    judged: list[int] = []
+    handed = {
+        "validate": lambda module: judged.append(1) or level(module),
+        "keep": lambda module, result: judged.append(2),
+    }
+    config = settings(tmp_path / "b", batch=4)
+    second = train_tiny(config, rank=Rank(1, 2), **handed)
+    assert (second.reason, second.progress.step) == ("finished", 8)
+    with pytest.raises(TrainingError, match=r"pictures/8\.png"):
+        train_tiny(settings(tmp_path / "b", batch=10), rank=Rank(1, 2), bad=8)
+    assert list((tmp_path / "b").iterdir()) == judged == []
+    first = train_tiny(settings(tmp_path / "a", batch=4), rank=Rank(0, 2), **handed)
+    assert {path.name for path in (tmp_path / "a").iterdir()} == {"log.jsonl", "state"}
+    assert set(judged) == {1, 2}
+    assert not same(weights(first.module), weights(second.module)), "each learns from its share"
 
 
 def test_every_pass_of_every_step_draws_anew(tmp_path: Path) -> None:

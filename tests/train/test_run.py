@@ -23,8 +23,10 @@ from everymask.models.checkpoint import load_model, read_model
 from everymask.models.regions.rcnn import RCNN
 from everymask.models.specs.regions import FasterRCNN, MaskRCNN
 from everymask.settings.config import TrainConfig
+from everymask.train.folder.layout import open_folder
 from everymask.train.folder.logs import read_log
-from everymask.train.run import Run, train
+from everymask.train.rank import Rank
+from everymask.train.run import Run, train, train_as
 
 TINY = {"encoder": "mobilenetv3_small_100", "fpn_channels": 16, "rpn_channels": 16, "box_fcs": (32,), "box_samples": 16}
 TINY |= {"rpn_pre_nms": (50, 50), "rpn_post_nms": (20, 20), "anchor_sizes": (8, 16, 24, 32, 48), "max_detections": 10}
@@ -288,6 +290,13 @@ def test_replacing_a_run_waits_until_the_new_one_can_begin(run: Run, shapes: Pat
     with pytest.raises(DataError, match="nowhere"):
         train(settings(shapes, run.folder, overwrite=True, data="nowhere"), console=QUIET)
     assert weights(run.folder).keys() == before.keys()
+
+
+def test_a_process_that_does_not_lead_writes_nothing(shapes: Path, tmp_path: Path) -> None:
+    with open_folder(tmp_path / "o", resume=False, overwrite=False) as folder:
+        ended = train_as(Rank(1, 2), settings(shapes, folder, epochs=1), console=QUIET)
+        assert [path.name for path in folder.iterdir()] == [".lock"], "that of the first"
+    assert (ended.reason, ended.steps, ended.report) == ("finished", 3, None)
 
 
 def test_a_split_without_training_pictures(shapes: Path, tmp_path: Path) -> None:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import signal
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import IO
 
 import pytest
 
 from everymask.errors import ConfigError, MachineError
-from everymask.settings.config import TrainConfig, continued
+from everymask.settings.config import TrainConfig
+from everymask.settings.going_on import continued
 from everymask.train.folder.layout import clear_folder, open_folder
-
-LK_NBLCK = 2
 
 
 @pytest.fixture
@@ -81,23 +81,27 @@ def test_of_a_refused_training_nothing_remains(tmp_path: Path, finished: Path) -
     assert not (finished / ".lock").exists()
 
 
+@pytest.mark.parametrize("left", ["folder", "nothing"])
 def test_a_lock_that_is_withdrawn_while_it_is_taken_is_taken_anew(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: str
 ) -> None:
     """F30: a file without a name locks nobody out."""
-    module, taken = sys.modules["everymask.train.folder.layout"], []
-    hold = module._hold
+    fcntl = pytest.importorskip("fcntl", reason="Windows keeps the name of an open file")
+    taken: list[int] = []
+    flock = fcntl.flock
 
-    def withdrawn(lock: IO[str]) -> None:
+    def withdrawn(file: int, how: int) -> None:
         if not taken:
             (tmp_path / "run" / ".lock").unlink()
-        taken.append(lock)
-        hold(lock)
+            if left == "nothing":
+                (tmp_path / "run").rmdir()
+        taken.append(how)
+        flock(file, how)
 
-    monkeypatch.setattr(module, "_hold", withdrawn)
+    monkeypatch.setattr(fcntl, "flock", withdrawn)
     with open_folder(tmp_path / "run", resume=False, overwrite=False) as folder:
-        assert (folder / ".lock").read_text().startswith(f"process {os.getpid()} ")
-    assert len(taken) == 2
+        assert (folder / ".lock").read_text().strip().startswith(f"process {os.getpid()} ")
+    assert len(taken) > 1
 
 
 def test_what_a_training_has_begun_remains(tmp_path: Path) -> None:
@@ -124,23 +128,49 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
     assert opened(tmp_path / "run") == []
 
 
-def test_where_there_is_no_flock_the_lock_is_a_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """F30 on Windows, whose module is played here: it locks bytes from where the file stands."""
-    taken: list[int] = []
-
-    def locking(handle: int, mode: int, count: int) -> None:
-        assert (mode, count) == (LK_NBLCK, 1)
-        place = os.lseek(handle, 0, os.SEEK_CUR)
-        if place in taken:
-            raise PermissionError(13, "Permission denied")
-        taken.append(place)
-
-    monkeypatch.setitem(sys.modules, "fcntl", None)
-    monkeypatch.setitem(sys.modules, "msvcrt", SimpleNamespace(locking=locking, LK_NBLCK=LK_NBLCK))
+def test_the_text_of_a_lock_lies_behind_its_first_byte(tmp_path: Path) -> None:
+    """F30: Windows locks that byte, and what is locked cannot be read."""
     with open_folder(tmp_path / "run", resume=False, overwrite=False) as folder:
-        with pytest.raises(ConfigError, match=f"process {os.getpid()} on "):
-            opened(folder)
-        assert taken[0] > (folder / ".lock").stat().st_size, "a locked byte cannot be read"
+        assert (folder / ".lock").read_bytes()[:8] == b"\nprocess"
+
+
+def test_a_killed_process_locks_nobody_out(tmp_path: Path) -> None:
+    """F13: what holds the lock is neither the file that it left nor a process that it forked and that lives on."""
+    pytest.importorskip("fcntl", reason="Windows forks no processes")
+    code = """if True:
+        import os, signal, sys
+        from everymask.train.folder.layout import open_folder
+        with open_folder(sys.argv[1], resume=False, overwrite=False):
+            ready, say = os.pipe()
+            child = os.fork()
+            if not child:
+                os.write(say, b"!")
+                signal.pause()
+            os.read(ready, 1)
+            print(child, flush=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+    """
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "run")], stdout=subprocess.PIPE) as killed:
+        assert killed.stdout is not None
+        child = int(killed.stdout.readline())
+        try:
+            assert killed.wait() == -signal.SIGKILL
+            assert (tmp_path / "run" / ".lock").exists()
+            assert opened(tmp_path / "run") == []
+        finally:
+            os.kill(child, signal.SIGKILL)
+
+
+def test_a_file_system_without_locks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """F13: no pretended lock, which would outlive a killed process."""
+    fcntl = pytest.importorskip("fcntl", reason="Windows has other locks")
+
+    def missing(file: int, how: int) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(fcntl, "flock", missing)
+    with pytest.raises(MachineError, match=r"cannot write the run folder .*run: Function not implemented"):
+        opened(tmp_path / "run")
 
 
 def test_the_run_does_not_go_into_the_data(tmp_path: Path) -> None:

@@ -230,7 +230,7 @@ def test_data_are_read_for_the_task_that_is_asked_for(tmp_path: Path, monkeypatc
         tasks.append(options["task"])
         raise DataError("read")
 
-    monkeypatch.setattr(sys.modules["everymask.train.run"], "read_dataset", read)
+    monkeypatch.setattr(sys.modules["everymask.train.pictures"], "read_dataset", read)
     for changes in ({}, {"model": MaskRCNN()}, {"model": None, "task": "semantic"}, {"model": None}):
         with pytest.raises(DataError, match="read"):
             train(settings(tmp_path / "data", tmp_path / "z", **changes), console=QUIET)

@@ -12,12 +12,16 @@ from torch import Tensor, nn
 
 from everymask.core.randomness import rng
 from everymask.data.feed.pipelines import Prepared
-from everymask.data.feed.preprocess import Placement
+from everymask.data.feed.preprocess import Placement, Preprocess
+from everymask.data.fingerprint import Fingerprint
 from everymask.models.base import Batch
+from everymask.models.specs.regions import FasterRCNN
 from everymask.settings.config import TrainConfig
+from everymask.settings.plan import Plan, plan_of
 from everymask.train.folder.logs import Log
 from everymask.train.loader import Order, read_batches
 from everymask.train.loop import Outcome, fit
+from everymask.train.rank import ALONE, Rank
 
 CPU = torch.device("cpu")
 
@@ -71,21 +75,38 @@ def settings(out: Path, **changes: object) -> TrainConfig:
         "validate_every": 1,
         "precision": "fp32",
         "ema": 0.9,
+        "model": FasterRCNN(),  # which only a plan asks for: what is trained is `Tiny`
+        "max_detections": 1,
+        "optimizer": "sgd",
+        "size": 32,
     }
     return TrainConfig(**(values | changes))
 
 
+def planned(config: TrainConfig) -> Plan:
+    """The plan of a complete configuration."""
+    statistics = {"channels": 1, "dtype": "uint8", "scale": 255.0, "mean": (0.0,), "std": (1.0,)}
+    measured = Fingerprint(10, 10, 8.0, 8.0, object_sizes=(), max_objects=0, **statistics)  # type: ignore[arg-type]
+    return plan_of(config, measured, Preprocess())
+
+
 def train_tiny(
-    config: TrainConfig, *, count: int = 10, bad: int | None = None, module: nn.Module | None = None, **rest: object
+    config: TrainConfig,
+    *,
+    count: int = 10,
+    bad: int | None = None,
+    module: nn.Module | None = None,
+    rank: Rank = ALONE,
+    **rest: object,
 ) -> Outcome:
     """Run the loop over `count` tiny pictures."""
-    folder = Path(config.out)
+    folder, plan = Path(config.out), planned(config)
     folder.mkdir(parents=True, exist_ok=True)
-    order = Order(count, config.batch or 1, config.accumulate, config.seed)
+    order = Order(count, plan.batch, plan.accumulate, plan.seed, rank)
     pipeline = functools.partial(picture, bad=bad)
 
     def batches(first: int, last: int):
-        return read_batches(pipeline, order, first=first, last=last, workers=config.workers or 0, divisor=8)
+        return read_batches(pipeline, order, first=first, last=last, workers=plan.workers, divisor=8)
 
-    with Log(folder, Console(quiet=True), tensorboard=False) as log:
-        return fit(module or Tiny(), order, batches, config, folder=folder, device=CPU, log=log, **rest)  # type: ignore[arg-type]
+    with Log(folder, Console(quiet=True), rank=rank, tensorboard=False) as log:
+        return fit(module or Tiny(), order, batches, plan, folder=folder, device=CPU, log=log, **rest)  # type: ignore[arg-type]

@@ -20,6 +20,7 @@ from rich.progress import Progress as Bar
 
 from everymask.core.files import write_text
 from everymask.train.folder.state import Progress
+from everymask.train.rank import ALONE, Rank
 
 EVERY = 10
 _PLAIN_SECONDS = 10.0
@@ -46,22 +47,23 @@ class Log:
     """Appends to `log.jsonl` in the run folder and shows progress on `console`: a bar, or lines on what is no terminal.
 
     A line has `kind` "note", "step" (means over the last 10 steps) or "validation"; its `seconds` count the time
-    trained, its `step` the optimizer steps done.
+    trained, its `step` the optimizer steps done. Of several processes only the first writes and shows.
     """
 
-    def __init__(self, folder: Path, console: Console, *, tensorboard: bool = True) -> None:
+    def __init__(self, folder: Path, console: Console, *, rank: Rank = ALONE, tensorboard: bool = True) -> None:
         self.file = folder / "log.jsonl"
-        self.console = console
+        self.console = console if rank.leads else Console(quiet=True)
+        self._writes = rank.leads
         self.total = 0
         self.steps_per_epoch = 1
-        self._board = _tensorboard(folder) if tensorboard else None
+        self._board = _tensorboard(folder) if tensorboard and rank.leads else None
         self._bar = Bar(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
             TextColumn("{task.fields[numbers]}"),
-            console=console,
+            console=self.console,
             disable=not console.is_terminal,
         )
         self._task: TaskID | None = None
@@ -81,7 +83,8 @@ class Log:
 
     def start(self, progress: Progress, total: int, steps_per_epoch: int) -> None:
         """Steps begin. What an interrupted run wrote after its last saved state is taken out of the log."""
-        _cut(self.file, progress.step)
+        if self._writes:
+            _cut(self.file, progress.step)
         self.total, self.steps_per_epoch = total, steps_per_epoch
         self._task = self._bar.add_task("training", total=total, completed=progress.step, numbers="")
         self._timed = (progress.step, time.monotonic())
@@ -141,6 +144,8 @@ class Log:
                 self._board.add_scalar(f"{kind}/{name}", value, progress.step)
 
     def _append(self, entry: dict[str, Any]) -> None:
+        if not self._writes:
+            return
         # A full disk must not end a training that could still be saved elsewhere or later.
         try:
             with self.file.open("a", encoding="utf-8") as stream:

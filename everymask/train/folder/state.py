@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from everymask.core.files import whole_file, write_json
 from everymask.errors import MachineError, WeightsError
-from everymask.settings.config import FREE, TrainConfig, changed_settings, config_from_json
+from everymask.settings.config import TrainConfig, config_from_json
+from everymask.settings.going_on import FREE, changed_settings
 from everymask.train.ema import Ema
 
 _TENSORS, _FACTS = "tensors.safetensors", "state.json"

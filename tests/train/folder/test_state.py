@@ -15,12 +15,12 @@ from everymask.train.ema import Ema
 from everymask.train.folder import state
 from everymask.train.folder.state import Progress, Training, read_state, write_state
 from everymask.train.optim import build_optimizer
-from tests.train.tiny_training import Tiny, settings, train_tiny
+from tests.train.tiny_training import Tiny, planned, settings, train_tiny
 
 
 def training(config: TrainConfig, step: int = 0) -> Training:
     module = Tiny()
-    return Training(module, build_optimizer(module, config), Ema(module, 0.9), Progress(step=step))
+    return Training(module, build_optimizer(module, planned(config)), Ema(module, 0.9), Progress(step=step))
 
 
 @pytest.fixture

@@ -1,0 +1,103 @@
+"""What recipes know besides what was asked, and what they choose alike for every task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TypeAlias, TypeVar
+
+from everymask.data.feed.preprocess import Preprocess, Resize, Size
+from everymask.data.fingerprint import Fingerprint
+from everymask.errors import ConfigError
+from everymask.models.specs.regions import RegionModelSpec
+from everymask.models.specs.semantic import SemanticModelSpec
+from everymask.settings.config import TrainConfig
+from everymask.settings.plan import Plan
+
+Model = TypeVar("Model", RegionModelSpec, SemanticModelSpec)
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where weights come from: how they want to be fed, and whether they are a whole network's (`detects`) or only an
+    encoder's.
+
+    An encoder's first layer is adapted where pictures have other channels, a whole network's only if it `adapts`.
+    """
+
+    preprocess: Preprocess
+    detects: bool
+    adapts: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """Of the data set how many classes it has; of the machine whether a `gpu` trains, whether it calculates in bfloat16
+    (`bf16`) and how many `threads` it has to itself; and the weights to `start` from (None: from scratch).
+    """
+
+    num_classes: int
+    gpu: bool = False
+    bf16: bool = False
+    threads: int = 1
+    start: Start | None = None
+
+
+Recipe: TypeAlias = Callable[[TrainConfig, Fingerprint, Facts], Plan]
+"""Chooses what the settings leave open, for training pictures that measure so. What is set stays."""
+
+
+def model_of(config: TrainConfig, kinds: Mapping[str, type[Model]], usual: Model) -> Model:
+    """The model of `config`, or the `usual` one; `ConfigError` where it is none of the `kinds` that a recipe is for."""
+    model = config.model or usual
+    for kind in kinds.values():
+        if isinstance(model, kind):
+            return model
+    raise ConfigError(f"this recipe is for {', '.join(kinds)}, but the model is {type(model).__name__}")
+
+
+def with_machine(config: TrainConfig, facts: Facts) -> TrainConfig:
+    """Precision and number of workers as the machine has them."""
+    precision = config.precision
+    if precision == "auto":
+        precision = "bf16" if facts.bf16 else "fp32"
+    # On a CPU the network takes every core there is; more processes would only share them.
+    workers = min(8, facts.threads) if facts.gpu else 0
+    return replace(config, precision=precision, workers=workers if config.workers is None else config.workers)
+
+
+def prepared_for(
+    config: TrainConfig, measured: Fingerprint, start: Start | None, reasons: list[str], *, longest: int
+) -> Preprocess:
+    """How pictures are fed: as `config` or the weights say, or normalised as measured and at most `longest` wide."""
+    resize = Resize(short=1, long=longest, rule="shrink")
+    if config.resize is not None:
+        resize = Resize(*config.resize)
+    elif start is not None and start.detects:
+        resize = start.preprocess.resize
+        sides = "" if resize.rule == "shrink" else f"short side {resize.short}, "
+        reasons.append(f"pictures are resized as for the weights: {sides}at most {resize.long}")
+    elif measured.long > longest:
+        reasons.append(f"pictures are shrunk to {longest} pixels where they are longer")
+    adapts = start is not None and (start.adapts or not start.detects)
+    if start is not None and adapts and measured.channels not in (1, start.preprocess.channels):
+        reasons.append(f"the encoder's first layer is adapted to {measured.channels} channels, normalised as measured")
+    elif start is not None:
+        # Grey is repeated, and three channels may turn out to be equal.
+        if {measured.channels, start.preprocess.channels} not in ({measured.channels}, {1, 3}):
+            raise ConfigError(
+                f"the weights are for pictures with {start.preprocess.channels} channels, but these have "
+                f"{measured.channels}",
+                hint='start from "imagenet", whose first layer is adapted, or from scratch',
+            )
+        scale = start.preprocess.scale if measured.dtype == "uint8" else start.preprocess.scale / 255 * measured.scale
+        return replace(start.preprocess, resize=resize, scale=scale)
+    return Preprocess(measured.channels, measured.scale, measured.mean, measured.std, resize)
+
+
+def batch_for(size: Size, most: int, gpu: bool, reasons: list[str], *, least: int = 2) -> int:
+    """As many pictures as make 4 megapixels on a GPU, half a megapixel on a CPU; `least` to 16."""
+    pixels = 16 * 512**2 if gpu else 8 * 256**2
+    batch = max(1, min(16, max(least, pixels // (size[0] * size[1])), most))
+    reasons.append(f"batches of {batch} for crops of {size[0]} x {size[1]} on a {'GPU' if gpu else 'CPU'}")
+    return batch

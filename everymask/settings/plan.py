@@ -1,0 +1,171 @@
+"""What was decided for a training: all that it needs, and nothing left open."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from typing import ClassVar, TypeAlias, TypeVar, assert_never, get_args
+
+from everymask.data.feed.augment import Augment
+from everymask.data.feed.preprocess import Preprocess, Size
+from everymask.data.fingerprint import Fingerprint
+from everymask.errors import ConfigError
+from everymask.models.specs.any_spec import ModelSpec
+from everymask.models.specs.regions import FasterRCNN
+from everymask.models.specs.semantic import SemanticSpec
+from everymask.settings.config import Optimizer, Schedule, TrainConfig
+from everymask.settings.loss_terms import class_weights
+from everymask.settings.schedule import Phase, layer_phases, seconds
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceSettings:
+    """What only networks that find objects are told. `TrainConfig` has settings of these names."""
+
+    networks: ClassVar[str] = "networks that find objects"
+    example: ClassVar[str] = "mask-rcnn"
+    max_detections: int
+    """Objects per picture that evaluation and prediction keep."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SemanticSettings:
+    """What only semantic networks are told. `TrainConfig` has settings of these names."""
+
+    networks: ClassVar[str] = "semantic networks"
+    example: ClassVar[str] = "unet"
+    loss: str
+    """A sum that `read_loss` reads."""
+    class_weights: tuple[float, ...]
+    """How much each class weighs in losses of pixels; empty: all alike."""
+    label_smoothing: float
+
+
+TaskSettings: TypeAlias = InstanceSettings | SemanticSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """All that a training needs. `settings` are the same without an open one, as `config.json` keeps them.
+
+    What may be absent is so by its value: there is no time limit or patience and gradients are not clipped where these
+    are infinite, and weights are not averaged where `ema` is 0. `reasons` say what was chosen and why, a line each.
+    """
+
+    settings: TrainConfig
+    model: ModelSpec
+    task_settings: TaskSettings
+    preprocess: Preprocess
+    augment: Augment
+    crop: Size
+    batch: int
+    accumulate: int
+    workers: int
+    epochs: int
+    time_limit: float
+    """In seconds."""
+    patience: float
+    """In epochs."""
+    validate_every: int
+    """Epochs."""
+    phases: tuple[Phase, ...]
+    optimizer: Optimizer
+    lr: float
+    head_lr: float
+    momentum: float
+    weight_decay: float
+    schedule: Schedule
+    milestones: tuple[float, ...]
+    warmup_steps: int
+    clip_norm: float
+    ema: float
+    bf16: bool
+    """Whether the network calculates in bfloat16 where that does no harm."""
+    seed: int
+    resume: bool
+    reasons: tuple[str, ...] = ()
+
+
+def plan_of(
+    settings: TrainConfig, measured: Fingerprint, preprocess: Preprocess, reasons: tuple[str, ...] = ()
+) -> Plan:
+    """The plan of `settings` that a recipe has completed, now or when the run began.
+
+    `measured` is of the training pictures, `preprocess` how they are fed. `ConfigError` names a setting that is still
+    open, or that belongs to networks of another task.
+    """
+    model = settings.model
+    if model is None:
+        raise _open("model")
+    if settings.precision == "auto":
+        raise _open("precision")
+    return Plan(
+        settings=settings,
+        model=model,
+        task_settings=_task_settings(settings, model, measured),
+        preprocess=preprocess,
+        augment=settings.augment,
+        crop=_decided("size", settings.crop),
+        batch=_decided("batch", settings.batch),
+        accumulate=settings.accumulate,
+        workers=_decided("workers", settings.workers),
+        epochs=_decided("epochs", settings.epochs),
+        time_limit=math.inf if settings.time_limit is None else seconds(settings.time_limit),
+        patience=settings.patience or math.inf,
+        validate_every=_decided("validate_every", settings.validate_every),
+        phases=layer_phases(settings.layers),
+        optimizer=_decided("optimizer", settings.optimizer),
+        lr=_decided("lr", settings.lr),
+        head_lr=_decided("head_lr", settings.head_lr),
+        momentum=settings.momentum,
+        weight_decay=_decided("weight_decay", settings.weight_decay),
+        schedule=settings.schedule,
+        milestones=settings.milestones,
+        warmup_steps=_decided("warmup_steps", settings.warmup_steps),
+        clip_norm=settings.clip_norm or math.inf,
+        ema=settings.ema or 0.0,
+        bf16=settings.precision == "bf16",
+        seed=settings.seed,
+        resume=settings.resume,
+        reasons=reasons,
+    )
+
+
+def _task_settings(settings: TrainConfig, model: ModelSpec, measured: Fingerprint) -> TaskSettings:
+    match model:
+        case FasterRCNN():
+            _refuse_others(settings, model, InstanceSettings)
+            return InstanceSettings(max_detections=_decided("max_detections", settings.max_detections))
+        case SemanticSpec():
+            _refuse_others(settings, model, SemanticSettings)
+            return SemanticSettings(
+                loss=_decided("loss", settings.loss),
+                class_weights=class_weights(measured.class_shares) if settings.class_weights == "auto" else (),
+                label_smoothing=settings.label_smoothing,
+            )
+        case _:
+            assert_never(model)
+
+
+def _refuse_others(settings: TrainConfig, model: ModelSpec, own: type[TaskSettings]) -> None:
+    """`ConfigError` for a setting that was made and belongs to networks of another task than this one."""
+    absent = TrainConfig(data=settings.data)
+    for group in get_args(TaskSettings):
+        for name in (column.name for column in fields(group) if group is not own):
+            if getattr(settings, name) != getattr(absent, name):
+                raise ConfigError(
+                    f"{name} is a setting of {group.networks}, but {type(model).__name__} is one of the {own.networks}",
+                    hint=f"leave out {name}, or choose a model such as --model {group.example}",
+                )
+
+
+def _decided(name: str, value: T | None) -> T:
+    if value is None:
+        raise _open(name)
+    return value
+
+
+def _open(name: str) -> ConfigError:
+    return ConfigError(f"the setting {name!r} is still open", hint=f"set {name}, or let a recipe choose it")

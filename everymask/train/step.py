@@ -1,0 +1,31 @@
+"""The part of a training step that touches the network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from everymask.models.base import Batch
+
+
+class TrainStep(nn.Module):
+    """The losses of a batch by name, calculated by `module` on `device`, with `bf16` in bfloat16 where that is sound.
+
+    One is built per training, and the loop calls nothing else of the network: what wraps a module (DDP, FSDP,
+    torch.compile) wraps this one.
+    """
+
+    def __init__(self, module: nn.Module, device: torch.device, *, bf16: bool) -> None:
+        super().__init__()
+        self.module = module
+        self.device = device
+        self.bf16 = bf16
+
+    def forward(self, batch: Batch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
+        """Scalars; `generator` draws whatever the network samples."""
+        model: Any = self.module
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            losses: dict[str, Tensor] = model.loss(batch.to(self.device, channels_last=True), generator)
+        return losses
