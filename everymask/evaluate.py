@@ -128,6 +128,7 @@ def evaluate(
         dataset = dataset.semantic()
         judge = _MapJudge(predictor, dataset, void, calibration=calibration)
     else:
+        assert isinstance(predictor.module, RCNN)
         judge = _ObjectJudge(predictor, predictor.module, dataset)
     seconds = 0.0
     samples = (dataset[index] for index in range(len(dataset)))

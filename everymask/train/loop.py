@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from everymask.core.files import write_json
 from everymask.core.randomness import rng
 from everymask.errors import MachineError, TrainingError, printable
-from everymask.models.base import Batch, TrainStep
+from everymask.models.base import Batch, Network, TrainStep
 from everymask.settings.config import TrainConfig, chosen
 from everymask.settings.schedule import layer_phases, phase_at, seconds
 from everymask.train.ema import Ema
@@ -55,7 +55,7 @@ class Outcome:
 
 
 def fit(
-    module: nn.Module,
+    module: Network,
     order: Order,
     batches: Callable[[int, int], Iterator[Batch]],
     config: TrainConfig,
@@ -115,7 +115,7 @@ def fit(
             log.step(progress, values, rate=rate, images=images, device=device)
 
 
-def _begin(module: nn.Module, config: TrainConfig, device: torch.device, folder: Path) -> Training:
+def _begin(module: Network, config: TrainConfig, device: torch.device, folder: Path) -> Training:
     """Everything that a step changes, new or as the saved state left it."""
     # Channels last is the layout in which convolutions are fast, on GPUs and on CPUs.
     module.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]

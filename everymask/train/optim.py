@@ -8,8 +8,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from everymask.models.base import Network
 from everymask.settings.config import TrainConfig, chosen
-from everymask.train.layers import in_encoder
 
 _DECAY = 0.1
 _POWER = 0.9
@@ -17,7 +17,7 @@ _WARMUP_START = 0.001
 _TIMES = "times_rate"
 
 
-def build_optimizer(module: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+def build_optimizer(module: Network, config: TrainConfig) -> torch.optim.Optimizer:
     """SGD with momentum, or AdamW, over all parameters; frozen ones have no gradient and are passed over.
 
     Weight decay acts on weights only: norms and biases have one dimension and are left alone. All that is not the
@@ -28,7 +28,7 @@ def build_optimizer(module: nn.Module, config: TrainConfig) -> torch.optim.Optim
         (times, decays): [] for times in (1.0, head) for decays in (True, False)
     }
     for name, parameter in module.named_parameters():
-        parts[1.0 if in_encoder(name) else head, parameter.ndim > 1].append(parameter)
+        parts[head if module.encoder_stage(name) is None else 1.0, parameter.ndim > 1].append(parameter)
     decay = chosen(config.weight_decay)
     groups = [
         {"params": parameters, "weight_decay": decay if decays else 0.0, _TIMES: times}

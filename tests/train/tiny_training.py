@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from everymask.core.randomness import rng
 from everymask.data.feed.pipelines import Prepared
 from everymask.data.feed.preprocess import Placement
-from everymask.models.base import Batch
+from everymask.models.base import Batch, Network
 from everymask.settings.config import TrainConfig
 from everymask.train.folder.logs import Log
 from everymask.train.loader import Order, read_batches
@@ -22,14 +22,17 @@ from everymask.train.loop import Outcome, fit
 CPU = torch.device("cpu")
 
 
-class Tiny(nn.Module):
+class Tiny(Network):
     """A stem, a batch norm, a dropout drawn from the generator, and two losses; parts are named like a detector's."""
+
+    encoder_prefix = "backbone.body."
 
     def __init__(self) -> None:
         super().__init__()
         torch.manual_seed(0)
         self.backbone = nn.Module()
         self.backbone.body = nn.Module()
+        self.backbone.body.stages = (("conv1", "bn1"), (), ("layer2",), ())
         self.backbone.body.conv1 = nn.Conv2d(1, 4, 3, padding=1)
         self.backbone.body.bn1 = nn.BatchNorm2d(4)
         self.backbone.body.layer2 = nn.Conv2d(4, 4, 3, padding=1)
