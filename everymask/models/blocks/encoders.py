@@ -133,14 +133,14 @@ class LastStage(nn.Module):
             self.add_module(name, child)
         self.stages = body.stages
         convolutions = [[m for m in block.modules() if isinstance(m, nn.Conv2d)] for block in _blocks(self)]
-        self.first = max(place for place, parts in enumerate(convolutions) if any(m.stride != (1, 1) for m in parts))
+        self.first = max(index for index, parts in enumerate(convolutions) if any(m.stride != (1, 1) for m in parts))
         self.channels = (convolutions[self.first][-1].out_channels, convolutions[-1][-1].out_channels)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         maps = []
-        for place, block in enumerate(_blocks(self)):
+        for index, block in enumerate(_blocks(self)):
             x = block(x)
-            if place == self.first:
+            if index == self.first:
                 maps.append(x)
         return [*maps, x]
 
@@ -158,22 +158,22 @@ class StridingBlocks(nn.Module):
         self.stages = body.stages
         self.seen: list[int] = []
         widths, strides, stride, width = [], [], 1, 0
-        for place, block in enumerate(_blocks(self)):
+        for index, block in enumerate(_blocks(self)):
             convolutions = [m for m in block.modules() if isinstance(m, nn.Conv2d)]
             steps = math.prod(m.stride[0] for m in convolutions)
             stride, width = stride * steps, convolutions[-1].out_channels if convolutions else width
             # A map without its norm, after a lone convolution, is none.
             if steps > 1 and not isinstance(block, nn.Conv2d):
-                self.seen.append(place)
+                self.seen.append(index)
                 widths.append(width)
                 strides.append(stride)
         self.widths, self.strides = (*widths, width), (*strides, stride)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         maps = []
-        for place, block in enumerate(_blocks(self)):
+        for index, block in enumerate(_blocks(self)):
             x = block(x)
-            if place in self.seen:
+            if index in self.seen:
                 maps.append(x)
         return [*maps, x]
 

@@ -163,7 +163,7 @@ def as_map(tokens: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _at_least(x: Tensor, side: int) -> Tensor:
-    """A map repeated at its edges where it is smaller than the window of a convolution."""
+    """A map repeated at its edges where it is smaller than the kernel of a convolution."""
     height, width = x.shape[-2:]
     if height >= side and width >= side:
         return x

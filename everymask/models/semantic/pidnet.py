@@ -236,7 +236,7 @@ def _halving(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
 def _blocks(inputs: int, width: int, count: int, *, stride: int = 1) -> nn.Sequential:
     """Residual blocks; the last leaves its ReLU to those who use its map."""
     first = BasicBlock(inputs, width, stride=stride)
-    return nn.Sequential(first, *(BasicBlock(width, width, relu=place < count - 1) for place in range(1, count)))
+    return nn.Sequential(first, *(BasicBlock(width, width, relu=index < count - 1) for index in range(1, count)))
 
 
 def _norm_conv(inputs: int, outputs: int, *, kernel: int = 1, groups: int = 1) -> nn.Sequential:

@@ -43,9 +43,9 @@ class UNetNetwork(SemanticModel):
 
     def logits(self, images: Tensor, *, auxiliary: bool = False) -> tuple[Tensor, ...]:
         *skips, x = self.backbone(images) if isinstance(self.backbone, PlainEncoder) else encode(self.backbone, images)
-        for place, block in enumerate(self.decoder, start=1):
+        for step, block in enumerate(self.decoder, start=1):
             skip = skips.pop() if skips else None
-            stride = 2 ** (len(self.decoder) - place)
+            stride = 2 ** (len(self.decoder) - step)
             size = (-(-images.shape[2] // stride), -(-images.shape[3] // stride)) if skip is None else skip.shape[-2:]
             x = block(x, skip, size)
         return (self.classifier(x),)

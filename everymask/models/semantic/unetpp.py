@@ -17,7 +17,7 @@ from everymask.models.specs.semantic import UNetPlusPlus
 
 
 class UNetPlusPlusNetwork(SemanticModel):
-    """Nodes X(i, j) as in the paper's figure: level i below the finest map, place j along the skip.
+    """Nodes X(i, j) as in the paper's figure: level i below the finest map, number j along the skip.
 
     X(i, 0) are the encoder's maps; X(i, j) joins X(i+1, j-1), enlarged, with all nodes before it on its level. The
     last node of each level has the decoder's width, the others the encoder's. `finals` bring the finest level to the
@@ -52,8 +52,8 @@ class UNetPlusPlusNetwork(SemanticModel):
                 enlarged = fit(rows[i + 1][j - 1], rows[i][0].shape[-2:])
                 rows[i].append(self.nodes[f"{i}_{j}"](torch.cat([enlarged, *reversed(rows[i])], dim=1)))
         x = rows[0][-1]
-        for place, block in enumerate(self.finals, start=1):
-            stride = 2 ** (len(self.finals) - place)
+        for step, block in enumerate(self.finals, start=1):
+            stride = 2 ** (len(self.finals) - step)
             x = block(fit(x, (-(-size[0] // stride), -(-size[1] // stride))))
         main = self.classifier(x)
         if not auxiliary:
