@@ -14,7 +14,7 @@ from benchmarks.page import Section, seconds_text
 from everymask.core.arrays import FloatArray
 from everymask.core.masks import Masks
 from everymask.core.randomness import rng
-from everymask.infer.decode_instances import encode_masks, paste_masks
+from everymask.infer.decode_instances import paste_masks
 
 SIDE = 28
 ROUNDS = 15
@@ -22,9 +22,9 @@ CHECKED = 20  # objects of the large picture whose run-lengths are compared one 
 GIGABYTE = 10**9
 PEER = "torchvision and pycocotools"
 SETTING = f"""Both sides start from {SIDE} × {SIDE} mask logits of noisy, uneven ellipses and their boxes, and end with
-COCO's compressed run-lengths: everymask with `encode_masks` and the rule `torchvision`, the peer with the sigmoid,
-`paste_masks_in_image`, `> 0.5` and `pycocotools.mask.encode` of each mask, as torchvision's own evaluation does it. The
-sides of the boxes are log-normal, most of them small and a few very large."""
+COCO's compressed run-lengths: everymask as `predict` does it, with `paste_masks(...).to_rle()` and the rule
+`torchvision`; the peer with the sigmoid, `paste_masks_in_image`, `> 0.5` and `pycocotools.mask.encode` of each mask, as
+torchvision's own evaluation does it. The sides of the boxes are log-normal, most of them small and a few very large."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,29 +107,21 @@ def prepare(call: Callable[..., object], scene: Scene) -> Callable[[], object]:
 
 
 def ours_strings(logits: FloatArray, boxes: FloatArray, size: tuple[int, int]) -> list[bytes]:
-    return encode_masks(logits, boxes, size, "torchvision")
+    return ours_pixels(logits, boxes, size).to_rle()
 
 
 def ours_pixels(logits: FloatArray, boxes: FloatArray, size: tuple[int, int]) -> Masks:
     return paste_masks(logits, boxes, size, "torchvision")
 
 
-def _times() -> tuple[Comparison, Comparison, Comparison]:
+def _times() -> tuple[Comparison, Comparison]:
     inputs = (*made_up(SMALL), SMALL.size)
     theirs = partial(peer_strings, *inputs)
     same = partial(agreement, size=SMALL.size)
-    direct, through = f"{SMALL}: logits to run-lengths", f"{SMALL}: the same, through pixels (`Masks.to_rle`)"
-    pixels = f"{SMALL}: logits to pixels (`Masks`)"
+    strings, pixels = f"{SMALL}: logits to run-lengths", f"{SMALL}: logits to pixels (`Masks`)"
     return (
-        compare(direct, partial(ours_strings, *inputs), theirs, peer=PEER, same=same, rounds=ROUNDS, count=SMALL.count),
         compare(
-            through,
-            lambda: ours_pixels(*inputs).to_rle(),
-            theirs,
-            peer=PEER,
-            same=same,
-            rounds=ROUNDS,
-            count=SMALL.count,
+            strings, partial(ours_strings, *inputs), theirs, peer=PEER, same=same, rounds=ROUNDS, count=SMALL.count
         ),
         compare(
             pixels,
@@ -170,7 +162,6 @@ def run() -> Section:
     one_by_one = [peer_strings(logits[i : i + 1], boxes[i : i + 1], LARGE.size)[0] for i in range(CHECKED)]
     equal = agreement(ours_strings(logits[:CHECKED], boxes[:CHECKED], LARGE.size), one_by_one, LARGE.size)
     memory, how = _large_memory()
-    held = peak_memory(partial(prepare, ours_pixels, LARGE))
     mean = (boxes[:, 2:] - boxes[:, :2]).mean(axis=0)
     return Section(
         title="Masks to run-lengths",
@@ -187,8 +178,7 @@ def run() -> Section:
         notes=(
             f"{LARGE}: {seconds_text(seconds)} for all. Same answer, the first {CHECKED}, which the peer pasted one by "
             f"one: {equal}.",
-            f"{LARGE}: boxes of {mean[0]:.0f} × {mean[1]:.0f} pixels on average; as pixels instead (`Masks`), which "
-            f"grows with their areas, the peak is {held / 1e6:.0f} MB.",
+            f"{LARGE}: boxes of {mean[0]:.0f} × {mean[1]:.0f} pixels on average.",
             f"{how}.",
         ),
     )

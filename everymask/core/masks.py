@@ -89,10 +89,6 @@ class Masks:
         """COCO's compressed counts, one per mask."""
         return self._edges().to_strings()
 
-    def to_counts(self, index: int) -> IntArray:
-        """COCO's uncompressed runs of mask `index`, [K] int64."""
-        return self[index]._edges().to_runs()[0]
-
     def to_polygons(self, index: int) -> list[list[FloatArray]]:
         """The parts of mask `index`; each is its outer ring, then its holes, [K, 2] float64 xy along pixel edges.
 

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from everymask.core.arrays import Array, BoolArray, FloatArray, IntArray
-from everymask.core.edges import Edges, edges_from_changes, groups
+from everymask.core.edges import edges_from_changes, groups
 from everymask.core.masks import Masks
 from everymask.core.segmentation import InstanceSet
 from everymask.data.feed.preprocess import Placement
@@ -57,18 +57,6 @@ def paste_masks(logits: FloatArray, boxes: FloatArray, size: tuple[int, int], pa
 
     A logit that is not a number counts as outside.
     """
-    return Masks.from_edges(_edges(logits, boxes, size, paste))
-
-
-def encode_masks(logits: FloatArray, boxes: FloatArray, size: tuple[int, int], paste: Paste) -> list[bytes]:
-    """COCO's compressed counts of the masks that `paste_masks` gives, without making their pixels.
-
-    Memory and time grow with the widths of the boxes, not with their areas or the picture.
-    """
-    return _edges(logits, boxes, size, paste).to_strings()
-
-
-def _edges(logits: FloatArray, boxes: FloatArray, size: tuple[int, int], paste: Paste) -> Edges:
     probabilities = _padded_columns(logits)
     axes = _enlarged_axis if paste == "torchvision" else _centred_axis
     kept = np.fmax(np.fmin(boxes.astype(np.float32), _FARTHEST), -_FARTHEST)
@@ -83,7 +71,7 @@ def _edges(logits: FloatArray, boxes: FloatArray, size: tuple[int, int], paste: 
         crossed, row = _crossings(line, down, owner, is_object)
         places.append(column[crossed] * size[0] + row)
         owners.append(owner[crossed])
-    return edges_from_changes(np.concatenate(places), np.concatenate(owners), len(logits), size)
+    return Masks.from_edges(edges_from_changes(np.concatenate(places), np.concatenate(owners), len(logits), size))
 
 
 def _padded_columns(logits: FloatArray) -> FloatArray:

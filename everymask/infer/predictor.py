@@ -26,7 +26,7 @@ from everymask.infer.duplicates import DUPLICATE_IOU, check_duplicate_iou, witho
 from everymask.infer.result import Result
 from everymask.infer.tiling import Tiling, join_maps, predict_strips, strips_of
 from everymask.infer.variants import TestTimeAugmentation, predict_variants
-from everymask.models.base import RegionOutputs, SemanticOutputs, collate
+from everymask.models.base import Network, RegionOutputs, SemanticOutputs, collate
 from everymask.models.checkpoint import Card
 from everymask.models.inference import ready_to_predict
 from everymask.models.regions.rcnn import RCNN
@@ -52,7 +52,7 @@ class Predictor:
     them.
     """
 
-    module: RCNN | SemanticModel
+    module: Network
     card: Card
     device: torch.device
     splits: Path | None = None
@@ -98,8 +98,6 @@ class Predictor:
         """
         if most < 1:
             raise ConfigError(f"the number of detections must be at least 1, but got {most}")
-        self.task.refuse("max-detections", INSTANCE, "the number of detections limits objects")
-        assert isinstance(self.module, RCNN)
         module = self.module.with_detections(most)
         return replace(self, module=module, card=replace(self.card, spec=module.spec))
 
@@ -192,9 +190,7 @@ class Predictor:
                 raise TypeError(f"{type(self.module).__name__} gave {type(outputs).__name__}")
 
 
-def build_predictor(
-    module: RCNN | SemanticModel, card: Card, device: str = "auto", *, precision: Precision = "auto"
-) -> Predictor:
+def build_predictor(module: Network, card: Card, device: str = "auto", *, precision: Precision = "auto") -> Predictor:
     """A predictor on `device` ("auto": the first GPU, else the CPU) with a copy of `module` that is made for speed.
 
     `precision` "exact" calculates in float32 throughout, so that only rounding separates it from the network as it was

@@ -1,17 +1,20 @@
-"""What networks take and give: the batch, the outputs, and the two methods that every model has."""
+"""What networks take and give, and what every network says of itself."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, Self
+from typing import Any, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from everymask.core.segmentation import Segmentation
 from everymask.data.feed.pipelines import Prepared
+from everymask.models.specs.any_spec import ModelSpec
+
+LAST_STAGE = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +67,71 @@ class SemanticOutputs:
     logits: Tensor
 
 
-class Model(Protocol):
-    """What training and prediction need of a network, whatever its task."""
+@dataclass(frozen=True, slots=True)
+class ClassRows:
+    """Which tensors of a network have rows for each class, in the order of the classes.
 
-    def __call__(self, images: Tensor, windows: Tensor | None = None) -> RegionOutputs:
-        """Predict; `windows` [B, 4] xyxy are the pictures without their padding (None: no padding)."""
+    `counts` tells by the tensor's name how many rows a class has; the rows of `background` classes (0 or 1) stand
+    before those of the first. `classifiers` are the tensors among them that decide on the class.
+    """
+
+    counts: Mapping[str, int]
+    background: int
+    classifiers: frozenset[str]
+
+
+class Network(nn.Module):
+    """What training, weights and prediction ask of a network, whatever it finds; what each family answers for itself.
+
+    The encoder is the submodule whose parameters' names begin with `encoder_prefix`. It says in `stages`, a tuple of
+    tuples, which of its parts make up its stages 1 (the stem), 2, 3 and 4: stage n ends at stride 2**n. Parts that it
+    counts to none of these are its last stage, 5.
+
+    In `small_maps` stand the parts that see many small maps, for which Winograd's convolutions do not pay.
+    """
+
+    spec: ModelSpec
+    num_classes: int
+    encoder_prefix = "backbone."
+    small_maps: tuple[str, ...] = ()
+
+    @property
+    def exact_parts(self) -> tuple[str, ...]:
+        """The last layers, whose rounding would show: they keep float32 where others calculate in bfloat16."""
+        return ()
+
+    def forward(self, images: Tensor, windows: Tensor | None = None) -> RegionOutputs | SemanticOutputs:
+        """Predict for pictures [B, C, H, W]; `windows` [B, 4] xyxy are those without their padding (None: no padding).
+
+        The type of what it gives never depends on the mode.
+        """
+        raise NotImplementedError
 
     def loss(self, batch: Batch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Scalar losses by name; their sum is what is minimised. `generator` draws whatever is sampled."""
+        raise NotImplementedError
+
+    def class_rows(self) -> ClassRows:
+        """Which tensors have rows for each class."""
+        raise NotImplementedError
+
+    def with_detections(self, most: int) -> Network:
+        """A network with the same weights (shared, not copied) that finds up to `most` objects in a picture.
+
+        `ConfigError` where it does not find objects one by one.
+        """
+        raise NotImplementedError
+
+    def encoder_stage(self, name: str) -> int | None:
+        """The encoder's stage, 1 to 5, that the parameter of that name belongs to; None outside the encoder."""
+        if not name.startswith(self.encoder_prefix):
+            return None
+        encoder: Any = self.get_submodule(self.encoder_prefix.removesuffix("."))
+        inside = name.removeprefix(self.encoder_prefix)
+        for stage, parts in enumerate(encoder.stages, start=1):
+            if inside.startswith(tuple(f"{part}." for part in parts)):
+                return stage
+        return LAST_STAGE
 
 
 def collate(prepared: Sequence[Prepared], divisor: int, memory: Tensor | None = None) -> Batch:
@@ -95,3 +155,14 @@ def collate(prepared: Sequence[Prepared], divisor: int, memory: Tensor | None = 
         ids=tuple(picture.id for picture in prepared),
         files=tuple(picture.file for picture in prepared),
     )
+
+
+class TrainStep(nn.Module):
+    """Forward calls `loss`, so that what wraps forward (DDP, torch.compile) can wrap a training step."""
+
+    def __init__(self, module: Network) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, batch: Batch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
+        return self.module.loss(batch, generator)

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from typing import assert_never
+
+from everymask.models.base import Network
 from everymask.models.regions.rcnn import RCNN
 from everymask.models.semantic.build import build_semantic
-from everymask.models.semantic.network import SemanticModel
 from everymask.models.specs.any_spec import ModelSpec
-from everymask.models.specs.regions import FasterRCNN, MaskRCNN
+from everymask.models.specs.regions import FasterRCNN
+from everymask.models.specs.semantic import SemanticSpec
 
 
-def build(spec: ModelSpec, num_classes: int, *, pretrained_encoder: bool = False) -> RCNN | SemanticModel:
+def build(spec: ModelSpec, num_classes: int, *, pretrained_encoder: bool = False) -> Network:
     """The untrained network of `spec` for `num_classes` classes.
 
     For a network that finds objects background is none of them. Errors as in `build_semantic`.
     """
     match spec:
-        case MaskRCNN() | FasterRCNN():
+        case FasterRCNN():
             return RCNN(spec, num_classes, pretrained_encoder=pretrained_encoder)
-        case _:
+        case SemanticSpec():
             return build_semantic(spec, num_classes, pretrained_encoder=pretrained_encoder)
+        case _:
+            assert_never(spec)

@@ -20,9 +20,8 @@ from everymask.core.files import write_bytes
 from everymask.core.labels import Labels
 from everymask.data.feed.preprocess import Preprocess
 from everymask.errors import WeightsError
+from everymask.models.base import Network
 from everymask.models.build import build
-from everymask.models.regions.rcnn import RCNN
-from everymask.models.semantic.network import SemanticModel
 from everymask.models.specs.any_spec import ModelSpec, spec_from_json, spec_to_json
 
 SCHEMA = 1
@@ -85,7 +84,7 @@ def save_model(path: str | Path, module: nn.Module, card: Card) -> None:
     write_bytes(path, save(tensors, {_KEY: json.dumps(description, allow_nan=False)}))
 
 
-def load_model(path: str | Path) -> tuple[RCNN | SemanticModel, Card]:
+def load_model(path: str | Path) -> tuple[Network, Card]:
     """The network and its card from a file that `save_model` wrote, checked against its hash; in evaluation mode.
 
     `WeightsError` when the file is missing, damaged, not ours, or does not fit its own description.

@@ -10,16 +10,7 @@ from torch import Tensor
 
 from everymask.core.labels import Labels
 from everymask.errors import WeightsError
-from everymask.models.regions.rcnn import RCNN
-from everymask.models.semantic.build import build_semantic
-from everymask.models.semantic.network import SemanticModel
-
-_ROWS_PER_CLASS = {
-    "roi_heads.box_predictor.cls_score": 1,
-    "roi_heads.box_predictor.bbox_pred": 4,
-    "roi_heads.mask_predictor.mask_fcn_logits": 1,
-}
-_CLASSIFIER = "roi_heads.box_predictor.cls_score.weight"
+from everymask.models.base import Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +35,7 @@ class FitReport:
 
 
 def fit_weights(
-    module: RCNN | SemanticModel, labels: Labels, tensors: Mapping[str, Tensor], source_labels: Labels | None
+    module: Network, labels: Labels, tensors: Mapping[str, Tensor], source_labels: Labels | None
 ) -> FitReport:
     """Copy into `module` every tensor that fits it.
 
@@ -52,8 +43,7 @@ def fit_weights(
     the background's; the other rows stay as initialised. `WeightsError` when nothing of the encoder fits.
     """
     own = module.state_dict()
-    rows_per_class, background = _class_tensors(module)
-    classifiers = {_CLASSIFIER} if isinstance(module, RCNN) else {n for n in rows_per_class if n.endswith("weight")}
+    of_classes = module.class_rows()
     kept: list[str] = []
     reset: list[str] = []
     with torch.no_grad():
@@ -61,25 +51,28 @@ def fit_weights(
             if name.endswith("num_batches_tracked"):
                 continue
             source = tensors.get(name)
-            rows = rows_per_class.get(name)
+            rows = of_classes.counts.get(name)
             if source is None:
                 reset.append(name)
-            elif rows and source_labels is not None and _fits(source, target, rows, background + len(source_labels)):
-                _copy_rows(target, source, rows, background, labels, source_labels)
+            elif (
+                rows
+                and source_labels is not None
+                and _fits(source, target, rows * (of_classes.background + len(source_labels)))
+            ):
+                _copy_rows(target, source, rows, of_classes.background, labels, source_labels)
                 kept.append(name)
             elif source.shape == target.shape and not rows:
                 target.copy_(source)
                 kept.append(name)
             else:
                 reset.append(name)
-    encoder = "backbone.body." if isinstance(module, RCNN) else "backbone."
-    if not any(name.startswith(encoder) for name in kept):
+    if not any(name.startswith(module.encoder_prefix) for name in kept):
         raise WeightsError(
             f"none of the encoder's weights fit this network; what was found are {', '.join(list(tensors)[:3])}, ...",
             hint="choose the same --encoder as that of the weights; known are the names of everymask, torchvision, "
             "segmentation_models.pytorch, transformers' SegFormer, and the authors of HRNet and PIDNet",
         )
-    known = source_labels.names if source_labels and not classifiers.isdisjoint(kept) else ()
+    known = source_labels.names if source_labels and not of_classes.classifiers.isdisjoint(kept) else ()
     return FitReport(
         kept=tuple(kept),
         reset=tuple(reset),
@@ -88,28 +81,15 @@ def fit_weights(
     )
 
 
-def has_as_many_classes(module: RCNN | SemanticModel, tensors: Mapping[str, Tensor]) -> bool:
+def has_as_many_classes(module: Network, tensors: Mapping[str, Tensor]) -> bool:
     """Whether all tensors with a row per class are there, with as many rows as in `module`."""
     own = module.state_dict()
-    return all(name in tensors and tensors[name].shape == own[name].shape for name in _class_tensors(module)[0])
+    return all(name in tensors and tensors[name].shape == own[name].shape for name in module.class_rows().counts)
 
 
-def _class_tensors(module: RCNN | SemanticModel) -> tuple[dict[str, int], int]:
-    """Tensors with rows for each class, and how many; and how many classes stand before the first, as background."""
-    if isinstance(module, RCNN):
-        tensors = {f"{layer}.{kind}": rows for layer, rows in _ROWS_PER_CLASS.items() for kind in ("weight", "bias")}
-        return tensors, 1
-    own = module.state_dict()
-    if module.spec.head == "binary":
-        return {}, 0
-    with torch.device("meta"):
-        larger = build_semantic(module.spec, module.num_classes + 1).state_dict()
-    return {name: 1 for name, tensor in own.items() if tensor.shape != larger[name].shape}, 0
-
-
-def _fits(source: Tensor, target: Tensor, rows: int, classes: int) -> bool:
-    """Whether a tensor with `rows` rows per class has them for all `classes`, as wide as the target's."""
-    return source.shape[1:] == target.shape[1:] and len(source) == rows * classes
+def _fits(source: Tensor, target: Tensor, rows: int) -> bool:
+    """Whether a tensor has so many rows, each as wide as the target's."""
+    return source.shape[1:] == target.shape[1:] and len(source) == rows
 
 
 def _copy_rows(
@@ -118,5 +98,5 @@ def _copy_rows(
     target[: background * rows].copy_(source[: background * rows])
     for index, name in enumerate(labels.names, start=background):
         if name in source_labels.names:
-            place = background + source_labels.names.index(name)
-            target[index * rows : (index + 1) * rows].copy_(source[place * rows : (place + 1) * rows])
+            known = background + source_labels.names.index(name)
+            target[index * rows : (index + 1) * rows].copy_(source[known * rows : (known + 1) * rows])

@@ -9,10 +9,11 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from everymask.models.base import Network
 from everymask.models.fast.dilated import DilatedDepthwiseConv2d, is_dilated_depthwise
 from everymask.models.fast.winograd import WinogradConv2d, pays
 
-Network = TypeVar("Network", bound=nn.Module)
+AnyNetwork = TypeVar("AnyNetwork", bound=Network)
 
 
 @runtime_checkable
@@ -22,7 +23,9 @@ class Foldable(Protocol):
     def fold_for_prediction(self) -> None: ...
 
 
-def ready_to_predict(network: Network, dtype: torch.dtype | None = None, device: torch.device | str = "cpu") -> Network:
+def ready_to_predict(
+    network: AnyNetwork, dtype: torch.dtype | None = None, device: torch.device | str = "cpu"
+) -> AnyNetwork:
     """A copy on `device` in evaluation mode that cannot be trained: norms folded, channels last in memory.
 
     With `dtype` the convolutions and the heads' hidden layers calculate in it; what a network lists in `exact_parts`
@@ -34,12 +37,12 @@ def ready_to_predict(network: Network, dtype: torch.dtype | None = None, device:
     for block in [module for module in ready.modules() if isinstance(module, Foldable)]:
         block.fold_for_prediction()
     if torch.device(device).type == "cpu":
-        small = {ready.get_submodule(name) for name in getattr(network, "small_maps", ())}
+        small = {ready.get_submodule(name) for name in network.small_maps}
         _replace_convolutions(ready, small, winograd=dtype is None)
     ready = ready.to(memory_format=torch.channels_last)
     if dtype is not None:
         ready = ready.to(dtype)
-        for name in getattr(network, "exact_parts", ()):
+        for name in network.exact_parts:
             ready.get_submodule(name).float()
     return ready
 

@@ -14,18 +14,17 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from everymask.core.cache import cache_folder
 from everymask.core.files import whole_file
 from everymask.errors import WeightsError
+from everymask.models.base import Network
 from everymask.models.build import build
 from everymask.models.catalog import Weights
 from everymask.models.checkpoint import Card, load_exactly
 from everymask.models.foreign.torchvision import read_state_dict, upgrade_names
-from everymask.models.regions.rcnn import RCNN
-from everymask.models.semantic.network import SemanticModel
 
 _TIMEOUT = 30
 _CHUNK = 1 << 20
 
 
-def load_pretrained(weights: Weights, file: Path | None = None) -> tuple[RCNN | SemanticModel, Card]:
+def load_pretrained(weights: Weights, file: Path | None = None) -> tuple[Network, Card]:
     """The network of a row of the catalogue with its weights from `file` (None: fetched), in evaluation mode."""
     file = file or fetch_weights(weights)
     module = build(weights.spec, len(weights.labels))

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from everymask.core.files import write_json
 from everymask.errors import MachineError, TrainingError, printable
-from everymask.models.base import Batch
+from everymask.models.base import Batch, Network
 from everymask.settings.plan import Plan
 from everymask.settings.schedule import phase_at
 from everymask.train.ema import Ema
@@ -56,7 +56,7 @@ class Outcome:
 
 
 def fit(
-    module: nn.Module,
+    module: Network,
     order: Order,
     batches: Callable[[int, int], Iterator[Batch]],
     plan: Plan,
@@ -116,7 +116,7 @@ def fit(
             log.step(progress, values, rate=rate, images=order.batch * order.passes, device=device)
 
 
-def _begin(module: nn.Module, plan: Plan, device: torch.device, folder: Path) -> Training:
+def _begin(module: Network, plan: Plan, device: torch.device, folder: Path) -> Training:
     """Everything that a step changes, new or as the saved state left it."""
     # Channels last is the layout in which convolutions are fast, on GPUs and on CPUs.
     module.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]

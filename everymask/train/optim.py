@@ -8,8 +8,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from everymask.models.base import Network
 from everymask.settings.plan import Plan
-from everymask.train.layers import in_encoder
 
 _DECAY = 0.1
 _POWER = 0.9
@@ -17,7 +17,7 @@ _WARMUP_START = 0.001
 _TIMES = "times_rate"
 
 
-def build_optimizer(module: nn.Module, plan: Plan) -> torch.optim.Optimizer:
+def build_optimizer(module: Network, plan: Plan) -> torch.optim.Optimizer:
     """SGD with momentum, or AdamW, over all parameters; frozen ones have no gradient and are passed over.
 
     Weight decay acts on weights only: norms and biases have one dimension and are left alone. All that is not the
@@ -27,7 +27,8 @@ def build_optimizer(module: nn.Module, plan: Plan) -> torch.optim.Optimizer:
         (times, decays): [] for times in (1.0, plan.head_lr) for decays in (True, False)
     }
     for name, parameter in module.named_parameters():
-        parts[1.0 if in_encoder(name) else plan.head_lr, parameter.ndim > 1].append(parameter)
+        times = plan.head_lr if module.encoder_stage(name) is None else 1.0
+        parts[times, parameter.ndim > 1].append(parameter)
     groups = [
         {"params": parameters, "weight_decay": plan.weight_decay if decays else 0.0, _TIMES: times}
         for (times, decays), parameters in parts.items()

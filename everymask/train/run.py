@@ -19,10 +19,8 @@ from everymask.data.splits import read_split
 from everymask.errors import DataError, counted
 from everymask.evaluate import Report, evaluate
 from everymask.infer.predictor import Predictor, build_predictor, choose_device, has_fast_bf16
-from everymask.models.base import Batch
+from everymask.models.base import Batch, Network
 from everymask.models.checkpoint import Card, load_model, save_model
-from everymask.models.regions.rcnn import RCNN
-from everymask.models.semantic.network import SemanticModel
 from everymask.models.specs.regions import MaskRCNN
 from everymask.settings.config import TrainConfig
 from everymask.settings.facts import Facts, Start
@@ -113,7 +111,7 @@ class _Beginning:
     pictures: Dataset
     train: Dataset
     val: Dataset | None
-    module: RCNN | SemanticModel
+    module: Network
     order: Order
     notes: tuple[str, ...]
     longer: bool
@@ -182,7 +180,7 @@ class _Judge:
     last: Report | None = None
     best: Report | None = None
 
-    def predictor(self, module: RCNN | SemanticModel, card: Card) -> Predictor:
+    def predictor(self, module: Network, card: Card) -> Predictor:
         """Predicts in float32 where training does."""
         return build_predictor(module, card, str(self.device), precision="exact" if self.exact else "auto")
 

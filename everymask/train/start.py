@@ -13,6 +13,7 @@ from everymask.core.labels import Labels
 from everymask.core.randomness import rng
 from everymask.data.feed.preprocess import Preprocess, Resize
 from everymask.errors import WeightsError
+from everymask.models.base import Network
 from everymask.models.build import build
 from everymask.models.catalog import catalog, published_as, weights_named
 from everymask.models.checkpoint import describes_itself, read_model
@@ -20,8 +21,6 @@ from everymask.models.fine_tune import fit_weights, has_as_many_classes
 from everymask.models.foreign.recognise import Foreign, recognise
 from everymask.models.foreign.torchvision import read_state_dict, upgrade_names
 from everymask.models.pretrained import fetch_weights
-from everymask.models.regions.rcnn import RCNN
-from everymask.models.semantic.network import SemanticModel
 from everymask.models.specs.any_spec import ModelSpec
 from everymask.settings.facts import Start
 from everymask.settings.semantic_recipes import LONGEST
@@ -76,7 +75,7 @@ def read_source(weights: str | None) -> Source | None:
     return Source(Start(published.preprocess, detects=True), tensors, published.spec, published.labels)
 
 
-def build_start(spec: ModelSpec, labels: Labels, source: Source | None, seed: int) -> tuple[RCNN | SemanticModel, str]:
+def build_start(spec: ModelSpec, labels: Labels, source: Source | None, seed: int) -> tuple[Network, str]:
     """The network, initialised by `seed` and then from `source`, and a line about what it starts with."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(rng(seed, "weights").integers(2**63)))
@@ -91,7 +90,7 @@ def build_start(spec: ModelSpec, labels: Labels, source: Source | None, seed: in
     return module, f"{parameters}; {_fit_foreign(module, labels, source.foreign)}"
 
 
-def _fit_foreign(module: RCNN | SemanticModel, labels: Labels, foreign: Foreign) -> str:
+def _fit_foreign(module: Network, labels: Labels, foreign: Foreign) -> str:
     """Start from another program's weights, whose classes have no names; what was done, in words."""
     tensors = foreign.fitting(module)
     same = has_as_many_classes(module, tensors)

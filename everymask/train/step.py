@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
-from everymask.models.base import Batch
+from everymask.models.base import Batch, Network
 
 
 class TrainStep(nn.Module):
@@ -17,7 +15,7 @@ class TrainStep(nn.Module):
     torch.compile) wraps this one.
     """
 
-    def __init__(self, module: nn.Module, device: torch.device, *, bf16: bool) -> None:
+    def __init__(self, module: Network, device: torch.device, *, bf16: bool) -> None:
         super().__init__()
         self.module = module
         self.device = device
@@ -25,7 +23,5 @@ class TrainStep(nn.Module):
 
     def forward(self, batch: Batch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Scalars; `generator` draws whatever the network samples."""
-        model: Any = self.module
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            losses: dict[str, Tensor] = model.loss(batch.to(self.device, channels_last=True), generator)
-        return losses
+            return self.module.loss(batch.to(self.device, channels_last=True), generator)

@@ -1,172 +1,276 @@
-"""What every network promises."""
+"""What every network promises, whatever it finds; each network is built once, for pictures of five channels."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import get_args
 
-import numpy as np
 import pytest
 import torch
 
 from everymask.core.labels import labels_of
-from everymask.core.masks import Masks
-from everymask.core.segmentation import InstanceSet
-from everymask.data.feed.pipelines import prepare
-from everymask.data.feed.preprocess import Preprocess, Resize
-from everymask.data.shapes import ShapesConfig, draw_shapes
-from everymask.errors import DataError
-from everymask.models.base import Batch, collate
+from everymask.data.feed.preprocess import Preprocess
+from everymask.errors import ConfigError
+from everymask.models.base import LAST_STAGE, Network, RegionOutputs, SemanticOutputs
 from everymask.models.build import build
 from everymask.models.checkpoint import Card, load_model, save_model
-from everymask.models.regions.rcnn import RCNN
-from everymask.models.specs.regions import ENCODERS, FasterRCNN, MaskRCNN, RegionModelSpec, faster_rcnn_v2, mask_rcnn_v2
+from everymask.models.inference import ready_to_predict
+from everymask.models.specs.any_spec import KINDS, ModelSpec
+from everymask.models.specs.regions import FasterRCNN, MaskRCNN
+from everymask.train.step import TrainStep
+from tests.models.networks import (
+    CLASSES,
+    OTHER_ENCODERS,
+    SPECS,
+    bare_network,
+    own_network,
+    shared_network,
+    some_batch,
+    with_channels,
+)
 
-_BOXES = {
-    "encoder": "resnet18",
-    "fpn_channels": 16,
-    "rpn_channels": 16,
-    "box_fcs": (32,),
-    "anchor_sizes": (16, 32, 48, 64, 96),
-}
-_MASKS = _BOXES | {"mask_convs": (16, 16), "mask_channels": 16}
-SPECS: dict[str, RegionModelSpec] = {
-    "mask-rcnn": MaskRCNN(**_MASKS),
-    "mask-rcnn-v2": mask_rcnn_v2(**_MASKS),
-    "mask-rcnn-group": MaskRCNN(**_MASKS, norm="group"),
-    "mask-rcnn-frozen": MaskRCNN(**_MASKS, norm="frozen"),
-    "faster-rcnn": FasterRCNN(**_BOXES),
-    "faster-rcnn-v2": faster_rcnn_v2(**_BOXES),
-    "faster-rcnn-last": FasterRCNN(**_BOXES, fpn_stages="last", shared_anchor_sizes=True),
-} | {f"mask-rcnn-{name}": MaskRCNN(**(_MASKS | {"encoder": name})) for name in ENCODERS if name != "resnet18"}
-SMALL = [name for name in SPECS if SPECS[name].encoder == "resnet18"]
-
-
-def _build(name: str, classes: int = 3, **changes: object) -> RCNN:
-    torch.manual_seed(0)
-    return build(replace(SPECS[name], **changes), classes)
+CHANNELS = 5
+PREPROCESS = Preprocess(CHANNELS, mean=(0.5,) * CHANNELS, std=(0.25,) * CHANNELS)
+STEPS = 16
+ALL: dict[str, ModelSpec] = {name: with_channels(spec, CHANNELS) for name, spec in (SPECS | OTHER_ENCODERS).items()}
+# One of each kind, for what all networks of a kind share.
+KIND = list({type(ALL[name]): name for name in reversed(SPECS)}.values())
+# One of each family, and the one with a loss of its own, for what all networks of a family share.
+FAMILY = ["mask-rcnn", "deeplabv3", "pidnet"]
 
 
-def _batch(count: int = 2, channels: int = 3) -> Batch:
-    preprocess = Preprocess(channels, mean=(0.5,) * channels, std=(0.25,) * channels, resize=Resize(96, 96))
-    samples = [draw_shapes(ShapesConfig(pictures=count, seed=0), index) for index in range(count)]
-    wide = [replace(s, image=np.repeat(s.image[..., :1], channels, axis=2)) if channels != 3 else s for s in samples]
-    return collate([prepare(sample, preprocess) for sample in wide], preprocess.divisor)
+def test_every_kind_is_under_contract() -> None:
+    assert {type(spec) for spec in SPECS.values()} == set(KINDS.values()) == set(get_args(ModelSpec))
 
 
-@pytest.mark.parametrize("name", SPECS)
-def test_predicts_in_the_frame_with_one_return_type(name: str) -> None:
-    module = _build(name, score_threshold=0.0, max_detections=7)
-    images = torch.rand(2, 3, 65, 98)
-    for training in (True, False):
-        with torch.no_grad():
-            found = module.train(training)(images, torch.tensor([[0, 0, 98, 65], [0, 0, 50, 40]]))
-        counts = torch.bincount(found.image_index, minlength=2)
-        assert counts.tolist() == [7, 7]
-        assert found.boxes.shape == (14, 4) and found.boxes.min() >= 0
-        assert found.boxes[found.image_index == 1].max() <= 50
-        assert ((found.scores >= 0) & (found.scores <= 1)).all()
-        assert ((found.class_ids >= 0) & (found.class_ids < 3)).all()
-        for picture in (0, 1):
-            scores = found.scores[found.image_index == picture]
-            assert (scores.diff() <= 0).all()
-        if module.has_masks:
-            assert found.mask_logits is not None and found.mask_logits.shape == (14, 28, 28)
-        else:
-            assert found.mask_logits is None
+@dataclass(frozen=True)
+class Lesson:
+    """A network that was taught one batch: what it lost in the first step, what had no gradient then, and the sums."""
+
+    module: Network
+    losses: dict[str, torch.Tensor]
+    left_out: list[str]
+    totals: list[float]
 
 
-@pytest.mark.parametrize("name", SMALL)
-def test_a_batch_of_one_equals_a_batch_of_two(name: str) -> None:
-    module = _build(name, score_threshold=0.0, max_detections=5).eval()
-    images = torch.rand(2, 3, 64, 64)
-    with torch.no_grad():
-        both, alone = module(images), module(images[1:])
-    mine = both.image_index == 1
-    torch.testing.assert_close(both.boxes[mine], alone.boxes, atol=1e-3, rtol=1e-4)
-    torch.testing.assert_close(both.scores[mine], alone.scores, atol=1e-5, rtol=1e-4)
+@pytest.fixture(scope="module", params=list(SPECS))
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
-@pytest.mark.parametrize("name", SPECS)
-def test_losses_are_finite_for_other_channels(name: str) -> None:
-    losses = _build(name, channels=5).loss(_batch(channels=5), torch.Generator().manual_seed(0))
-    assert all(torch.isfinite(loss) and loss.ndim == 0 for loss in losses.values())
-    assert ("loss_mask" in losses) == isinstance(SPECS[name], MaskRCNN)
-
-
-@pytest.mark.parametrize("name", SMALL)
-def test_loss_falls_on_one_batch(name: str) -> None:
-    module, batch = _build(name).train(), _batch()
-    optimizer = torch.optim.AdamW(module.parameters(), 2e-3)
-    totals = []
-    for _ in range(12):
-        total = sum(module.loss(batch, torch.Generator().manual_seed(0)).values())
+@pytest.fixture(scope="module")
+def taught(name: str) -> Lesson:
+    """After at most 16 steps, which end when less than 70 % of the loss is left."""
+    module, batch, first, left_out = own_network(ALL[name]), some_batch(ALL[name]), {}, []
+    optimizer, totals = torch.optim.AdamW(module.parameters(), 2e-3), list[float]()
+    while len(totals) < STEPS and (not totals or totals[-1] >= 0.7 * totals[0]):
+        losses = TrainStep(module, torch.device("cpu"), bf16=False)(batch, torch.Generator().manual_seed(0))
+        total = torch.stack(list(losses.values())).sum()
         optimizer.zero_grad()
         total.backward()
+        if not totals:
+            first = {key: loss.detach() for key, loss in losses.items()}
+            left_out = [key for key, p in module.named_parameters() if p.requires_grad and p.grad is None]
         optimizer.step()
         totals.append(total.item())
-    assert totals[-1] < 0.7 * totals[0]
+    optimizer.zero_grad()
+    return Lesson(module, first, left_out, totals)
 
 
-@pytest.mark.parametrize("name", SMALL)
-def test_every_parameter_learns(name: str) -> None:
-    module = _build(name).train()
-    sum(module.loss(_batch(), torch.Generator().manual_seed(0)).values()).backward()
-    trainable = {key: p.grad for key, p in module.named_parameters() if p.requires_grad}
-    assert [key for key, grad in trainable.items() if grad is None] == []
+def test_losses_are_finite_scalars(name: str, taught: Lesson) -> None:
+    check_losses(ALL[name], taught.losses)
 
 
-@pytest.mark.parametrize("name", SMALL)
-def test_pictures_without_objects_train(name: str) -> None:
-    batch = _batch()
-    empty = InstanceSet.empty((96, 96))
-    losses = _build(name).train().loss(replace(batch, truths=(empty, empty)))
-    assert all(torch.isfinite(loss) for loss in losses.values())
-    sum(losses.values()).backward()
+def test_every_parameter_learns(taught: Lesson) -> None:
+    assert taught.left_out == []
 
 
-def test_crowds_and_flat_boxes_are_not_trained_on() -> None:
-    module, batch = _build("mask-rcnn").train(), _batch()
-    masks = Masks.from_dense(np.ones((2, 96, 96), bool))
-    crowd = InstanceSet(masks.boxes(), np.array([0, 1]), masks=masks, crowd=np.array([True, True]))
-    flat = InstanceSet(np.array([[5, 5, 5, 9], [2, 2, 9, 2]], np.float32), np.array([0, 1]), masks=masks)
-    none = InstanceSet.empty((96, 96))
-    expected = module.loss(replace(batch, truths=(none, none)), torch.Generator().manual_seed(0))
-    for truth in (crowd, flat):
-        losses = module.loss(replace(batch, truths=(truth, truth)), torch.Generator().manual_seed(0))
-        assert losses["loss_box_reg"] == expected["loss_box_reg"] == 0
+def test_loss_falls_on_one_batch(taught: Lesson) -> None:
+    assert taught.totals[-1] < 0.7 * taught.totals[0]
 
 
-def test_boxes_without_masks_are_refused_by_a_mask_head() -> None:
-    truth = InstanceSet(np.array([[5, 5, 20, 20]], np.float32), np.array([0]))
-    with pytest.raises(DataError, match="faster-rcnn"):
-        _build("mask-rcnn").loss(replace(_batch(), truths=(truth, truth)))
-    assert _build("faster-rcnn").loss(replace(_batch(), truths=(truth, truth)))
+def test_a_batch_of_one_learns_too(name: str, taught: Lesson) -> None:
+    losses = taught.module.train().loss(some_batch(ALL[name], count=1), torch.Generator().manual_seed(0))
+    check_losses(ALL[name], losses)
 
 
-def test_frozen_norms_stay() -> None:
-    module = _build("mask-rcnn-frozen").train()
-    before = {k: v.clone() for k, v in module.backbone.body.state_dict().items() if "running" in k}
-    module.loss(_batch())
-    assert all(torch.equal(before[k], module.backbone.body.state_dict()[k]) for k in before)
+def test_gives_one_return_type_at_any_size_in_any_mode(name: str, taught: Lesson) -> None:
+    for training in (True, False):
+        check_answer(taught.module.train(training), ALL[name])
 
 
-def test_more_detections_share_the_weights() -> None:
-    module = _build("mask-rcnn", score_threshold=0.0, nms=1.0).eval()
-    more = module.with_detections(150)
+def test_prediction_does_not_depend_on_the_batch(name: str) -> None:
+    module, images = shared_network(ALL[name]), torch.rand(2, CHANNELS, 35, 61)
+    both, alone = answer(module, images), answer(module, images[1:])
+    mine = slice(1, None) if len(both) == 1 else both[-1] == 1
+    torch.testing.assert_close(both[0][mine], alone[0], atol=1e-3 if len(both) > 1 else 1e-5, rtol=1e-4)
+    for one, other in zip(both[1:-1], alone[1:-1], strict=True):
+        torch.testing.assert_close(one[mine], other, atol=1e-5, rtol=1e-4)
+
+
+def test_ready_to_predict_it_says_the_same(name: str, taught: Lesson) -> None:
+    images = torch.rand(2, CHANNELS, 35, 61)
+    expected = answer(taught.module.eval(), images)
+    found, rough = (answer(ready_to_predict(taught.module, dtype), images) for dtype in (None, torch.bfloat16))
+    if isinstance(ALL[name], FasterRCNN):
+        torch.testing.assert_close(found[1], expected[1], atol=1e-4, rtol=1e-3)
+    else:
+        torch.testing.assert_close(found[0], expected[0], atol=1e-4, rtol=1e-3)
+        assert (rough[0] - expected[0]).abs().mean() < 0.1 * expected[0].std()
+    assert all(tensor.dtype != torch.bfloat16 for tensor in rough)
+
+
+@pytest.mark.parametrize("other", OTHER_ENCODERS)
+def test_every_encoder_will_do(other: str) -> None:
+    module, spec = shared_network(ALL[other]), ALL[other]
+    check_answer(module, spec)
     with torch.no_grad():
-        few, many = module(torch.rand(1, 3, 96, 96)), more(torch.rand(1, 3, 96, 96))
-    assert (len(few.scores), len(many.scores)) == (100, 150)
-    mine, theirs = module.backbone.body.conv1.weight, more.backbone.body.conv1.weight
-    assert mine.data_ptr() == theirs.data_ptr()
+        check_losses(spec, module.loss(some_batch(spec), torch.Generator().manual_seed(0)))
 
 
-@pytest.mark.parametrize("name", SMALL)
-def test_saved_and_loaded_it_predicts_the_same(name: str, tmp_path: Path) -> None:
-    module = _build(name, score_threshold=0.0).eval()
-    card = Card(module.spec, labels_of(["a", "b", "c"]), Preprocess())
-    save_model(tmp_path / "m.safetensors", module, card)
-    loaded, _ = load_model(tmp_path / "m.safetensors")
-    images = torch.rand(1, 3, 64, 64)
+def answer(module: Network, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """All that a network gives as tensors, but masks; at the end which picture it belongs to."""
     with torch.no_grad():
-        torch.testing.assert_close(module(images).scores, loaded(images).scores, rtol=0, atol=0)
+        found = module(images)
+    if isinstance(found, SemanticOutputs):
+        return (found.logits,)
+    return found.boxes, found.scores, found.class_ids, found.image_index
+
+
+def check_losses(spec: ModelSpec, losses: dict[str, torch.Tensor]) -> None:
+    assert all(torch.isfinite(loss) and loss.ndim == 0 for loss in losses.values())
+    assert ("loss_mask" in losses) == isinstance(spec, MaskRCNN)
+    assert ("loss_aux" in losses) == getattr(spec, "auxiliary", getattr(spec, "ocr", False))
+
+
+def check_answer(module: Network, spec: ModelSpec) -> None:
+    windows = torch.tensor([[0, 0, 93, 67], [0, 0, 50, 40]])
+    with torch.no_grad():
+        found = module(torch.rand(2, CHANNELS, 67, 93), windows)
+    if isinstance(spec, FasterRCNN):
+        assert isinstance(found, RegionOutputs)
+        check_objects(found, windows, masks=isinstance(spec, MaskRCNN))
+    else:
+        assert isinstance(found, SemanticOutputs) and found.logits.shape == (2, CLASSES, 67, 93)
+        assert torch.isfinite(found.logits).all() and found.logits.std() > 0
+
+
+def check_objects(found: RegionOutputs, windows: torch.Tensor, *, masks: bool) -> None:
+    """Seven objects in each picture, surest first, inside its window."""
+    assert torch.bincount(found.image_index, minlength=2).tolist() == [7, 7]
+    assert found.boxes.shape == (14, 4) and found.boxes.min() >= 0
+    assert ((found.scores >= 0) & (found.scores <= 1)).all()
+    assert ((found.class_ids >= 0) & (found.class_ids < CLASSES)).all()
+    for picture, window in enumerate(windows):
+        mine = found.image_index == picture
+        assert (found.scores[mine].diff() <= 0).all()
+        assert (found.boxes[mine, 2:] <= window[2:]).all()
+    assert (found.mask_logits is not None) == masks
+    if found.mask_logits is not None:
+        assert found.mask_logits.shape == (14, 28, 28)
+
+
+@pytest.mark.parametrize("any_name", ALL)
+def test_the_encoder_and_its_stages_have_their_names(any_name: str) -> None:
+    module = bare_network(ALL[any_name])
+    inside = {f"{module.encoder_prefix}{part}" for part, _ in encoder_of(module).named_parameters()}
+    stages = {key: module.encoder_stage(key) for key, _ in module.named_parameters()}
+    assert {key for key, stage in stages.items() if stage is not None} == inside
+    # The third ends at stride 8, to which every encoder comes; not all have a stem, or parameters beyond.
+    assert 3 in stages.values() and set(stages.values()) <= {None, *range(1, LAST_STAGE + 1)}
+
+
+def encoder_of(module: Network) -> torch.nn.Module:
+    """What turns pictures into maps: the part that knows its stages."""
+    (found,) = [part for part in module.modules() if hasattr(part, "stages")]
+    return found
+
+
+@pytest.mark.parametrize("any_name", SPECS)
+def test_rows_of_classes_are_what_another_class_changes(any_name: str) -> None:
+    module, rows = bare_network(ALL[any_name]), bare_network(ALL[any_name]).class_rows()
+    more = bare_network(ALL[any_name], CLASSES + 1).state_dict()
+    grown = {key: len(more[key]) - len(own) for key, own in module.state_dict().items() if own.shape != more[key].shape}
+    assert dict(rows.counts) == grown
+    for key, count in rows.counts.items():
+        assert len(module.state_dict()[key]) == count * (rows.background + CLASSES)
+    assert rows.classifiers and rows.classifiers <= rows.counts.keys()
+
+
+@pytest.mark.parametrize("any_name", SPECS)
+def test_named_parts_exist(any_name: str) -> None:
+    module = bare_network(ALL[any_name])
+    assert module.exact_parts
+    for part in (*module.exact_parts, *module.small_maps):
+        assert isinstance(module.get_submodule(part), torch.nn.Module)
+
+
+@pytest.mark.parametrize("kind", KIND)
+def test_saved_and_loaded_it_predicts_the_same(kind: str, tmp_path: Path) -> None:
+    module, images = shared_network(ALL[kind]), torch.rand(1, CHANNELS, 64, 64)
+    save_model(tmp_path / "m.safetensors", module, Card(ALL[kind], labels_of(["a", "b", "c"]), PREPROCESS))
+    torch.manual_seed(1)
+    loaded, card = load_model(tmp_path / "m.safetensors")
+    assert card.spec == ALL[kind] and not loaded.training
+    for mine, theirs in zip(answer(module, images), answer(loaded, images), strict=True):
+        assert torch.equal(mine, theirs)
+
+
+@pytest.mark.parametrize("kind", KIND)
+def test_what_is_drawn_follows_the_generator(kind: str) -> None:
+    """Regions and dropout; torch's own generator is neither asked nor moved."""
+    module, batch, found = own_network(ALL[kind]), some_batch(ALL[kind]), []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        before = torch.random.get_rng_state()
+        with torch.no_grad():
+            found.append(module.loss(batch, torch.Generator().manual_seed(1)))
+        assert torch.equal(torch.random.get_rng_state(), before)
+    assert all(torch.equal(found[0][key], found[1][key]) for key in found[0])
+
+
+@pytest.mark.parametrize("kind", KIND)
+def test_frozen_norms_of_the_encoder_never_move_or_learn(kind: str) -> None:
+    spec = replace(ALL[kind], norm="frozen")
+    module = own_network(spec)
+    before = {key: value.clone() for key, value in encoder_of(module).state_dict().items() if "running_" in key}
+    with torch.no_grad():
+        check_losses(spec, module.loss(some_batch(spec), torch.Generator().manual_seed(0)))
+    after = encoder_of(module).state_dict()
+    assert all(torch.equal(before[key], after[key]) for key in before)
+    norms = [part for part in encoder_of(module).modules() if isinstance(part, torch.nn.BatchNorm2d)]
+    assert not any(parameter.requires_grad for part in norms for parameter in part.parameters())
+
+
+@pytest.mark.parametrize("kind", KIND)
+def test_groups_in_the_encoder_keep_no_statistics(kind: str) -> None:
+    body = encoder_of(bare_network(replace(ALL[kind], norm="group")))
+    assert not any("running_" in key for key in body.state_dict())
+
+
+@pytest.mark.parametrize("member", FAMILY)
+def test_networks_with_group_norm_learn(member: str) -> None:
+    spec = replace(ALL[member], norm="group")
+    losses = own_network(spec).loss(some_batch(spec), torch.Generator().manual_seed(0))
+    check_losses(spec, losses)
+    torch.stack(list(losses.values())).sum().backward()
+
+
+@pytest.mark.parametrize("member", FAMILY)
+def test_more_detections_share_the_weights_or_are_refused(member: str) -> None:
+    module, images = shared_network(ALL[member]), torch.rand(1, CHANNELS, 96, 96)
+    if not isinstance(ALL[member], FasterRCNN):
+        with pytest.raises(ConfigError, match="limits objects"):
+            module.with_detections(30)
+        return
+    more = module.with_detections(30)
+    assert (len(answer(module, images)[1]), len(answer(more, images)[1])) == (7, 30)
+    assert module.spec == ALL[member] and more.spec == replace(more.spec, max_detections=30)
+    own, theirs = dict(module.named_parameters()), dict(more.named_parameters())
+    assert all(own[key] is theirs[key] for key in own)
+
+
+def test_specs_of_another_kind_have_no_network() -> None:
+    with pytest.raises(AssertionError):
+        build("unet", 3)  # type: ignore[arg-type]

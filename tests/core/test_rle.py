@@ -33,7 +33,10 @@ def pictures(count: int, seed: int = 0) -> list[np.ndarray]:
 
 
 def runs_of(picture: np.ndarray) -> np.ndarray:
-    return Masks.from_dense(picture[None]).to_counts(0)
+    """COCO's runs: how many pixels are equal, column after column, those outside first."""
+    pixels = picture.ravel(order="F")
+    changes = np.flatnonzero(np.diff(pixels, prepend=False))
+    return np.diff(changes, prepend=0, append=pixels.size)
 
 
 def reference_string(picture: np.ndarray) -> bytes:

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from everymask.models.base import Network
 from everymask.models.fast.dilated import DilatedDepthwiseConv2d, is_dilated_depthwise
 from everymask.models.fast.doubled import DoubledConv2d
 from everymask.models.fast.winograd import WinogradConv2d, pays
@@ -83,12 +84,21 @@ def test_dilated_depthwise(rate: int) -> None:
     assert not is_dilated_depthwise(nn.Conv2d(6, 12, 3, padding=2, dilation=2, groups=6))
 
 
+class OneLayer(Network):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(128, 256, 3, padding=1)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.layer(images).relu()
+
+
 def test_a_network_that_is_ready_may_be_made_ready_again() -> None:
     torch.manual_seed(0)
-    network = nn.Sequential(nn.Conv2d(128, 256, 3, padding=1), nn.ReLU()).eval()
+    network = OneLayer().eval()
     x = torch.randn(1, 128, 16, 16)
     twice = ready_to_predict(ready_to_predict(network))
-    assert isinstance(twice[0], WinogradConv2d)
+    assert isinstance(twice.layer, WinogradConv2d)
     with torch.inference_mode():
         torch.testing.assert_close(twice(x), network(x), rtol=1e-4, atol=1e-4)
         assert twice(x[:0]).shape == (0, 256, 16, 16)

@@ -85,20 +85,23 @@ def test_clipping_shortens_only_long_gradients() -> None:
 def test_presets_train_stages_of_the_encoder(selection: str, stages: str) -> None:
     body = {"1": "conv1.weight", "2": "layer1.0.conv1.weight", "3": "layer2.1.bn1.bias", "4": "layer3.0.conv2.weight"}
     body |= {"5": "layer4.1.conv1.weight"}
-    learning = {stage for stage, name in body.items() if is_selected(f"backbone.body.{name}", selection)}
+    with torch.device("meta"):
+        module = build(MaskRCNN(encoder="resnet18"), 2)
+    learning = {stage for stage, name in body.items() if is_selected(module, f"backbone.body.{name}", selection)}
     assert learning == set(stages)
-    assert is_selected("backbone.fpn.inner_blocks.0.0.weight", selection)
-    assert is_selected("roi_heads.box_predictor.cls_score.weight", selection)
+    assert is_selected(module, "backbone.fpn.inner_blocks.0.0.weight", selection)
+    assert is_selected(module, "roi_heads.box_predictor.cls_score.weight", selection)
 
 
 @pytest.mark.parametrize("encoder", ["resnet18", "mobilenetv3_small_100"])
 def test_every_parameter_of_an_encoder_belongs_to_one_stage(encoder: str) -> None:
     module = build(MaskRCNN(encoder=encoder, fpn_channels=8, box_fcs=(8,), mask_convs=(8,), mask_channels=8), 2)
     names = [name for name, _ in module.named_parameters() if name.startswith("backbone.body.")]
-    learning = [sum(is_selected(name, selection) for name in names) for selection in ("heads", "5+", "4+", "3+", "all")]
+    presets = ("heads", "5+", "4+", "3+", "all")
+    learning = [sum(is_selected(module, name, preset) for name in names) for preset in presets]
     assert learning[0] == 0
     assert learning == sorted(set(learning)), "each preset trains more than the one before"
-    stem = [name for name in names if not is_selected(name, "3+")]
+    stem = [name for name in names if not is_selected(module, name, "3+")]
     assert stem
     assert not any(name.startswith(("backbone.body.layer4", "backbone.body.blocks.5")) for name in stem)
 
@@ -120,7 +123,8 @@ def test_presets_train_stages_of_every_semantic_network(spec: SemanticModelSpec)
     with torch.device("meta"):
         module = build(spec, 3)
     names = [name for name, _ in module.named_parameters()]
-    learning = [{name for name in names if is_selected(name, selection)} for selection in ("heads", "5+", "4+", "3+")]
+    presets = ("heads", "5+", "4+", "3+")
+    learning = [{name for name in names if is_selected(module, name, preset)} for preset in presets]
     assert learning[0] == {name for name in names if not name.startswith("backbone.")}
     sizes = [len(chosen) for chosen in (*learning, names)]
     assert sizes == sorted(set(sizes)), "each preset trains more than the one before"

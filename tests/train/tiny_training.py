@@ -14,7 +14,7 @@ from everymask.core.randomness import rng
 from everymask.data.feed.pipelines import Prepared
 from everymask.data.feed.preprocess import Placement, Preprocess
 from everymask.data.fingerprint import Fingerprint
-from everymask.models.base import Batch
+from everymask.models.base import Batch, Network
 from everymask.models.specs.regions import FasterRCNN
 from everymask.settings.config import TrainConfig
 from everymask.settings.plan import Plan, plan_of
@@ -26,14 +26,17 @@ from everymask.train.rank import ALONE, Rank
 CPU = torch.device("cpu")
 
 
-class Tiny(nn.Module):
+class Tiny(Network):
     """A stem, a batch norm, a dropout drawn from the generator, and two losses; parts are named like a detector's."""
+
+    encoder_prefix = "backbone.body."
 
     def __init__(self) -> None:
         super().__init__()
         torch.manual_seed(0)
         self.backbone = nn.Module()
         self.backbone.body = nn.Module()
+        self.backbone.body.stages = (("conv1", "bn1"), (), ("layer2",), ())
         self.backbone.body.conv1 = nn.Conv2d(1, 4, 3, padding=1)
         self.backbone.body.bn1 = nn.BatchNorm2d(4)
         self.backbone.body.layer2 = nn.Conv2d(4, 4, 3, padding=1)

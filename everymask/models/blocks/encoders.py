@@ -15,6 +15,14 @@ from torch import Tensor, nn
 from everymask.errors import ConfigError, WeightsError
 from everymask.models.specs.regions import Norm, RegionProfile, Stages
 
+# What timm calls the stages of an HRNet is no part of it by that name.
+HRNET_STAGES = (
+    ("conv1", "bn1", "conv2", "bn2"),
+    ("layer1", "transition1"),
+    ("stage2", "transition2"),
+    ("stage3", "transition3"),
+)
+
 
 def build_encoder(
     name: str,
@@ -47,7 +55,7 @@ def build_encoder(
 
 
 def build_features(name: str, channels: int, *, pretrained: bool = False, **options: Any) -> nn.Module:
-    """timm's network of that name as one that gives maps, for pictures of `channels` bands.
+    """timm's network of that name as one that gives maps, for pictures of `channels` bands, and says its `stages`.
 
     `options` are timm's, such as `out_indices` and `output_stride`. `WeightsError` when the ImageNet weights cannot be
     fetched, `ConfigError` when timm has no such network, or none that takes the options.
@@ -57,7 +65,7 @@ def build_features(name: str, channels: int, *, pretrained: bool = False, **opti
         hint = f"did you mean {' or '.join(near)}?" if near else "timm.list_models() lists them"
         raise ConfigError(f"there is no encoder {name!r}", hint=hint)
     try:
-        return timm.create_model(name, pretrained=pretrained, features_only=True, in_chans=channels, **options)
+        body: Any = timm.create_model(name, pretrained=pretrained, features_only=True, in_chans=channels, **options)
     except (TypeError, AssertionError, IndexError) as error:
         told = ", ".join(f"{key} {value}" for key, value in options.items())
         raise ConfigError(f"{name} cannot be an encoder with {told}: {error}") from error
@@ -68,6 +76,41 @@ def build_features(name: str, channels: int, *, pretrained: bool = False, **opti
             f"the ImageNet weights of {name} could not be fetched: {error}",
             hint="train from scratch, or name a file of your own with --weights FILE",
         ) from error
+    body.stages = _stages(body)
+    features: nn.Module = body
+    return features
+
+
+def _stages(body: Any) -> tuple[tuple[str, ...], ...]:
+    """The parts of timm's network up to its maps at strides 2, 4, 8 and 16, each without those of the stages before."""
+    modules = [name for name, _ in body.named_modules()]
+    if "transition1" in modules:
+        return HRNET_STAGES
+    maps = body.feature_info.info
+    ends: dict[int, int] = {}
+    # Each map halves the one before; where stages are dilated, their strides no longer tell.
+    for stage, info in enumerate(maps, start=round(math.log2(maps[0]["reduction"]))):
+        rows = _rows(modules, info["module"]) or _rows(modules, info["module"].replace(".", "_", 1))
+        if rows:
+            ends[max(stage, 1)] = rows[-1]
+    parts: list[list[str]] = [[], [], [], []]
+
+    def divide(owner: nn.Module, prefix: str) -> None:
+        for child, module in owner.named_children():
+            name, rows = prefix + child, _rows(modules, prefix + child)
+            first, last = (next((stage for stage, end in ends.items() if row <= end), 5) for row in (rows[0], rows[-1]))
+            if first < last:
+                divide(module, f"{name}.")
+            elif first <= len(parts):
+                parts[first - 1].append(name)
+
+    divide(body, "")
+    return tuple(map(tuple, parts))
+
+
+def _rows(modules: list[str], name: str) -> list[int]:
+    """Where in the list of all modules one stands with its parts."""
+    return [row for row, module in enumerate(modules) if f"{module}.".startswith(f"{name}.")]
 
 
 def encoder_channels(body: nn.Module) -> tuple[int, ...]:
@@ -88,15 +131,16 @@ class LastStage(nn.Module):
         super().__init__()
         for name, child in body.named_children():
             self.add_module(name, child)
+        self.stages = body.stages
         convolutions = [[m for m in block.modules() if isinstance(m, nn.Conv2d)] for block in _blocks(self)]
-        self.first = max(place for place, parts in enumerate(convolutions) if any(m.stride != (1, 1) for m in parts))
+        self.first = max(index for index, parts in enumerate(convolutions) if any(m.stride != (1, 1) for m in parts))
         self.channels = (convolutions[self.first][-1].out_channels, convolutions[-1][-1].out_channels)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         maps = []
-        for place, block in enumerate(_blocks(self)):
+        for index, block in enumerate(_blocks(self)):
             x = block(x)
-            if place == self.first:
+            if index == self.first:
                 maps.append(x)
         return [*maps, x]
 
@@ -111,24 +155,25 @@ class StridingBlocks(nn.Module):
         super().__init__()
         for name, child in body.named_children():
             self.add_module(name, child)
+        self.stages = body.stages
         self.seen: list[int] = []
         widths, strides, stride, width = [], [], 1, 0
-        for place, block in enumerate(_blocks(self)):
+        for index, block in enumerate(_blocks(self)):
             convolutions = [m for m in block.modules() if isinstance(m, nn.Conv2d)]
             steps = math.prod(m.stride[0] for m in convolutions)
             stride, width = stride * steps, convolutions[-1].out_channels if convolutions else width
             # A map without its norm, after a lone convolution, is none.
             if steps > 1 and not isinstance(block, nn.Conv2d):
-                self.seen.append(place)
+                self.seen.append(index)
                 widths.append(width)
                 strides.append(stride)
         self.widths, self.strides = (*widths, width), (*strides, stride)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         maps = []
-        for place, block in enumerate(_blocks(self)):
+        for index, block in enumerate(_blocks(self)):
             x = block(x)
-            if place in self.seen:
+            if index in self.seen:
                 maps.append(x)
         return [*maps, x]
 

@@ -11,6 +11,7 @@ from typing import TypeAlias, cast
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from everymask.models.blocks.encoders import HRNET_STAGES
 from everymask.models.blocks.layers import PooledBatchNorm
 from everymask.models.blocks.residual import BasicBlock, Bottleneck
 
@@ -25,6 +26,8 @@ class HRNetTrunk(nn.Module):
 
     `enlarge` (maps, size) brings the map of a coarser branch to the size of a finer one.
     """
+
+    stages = HRNET_STAGES
 
     def __init__(self, name: str, channels: int, enlarge: Enlarge) -> None:
         super().__init__()

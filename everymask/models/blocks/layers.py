@@ -43,11 +43,18 @@ class PooledBatchNorm(nn.BatchNorm2d):
         return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
 
 
+class Classifier(nn.Conv2d):
+    """The convolution whose outputs are classes: a row of weights for each, in whose precision it calculates."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.to(self.weight.dtype))
+
+
 def fcn_head(in_channels: int, num_logits: int, norm: Norm) -> nn.Sequential:
     """FCN's head, which also is the usual auxiliary one. Members: 0 convolution, 1 norm, 4 last convolution."""
     hidden = in_channels // 4
     return nn.Sequential(
-        *conv_norm(in_channels, hidden, 3, norm, relu=True), nn.Dropout(0.1), nn.Conv2d(hidden, num_logits, 1)
+        *conv_norm(in_channels, hidden, 3, norm, relu=True), nn.Dropout(0.1), Classifier(hidden, num_logits, 1)
     )
 
 

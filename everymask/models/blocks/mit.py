@@ -34,6 +34,13 @@ def mit_named(width: int, blocks: int) -> str | None:
 class MixTransformer(nn.Module):
     """Four stages of overlapping patches and efficient attention: pictures to maps at strides 4, 8, 16 and 32."""
 
+    stages = (
+        (),
+        ("patch_embed1", "block1", "norm1"),
+        ("patch_embed2", "block2", "norm2"),
+        ("patch_embed3", "block3", "norm3"),
+    )
+
     def __init__(self, widths: tuple[int, ...], depths: tuple[int, ...], channels: int, drop_path: float) -> None:
         super().__init__()
         self.widths = widths
@@ -156,7 +163,7 @@ def as_map(tokens: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _at_least(x: Tensor, side: int) -> Tensor:
-    """A map repeated at its edges where it is smaller than the window of a convolution."""
+    """A map repeated at its edges where it is smaller than the kernel of a convolution."""
     height, width = x.shape[-2:]
     if height >= side and width >= side:
         return x

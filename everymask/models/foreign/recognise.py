@@ -9,13 +9,12 @@ from typing import Any, Literal, TypeAlias
 from torch import Tensor
 
 from everymask.errors import WeightsError
+from everymask.models.base import Network
 from everymask.models.blocks.hrnet_trunk import WIDTHS as HRNET_WIDTHS
 from everymask.models.blocks.mit import mit_named
 from everymask.models.foreign.authors import from_authors
 from everymask.models.foreign.segformer import from_transformers
 from everymask.models.foreign.smp import from_smp
-from everymask.models.regions.rcnn import RCNN
-from everymask.models.semantic.network import SemanticModel
 from everymask.models.semantic.pidnet import WIDTHS as PIDNET_WIDTHS
 from everymask.models.specs.any_spec import ModelSpec
 from everymask.models.specs.semantic import HRNet, PIDNet, SegFormer, SemanticModelSpec, SemanticSpec, as_smp, segformer
@@ -61,18 +60,19 @@ class Foreign:
         untouched = {name: getattr(theirs, name) for name in names if getattr(network, name) == getattr(plain, name)}
         return replace(network, **untouched)
 
-    def fitting(self, module: RCNN | SemanticModel) -> dict[str, Tensor]:
+    def fitting(self, module: Network) -> dict[str, Tensor]:
         """The tensors under the names of `module`, a network as `network` gives it.
 
         `WeightsError` names what does not fit its encoder. Trunks trained on ImageNet fit as far as they go.
         """
         spec: Any = module.spec
         named = self._named(spec)
-        own = {name: tensor for name, tensor in module.state_dict().items() if name.startswith("backbone.")}
+        prefix = module.encoder_prefix
+        own = {name: tensor for name, tensor in module.state_dict().items() if name.startswith(prefix)}
         wrong = [name for name in own if name in named and not _fits(named[name], own[name], spec.channels)]
         if not isinstance(spec, HRNet | PIDNet):
             wrong += [name for name in own if name not in named and not name.endswith("num_batches_tracked")]
-            wrong += [name for name in named if name.startswith("backbone.") and name not in own]
+            wrong += [name for name in named if name.startswith(prefix) and name not in own]
         if wrong:
             raise WeightsError(
                 f"the weights by {self.origin} do not fit the encoder {spec.encoder}: {', '.join(wrong[:3])}"

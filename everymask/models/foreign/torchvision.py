@@ -107,13 +107,13 @@ def mobilenet_name(name: str) -> str:
     found = _MOBILENET_NAME.match(name)
     if not found:
         return name
-    prefix, place, part, leaf = found[1], int(found[2]), found[3], found[4]
+    prefix, index, part, leaf = found[1], int(found[2]), found[3], found[4]
     blocks = [f"blocks.{stage}.{k}." for stage, count in enumerate(_MOBILENET_STAGES) for k in range(count)]
     owner, parts = "", _STEM
-    if 0 < place <= len(blocks):
-        owner = blocks[place - 1]
-        parts = _PLAIN_BLOCK if place == 1 else _LAST if place == len(blocks) else _BLOCK
-    return f"{prefix}{owner}{parts[part]}.{leaf}" if part in parts and place <= len(blocks) else name
+    if 0 < index <= len(blocks):
+        owner = blocks[index - 1]
+        parts = _PLAIN_BLOCK if index == 1 else _LAST if index == len(blocks) else _BLOCK
+    return f"{prefix}{owner}{parts[part]}.{leaf}" if part in parts and index <= len(blocks) else name
 
 
 def _new_name(name: str) -> str:

@@ -55,7 +55,7 @@ def load_foreign(foreign: Foreign, path: Path) -> tuple[SemanticModel, Card]:
     with torch.device("meta"):
         probe = build_semantic(spec, 2)
     named = foreign.fitting(probe)
-    last = named.get(f"{probe.exact_parts[0]}.weight")
+    last = named.get(next(iter(probe.class_rows().counts)))
     if last is None:
         raise WeightsError(f"{printable(path)} holds an encoder by {foreign.origin}, and no classes", hint=cure)
     module = build_semantic(spec, len(last))

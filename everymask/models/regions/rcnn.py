@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from everymask.core.segmentation import InstanceSet
 from everymask.errors import DataError
-from everymask.models.base import Batch, RegionOutputs
+from everymask.models.base import Batch, ClassRows, Network, RegionOutputs
 from everymask.models.blocks.encoders import build_encoder
 from everymask.models.blocks.pyramid import PyramidBackbone
 from everymask.models.regions.boxes import box_iou, clip_boxes, decode_boxes, encode_boxes, not_smaller_than, suppress
@@ -36,12 +36,14 @@ from everymask.models.specs.regions import FasterRCNN, MaskRCNN
 Module = TypeVar("Module", bound=nn.Module)
 
 
-class RCNN(nn.Module):
+class RCNN(Network):
     """Pictures to detections; a `MaskRCNN` spec adds the mask head.
 
     Predicts in the network's frame: `everymask.infer` brings results back to the picture.
     """
 
+    spec: FasterRCNN
+    encoder_prefix = "backbone.body."
     exact_parts = ("roi_heads.box_predictor",)
     small_maps = ("roi_heads",)
 
@@ -123,8 +125,16 @@ class RCNN(nn.Module):
         """Whether it gives masks, or boxes only."""
         return isinstance(self.spec, MaskRCNN)
 
+    def class_rows(self) -> ClassRows:
+        """Of the box predictor a row and four, of the mask predictor one, for the background and then each class."""
+        counts = {"box_predictor.cls_score": 1, "box_predictor.bbox_pred": 4}
+        if self.has_masks:
+            counts["mask_predictor.mask_fcn_logits"] = 1
+        tensors = {f"roi_heads.{layer}.{kind}": rows for layer, rows in counts.items() for kind in ("weight", "bias")}
+        return ClassRows(tensors, 1, frozenset({"roi_heads.box_predictor.cls_score.weight"}))
+
     def with_detections(self, most: int) -> RCNN:
-        """A network with the same weights (shared, not copied) that gives up to `most` objects per picture."""
+        """Up to `most` objects in a picture, and as many proposals as that needs."""
         grown = [
             (training, max(count, 2 * most)) for training, count in (self.spec.rpn_pre_nms, self.spec.rpn_post_nms)
         ]

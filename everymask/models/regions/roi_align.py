@@ -103,8 +103,8 @@ def build_pooler(maps: list[Tensor], image_size: tuple[int, int], profile: Regio
 
 def _axis_samples(low: Tensor, extent: Tensor, size: int, ratio: int, length: Tensor) -> tuple[Tensor, Tensor]:
     """Along one axis, the pixels that each bin reads and their weights, both [N, size, 2 * ratio]."""
-    places = (torch.arange(size * ratio) + 0.5) / (size * ratio)
-    positions = low[:, None] + places * extent[:, None]
+    shares = (torch.arange(size * ratio) + 0.5) / (size * ratio)
+    positions = low[:, None] + shares * extent[:, None]
     inside = (positions >= -1) & (positions <= length[:, None])
     positions = torch.minimum(positions.clamp(min=0), length[:, None] - 1)
     first = positions.floor()

@@ -9,17 +9,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from everymask.models.blocks.layers import conv_norm, fcn_head, initialise, pooled_conv_norm
+from everymask.models.blocks.layers import Classifier, conv_norm, fcn_head, initialise, pooled_conv_norm
 from everymask.models.semantic.encoders import build_semantic_encoder, encode, encoder_shape
-from everymask.models.semantic.network import SemanticModel, classify, resize
+from everymask.models.semantic.network import SemanticModel, resize
 from everymask.models.specs.regions import Norm
 from everymask.models.specs.semantic import DeepLabV3, DeepLabV3Plus
 
 
 class DeepLabV3Network(SemanticModel):
     """Pyramid of rates on the encoder's last map, one convolution, classes. Parameters named as in torchvision."""
-
-    exact_parts = ("classifier.4",)
 
     def __init__(self, spec: DeepLabV3, num_classes: int, *, pretrained_encoder: bool = False) -> None:
         super().__init__(spec, num_classes)
@@ -31,7 +29,7 @@ class DeepLabV3Network(SemanticModel):
         self.classifier = nn.Sequential(
             RatePyramid(last, width, spec.rates, spec.norm),
             *conv_norm(width, width, 3, spec.norm, relu=True),
-            nn.Conv2d(width, self.num_logits, 1),
+            Classifier(width, self.num_logits, 1),
         )
         self.aux_classifier = (
             fcn_head(widths[self.auxiliary_map], self.num_logits, spec.norm) if spec.auxiliary else None
@@ -39,12 +37,7 @@ class DeepLabV3Network(SemanticModel):
 
     def logits(self, images: Tensor, *, auxiliary: bool = False) -> tuple[Tensor, ...]:
         maps = encode(self.backbone, images)
-        x = maps[-1]
-        layers: list[Any] = list(self.classifier)
-        *body, last = layers
-        for layer in body:
-            x = layer(x)
-        planes = [classify(last, x)]
+        planes = [self.classifier(maps[-1])]
         if auxiliary and self.aux_classifier is not None:
             planes.append(self.aux_classifier(maps[self.auxiliary_map]))
         return tuple(resize(plane, images.shape[-2:], align_corners=self.align_corners) for plane in planes)
@@ -52,8 +45,6 @@ class DeepLabV3Network(SemanticModel):
 
 class DeepLabV3PlusNetwork(SemanticModel):
     """Separable pyramid of rates, enlarged to stride 4, joined with the encoder's narrowed map of that stride."""
-
-    exact_parts = ("classifier",)
 
     def __init__(self, spec: DeepLabV3Plus, num_classes: int, *, pretrained_encoder: bool = False) -> None:
         super().__init__(spec, num_classes)
@@ -68,7 +59,7 @@ class DeepLabV3PlusNetwork(SemanticModel):
         inputs = (width + spec.skip_channels, *[width] * (spec.convs[1] - 1))
         self.fuse = nn.Sequential(*(separable_conv_norm(channels, width, norm) for channels in inputs))
         initialise(self.aspp, self.refine, self.skip, self.fuse)
-        self.classifier = nn.Conv2d(width, self.num_logits, 1)
+        self.classifier = Classifier(width, self.num_logits, 1)
         self.aux_classifier = fcn_head(widths[-2], self.num_logits, norm) if spec.auxiliary else None
 
     def logits(self, images: Tensor, *, auxiliary: bool = False) -> tuple[Tensor, ...]:
@@ -76,7 +67,7 @@ class DeepLabV3PlusNetwork(SemanticModel):
         coarse = self.refine(self.aspp(maps[-1]))
         skip = self.skip(maps[self.fine])
         enlarged = resize(coarse, skip.shape[-2:], align_corners=self.align_corners)
-        planes = [classify(self.classifier, self.fuse(torch.cat([enlarged, skip], dim=1)))]
+        planes = [self.classifier(self.fuse(torch.cat([enlarged, skip], dim=1)))]
         if auxiliary and self.aux_classifier is not None:
             planes.append(self.aux_classifier(maps[-2]))
         return tuple(resize(plane, images.shape[-2:], align_corners=self.align_corners) for plane in planes)

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor
 
 from everymask.models.blocks.layers import fcn_head
 from everymask.models.semantic.encoders import build_semantic_encoder, encode, encoder_shape
-from everymask.models.semantic.network import SemanticModel, classify, resize
+from everymask.models.semantic.network import SemanticModel, resize
 from everymask.models.specs.semantic import FCN
 
 
 class FCNNetwork(SemanticModel):
     """Dilated encoder, one convolution, classes. Parameters named as in torchvision."""
-
-    exact_parts = ("classifier.4",)
 
     def __init__(self, spec: FCN, num_classes: int, *, pretrained_encoder: bool = False) -> None:
         super().__init__(spec, num_classes)
@@ -28,11 +24,7 @@ class FCNNetwork(SemanticModel):
 
     def logits(self, images: Tensor, *, auxiliary: bool = False) -> tuple[Tensor, ...]:
         *_, before, x = encode(self.backbone, images)
-        layers: list[Any] = list(self.classifier)
-        *body, last = layers
-        for layer in body:
-            x = layer(x)
-        planes = [classify(last, x)]
+        planes = [self.classifier(x)]
         if auxiliary and self.aux_classifier is not None:
             planes.append(self.aux_classifier(before))
         return tuple(resize(plane, images.shape[-2:]) for plane in planes)

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from everymask.models.blocks.encoders import build_features
 from everymask.models.blocks.hrnet_trunk import HRNetTrunk
-from everymask.models.blocks.layers import conv_norm, initialise
+from everymask.models.blocks.layers import Classifier, conv_norm, initialise
 from everymask.models.semantic.encoders import set_norm
-from everymask.models.semantic.network import SemanticModel, classify, resize
+from everymask.models.semantic.network import SemanticModel, resize
 from everymask.models.specs.semantic import HRNet
 
 
@@ -28,16 +28,14 @@ class HRNetNetwork(SemanticModel):
         self.backbone = _trunk(spec, self.enlarge, pretrained=pretrained_encoder)
         self.ocr = spec.ocr
         joined, width = sum(self.backbone.widths), spec.ocr_channels
-        first_guess = nn.Sequential(*_biased(joined, joined, 1), nn.Conv2d(joined, self.num_logits, 1))
+        first_guess = nn.Sequential(*_biased(joined, joined, 1), Classifier(joined, self.num_logits, 1))
         if spec.ocr:
-            self.exact_parts = ("aux_head.3", "cls_head")
             self.aux_head = first_guess
             self.conv3x3_ocr = nn.Sequential(*_biased(joined, width, 3))
             self.ocr_distri_head = ObjectContext(width, spec.ocr_key_channels)
             initialise(self.conv3x3_ocr, self.ocr_distri_head)
-            self.cls_head = nn.Conv2d(width, self.num_logits, 1)
+            self.cls_head = Classifier(width, self.num_logits, 1)
         else:
-            self.exact_parts = ("last_layer.3",)
             self.last_layer = first_guess
         initialise(first_guess[0])
         set_norm(self if spec.norm == "group" else self.backbone, spec.norm)
@@ -46,11 +44,11 @@ class HRNetNetwork(SemanticModel):
         maps = self.backbone(images)
         size = maps[0].shape[-2:]
         joined = torch.cat([self.enlarge(plane, size) for plane in maps], dim=1)
-        planes = [_through(self.aux_head if self.ocr else self.last_layer, joined)]
+        planes = [(self.aux_head if self.ocr else self.last_layer)(joined)]
         if self.ocr:
             pixels = self.conv3x3_ocr(joined)
             pixels = self.ocr_distri_head(pixels, gather_regions(pixels, planes[0]))
-            planes = [classify(self.cls_head, pixels), *(planes if auxiliary else [])]
+            planes = [self.cls_head(pixels), *(planes if auxiliary else [])]
         return tuple(self.enlarge(plane, images.shape[-2:]) for plane in planes)
 
 
@@ -106,13 +104,6 @@ def _trunk(spec: HRNet, enlarge: Any, *, pretrained: bool) -> HRNetTrunk:
         known = build_features(spec.encoder, spec.channels, pretrained=True).state_dict()
         trunk.load_state_dict({name: known[name] for name in trunk.state_dict()})
     return trunk
-
-
-def _through(layers: nn.Sequential, x: Tensor) -> Tensor:
-    *body, last = list[Any](layers)
-    for layer in body:
-        x = layer(x)
-    return classify(last, x)
 
 
 def _pointwise(inputs: int, outputs: int) -> nn.Sequential:

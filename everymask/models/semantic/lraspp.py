@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from everymask.models.blocks.layers import conv_norm, initialise
+from everymask.models.blocks.layers import Classifier, conv_norm, initialise
 from everymask.models.semantic.encoders import build_semantic_encoder, encode, encoder_shape
-from everymask.models.semantic.network import SemanticModel, classify, resize
+from everymask.models.semantic.network import SemanticModel, resize
 from everymask.models.specs.regions import Norm
 from everymask.models.specs.semantic import LRASPP
 
 
 class LRASPPNetwork(SemanticModel):
     """An encoder of output stride 16, and a head on its last map and on that of stride 8."""
-
-    exact_parts = ("classifier.low_classifier", "classifier.high_classifier")
 
     def __init__(self, spec: LRASPP, num_classes: int, *, pretrained_encoder: bool = False) -> None:
         super().__init__(spec, num_classes)
@@ -43,11 +41,12 @@ class GatedHead(nn.Module):
         self.cbr = conv_norm(high, width, 1, norm, relu=True)
         self.scale = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(high, width, 1, bias=False), nn.Sigmoid())
         initialise(self)
-        self.low_classifier = nn.Conv2d(low, num_logits, 1)
-        self.high_classifier = nn.Conv2d(width, num_logits, 1)
+        self.low_classifier = Classifier(low, num_logits, 1)
+        self.high_classifier = Classifier(width, num_logits, 1)
 
     def forward(self, low: Tensor, high: Tensor) -> Tensor:
         gated = self.cbr(high) * self.scale(high)
         # The 1x1 convolution of a resized map is the resized 1x1 convolution; classes are fewer than channels.
-        votes = resize(classify(self.high_classifier, gated), low.shape[-2:])
-        return classify(self.low_classifier, low) + votes
+        votes = resize(self.high_classifier(gated), low.shape[-2:])
+        logits: Tensor = self.low_classifier(low) + votes
+        return logits

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from everymask.core.arrays import IntArray
 from everymask.core.segmentation import InstanceSet, Segmentation, SemanticMap
 from everymask.errors import ConfigError, DataError
-from everymask.models.base import Batch, SemanticOutputs
+from everymask.models.base import Batch, ClassRows, Network, SemanticOutputs
+from everymask.models.blocks.layers import Classifier
 from everymask.models.semantic.pixel_losses import IGNORED, binary_cross_entropy, cross_entropy
 from everymask.models.specs.semantic import Head, SemanticModelSpec
 
@@ -23,7 +24,7 @@ AUXILIARY_WEIGHT = 0.4
 Criterion: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
 
-class SemanticModel(nn.Module):
+class SemanticModel(Network):
     """A network that says of every pixel what it is; architectures implement `logits`.
 
     `backbone` is the encoder, where a network has one. `criterion` (logits [B, K, H, W], target) -> scalar is what
@@ -31,8 +32,7 @@ class SemanticModel(nn.Module):
     plain object, not a module with parameters. The default is cross-entropy.
     """
 
-    exact_parts: tuple[str, ...] = ()
-    """Last layers, whose rounding would show: they keep float32 where others calculate in bfloat16 (see `classify`)."""
+    spec: SemanticModelSpec
 
     def __init__(self, spec: SemanticModelSpec, num_classes: int) -> None:
         super().__init__()
@@ -74,6 +74,23 @@ class SemanticModel(nn.Module):
                 if isinstance(module, nn.BatchNorm2d):
                     module.eval()
         return self
+
+    @property
+    def exact_parts(self) -> tuple[str, ...]:
+        """Its classifiers, the auxiliary ones too."""
+        return tuple(name for name, module in self.named_modules() if isinstance(module, Classifier))
+
+    def class_rows(self) -> ClassRows:
+        """A row of each classifier for each class; none with the head "binary", whose one row is no class's own."""
+        names = () if self.spec.head == "binary" else self.exact_parts
+        tensors = [f"{name}.{kind}" for name in names for kind in ("weight", "bias")]
+        return ClassRows(dict.fromkeys(tensors, 1), 0, frozenset(tensors[::2]))
+
+    def with_detections(self, most: int) -> SemanticModel:
+        raise ConfigError(
+            "the number of detections limits objects, but this model says of every pixel what it is",
+            hint="leave out max-detections",
+        )
 
     @property
     def dtype(self) -> torch.dtype:
@@ -162,12 +179,6 @@ def _one_plane_each(ids: IntArray, num_classes: int) -> IntArray:
     planes = (np.arange(num_classes)[:, None, None] == ids).astype(np.int8)
     planes[:, ids == IGNORED] = IGNORED
     return planes
-
-
-def classify(layer: nn.Conv2d, maps: Tensor) -> Tensor:
-    """Maps through a network's last layer, in the precision of its weights."""
-    logits: Tensor = layer(maps.to(layer.weight.dtype))
-    return logits
 
 
 def resize(maps: Tensor, size: tuple[int, int] | torch.Size, *, align_corners: bool = False) -> Tensor:

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from everymask.errors import WeightsError
 from everymask.models.base import Batch
-from everymask.models.blocks.layers import PooledBatchNorm, conv_norm, initialise
+from everymask.models.blocks.layers import Classifier, PooledBatchNorm, conv_norm, initialise
 from everymask.models.blocks.residual import BasicBlock, Bottleneck
 from everymask.models.semantic.encoders import set_norm
-from everymask.models.semantic.network import AUXILIARY_WEIGHT, SemanticModel, classify, resize, semantic_targets
+from everymask.models.semantic.network import AUXILIARY_WEIGHT, SemanticModel, resize, semantic_targets
 from everymask.models.semantic.pixel_losses import IGNORED
 from everymask.models.specs.semantic import PIDNet
 
@@ -27,8 +27,6 @@ _POOLED, _HIDDEN = 96, 128
 
 class PIDNetNetwork(SemanticModel):
     """Three branches, fused at stride 8, and classes; while learning also classes and boundaries of the branches."""
-
-    exact_parts = ("final_layer.conv2",)
 
     def __init__(self, spec: PIDNet, num_classes: int, *, pretrained_encoder: bool = False) -> None:
         super().__init__(spec, num_classes)
@@ -42,7 +40,7 @@ class PIDNetNetwork(SemanticModel):
         self.backbone = Branches(spec.channels, width)
         if spec.auxiliary:
             self.seghead_p = Head(2 * width, _HIDDEN, self.num_logits)
-            self.seghead_d = Head(2 * width, width, 1)
+            self.seghead_d = Head(2 * width, width, 1, last=nn.Conv2d)
         self.final_layer = Head(4 * width, _HIDDEN, self.num_logits)
         set_norm(self if spec.norm == "group" else self.backbone, spec.norm)
 
@@ -81,6 +79,8 @@ class PIDNetNetwork(SemanticModel):
 
 class Branches(nn.Module):
     """Proportional (detail), integral (context) and derivative (boundary) branches: figure 4 of the paper."""
+
+    stages = (("conv1",), ("layer1",), ("layer2",), ("layer3",))
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
@@ -185,17 +185,18 @@ class FusionByBoundary(nn.Module):
 class Head(nn.Module):
     """Norm and ReLU before each of a 3x3 and a last 1x1 convolution."""
 
-    def __init__(self, inputs: int, width: int, outputs: int) -> None:
+    def __init__(self, inputs: int, width: int, outputs: int, *, last: type[nn.Conv2d] = Classifier) -> None:
         super().__init__()
         self.bn1 = nn.BatchNorm2d(inputs)
         self.conv1 = nn.Conv2d(inputs, width, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(width)
         initialise(self)
-        self.conv2 = nn.Conv2d(width, outputs, 1)
+        self.conv2 = last(width, outputs, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.conv1(F.relu(self.bn1(x)))
-        return classify(self.conv2, F.relu(self.bn2(x)))
+        logits: Tensor = self.conv2(F.relu(self.bn2(x)))
+        return logits
 
 
 def class_boundaries(target: Tensor) -> Tensor:
@@ -235,7 +236,7 @@ def _halving(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
 def _blocks(inputs: int, width: int, count: int, *, stride: int = 1) -> nn.Sequential:
     """Residual blocks; the last leaves its ReLU to those who use its map."""
     first = BasicBlock(inputs, width, stride=stride)
-    return nn.Sequential(first, *(BasicBlock(width, width, relu=place < count - 1) for place in range(1, count)))
+    return nn.Sequential(first, *(BasicBlock(width, width, relu=index < count - 1) for index in range(1, count)))
 
 
 def _norm_conv(inputs: int, outputs: int, *, kernel: int = 1, groups: int = 1) -> nn.Sequential:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from everymask.models.blocks.layers import conv_norm, fcn_head, initialise, pooled_conv_norm
+from everymask.models.blocks.layers import Classifier, conv_norm, fcn_head, initialise, pooled_conv_norm
 from everymask.models.semantic.encoders import build_semantic_encoder, encode, encoder_shape
-from everymask.models.semantic.network import SemanticModel, classify, resize
+from everymask.models.semantic.network import SemanticModel, resize
 from everymask.models.specs.regions import Norm
 from everymask.models.specs.semantic import PSPNet
 
@@ -16,8 +16,6 @@ SIDES = (1, 2, 3, 6)
 
 class PSPNetwork(SemanticModel):
     """Dilated encoder, pyramid pooling, one convolution, classes."""
-
-    exact_parts = ("classifier",)
 
     def __init__(self, spec: PSPNet, num_classes: int, *, pretrained_encoder: bool = False) -> None:
         super().__init__(spec, num_classes)
@@ -37,13 +35,13 @@ class PSPNetwork(SemanticModel):
         self.bottleneck = conv_norm(joined, spec.decoder_channels, bottleneck, spec.norm, relu=True)
         self.dropout = nn.Dropout2d(spec.dropout)
         initialise(self.pyramid, self.bottleneck)
-        self.classifier = nn.Conv2d(spec.decoder_channels, self.num_logits, kernel, padding=kernel // 2)
+        self.classifier = Classifier(spec.decoder_channels, self.num_logits, kernel, padding=kernel // 2)
         self.aux_classifier = fcn_head(before, self.num_logits, spec.norm) if spec.auxiliary else None
 
     def logits(self, images: Tensor, *, auxiliary: bool = False) -> tuple[Tensor, ...]:
         *_, before, x = encode(self.backbone, images)
         x = self.dropout(self.bottleneck(self.pyramid(x)))
-        planes = [classify(self.classifier, x)]
+        planes = [self.classifier(x)]
         if auxiliary and self.aux_classifier is not None:
             planes.append(self.aux_classifier(before))
         return tuple(resize(plane, images.shape[-2:], align_corners=self.align_corners) for plane in planes)

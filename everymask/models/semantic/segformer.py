@@ -8,17 +8,15 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from everymask.models.blocks.layers import conv_norm
+from everymask.models.blocks.layers import Classifier, conv_norm
 from everymask.models.semantic.encoders import build_semantic_encoder, encode, encoder_shape
-from everymask.models.semantic.network import SemanticModel, classify, resize
+from everymask.models.semantic.network import SemanticModel, resize
 from everymask.models.specs.regions import Norm
 from everymask.models.specs.semantic import SegFormer
 
 
 class SegFormerNetwork(SemanticModel):
     """The four maps at strides 4 to 32, each through a linear layer; fused at stride 4."""
-
-    exact_parts = ("decode_head.linear_pred",)
 
     def __init__(self, spec: SegFormer, num_classes: int, *, pretrained_encoder: bool = False) -> None:
         super().__init__(spec, num_classes)
@@ -45,7 +43,7 @@ class LinearDecoder(nn.Module):
         conv, following, relu = conv_norm(len(widths) * width, width, 1, norm, relu=True)
         self.linear_fuse = nn.Sequential(OrderedDict(conv=conv, bn=following, activate=relu))
         self.dropout = nn.Dropout2d(dropout)
-        self.linear_pred = nn.Conv2d(width, num_logits, 1)
+        self.linear_pred = Classifier(width, num_logits, 1)
         self.levels = len(widths)
 
     def forward(self, maps: list[Tensor]) -> Tensor:
@@ -61,7 +59,8 @@ class LinearDecoder(nn.Module):
             fused = part if fused is None else fused + resize(part, size)
         for layer in rest:
             fused = layer(fused)
-        return classify(self.linear_pred, self.dropout(fused))
+        logits: Tensor = self.linear_pred(self.dropout(fused))
+        return logits
 
 
 class LinearLayer(nn.Module):

@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from everymask.models.blocks.layers import conv_norm, initialise
+from everymask.models.blocks.layers import Classifier, conv_norm, initialise
 from everymask.models.fast.doubled import DoubledConv2d, fit
 from everymask.models.semantic.encoders import build_semantic_encoder, encode, encoder_shape
-from everymask.models.semantic.network import SemanticModel, classify, resize
+from everymask.models.semantic.network import SemanticModel, resize
 from everymask.models.specs.regions import Norm
 from everymask.models.specs.semantic import PLAIN_ENCODER, UNet
 
@@ -19,8 +19,6 @@ class UNetNetwork(SemanticModel):
 
     Convolutions are padded, so that logits have the size of the picture; the paper's shrink it. Any size is taken.
     """
-
-    exact_parts = ("classifier",)
 
     def __init__(self, spec: UNet, num_classes: int, *, pretrained_encoder: bool = False) -> None:
         super().__init__(spec, num_classes)
@@ -41,20 +39,22 @@ class UNetNetwork(SemanticModel):
             for channels in zip(inputs, skips, spec.decoder_channels, strict=True)
         )
         initialise(self.decoder)
-        self.classifier = nn.Conv2d(spec.decoder_channels[-1], self.num_logits, *((1,) if plain else (3, 1, 1)))
+        self.classifier = Classifier(spec.decoder_channels[-1], self.num_logits, *((1,) if plain else (3, 1, 1)))
 
     def logits(self, images: Tensor, *, auxiliary: bool = False) -> tuple[Tensor, ...]:
         *skips, x = self.backbone(images) if isinstance(self.backbone, PlainEncoder) else encode(self.backbone, images)
-        for place, block in enumerate(self.decoder, start=1):
+        for step, block in enumerate(self.decoder, start=1):
             skip = skips.pop() if skips else None
-            stride = 2 ** (len(self.decoder) - place)
+            stride = 2 ** (len(self.decoder) - step)
             size = (-(-images.shape[2] // stride), -(-images.shape[3] // stride)) if skip is None else skip.shape[-2:]
             x = block(x, skip, size)
-        return (classify(self.classifier, x),)
+        return (self.classifier(x),)
 
 
 class PlainEncoder(nn.Module):
     """The paper's contracting path: two convolutions per level, halved by max-pooling in between."""
+
+    stages = (("levels.0",), ("levels.1",), ("levels.2",), ("levels.3",))
 
     def __init__(self, channels: int, widths: tuple[int, ...], norm: Norm | None) -> None:
         super().__init__()

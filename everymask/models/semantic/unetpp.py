@@ -7,24 +7,22 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from everymask.models.blocks.layers import initialise
+from everymask.models.blocks.layers import Classifier, initialise
 from everymask.models.fast.doubled import fit
 from everymask.models.semantic.encoders import build_semantic_encoder, encode, encoder_shape
-from everymask.models.semantic.network import SemanticModel, classify, resize
+from everymask.models.semantic.network import SemanticModel, resize
 from everymask.models.semantic.unet import double_conv
 from everymask.models.specs.regions import Norm
 from everymask.models.specs.semantic import UNetPlusPlus
 
 
 class UNetPlusPlusNetwork(SemanticModel):
-    """Nodes X(i, j) as in the paper's figure: level i below the finest map, place j along the skip.
+    """Nodes X(i, j) as in the paper's figure: level i below the finest map, number j along the skip.
 
     X(i, 0) are the encoder's maps; X(i, j) joins X(i+1, j-1), enlarged, with all nodes before it on its level. The
     last node of each level has the decoder's width, the others the encoder's. `finals` bring the finest level to the
     size of the picture.
     """
-
-    exact_parts = ("classifier",)
 
     def __init__(self, spec: UNetPlusPlus, num_classes: int, *, pretrained_encoder: bool = False) -> None:
         super().__init__(spec, num_classes)
@@ -42,9 +40,9 @@ class UNetPlusPlusNetwork(SemanticModel):
         ends = spec.decoder_channels[self.depth - 1 : self.depth + strides[0].bit_length() - 1]
         self.finals = nn.ModuleList(double_conv(*pair, norm) for pair in pairwise(ends))
         initialise(self.nodes, self.finals)
-        self.classifier = nn.Conv2d(ends[-1], self.num_logits, 3, padding=1)
+        self.classifier = Classifier(ends[-1], self.num_logits, 3, padding=1)
         heads = range(1, self.depth) if spec.auxiliary else ()
-        self.auxiliary = nn.ModuleList(nn.Conv2d(widths[0], self.num_logits, 1) for _ in heads)
+        self.auxiliary = nn.ModuleList(Classifier(widths[0], self.num_logits, 1) for _ in heads)
 
     def logits(self, images: Tensor, *, auxiliary: bool = False) -> tuple[Tensor, ...]:
         size = images.shape[-2:]
@@ -54,10 +52,10 @@ class UNetPlusPlusNetwork(SemanticModel):
                 enlarged = fit(rows[i + 1][j - 1], rows[i][0].shape[-2:])
                 rows[i].append(self.nodes[f"{i}_{j}"](torch.cat([enlarged, *reversed(rows[i])], dim=1)))
         x = rows[0][-1]
-        for place, block in enumerate(self.finals, start=1):
-            stride = 2 ** (len(self.finals) - place)
+        for step, block in enumerate(self.finals, start=1):
+            stride = 2 ** (len(self.finals) - step)
             x = block(fit(x, (-(-size[0] // stride), -(-size[1] // stride))))
-        main = classify(self.classifier, x)
+        main = self.classifier(x)
         if not auxiliary:
             return (main,)
         others = (resize(head(node), size) for head, node in zip(self.auxiliary, rows[0][1:-1], strict=False))

@@ -6,17 +6,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from everymask.models.blocks.layers import conv_norm, fcn_head, initialise
+from everymask.models.blocks.layers import Classifier, conv_norm, fcn_head, initialise
 from everymask.models.semantic.encoders import build_semantic_encoder, encode, encoder_shape
-from everymask.models.semantic.network import SemanticModel, classify, resize
+from everymask.models.semantic.network import SemanticModel, resize
 from everymask.models.semantic.pspnet import SIDES, PyramidPooling
 from everymask.models.specs.semantic import UPerNet
 
 
 class UPerNetNetwork(SemanticModel):
     """Maps at strides 4 to 32; the coarsest is pooled in parts, each adds to the next finer, and all are fused."""
-
-    exact_parts = ("classifier",)
 
     def __init__(self, spec: UPerNet, num_classes: int, *, pretrained_encoder: bool = False) -> None:
         super().__init__(spec, num_classes)
@@ -33,7 +31,7 @@ class UPerNetNetwork(SemanticModel):
         self.smooth = nn.ModuleList(conv_norm(width, width, 3, norm, relu=True) for _ in widths[:-1])
         self.fuse = conv_norm(len(widths) * width, width, 3, norm, relu=True)
         initialise(self.pyramid, self.bottleneck, self.laterals, self.smooth, self.fuse)
-        self.classifier = nn.Conv2d(width, self.num_logits, 1)
+        self.classifier = Classifier(width, self.num_logits, 1)
         self.aux_classifier = fcn_head(widths[-2], self.num_logits, norm) if spec.auxiliary else None
 
     def logits(self, images: Tensor, *, auxiliary: bool = False) -> tuple[Tensor, ...]:
@@ -48,7 +46,7 @@ class UPerNetNetwork(SemanticModel):
         smoothed = [smooth(level) for level, smooth in zip(levels[:0:-1], self.smooth, strict=True)]
         size = smoothed[0].shape[-2:]
         fused = self.fuse(torch.cat([resize(level, size) for level in (*smoothed, levels[0])], dim=1))
-        planes = [classify(self.classifier, fused)]
+        planes = [self.classifier(fused)]
         if auxiliary and self.aux_classifier is not None:
             planes.append(self.aux_classifier(encoded[-2]))
         return tuple(resize(plane, images.shape[-2:], align_corners=self.align_corners) for plane in planes)

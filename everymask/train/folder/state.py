@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from everymask.core.files import whole_file, write_json
 from everymask.errors import MachineError, WeightsError
+from everymask.models.base import Network
 from everymask.settings.config import TrainConfig, config_from_json
 from everymask.settings.going_on import FREE, changed_settings
 from everymask.train.ema import Ema
@@ -49,7 +50,7 @@ class Progress:
 class Training:
     """Everything that a step changes."""
 
-    module: nn.Module
+    module: Network
     optimizer: torch.optim.Optimizer
     ema: Ema | None
     progress: Progress
