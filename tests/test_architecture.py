@@ -19,7 +19,7 @@ SOURCES = MODULES + sorted(
 )
 TORCH_FREE = (
     "errors", "cli", "api", "core", "data", "metrics", "viz", "commands", "results", "settings",
-    "models.specs", "models.catalog",
+    "models.specs", "models.catalog", "models.card",
 )  # fmt: skip
 VAGUE = {"utils", "util", "helpers", "helper", "common", "misc", "tools"}
 # The training loop is one text on purpose (docs/design.md, 1.4).

@@ -25,7 +25,7 @@ from everymask.infer.decode_semantic import decode_semantic
 from everymask.infer.tiling import Tiling, join_maps, predict_strips, strips_of
 from everymask.infer.variants import TestTimeAugmentation, predict_variants
 from everymask.models.base import RegionOutputs, SemanticOutputs, collate
-from everymask.models.checkpoint import Card
+from everymask.models.card import Card
 from everymask.models.inference import ready_to_predict
 from everymask.models.regions.rcnn import RCNN
 from everymask.models.semantic.network import SemanticModel

@@ -15,8 +15,9 @@ from everymask.core.cache import cache_folder
 from everymask.core.files import whole_file
 from everymask.errors import WeightsError
 from everymask.models.build import build
+from everymask.models.card import Card
 from everymask.models.catalog import Weights
-from everymask.models.checkpoint import Card, load_exactly
+from everymask.models.checkpoint import load_exactly
 from everymask.models.foreign.torchvision import read_state_dict, upgrade_names
 from everymask.models.regions.rcnn import RCNN
 from everymask.models.semantic.network import SemanticModel

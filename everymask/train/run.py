@@ -26,7 +26,8 @@ from everymask.errors import ConfigError, DataError, counted, printable
 from everymask.evaluate import Report, evaluate
 from everymask.infer.predictor import Predictor, build_predictor, choose_device, has_fast_bf16
 from everymask.models.base import Batch
-from everymask.models.checkpoint import Card, load_model, save_model
+from everymask.models.card import Card
+from everymask.models.checkpoint import load_model, save_model
 from everymask.models.regions.rcnn import RCNN
 from everymask.models.semantic.network import SemanticModel
 from everymask.models.specs.regions import MaskRCNN

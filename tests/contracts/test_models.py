@@ -18,7 +18,8 @@ from everymask.data.shapes import ShapesConfig, draw_shapes
 from everymask.errors import DataError
 from everymask.models.base import Batch, TrainStep, collate
 from everymask.models.build import build
-from everymask.models.checkpoint import Card, load_model, save_model
+from everymask.models.card import Card
+from everymask.models.checkpoint import load_model, save_model
 from everymask.models.regions.rcnn import RCNN
 from everymask.models.specs.regions import ENCODERS, FasterRCNN, MaskRCNN, RegionModelSpec, faster_rcnn_v2, mask_rcnn_v2
 

@@ -16,7 +16,7 @@ from everymask.errors import ConfigError
 from everymask.infer import decode_semantic as module
 from everymask.infer.decode_semantic import decode_semantic
 from everymask.infer.predictor import build_predictor
-from everymask.models.checkpoint import Card
+from everymask.models.card import Card
 from everymask.models.semantic.build import build_semantic
 from everymask.models.specs.semantic import PLAIN_ENCODER, Head, UNet
 from tests.grey_model import grey_model

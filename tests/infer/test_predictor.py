@@ -15,7 +15,7 @@ from everymask.data.feed.preprocess import Preprocess, Resize
 from everymask.errors import ConfigError, DataError
 from everymask.infer.predictor import Predictor, _as_sample, build_predictor, choose_device
 from everymask.models.build import build
-from everymask.models.checkpoint import Card
+from everymask.models.card import Card
 from everymask.models.specs.regions import MaskRCNN
 from everymask.results.result import Result
 

@@ -24,7 +24,7 @@ from everymask.errors import ConfigError, DataError, MachineError
 from everymask.infer import tiling
 from everymask.infer.predictor import Predictor, build_predictor
 from everymask.infer.tiling import Tiling, predict_strips, strips_of
-from everymask.models.checkpoint import Card
+from everymask.models.card import Card
 from everymask.models.semantic.build import build_semantic
 from everymask.models.specs.semantic import PLAIN_ENCODER, Head, UNet
 from tests.grey_model import grey_model

@@ -15,7 +15,7 @@ from everymask.data.feed.preprocess import Preprocess, Resize
 from everymask.errors import ConfigError
 from everymask.infer.predictor import Predictor, build_predictor
 from everymask.infer.variants import Flip, TestTimeAugmentation, predict_variants
-from everymask.models.checkpoint import Card
+from everymask.models.card import Card
 from everymask.models.semantic.build import build_semantic
 from everymask.models.semantic.network import SemanticModel
 from everymask.models.specs.semantic import PLAIN_ENCODER, UNet

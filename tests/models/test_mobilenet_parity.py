@@ -21,8 +21,9 @@ from everymask.data.formats.coco.instances import read_coco
 from everymask.infer.predictor import Predictor
 from everymask.models.base import Batch
 from everymask.models.build import build
+from everymask.models.card import Card
 from everymask.models.catalog import coco_labels, weights_named
-from everymask.models.checkpoint import Card, load_exactly
+from everymask.models.checkpoint import load_exactly
 from everymask.models.foreign.torchvision import mobilenet_name, upgrade_names
 from everymask.models.pretrained import load_pretrained
 from everymask.models.regions.rcnn import RCNN

@@ -20,8 +20,8 @@ from everymask.data.formats.coco.instances import read_coco
 from everymask.infer.predictor import build_predictor
 from everymask.models.base import Batch
 from everymask.models.build import build
+from everymask.models.card import Card
 from everymask.models.catalog import coco_labels
-from everymask.models.checkpoint import Card
 from everymask.models.specs.regions import MaskRCNN, mask_rcnn_v2
 
 SHORT, LONG = 128, 176
