@@ -17,7 +17,7 @@ from everymask.api import load
 from everymask.core.arrays import ByteArray
 from everymask.data.formats.table import read_dataset
 from everymask.evaluate import evaluate
-from everymask.infer.predictor import Precision, build_predictor
+from everymask.infer.torch_backend import Precision, build_predictor
 from everymask.results.result import Result
 
 PEER = "torchvision, eager"

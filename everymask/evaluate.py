@@ -22,8 +22,7 @@ from everymask.metrics.calibration import CalibrationMetric, CalibrationScores
 from everymask.metrics.comparison import Comparison, compare_scores
 from everymask.metrics.instances import InstanceMetric, InstanceScores
 from everymask.metrics.semantic import SemanticMetric, SemanticScores, Void
-from everymask.models.regions.rcnn import RCNN
-from everymask.models.semantic.network import SemanticModel
+from everymask.models.specs.regions import FasterRCNN, MaskRCNN
 from everymask.results.result import Result
 
 Progress = Callable[[int, int], None]
@@ -124,11 +123,11 @@ def evaluate(
     if calibration:
         predictor = predictor.with_scores()
     judge: _ObjectJudge | _MapJudge
-    if isinstance(predictor.module, SemanticModel):
+    if predictor.is_semantic:
         dataset = dataset.semantic()
         judge = _MapJudge(predictor, dataset, void, calibration=calibration)
     else:
-        judge = _ObjectJudge(predictor, predictor.module, dataset)
+        judge = _ObjectJudge(predictor, dataset)
     seconds = 0.0
     samples = (dataset[index] for index in range(len(dataset)))
     for done, result in enumerate(predictor.stream(samples, batch=batch), start=1):
@@ -158,7 +157,7 @@ def compare(
     >>> compare(load("runs/a"), load("runs/b"), "data", split="val").p_value
     """
     for predictor in (first, second):
-        if not isinstance(predictor.module, SemanticModel):
+        if not predictor.is_semantic:
             raise ConfigError(
                 f"only models that give label maps can be compared, but got {predictor!r}",
                 hint="compare detectors by the numbers of everymask evaluate",
@@ -173,7 +172,7 @@ def compare(
 class _ObjectJudge:
     """Compares objects with annotated ones."""
 
-    def __init__(self, predictor: Predictor, module: RCNN, dataset: Dataset) -> None:
+    def __init__(self, predictor: Predictor, dataset: Dataset) -> None:
         if dataset.is_semantic:
             raise ConfigError(
                 "the model finds objects, but the data set has label maps, which do not tell them apart",
@@ -181,7 +180,9 @@ class _ObjectJudge:
             )
         self.classes = np.array(_class_map(dataset, predictor), np.int64)
         self.areas = (dataset.areas(index) for index in range(len(dataset)))
-        self.has_masks, limit = module.has_masks, module.spec.max_detections
+        spec = predictor.card.spec
+        assert isinstance(spec, FasterRCNN)
+        self.has_masks, limit = isinstance(spec, MaskRCNN), spec.max_detections
         self.metric = InstanceMetric(predictor.card.labels, max_detections=limit, masks=self.has_masks)
         self.calibration = None
 
@@ -219,7 +220,7 @@ def _read(dataset: Dataset | str | Path, predictor: Predictor) -> Dataset:
     """The data set, or that at a path: of a folder that has objects and label maps, what the model predicts."""
     if isinstance(dataset, Dataset):
         return dataset
-    return read_dataset(dataset, task="semantic" if isinstance(predictor.module, SemanticModel) else None)
+    return read_dataset(dataset, task="semantic" if predictor.is_semantic else None)
 
 
 def _part(dataset: Dataset, split: str | None, drawn: Path | None) -> Dataset:

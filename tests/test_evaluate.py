@@ -19,6 +19,7 @@ from everymask.data.shapes import write_shapes
 from everymask.data.splits import draw_split, write_split
 from everymask.errors import ConfigError, DataError
 from everymask.evaluate import evaluate
+from everymask.models.specs.regions import FasterRCNN, MaskRCNN
 from everymask.results.result import Result
 
 
@@ -31,14 +32,12 @@ class Oracle:
     most: int = 100
     has_masks: bool = True
     splits: Path | None = None
+    is_semantic: bool = False
 
     @property
     def card(self) -> Any:
-        return SimpleNamespace(labels=self.labels)
-
-    @property
-    def module(self) -> Any:
-        return SimpleNamespace(has_masks=self.has_masks, spec=SimpleNamespace(max_detections=self.most))
+        kind = MaskRCNN if self.has_masks else FasterRCNN
+        return SimpleNamespace(labels=self.labels, spec=kind(max_detections=self.most))
 
     def with_detections(self, most: int) -> Oracle:
         return replace(self, most=most)

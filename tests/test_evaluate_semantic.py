@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -21,9 +22,10 @@ from everymask.data.shapes import write_shapes
 from everymask.data.splits import draw_split, write_split
 from everymask.errors import ConfigError, DataError
 from everymask.evaluate import compare, evaluate
-from everymask.infer.predictor import build_predictor
+from everymask.infer.torch_backend import build_predictor
 from everymask.metrics.semantic import SemanticScores, Void
 from everymask.models.semantic.network import SemanticModel
+from everymask.models.specs.regions import MaskRCNN
 from everymask.models.specs.semantic import UNet
 from tests.grey_model import STEP, grey_model, write_grey
 
@@ -115,7 +117,7 @@ def test_objects_become_label_maps(tmp_path: Path) -> None:
 def test_label_maps_do_not_become_objects(maps: Dataset) -> None:
     from types import SimpleNamespace
 
-    model = SimpleNamespace(stream=None, splits=None, module=SimpleNamespace(has_masks=True))
+    model = SimpleNamespace(stream=None, splits=None, is_semantic=False, card=SimpleNamespace(spec=MaskRCNN()))
     with pytest.raises(ConfigError, match="do not tell them apart"):
         evaluate(model, maps)  # type: ignore[arg-type]
 
@@ -131,7 +133,7 @@ def test_models_are_compared_on_the_same_pictures(maps: Dataset, tmp_path: Path)
     for seed in (0, 1):
         file = tmp_path / f"{seed}.json"
         write_split(file, draw_split(maps, seed=seed, fractions=(("train", 0.5), ("val", 0.5))))
-        drawn.append(type(good)(good.module, good.card, good.device, file))
+        drawn.append(replace(good, splits=file))
     assert compare(*[drawn[0]] * 2, maps, split="val").num_pictures == 3
     with pytest.raises(DataError, match="neither model was trained on"):
         compare(*drawn, maps, split="val")
@@ -141,4 +143,4 @@ def test_only_models_of_label_maps_are_compared(maps: Dataset) -> None:
     from types import SimpleNamespace
 
     with pytest.raises(ConfigError, match="label maps can be compared"):
-        compare(SimpleNamespace(module=None), grey_model(labels_of(NAMES)), maps)  # type: ignore[arg-type]
+        compare(SimpleNamespace(is_semantic=False), grey_model(labels_of(NAMES)), maps)  # type: ignore[arg-type]

@@ -24,7 +24,8 @@ from everymask.data.formats.table import read_dataset
 from everymask.data.splits import draw_split, read_split, write_split
 from everymask.errors import ConfigError, DataError, counted, printable
 from everymask.evaluate import Report, evaluate
-from everymask.infer.predictor import Predictor, build_predictor, choose_device, has_fast_bf16
+from everymask.infer.predictor import Predictor
+from everymask.infer.torch_backend import build_predictor, choose_device, has_fast_bf16
 from everymask.models.base import Batch
 from everymask.models.card import Card
 from everymask.models.checkpoint import load_model, save_model

@@ -310,7 +310,7 @@ def _bilinear(channel: Array, out: FloatArray) -> None:
 def _resize_rows(plane: Array, count: int) -> FloatArray:
     if plane.shape[0] == count:
         return plane.astype(np.float32)
-    low, high, share = _taps(plane.shape[0], count)
+    low, high, share = taps(plane.shape[0], count)
     values = plane[high].astype(np.float32)
     first = plane[low].astype(np.float32)
     values -= first
@@ -319,7 +319,7 @@ def _resize_rows(plane: Array, count: int) -> FloatArray:
     return values
 
 
-def _taps(before: int, after: int) -> tuple[IntArray, IntArray, FloatArray]:
+def taps(before: int, after: int) -> tuple[IntArray, IntArray, FloatArray]:
     """For each new pixel its two old neighbours and the share of the second.
 
     Positions are rounded to float32 after each operation, as PyTorch's kernel for several threads does: at a thousand
