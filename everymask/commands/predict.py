@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from everymask.infer.tiling import Tiling
     from everymask.results.output import OutputFolder
     from everymask.results.result import Result
+    from everymask.results.writing_instances import InstanceFolder
     from everymask.results.writing_semantic import SemanticFolder
 
 _LARGE = 100_000_000
@@ -57,6 +59,8 @@ class Predict(Running):
     than memory. They keep their own resolution: nothing is resized."""
     tile_overlap: float | None = None
     """The share of their side that neighbouring windows have in common; otherwise 0.25."""
+    batch: int | None = None
+    """How many pictures of one size the network is given at once; otherwise as many small ones as keep it busy."""
     overwrite: bool = False
     """Write into a folder that is not empty; files of other names stay."""
     json: bool = False
@@ -64,7 +68,7 @@ class Predict(Running):
 
 
 def run(options: Predict) -> None:
-    """Predict picture by picture, in constant memory."""
+    """Predict batch by batch, in constant memory; the next pictures are read while results are written."""
     from everymask.commands.sources import find_pictures
     from everymask.results.writing_instances import InstanceFolder
     from everymask.results.writing_semantic import SemanticFolder
@@ -91,19 +95,17 @@ def run(options: Predict) -> None:
     defects: list[Issue] = []
     shrunk = 0
     with folder, progress("predicting") as move:
-        for place, picture in enumerate(pictures):
-            try:
-                if isinstance(folder, InstanceFolder):
-                    folder.add(_sure(model.predict(picture), options.min_score))
-                elif tiling is None:
-                    result = model.predict(picture)
-                    folder.add(result)
-                    shrunk += _is_shrunk(result, model)
-                else:
-                    _add_strips(folder, model, picture, tiling, partial(_move_within, move, place, len(pictures)))
-            except DataError as error:
-                defects.append(Issue("picture", error.message, hint=error.hint))
-            move(place + 1, len(pictures))
+        outcomes: Iterator[Result | DataError | None]
+        if isinstance(folder, SemanticFolder) and tiling is not None:
+            outcomes = _by_tiles(folder, model, pictures, tiling, move)
+        else:
+            outcomes = _by_whole(folder, model, pictures, options)
+        for done, outcome in enumerate(outcomes, start=1):
+            if isinstance(outcome, DataError):
+                defects.append(Issue("picture", outcome.message, hint=outcome.hint))
+            elif outcome is not None and model.is_semantic:
+                shrunk += _is_shrunk(outcome, model)
+            move(done, len(pictures))
     if shrunk:
         _log.warning(
             "the model's preprocessing has shrunk %s to less than half their sides; with --tile 1024 they would keep "
@@ -124,8 +126,45 @@ def _tiling(options: Predict, model: Predictor) -> Tiling | None:
         if options.tile_overlap is not None:
             raise ConfigError("tile-overlap says how far tiles overlap, but there are none", hint="add --tile 1024")
         return None
+    if options.batch is not None:
+        raise ConfigError("tiles are predicted one by one, so there is no batch of pictures", hint="leave out --batch")
     check_tileable(model)
     return Tiling(options.tile) if options.tile_overlap is None else Tiling(options.tile, options.tile_overlap)
+
+
+def _by_whole(
+    folder: InstanceFolder | SemanticFolder, model: Predictor, pictures: Sequence[Path], options: Predict
+) -> Iterator[Result | DataError]:
+    """What became of each picture, whose result is written."""
+    # Closed at once whatever happens, so that no batch is begun that nobody waits for.
+    with closing(model.attempts(pictures, batch=options.batch)) as attempts:
+        for outcome in attempts:
+            yield outcome if isinstance(outcome, DataError) else _written(folder, outcome, options)
+
+
+def _written(folder: InstanceFolder | SemanticFolder, result: Result, options: Predict) -> Result | DataError:
+    try:
+        folder.add(result if "pixels" in folder.columns else _sure(result, options.min_score))
+    except DataError as error:
+        return error
+    return result
+
+
+def _by_tiles(
+    folder: SemanticFolder,
+    model: Predictor,
+    pictures: Sequence[Path],
+    tiling: Tiling,
+    move: Callable[[float, int], None],
+) -> Iterator[DataError | None]:
+    """Why each picture could not be predicted, or None."""
+    for place, picture in enumerate(pictures):
+        try:
+            _add_strips(folder, model, picture, tiling, partial(_move_within, move, place, len(pictures)))
+        except DataError as error:
+            yield error
+        else:
+            yield None
 
 
 def _add_strips(

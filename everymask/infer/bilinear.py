@@ -37,6 +37,8 @@ class Resizing:
 
     def sources(self, first: int, last: int) -> tuple[int, int]:
         """First and last old row (exclusive) that the new rows `first` to `last` read."""
+        if self._before[0] == self._after[0]:
+            return first, last
         low, high, _ = self._down
         return int(low[first]), int(high[last - 1]) + 1
 

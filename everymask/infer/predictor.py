@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import overload
@@ -68,14 +69,15 @@ class Predictor:
         self, sources: Iterable[Source], *, batch: int | None = None, tiling: Tiling | None = None
     ) -> Iterator[Result]:
         """Results one by one, in the order of the pictures, as `attempts` gives them; raises the first `DataError`."""
-        for outcome in self.attempts(sources, batch=batch, tiling=tiling):
-            if isinstance(outcome, DataError):
-                raise outcome
-            yield outcome
+        with closing(self.attempts(sources, batch=batch, tiling=tiling)) as attempts:
+            for outcome in attempts:
+                if isinstance(outcome, DataError):
+                    raise outcome
+                yield outcome
 
     def attempts(
         self, sources: Iterable[Source], *, batch: int | None = None, tiling: Tiling | None = None
-    ) -> Iterator[Result | DataError]:
+    ) -> Generator[Result | DataError, None, None]:
         """For each picture, in their order, its result or why it cannot be predicted.
 
         The network is given up to `batch` pictures at once (None: as many small ones as keep the device busy), and only
@@ -84,10 +86,14 @@ class Predictor:
         memory. `sources` is asked for the next ones ahead of time. Pictures without a file are named by their place:
         picture-1, picture-2 ... With `tiling` they are predicted one by one.
 
-        `ConfigError` for a `batch` below 1.
+        `ConfigError` for a `batch` below 1, or beside tiles.
         """
         if batch is not None and batch < 1:
             raise ConfigError(f"batch must be at least 1, but got {batch}")
+        if batch is not None and tiling is not None:
+            raise ConfigError(
+                "tiles are predicted one by one, so there is no batch of pictures", hint="leave out batch"
+            )
         return predict_many(self, sources, batch, tiling)
 
     def session(self, source: Source) -> Session:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, assert_never
@@ -59,7 +59,7 @@ def predict_one(predictor: Predictor, source: Source, tiling: Tiling | None, nam
 
 def predict_many(
     predictor: Predictor, sources: Iterable[Source], batch: int | None, tiling: Tiling | None
-) -> Iterator[Result | DataError]:
+) -> Generator[Result | DataError, None, None]:
     """For each picture, in their order, its result or why there is none; see `Predictor.attempts`."""
     if tiling is not None:
         for place, source in enumerate(sources, start=1):

@@ -36,14 +36,17 @@ def interpolated(logits: FloatArray, size: tuple[int, int]) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("pixels_at_once", [1, 2 * 37, 1 << 16], ids=["one row", "two rows", "all"])
-def test_some_rows_at_a_time_decide_as_all_at_once(monkeypatch: pytest.MonkeyPatch, pixels_at_once: int) -> None:
+@pytest.mark.parametrize("size", [(31, 37), (12, 37), (31, 15), (12, 15), (5, 7)], ids="{0[0]}x{0[1]}".format)
+def test_some_rows_at_a_time_decide_as_all_at_once(
+    monkeypatch: pytest.MonkeyPatch, pixels_at_once: int, size: tuple[int, int]
+) -> None:
     monkeypatch.setattr(module, "_PIXELS_AT_ONCE", pixels_at_once)
     logits = planes(7)
-    whole = interpolated(logits, (31, 37))
-    found = decode_semantic(logits, Placement((31, 37), (12, 15)), "multiclass").ids
+    whole = interpolated(logits, size)
+    found = decode_semantic(logits, Placement(size, (12, 15)), "multiclass").ids
     assert found.dtype == np.uint8
     np.testing.assert_array_equal(found, whole.argmax(dim=0).numpy())
-    several = decode_semantic(logits, Placement((31, 37), (12, 15)), "multilabel").ids
+    several = decode_semantic(logits, Placement(size, (12, 15)), "multilabel").ids
     np.testing.assert_array_equal(several, np.where(whole.max(dim=0).values > 0, whole.argmax(dim=0), 255))
 
 
