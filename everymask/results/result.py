@@ -16,6 +16,7 @@ from everymask.core.labels import Labels
 from everymask.core.sample import Sample
 from everymask.core.segmentation import InstanceSet, Segmentation, SemanticMap
 from everymask.errors import ConfigError, DataError, printable
+from everymask.results.json_form import SCHEMA, segmentation_from_json, segmentation_to_json, shortest
 
 _SHOWN_SIDE = 1024
 
@@ -134,9 +135,9 @@ class Result:
             Row(
                 number=row + 1,
                 name=self.labels.names[int(found.class_ids[row])],
-                score=None if found.scores is None else _short(found.scores[row]),
+                score=None if found.scores is None else shortest(found.scores[row]),
                 area=int(areas[row]),
-                box=(_short(box[0]), _short(box[1]), _short(box[2]), _short(box[3])),
+                box=(shortest(box[0]), shortest(box[1]), shortest(box[2]), shortest(box[3])),
             )
             for row, box in enumerate(found.boxes)
         ]
@@ -158,7 +159,7 @@ class Result:
             entry: dict[str, Any] = {
                 "image_id": self.id if image_id is None else image_id,
                 "category_id": int(found.class_ids[row.number - 1]) + 1,
-                "bbox": [_short(x1), _short(y1), _short(x2 - x1), _short(y2 - y1)],
+                "bbox": [shortest(x1), shortest(y1), shortest(x2 - x1), shortest(y2 - y1)],
                 "area": row.area,
                 "score": 1.0 if row.score is None else row.score,
             }
@@ -169,6 +170,38 @@ class Result:
                 }
             rows.append(entry)
         return rows
+
+    def to_json(self, *, scores: bool = False) -> dict[str, Any]:
+        """All of it but the picture and its truth, as plain JSON values that `from_json` takes.
+
+        `schema`, `id`, `file`, `size` [H, W], `seconds`, `labels`, and by `kind`:
+
+        - instances: `objects`, each with `class_id`, `class`, `score`, `box` (x1, y1, x2, y2 in pixels) and, where it
+          has them, `mask` (COCO's compressed RLE: `size`, `counts`), `id` and `crowd`
+        - semantic: `map`, a grey PNG of class ids in base64 (255: none); with `scores`, where the model was asked for
+          them (`Predictor.with_scores`), the pixels' probabilities too: float32, packed by zlib, in base64
+        - panoptic: `map` of segment ids, and `segments`
+
+        `DataError` for label maps of numbers above 65,535.
+
+        >>> json.dumps(result.to_json())
+        """
+        found = segmentation_to_json(self.segmentation, self.labels, scores=scores)
+        about = {"schema": SCHEMA, "id": self.id, "file": self.file, "size": list(self.sample.size)}
+        return {**about, "seconds": self.seconds, "labels": self.labels.to_json(), **found}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any], image: Array) -> Result:
+        """The result that `to_json` wrote, with its picture [H, W, C]; `DataError` where it is another's or damaged."""
+        sample = Sample(image, id=data.get("id", ""), file=data.get("file", ""))
+        if data.get("schema") != SCHEMA or data.get("size") != list(sample.size):
+            raise DataError(
+                f"expected a result of schema {SCHEMA} for a picture of {list(sample.size)}, but this one is of schema "
+                f"{data.get('schema')} for {data.get('size')}",
+                hint="give the picture that was predicted, and upgrade everymask for a newer schema",
+            )
+        found = segmentation_from_json(data, sample.size)
+        return cls(sample, found, Labels.from_json(data["labels"]), data.get("seconds", 0.0))
 
     def to_ids(self) -> IntArray:
         """Which object each pixel belongs to, [H, W] int32: 0 none, else the object's row + 1.
@@ -224,11 +257,6 @@ def class_areas(pixels: IntArray, labels: Labels) -> list[ClassArea]:
     """The classes that have any of `pixels`, which are as `count_classes` gives them; largest first."""
     total, order = pixels.sum(), np.argsort(-pixels[:-1], kind="stable")
     return [ClassArea(labels.names[k], int(pixels[k]), float(pixels[k] / total)) for k in order if pixels[k]]
-
-
-def _short(value: np.floating[Any] | Array) -> float:
-    """The shortest decimal that is this float32: files stay small and order and equality of scores stay as they are."""
-    return float(str(np.float32(value)))
 
 
 def _in_notebook() -> bool:

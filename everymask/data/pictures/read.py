@@ -160,8 +160,8 @@ def check_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> None:
     read_image(path, max_pixels=max_pixels)
 
 
-def read_label_map(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> IntArray:
-    """The numbers that a label map stores, [H, W]: uint8, uint16 or int32.
+def read_label_map(source: Readable, *, max_pixels: int = MAX_PIXELS) -> IntArray:
+    """The numbers that a label map stores, [H, W]: uint8, uint16 or int32; `source` is as in `read_image`.
 
     Palette files give indices and 1-, 2- and 4-bit grey the stored numbers, never brightness. Three equal channels
     count as one, alpha is dropped. An orientation flag is ignored, since programs that paint label maps work in the
@@ -170,12 +170,12 @@ def read_label_map(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> IntArra
     Raises `DataError` as `read_image` does, and for JPEG and other lossy formats, unequal channels, fractions and
     negative numbers.
     """
-    return read_stored_map(path, max_pixels=max_pixels).ids
+    return read_stored_map(source, max_pixels=max_pixels).ids
 
 
-def read_stored_map(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> LabelMap:
+def read_stored_map(source: Readable, *, max_pixels: int = MAX_PIXELS) -> LabelMap:
     """As `read_label_map`, and how the file stores the numbers; raises the same."""
-    with _opened(path, max_pixels) as opened:
+    with _opened(source, max_pixels) as opened:
         image, header, file = opened.image, opened.header, opened.file
         if header.format not in _LABEL_FORMATS:
             raise DataError(
