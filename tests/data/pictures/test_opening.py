@@ -24,9 +24,8 @@ def files(tmp_path):
         photo().save(tmp_path / name, **({"exif": exif} if name == "turned.jpg" else {}))
     photo().convert("P").save(tmp_path / "palette.png")
     photo().save(tmp_path / "packed.tif", compression="tiff_lzw")
-    tifffile.imwrite(
-        tmp_path / "bands.tif", rng(2, "bands").integers(0, 9, (6, 7, 5), np.uint16), photometric="minisblack"
-    )
+    bands = rng(2, "bands").integers(0, 9, (6, 7, 5), np.uint16)
+    tifffile.imwrite(tmp_path / "bands.tif", bands, photometric="minisblack", planarconfig="contig")
     for name, order in (("c.npy", "C"), ("fortran.npy", "F")):
         np.save(tmp_path / name, np.asarray(COLOUR, order=order))
     np.save(tmp_path / "grey.npy", WORDS)
