@@ -51,7 +51,7 @@ class Resizing:
         read = np.ascontiguousarray(plane[start - top : stop - top], np.float32)
         if self._before[1] != self._after[1]:
             # Turned, so that what is gathered are whole rows.
-            read = transposed(_blended(transposed(read), self._across))
+            read = _transposed(_blended(_transposed(read), self._across))
         if self._before[0] == self._after[0]:
             return read
         low, high, share = self._down
@@ -68,7 +68,19 @@ def _blended(rows: FloatArray, at: tuple[IntArray, IntArray, FloatArray]) -> Flo
     return made
 
 
-def transposed(matrix: FloatArray) -> FloatArray:
+def in_planes(logits: FloatArray) -> FloatArray:
+    """Logits [K, h, w] with each plane's rows in one piece; networks often give the K values of a pixel side by side.
+
+    They may share the memory of `logits`.
+    """
+    count, height, width = logits.shape
+    if count == 1 or logits.strides[0] != logits.itemsize:
+        return logits
+    pixels = np.ascontiguousarray(logits.transpose(1, 2, 0), np.float32)
+    return _transposed(pixels.reshape(-1, count)).reshape(count, height, width)
+
+
+def _transposed(matrix: FloatArray) -> FloatArray:
     """A copy of [m, n] float32 as [n, m]; faster than numpy's."""
     copy: FloatArray = np.asarray(cv2.transpose(matrix), np.float32)
     return copy.reshape(matrix.shape[1], matrix.shape[0])

@@ -11,7 +11,7 @@ from everymask.core.arrays import Array, FloatArray, IntArray
 from everymask.core.segmentation import SemanticMap
 from everymask.data.coding import IGNORE
 from everymask.data.feed.preprocess import Placement, Size
-from everymask.infer.bilinear import Resizing, transposed
+from everymask.infer.bilinear import Resizing, in_planes
 from everymask.models.specs.semantic import Head
 
 _PIXELS_AT_ONCE = 1 << 16  # a strip's planes stay in the processor's cache
@@ -40,21 +40,12 @@ def decode_semantic(logits: FloatArray, placement: Placement, head: Head, *, sco
     resizing = Resizing((planes.shape[1], planes.shape[2]), size)
     for first, last in resizing.strips(max(1, _PIXELS_AT_ONCE // size[1])):
         start, stop = resizing.sources(first, last)
-        strip = (resizing.rows(plane, first, last, start) for plane in _planes(planes[:, start:stop]))
+        strip = (resizing.rows(plane, first, last, start) for plane in in_planes(planes[:, start:stop]))
         found, probable = _decided(strip, (last - first, size[1]), dtype, head, scored=scored)
         ids[first:last] = found
         if scores is not None:
             scores[first:last] = probable
     return SemanticMap(ids, scores)
-
-
-def _planes(logits: FloatArray) -> FloatArray:
-    """Logits [K, h, w] with each plane in one piece; networks often give the K values of a pixel side by side."""
-    count, height, width = logits.shape
-    if count == 1 or logits.strides[0] != logits.itemsize:
-        return logits
-    pixels = np.ascontiguousarray(logits.transpose(1, 2, 0), np.float32)
-    return transposed(pixels.reshape(-1, count)).reshape(count, height, width)
 
 
 def _decided(

@@ -20,6 +20,7 @@ from everymask.data.feed.pipelines import Prepared, naming
 from everymask.data.feed.preprocess import Placement, check_range, match_channels
 from everymask.data.pictures.strips import Strips
 from everymask.errors import ConfigError, MachineError, printable
+from everymask.infer.bilinear import in_planes
 from everymask.infer.decode_semantic import decode_semantic
 from everymask.infer.outputs import SemanticArrays
 from everymask.models.specs.regions import FasterRCNN
@@ -222,7 +223,7 @@ class _Windows:
         outputs = self._predictor.outputs(stack(prepared, preprocess.divisor), windows_of(prepared))
         if not isinstance(outputs, SemanticArrays):
             raise TypeError(f"a semantic network gave {type(outputs).__name__}")
-        return outputs.logits[0, :, : size[0], : size[1]]
+        return in_planes(outputs.logits[0, :, : size[0], : size[1]])
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from everymask.data.feed.batches import frames
 from everymask.data.feed.preprocess import Size
 from everymask.errors import ConfigError
 from everymask.infer.backend import Backend
-from everymask.infer.bilinear import resized
+from everymask.infer.bilinear import in_planes, resized
 from everymask.infer.outputs import SemanticArrays
 
 Flip: TypeAlias = Literal["none", "horizontal", "both"]
@@ -68,7 +68,7 @@ def predict_variants(
     size = (images.shape[2], images.shape[3])
     variants = [(axes, scale) for axes in _MIRRORED[augmentation.flip] for scale in augmentation.scales]
     answers = (_variant(backend, images, windows, axes, _scaled(size, scale, divisor)) for axes, scale in variants)
-    total = next(answers).copy()
+    total = next(answers)
     for logits in answers:
         total += logits
     total /= len(variants)
@@ -76,12 +76,16 @@ def predict_variants(
 
 
 def _variant(backend: Backend, images: FloatArray, windows: IntArray, axes: tuple[int, ...], size: Size) -> FloatArray:
-    """Logits [B, K, H, W] of pictures that the network sees with `axes` turned round and at `size`, brought back."""
+    """Logits [B, K, H, W] of pictures that the network sees with `axes` turned round and at `size`, brought back.
+
+    They are a copy.
+    """
     shown = resized(_mirrored(images, windows, axes), size)
     outputs = backend.run(shown, frames(shown))
     if not isinstance(outputs, SemanticArrays):
         raise TypeError(f"a semantic network gave {type(outputs).__name__}")
-    return _mirrored(resized(outputs.logits, (images.shape[2], images.shape[3])), windows, axes)
+    logits = np.stack([in_planes(picture) for picture in outputs.logits])
+    return _mirrored(resized(logits, (images.shape[2], images.shape[3])), windows, axes)
 
 
 def _mirrored(planes: FloatArray, windows: IntArray, axes: tuple[int, ...]) -> FloatArray:
