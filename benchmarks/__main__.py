@@ -7,7 +7,17 @@ import subprocess
 import sys
 from collections.abc import Callable
 
-from benchmarks import data_pipeline, evaluation, inference, mask_encoding, openvino_parts, semantic, startup, training
+from benchmarks import (
+    data_pipeline,
+    evaluation,
+    inference,
+    mask_encoding,
+    openvino_parts,
+    predict_many,
+    semantic,
+    startup,
+    training,
+)
 from benchmarks.page import Section, text_of, write_section
 
 COMPARISONS: dict[str, Callable[[], Section]] = {
@@ -16,6 +26,7 @@ COMPARISONS: dict[str, Callable[[], Section]] = {
     "inference": inference.run,
     "mask-encoding": mask_encoding.run,
     "openvino": openvino_parts.run,
+    "predict-many": predict_many.run,
     "semantic": semantic.run,
     "startup": startup.run,
     "training": training.run,

@@ -24,7 +24,8 @@ from everymask.data.feed.preprocess import Preprocess, Resize
 from everymask.data.shapes import ShapesConfig, draw_shapes
 from everymask.models.base import collate
 from everymask.models.build import build
-from everymask.models.checkpoint import Card, load_model, save_model
+from everymask.models.card import Card
+from everymask.models.checkpoint import load_model, save_model
 from everymask.models.regions.rcnn import RCNN
 from everymask.models.regions.roi_heads import BoxPredictor
 from everymask.models.specs.regions import MaskRCNN

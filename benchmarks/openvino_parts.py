@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from benchmarks.compare import Comparison, Disagreement, compare
 from benchmarks.crowds import SIZE, crowd, trained_detector
 from benchmarks.page import Section
-from everymask.infer.predictor import Precision, Predictor, build_predictor, has_fast_bf16
+from everymask.infer.predictor import Predictor
 from everymask.infer.result import Result
+from everymask.infer.torch_backend import Precision, TorchBackend, build_predictor, has_fast_bf16
 from everymask.models.inference import ready_to_predict
 from everymask.models.regions.rcnn import RCNN
 
@@ -112,13 +113,19 @@ def compiled(network: RCNN, part: Part, dtype: torch.dtype) -> Compiled:
 
 def with_openvino(predictor: Predictor, network: RCNN) -> Predictor:
     """The predictor with every part of `parts_of` calculated by OpenVINO, from the float32 weights of `network`."""
-    assert isinstance(predictor.module, RCNN)
-    dtype = predictor.module.backbone.dtype
-    module, folded = ready_to_predict(predictor.module), ready_to_predict(network)
+    own = network_of(predictor)
+    dtype = own.backbone.dtype
+    module, folded = ready_to_predict(own), ready_to_predict(network)
     for part in parts_of(folded):
         holder, _, name = part.name.rpartition(".")
         module.get_submodule(holder).add_module(name, compiled(folded, part, dtype))
-    return replace(predictor, module=module)
+    return replace(predictor, backend=TorchBackend(module, torch.device("cpu")))
+
+
+def network_of(predictor: Predictor) -> RCNN:
+    """The network that a predictor of objects runs."""
+    assert isinstance(predictor.backend, TorchBackend) and isinstance(predictor.backend.module, RCNN)
+    return predictor.backend.module
 
 
 def same_parts(ours: object, theirs: object) -> str:
@@ -145,12 +152,12 @@ def same_results(ours: Result, theirs: Result) -> str:
 def compare_precision(network: RCNN, predictor: Predictor, words: str) -> list[Comparison]:
     """Each part, then the whole prediction."""
     theirs = with_openvino(predictor, network)
-    assert isinstance(predictor.module, RCNN) and isinstance(theirs.module, RCNN)
-    dtype = predictor.module.backbone.dtype
+    modules = network_of(predictor), network_of(theirs)
+    dtype = modules[0].backbone.dtype
     torch.manual_seed(0)
     picture = torch.randn(1, network.spec.channels, *SIZE).to(dtype)
     with torch.inference_mode():
-        maps = predictor.module.backbone(picture.to(memory_format=torch.channels_last))
+        maps = modules[0].backbone(picture.to(memory_format=torch.channels_last))
     width = maps[0].shape[1]
     regions = {side: torch.rand(count, width, side, side).to(dtype) for count, side in ((1000, 7), (100, 14))}
     inputs: list[tuple[str, str, Tensor | list[Tensor]]] = [
@@ -162,7 +169,7 @@ def compare_precision(network: RCNN, predictor: Predictor, words: str) -> list[C
     rows: list[Comparison] = []
     for what, name, given in inputs:
         last = _last(given)
-        calls = [_call(side.get_submodule(name), last) for side in (predictor.module, theirs.module)]
+        calls = [_call(side.get_submodule(name), last) for side in modules]
         rows.append(compare(f"{what}, {words}", *calls, peer=PEER, same=same_parts, rounds=5))
     image = crowd(0).image
     whole = (lambda: predictor.predict(image)), (lambda: theirs.predict(image))

@@ -23,8 +23,10 @@ SOURCES = MODULES + sorted(
 )
 TORCH_FREE = (
     "errors", "cli", "api", "core", "data", "metrics", "viz", "commands", "results", "settings", "tasks",
-    "models.specs", "models.catalog",
+    "models.specs", "models.catalog", "models.card", "infer",
 )  # fmt: skip
+# The first backend, the one part of a room without torch that has it.
+TORCH = ("infer.torch_backend", "infer.torch_decode")
 VAGUE = {"utils", "util", "helpers", "helper", "common", "misc", "tools"}
 # The training loop is one text on purpose (docs/design.md, 1.4).
 LONG = {"everymask/train/loop.py": {"fit"}}
@@ -49,6 +51,7 @@ def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
 def test_torch_free_modules_do_not_import_torch() -> None:
     wanted = tuple(f"everymask.{part}" for part in TORCH_FREE)
     modules = [dotted(path) for path in MODULES if f"{dotted(path)}.".startswith(tuple(f"{name}." for name in wanted))]
+    modules = [module for module in modules if module not in {f"everymask.{part}" for part in TORCH}]
     assert len(modules) > 20
     code = (
         f"import importlib, sys\nfor name in {modules!r}: importlib.import_module(name)\n"
@@ -57,6 +60,13 @@ def test_torch_free_modules_do_not_import_torch() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "[]"
+
+
+def test_the_contract_names_every_module_of_a_room_that_has_torch_in_part() -> None:
+    settings = (ROOT / "pyproject.toml").read_text("utf-8")
+    modules = [dotted(path) for path in MODULES if dotted(path).startswith("everymask.infer.")]
+    torch = {f"everymask.{part}" for part in TORCH}
+    assert {module for module in modules if f'"{module}"' not in settings} == torch
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=name)

@@ -40,7 +40,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from everymask.core.labels import labels_of
     from everymask.data.feed.preprocess import Preprocess, Resize
     from everymask.models.build import build
-    from everymask.models.checkpoint import Card, save_model
+    from everymask.models.card import Card
+    from everymask.models.checkpoint import save_model
 
     spec = MaskRCNN(
         encoder="mobilenetv3_small_100", fpn_channels=16, box_fcs=(16,), mask_convs=(16,), score_threshold=0

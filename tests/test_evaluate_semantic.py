@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -21,7 +22,7 @@ from everymask.data.shapes import write_shapes
 from everymask.data.splits import draw_split, write_split
 from everymask.errors import ConfigError, DataError
 from everymask.evaluate import compare, evaluate
-from everymask.infer.predictor import build_predictor
+from everymask.infer.torch_backend import build_predictor
 from everymask.metrics.semantic import SemanticScores, Void
 from everymask.models.semantic.network import SemanticModel
 from everymask.models.specs.semantic import UNet
@@ -132,7 +133,7 @@ def test_models_are_compared_on_the_same_pictures(maps: Dataset, tmp_path: Path)
     for seed in (0, 1):
         file = tmp_path / f"{seed}.json"
         write_split(file, draw_split(maps, seed=seed, fractions=(("train", 0.5), ("val", 0.5))))
-        drawn.append(type(good)(good.module, good.card, good.device, file))
+        drawn.append(replace(good, splits=file))
     assert compare(*[drawn[0]] * 2, maps, split="val").num_pictures == 3
     with pytest.raises(DataError, match="neither model was trained on"):
         compare(*drawn, maps, split="val")

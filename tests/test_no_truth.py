@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from everymask.results.result import Result
 from PIL import Image
 from torch import Tensor, nn
 
@@ -28,6 +27,7 @@ from everymask.data.pictures.read import read_label_map
 from everymask.errors import DataError
 from everymask.evaluate import evaluate
 from everymask.infer.decode_semantic import decode_semantic
+from everymask.infer.result import Result
 from everymask.metrics.semantic import SemanticMetric
 from everymask.models.base import collate
 from everymask.models.semantic.network import SemanticModel, semantic_targets

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from everymask.infer.result import Result
     from everymask.infer.tiling import Tiling
     from everymask.results.output import OutputFolder
-    from everymask.results.writing_semantic import SemanticFolder
 
 _LARGE = 100_000_000
 
@@ -59,6 +59,8 @@ class Predict(Running):
     than memory. They keep their own resolution: nothing is resized."""
     tile_overlap: float | None = None
     """The share of their side that neighbouring windows have in common; otherwise 0.25."""
+    batch: int | None = None
+    """How many pictures of one size the network is given at once; otherwise as many small ones as keep it busy."""
     overwrite: bool = False
     """Write into a folder that is not empty; files of other names stay."""
     json: bool = False
@@ -66,9 +68,8 @@ class Predict(Running):
 
 
 def run(options: Predict) -> None:
-    """Predict picture by picture, in constant memory."""
+    """Predict batch by batch, in constant memory; the next pictures are read while results are written."""
     from everymask.commands.sources import find_pictures
-    from everymask.results.writing_semantic import SemanticFolder
     from everymask.tasks.task import Writing
 
     if not options.sources:
@@ -88,18 +89,17 @@ def run(options: Predict) -> None:
     defects: list[Issue] = []
     shrunk = 0
     with folder, progress("predicting") as move:
-        for place, picture in enumerate(pictures):
-            try:
-                if tiling is None:
-                    result = model.predict(picture)
-                    folder.add(result.sample, task.keep_sure(result.segmentation, options.min_score))
-                    shrunk += task.tiled and _is_shrunk(result, model)
-                else:
-                    assert isinstance(folder, SemanticFolder)  # check_tileable lets no others through
-                    _add_strips(folder, model, picture, tiling, partial(_move_within, move, place, len(pictures)))
-            except DataError as error:
-                defects.append(Issue("picture", error.message, hint=error.hint))
-            move(place + 1, len(pictures))
+        outcomes: Iterator[Result | DataError | None]
+        if tiling is None:
+            outcomes = _by_whole(folder, model, pictures, options)
+        else:
+            outcomes = _by_tiles(folder, model, pictures, tiling, move)
+        for done, outcome in enumerate(outcomes, start=1):
+            if isinstance(outcome, DataError):
+                defects.append(Issue("picture", outcome.message, hint=outcome.hint))
+            elif outcome is not None and task.tiled:
+                shrunk += _is_shrunk(outcome, model)
+            move(done, len(pictures))
     if shrunk:
         _log.warning(
             "the model's preprocessing has shrunk %s to less than half their sides; with --tile 1024 they would keep "
@@ -128,12 +128,49 @@ def _tiling(options: Predict, model: Predictor) -> Tiling | None:
         if options.tile_overlap is not None:
             raise ConfigError("tile-overlap says how far tiles overlap, but there are none", hint="add --tile 1024")
         return None
+    if options.batch is not None:
+        raise ConfigError("tiles are predicted one by one, so there is no batch of pictures", hint="leave out --batch")
     check_tileable(model)
     return Tiling(options.tile) if options.tile_overlap is None else Tiling(options.tile, options.tile_overlap)
 
 
+def _by_whole(
+    folder: OutputFolder[Any], model: Predictor, pictures: Sequence[Path], options: Predict
+) -> Iterator[Result | DataError]:
+    """What became of each picture, whose result is written."""
+    # Closed at once whatever happens, so that no batch is begun that nobody waits for.
+    with closing(model.attempts(pictures, batch=options.batch)) as attempts:
+        for outcome in attempts:
+            yield outcome if isinstance(outcome, DataError) else _written(folder, model, outcome, options)
+
+
+def _written(folder: OutputFolder[Any], model: Predictor, result: Result, options: Predict) -> Result | DataError:
+    try:
+        folder.add(result.sample, model.task.keep_sure(result.segmentation, options.min_score))
+    except DataError as error:
+        return error
+    return result
+
+
+def _by_tiles(
+    folder: OutputFolder[Any],
+    model: Predictor,
+    pictures: Sequence[Path],
+    tiling: Tiling,
+    move: Callable[[float, int], None],
+) -> Iterator[DataError | None]:
+    """Why each picture could not be predicted, or None."""
+    for place, picture in enumerate(pictures):
+        try:
+            _add_strips(folder, model, picture, tiling, partial(_move_within, move, place, len(pictures)))
+        except DataError as error:
+            yield error
+        else:
+            yield None
+
+
 def _add_strips(
-    folder: SemanticFolder, model: Predictor, picture: Path, tiling: Tiling, move: Callable[[float], None]
+    folder: OutputFolder[Any], model: Predictor, picture: Path, tiling: Tiling, move: Callable[[float], None]
 ) -> None:
     """Predict a picture while its file is read and its label map is written."""
     from everymask.data.pictures.strips import open_strips

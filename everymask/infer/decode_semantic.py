@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+from collections.abc import Iterator
+from typing import assert_never
 
+import numpy as np
+
+from everymask.core.arrays import Array, FloatArray, IntArray
 from everymask.core.segmentation import SemanticMap
-from everymask.data.feed.preprocess import Placement
+from everymask.data.feed.preprocess import Placement, Size
+from everymask.infer.bilinear import Resizing, in_planes
 from everymask.models.specs.semantic import Head
 
-_BYTES_AT_ONCE = 1 << 26
+_PIXELS_AT_ONCE = 1 << 16  # a strip's planes stay in the processor's cache
 
 
 def decode_semantic(
-    logits: Tensor, placement: Placement, head: Head, *, ignore: int, scored: bool = False
+    logits: FloatArray, placement: Placement, head: Head, *, ignore: int, scored: bool = False
 ) -> SemanticMap:
     """The class of every pixel of the original picture, uint8 [H, W] (int32 where ids or `ignore` need it).
 
     `logits` [K, h, w] cover the network's frame, padding included. They are brought to the picture's size bilinearly
-    (half-pixel centres), some classes at a time, before any decision:
+    (half-pixel centres), some rows at a time, before any decision:
 
     - multiclass: the class with the largest logit; of equal ones the first
     - binary: 1 where the one logit is above 0 (a probability above one half), else 0
@@ -27,54 +30,81 @@ def decode_semantic(
 
     A logit that is not a number is never the largest. With `scored` the map has the probabilities of the chosen classes
     too, [H, W] float32: by softmax over all classes, or of the two sides of one sigmoid (binary), or of the class's own
-    (multilabel). Besides the result, memory is two planes of float32 and 64 MB, with softmax five planes.
+    (multilabel). Besides the result, memory is the logits of a strip of 65,536 pixels, or of one row that has more.
     """
     left, top, right, bottom = placement.inside
-    planes = logits[:, top:bottom, left:right]
+    size = placement.original
+    planes = logits[: 1 if head == "binary" else None, top:bottom, left:right]
+    dtype = np.uint8 if max(len(planes), ignore) <= np.iinfo(np.uint8).max else np.int32
+    ids: IntArray = np.empty(size, dtype)
+    scores: FloatArray | None = np.empty(size, np.float32) if scored else None
+    resizing = Resizing((planes.shape[1], planes.shape[2]), size)
+    for first, last in resizing.strips(max(1, _PIXELS_AT_ONCE // size[1])):
+        start, stop = resizing.sources(first, last)
+        strip = (resizing.rows(plane, first, last, start) for plane in in_planes(planes[:, start:stop]))
+        found, probable = _decided(strip, (last - first, size[1]), dtype, head, ignore, scored=scored)
+        ids[first:last] = found
+        if scores is not None:
+            scores[first:last] = probable
+    return SemanticMap(ids, scores, ignore)
+
+
+def _decided(
+    planes: Iterator[FloatArray],
+    shape: Size,
+    dtype: type[np.uint8 | np.int32],
+    head: Head,
+    ignore: int,
+    *,
+    scored: bool,
+) -> tuple[Array, FloatArray | None]:
+    """Class ids [n, W] by logits of `planes`, each of `shape` [n, W], and how probable they are where `scored`."""
     match head:
         case "binary":
-            logit = _resized(planes[:1], placement.original)[0]
-            ids = (logit > 0).to(torch.uint8)
-            scores = logit.abs().sigmoid().nan_to_num(0.5) if scored else None
+            logit = next(planes)
+            return logit > 0, np.nan_to_num(_sigmoid(np.abs(logit)), nan=0.5) if scored else None
         case "multilabel":
-            ids, best, _ = _largest(planes, placement.original, 0.0, ignore)
-            scores = best.sigmoid().masked_fill(best <= 0, 0.0) if scored else None
+            number, best, _ = _largest(planes, shape, dtype, 0.0)
+            chosen = number > 0
+            return np.where(chosen, number - 1, ignore), np.where(chosen, _sigmoid(best), 0) if scored else None
         case "multiclass":
-            ids, _, total = _largest(planes, placement.original, -torch.inf, 0, total=scored)
-            scores = None if total is None else total.reciprocal()
-    return SemanticMap(ids.cpu().numpy(), None if scores is None else scores.cpu().numpy(), ignore)
+            number, _, total = _largest(planes, shape, dtype, -np.inf, total=scored)
+            return number - (number > 0), None if total is None else 1 / total
+    assert_never(head)
 
 
 def _largest(
-    planes: Tensor, size: tuple[int, int], least: float, otherwise: int, *, total: bool = False
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Which of the planes [K, h, w] is the largest at each pixel of `size`, if it exceeds `least`, else `otherwise`.
+    planes: Iterator[FloatArray], shape: Size, dtype: type[np.uint8 | np.int32], least: float, *, total: bool = False
+) -> tuple[IntArray, FloatArray, FloatArray | None]:
+    """Which of the planes, each of `shape` [n, W], is the largest at each pixel if it exceeds `least`.
 
-    Besides, its value, else `least`; and with `total` the sum over all planes of exp(plane - largest).
+    1 stands for the first, 0 for none. Besides, its value, else `least`; and with `total` the sum over all planes
+    of exp(plane - largest).
     """
-    dtype = torch.uint8 if max(len(planes) - 1, otherwise) <= torch.iinfo(torch.uint8).max else torch.int32
-    ids = torch.full(size, otherwise, dtype=dtype, device=planes.device)
-    best = torch.full(size, least, device=planes.device)
-    sums = torch.zeros(size, device=planes.device) if total else None
-    at_once = max(1, _BYTES_AT_ONCE // (4 * size[0] * size[1]))
-    for first in range(0, len(planes), at_once):
-        for class_id, plane in enumerate(_resized(planes[first : first + at_once], size), start=first):
-            if sums is not None:
-                known = plane.masked_fill(plane.isnan(), -torch.inf)
-                largest = torch.maximum(best, known)
-                sums.mul_(_ratio(best, largest)).add_(_ratio(known, largest))
-            ids.masked_fill_(plane > best, class_id)
-            torch.fmax(best, plane, out=best)
-    return ids, best, sums
+    best = np.full(shape, least, np.float32)
+    numbers = np.zeros(shape, dtype)
+    sums = np.zeros(shape, np.float32) if total else None
+    for number, plane in enumerate(planes, start=1):
+        if sums is not None:
+            known = np.where(np.isnan(plane), -np.inf, plane)
+            largest = np.maximum(best, known)
+            sums *= _ratio(best, largest)
+            sums += _ratio(known, largest)
+        # Numbers rise, so the last plane that exceeded all before it has the largest.
+        np.maximum(numbers, np.multiply(plane > best, number, dtype=dtype), out=numbers)
+        np.fmax(best, plane, out=best)
+    return numbers, best, sums
 
 
-def _ratio(plane: Tensor, largest: Tensor) -> Tensor:
+def _ratio(plane: FloatArray, largest: FloatArray) -> FloatArray:
     """exp(plane - largest); 1 where both are the same infinity."""
-    return (plane - largest).nan_to_num_().exp_()
+    with np.errstate(invalid="ignore"):
+        difference = plane - largest
+    ratio: FloatArray = np.exp(np.nan_to_num(difference, copy=False, nan=0.0), out=difference)
+    return ratio
 
 
-def _resized(planes: Tensor, size: tuple[int, int]) -> Tensor:
-    planes = planes.float()
-    if planes.shape[-2:] == size:
-        return planes
-    return F.interpolate(planes[None], size=size, mode="bilinear", align_corners=False)[0]
+def _sigmoid(logits: FloatArray) -> FloatArray:
+    """Of logits that are not negative or not numbers."""
+    probability: FloatArray = 1 / (1 + np.exp(-logits))
+    return probability

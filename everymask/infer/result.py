@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from everymask.core.arrays import ByteArray, IntArray
+from everymask.core.arrays import Array, ByteArray, IntArray
 from everymask.core.labels import Labels
 from everymask.core.rows import ClassArea, ObjectRow
 from everymask.core.sample import Sample
 from everymask.core.segmentation import InstanceSet, Rows, Segmentation, SemanticMap
-from everymask.errors import ConfigError, printable
+from everymask.errors import ConfigError, DataError, printable
+from everymask.infer.json_form import SCHEMA, segmentation_from_json, segmentation_to_json
 from everymask.results.writing_instances import coco_results
 from everymask.tasks.table import task_of
 from everymask.tasks.task import Drawing
@@ -116,6 +117,39 @@ class Result:
         predicts another kind of segmentation.
         """
         return coco_results(self.instances, self.labels, self.id if image_id is None else image_id, self.sample.size)
+
+    def to_json(self, *, scores: bool = False) -> dict[str, Any]:
+        """All of it but the picture and its truth, as plain JSON values that `from_json` takes.
+
+        `schema`, `id`, `file`, `size` [H, W], `seconds`, `labels`, and by `kind`:
+
+        - instances: `objects`, each with `class_id`, `class`, `score`, `box` (x1, y1, x2, y2 in pixels) and, where it
+          has them, `mask` (COCO's compressed RLE: `size`, `counts`), `id` and `crowd`
+        - semantic: `map`, a grey PNG of class ids in base64 (`ignore` of the labels: none); with `scores`, where the
+          model was asked for them (`Predictor.with_scores`), the pixels' probabilities too: float32, packed by zlib,
+          in base64
+        - panoptic: `map` of segment ids, and `segments`
+
+        `DataError` for label maps of numbers above 65,535.
+
+        >>> json.dumps(result.to_json())
+        """
+        found = segmentation_to_json(self.segmentation, self.labels, scores=scores)
+        about = {"schema": SCHEMA, "id": self.id, "file": self.file, "size": list(self.sample.size)}
+        return {**about, "seconds": self.seconds, "labels": self.labels.to_json(), **found}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any], image: Array) -> Result:
+        """The result that `to_json` wrote, with its picture [H, W, C]; `DataError` where it is another's or damaged."""
+        sample = Sample(image, id=data.get("id", ""), file=data.get("file", ""))
+        if data.get("schema") != SCHEMA or data.get("size") != list(sample.size):
+            raise DataError(
+                f"expected a result of schema {SCHEMA} for a picture of {list(sample.size)}, but this one is of schema "
+                f"{data.get('schema')} for {data.get('size')}",
+                hint="give the picture that was predicted, and upgrade everymask for a newer schema",
+            )
+        labels = Labels.from_json(data["labels"])
+        return cls(sample, segmentation_from_json(data, sample.size, labels), labels, data.get("seconds", 0.0))
 
     def to_ids(self) -> IntArray:
         """Which object each pixel belongs to, [H, W] int32: 0 none, else the object's row + 1.

@@ -11,18 +11,19 @@ from itertools import pairwise
 from typing import IO, TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from everymask.core.arrays import Array
+from everymask.core.arrays import Array, FloatArray
+from everymask.core.sample import Sample
 from everymask.core.segmentation import SemanticMap
+from everymask.data.feed.batches import stack, windows_of
 from everymask.data.feed.pipelines import Prepared, naming
 from everymask.data.feed.preprocess import Placement, check_range, match_channels
 from everymask.data.pictures.strips import Strips
 from everymask.errors import ConfigError, MachineError, printable
+from everymask.infer.bilinear import in_planes
 from everymask.infer.decode_semantic import decode_semantic
-from everymask.models.base import SemanticOutputs, collate
-from everymask.models.semantic.network import SemanticModel
+from everymask.infer.outputs import SemanticArrays
+from everymask.models.specs.regions import FasterRCNN
 from everymask.models.specs.semantic import Head
 
 if TYPE_CHECKING:
@@ -69,15 +70,16 @@ def predict_strips(
     not fit the model, which calls it `name`. Floats must be finite; that all of them are too small for the model is
     known at the end.
     """
-    module, preprocess = check_tileable(predictor), predictor.card.preprocess
+    head, preprocess = check_tileable(predictor), predictor.card.preprocess
+    planes = 1 if head == "binary" else len(predictor.card.labels)
     with naming(name):
         check_range(np.zeros((1, 1, 1), strips.dtype), preprocess.scale)
     rows, columns = (_spans(length, tiling, preprocess.divisor) for length in strips.size)
     pixels, top, brightest = np.zeros((0, strips.size[1], strips.channels), strips.dtype), 0, 0.0
     blended = max(row.last - row.done for row in rows)
     widest = max(column.done - column.first for column in columns)
-    with _blocks((module.num_logits, blended, widest), len(columns)) as above:
-        windows = _Windows(predictor, module.spec.head, columns, above)
+    with _blocks((planes, blended, widest), len(columns)) as above:
+        windows = _Windows(predictor, head, columns, above)
         for row in rows:
             pixels = _moved_on(pixels[len(pixels) - (top - row.start) :], strips, row.stop - row.start)
             top, brightest = row.stop, max(brightest, float(pixels.max()))
@@ -99,6 +101,14 @@ def _moved_on(kept: Array, strips: Strips, height: int) -> Array:
     return pixels
 
 
+def predict_tiled(predictor: Predictor, sample: Sample, tiling: Tiling) -> SemanticMap:
+    """The label map of a picture in memory; errors as in `predict_strips`."""
+    with naming(sample):
+        check_range(sample.image, predictor.card.preprocess.scale)
+    strips = predict_strips(predictor, strips_of(sample.image), tiling, name=sample.file or sample.id)
+    return join_maps([semantic for _, semantic in strips], axis=0)
+
+
 def strips_of(image: Array) -> Strips:
     """A picture [H, W, C] in memory as strips."""
     position = 0
@@ -118,14 +128,15 @@ def join_maps(maps: Sequence[SemanticMap], axis: int) -> SemanticMap:
     return replace(maps[0], ids=ids, scores=np.concatenate(scores, axis) if scores else None)
 
 
-def check_tileable(predictor: Predictor) -> SemanticModel:
-    """The network; `ConfigError` unless it says of every pixel what it is."""
-    if not isinstance(predictor.module, SemanticModel):
+def check_tileable(predictor: Predictor) -> Head:
+    """What the network's classes are to a pixel; `ConfigError` unless it says of every pixel what it is."""
+    spec = predictor.card.spec
+    if isinstance(spec, FasterRCNN):
         raise ConfigError(
             "tiles are for models that say of every pixel what it is, but this one finds objects",
             hint="predict without tiles, or cut the picture into pieces that hold whole objects",
         )
-    return predictor.module
+    return spec.head
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -141,7 +152,7 @@ class _Span:
     first: int
     last: int
     done: int
-    weights: Tensor
+    weights: FloatArray
 
 
 def _spans(length: int, tiling: Tiling, divisor: int) -> list[_Span]:
@@ -153,11 +164,13 @@ def _spans(length: int, tiling: Tiling, divisor: int) -> list[_Span]:
     # No pixel is in three blends.
     blend = min((side - step) * divisor // 2, (total - side) // gaps * divisor) if gaps else 0
     firsts = [0, *((before + side * divisor + start - blend) // 2 for before, start in pairwise(starts))]
-    rise = torch.special.ndtr((torch.arange(blend) + 0.5) * (6 / max(1, blend)) - 3)
+    # The integral of a Gaussian, from three standard deviations before its middle to three behind it.
+    steps = (np.arange(blend) + 0.5) * (6 / max(1, blend)) - 3
+    rise = np.array([0.5 * (1 + math.erf(step / math.sqrt(2))) for step in steps], np.float32)
     spans = []
     for place, (start, first) in enumerate(zip(starts, firsts, strict=True)):
         done, last = (firsts[place + 1], firsts[place + 1] + blend) if place < gaps else (length, length)
-        weights = torch.ones(last - first)
+        weights = np.ones(last - first, np.float32)
         if place > 0:
             weights[:blend] = rise
         weights[done - first :] = 1 - rise[: last - done]
@@ -174,24 +187,23 @@ class _Windows:
         self._columns = columns
         self._above = above
 
-    @torch.inference_mode()
     def decoded(self, pixels: Array, row: _Span) -> SemanticMap:
         """What the rows `first` to `done` show, [n, W]; `pixels` [h, W, C] are those from `start` to `stop`."""
         found: list[SemanticMap] = []
-        left: Tensor | None = None
+        left: FloatArray | None = None
         for place, column in enumerate(self._columns):
             semantic, left = self._window(pixels[:, column.start : column.stop], row, column, place, left)
             found.append(semantic)
         return join_maps(found, axis=1)
 
     def _window(
-        self, pixels: Array, row: _Span, column: _Span, place: int, left: Tensor | None
-    ) -> tuple[SemanticMap, Tensor]:
+        self, pixels: Array, row: _Span, column: _Span, place: int, left: FloatArray | None
+    ) -> tuple[SemanticMap, FloatArray]:
         """What is finished by window `place` of its row, and the sums [K, h, w] that it leaves to the next one."""
         logits = self._logits(pixels)
         sums = logits[:, row.first - row.start : row.last - row.start, column.first - column.start :]
         sums = sums[..., : column.last - column.first]
-        sums *= torch.outer(row.weights, column.weights).to(sums.device)
+        sums = sums * np.outer(row.weights, column.weights)
         if left is not None:
             sums[..., : left.shape[-1]] += left
         height, width = row.done - row.first, column.done - column.first
@@ -201,18 +213,17 @@ class _Windows:
         whole = Placement((height, width), (height, width))
         ignore, scored = self._predictor.card.labels.ignore, self._predictor.scored
         semantic = decode_semantic(means[:, :height], whole, self._task, ignore=ignore, scored=scored)
-        return semantic, sums[..., width:].clone()
+        return semantic, sums[..., width:].copy()
 
-    def _logits(self, pixels: Array) -> Tensor:
+    def _logits(self, pixels: Array) -> FloatArray:
         """Logits [K, h, w] of a window [h, w, C]."""
         size, preprocess = (pixels.shape[0], pixels.shape[1]), self._predictor.card.preprocess
         image = preprocess.normalise(match_channels(pixels, preprocess.channels))
-        batch = collate([Prepared(image, None, Placement(size, size), "", "")], preprocess.divisor)
-        batch = batch.to(self._predictor.device, channels_last=True)
-        outputs = self._predictor.outputs(batch.images, batch.windows)
-        if not isinstance(outputs, SemanticOutputs):
+        prepared = [Prepared(image, None, Placement(size, size))]
+        outputs = self._predictor.outputs(stack(prepared, preprocess.divisor), windows_of(prepared))
+        if not isinstance(outputs, SemanticArrays):
             raise TypeError(f"a semantic network gave {type(outputs).__name__}")
-        return outputs.logits[0, :, : size[0], : size[1]].float()
+        return in_planes(outputs.logits[0, :, : size[0], : size[1]])
 
 
 @contextmanager
@@ -235,29 +246,28 @@ class _Blocks:
     def __init__(self, size: int, file: IO[bytes] | None) -> None:
         self._size = size
         self._file = file
-        self._in_memory: dict[int, Tensor] = {}
-        self._in_file: dict[int, torch.Size] = {}
+        self._in_memory: dict[int, FloatArray] = {}
+        self._in_file: dict[int, tuple[int, ...]] = {}
 
-    def add_to(self, sums: Tensor, place: int) -> None:
+    def add_to(self, sums: FloatArray, place: int) -> None:
         """Add the block of window `place` to the first rows of `sums` [K, h, w]."""
         block = self._in_memory.get(place)
         if self._file is not None and place in self._in_file:
             shape = self._in_file[place]
             self._file.seek(place * self._size)
-            stored = bytearray(self._file.read(4 * shape.numel()))
-            block = torch.from_numpy(np.frombuffer(stored, np.float32)).view(shape)
+            block = np.frombuffer(self._file.read(4 * math.prod(shape)), np.float32).reshape(shape)
         if block is not None:
-            sums[:, : block.shape[1]] += block.to(sums.device)
+            sums[:, : block.shape[1]] += block
 
-    def keep(self, sums: Tensor, place: int) -> None:
+    def keep(self, sums: FloatArray, place: int) -> None:
         """Replace the block of window `place`."""
         if self._file is None:
-            self._in_memory[place] = sums.cpu().clone()
+            self._in_memory[place] = sums.copy()
             return
         self._in_file[place] = sums.shape
         try:
             self._file.seek(place * self._size)
-            self._file.write(sums.cpu().contiguous().numpy().data)
+            self._file.write(np.ascontiguousarray(sums).data)
             self._file.flush()
         except OSError as error:
             raise MachineError(

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from everymask.core.arrays import FloatArray, IntArray
+from everymask.data.feed.batches import frames
+from everymask.data.feed.preprocess import Size
 from everymask.errors import ConfigError
-from everymask.models.base import SemanticOutputs
-from everymask.models.semantic.network import SemanticModel, resize
+from everymask.infer.backend import Backend
+from everymask.infer.bilinear import in_planes, resized
+from everymask.infer.outputs import SemanticArrays
 
 Flip: TypeAlias = Literal["none", "horizontal", "both"]
 
@@ -48,50 +51,54 @@ class TestTimeAugmentation:
 
 
 def predict_variants(
-    network: SemanticModel, images: Tensor, windows: Tensor | None, augmentation: TestTimeAugmentation, divisor: int
-) -> SemanticOutputs:
+    backend: Backend, images: FloatArray, windows: IntArray, augmentation: TestTimeAugmentation, divisor: int
+) -> SemanticArrays:
     """The mean over all variants of the logits [B, K, H, W] float32, for pictures [B, C, H, W] with their padding.
 
-    A picture is mirrored inside its window (`windows` [B, 4] xyxy; None: no padding) and stays where it is, so a
-    variant is what the network would be given if the picture itself were mirrored: with flips, mirrored pictures have
-    mirrored answers, whatever the network. To mirror the padding with it would show the network padding at the left,
-    which it never met in training. Scales resize the frame bilinearly to the nearest multiples of `divisor`, at
-    least one, and the logits back. Besides the mean, one variant at a time is in memory.
+    A picture is mirrored inside its window (`windows` [B, 4] xyxy) and stays where it is, so a variant is what the
+    network would be given if the picture itself were mirrored: with flips, mirrored pictures have mirrored answers,
+    whatever the network. To mirror the padding with it would show the network padding at the left, which it never met
+    in training. Scales resize the frame bilinearly to the nearest multiples of `divisor`, at least one, and the logits
+    back. Besides the mean, one variant at a time is in memory.
 
     The mean is taken of logits, as nnU-Net does (Isensee et al. 2021); it is the geometric mean of the probabilities,
     normalised. The mean of the probabilities themselves, as in MMSegmentation, would be no logits any more, which
     resizing, decisions and the blending of tiles take.
     """
     size = (images.shape[2], images.shape[3])
-    frame = torch.tensor([[0, 0, size[1], size[0]]])
-    windows = frame.expand(len(images), 4) if windows is None else windows
     variants = [(axes, scale) for axes in _MIRRORED[augmentation.flip] for scale in augmentation.scales]
-    total = torch.zeros((len(images), network.num_logits, *size), device=images.device)
-    for axes, scale in variants:
-        total += _variant(network, images, windows, axes, _scaled(size, scale, divisor))
-    return SemanticOutputs(total / len(variants))
+    answers = (_variant(backend, images, windows, axes, _scaled(size, scale, divisor)) for axes, scale in variants)
+    total = next(answers)
+    for logits in answers:
+        total += logits
+    total /= len(variants)
+    return SemanticArrays(total)
 
 
-def _variant(
-    network: SemanticModel, images: Tensor, windows: Tensor, axes: tuple[int, ...], size: tuple[int, int]
-) -> Tensor:
-    """Logits [B, K, H, W] of pictures that the network sees with `axes` turned round and at `size`, brought back."""
-    shown = resize(_mirrored(images, windows, axes), size)
-    logits = network(shown).logits.float()
-    return _mirrored(resize(logits, images.shape[-2:]), windows, axes)
+def _variant(backend: Backend, images: FloatArray, windows: IntArray, axes: tuple[int, ...], size: Size) -> FloatArray:
+    """Logits [B, K, H, W] of pictures that the network sees with `axes` turned round and at `size`, brought back.
+
+    They are a copy.
+    """
+    shown = resized(_mirrored(images, windows, axes), size)
+    outputs = backend.run(shown, frames(shown))
+    if not isinstance(outputs, SemanticArrays):
+        raise TypeError(f"a semantic network gave {type(outputs).__name__}")
+    logits = np.stack([in_planes(picture) for picture in outputs.logits])
+    return _mirrored(resized(logits, (images.shape[2], images.shape[3])), windows, axes)
 
 
-def _mirrored(planes: Tensor, windows: Tensor, axes: tuple[int, ...]) -> Tensor:
+def _mirrored(planes: FloatArray, windows: IntArray, axes: tuple[int, ...]) -> FloatArray:
     """A copy of [B, C, H, W] in which each window has its `axes` turned round; the same planes without any."""
     if not axes:
         return planes
-    mirrored = planes.clone()
-    for row, (left, top, right, bottom) in zip(mirrored, windows.tolist(), strict=True):
-        row[:, top:bottom, left:right] = row[:, top:bottom, left:right].flip(axes)
+    mirrored = planes.copy()
+    for row, turned, (left, top, right, bottom) in zip(planes, mirrored, windows.tolist(), strict=True):
+        turned[:, top:bottom, left:right] = np.flip(row[:, top:bottom, left:right], axes)
     return mirrored
 
 
-def _scaled(size: tuple[int, int], scale: float, divisor: int) -> tuple[int, int]:
+def _scaled(size: Size, scale: float, divisor: int) -> Size:
     if scale == 1:
         return size
     height, width = (max(1, round(side * scale / divisor)) * divisor for side in size)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from everymask.core.segmentation import Segmentation
+from everymask.data.feed.batches import stack, windows_of
 from everymask.data.feed.pipelines import Prepared
 from everymask.models.specs.any_spec import ModelSpec
 
@@ -139,18 +139,10 @@ def collate(prepared: Sequence[Prepared], divisor: int, memory: Tensor | None = 
 
     The images are put into `memory` (flat float32) if there is room.
     """
-    sizes = [picture.image.shape[1:] for picture in prepared]
-    height, width = (-(-max(size[axis] for size in sizes) // divisor) * divisor for axis in (0, 1))
-    shape = (len(prepared), prepared[0].image.shape[0], height, width)
-    count = math.prod(shape)
-    images = torch.empty(shape) if memory is None or len(memory) < count else memory[:count].view(shape)
-    for row, picture, (tall, wide) in zip(images, prepared, sizes, strict=True):
-        row[:, :tall, :wide] = torch.from_numpy(picture.image)
-        row[:, tall:] = 0
-        row[:, :tall, wide:] = 0
+    images = stack(prepared, divisor, None if memory is None else memory.numpy())
     return Batch(
-        images=images,
-        windows=torch.tensor([picture.placement.inside for picture in prepared], dtype=torch.int64).reshape(-1, 4),
+        images=torch.from_numpy(images),
+        windows=torch.from_numpy(windows_of(prepared)),
         truths=tuple(picture.truth for picture in prepared),
         ids=tuple(picture.id for picture in prepared),
         files=tuple(picture.file for picture in prepared),

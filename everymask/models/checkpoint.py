@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,66 +14,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-import everymask
 from everymask.core.files import write_bytes
-from everymask.core.labels import Labels
-from everymask.data.feed.preprocess import Preprocess
 from everymask.errors import WeightsError
 from everymask.models.base import Network
 from everymask.models.build import build
-from everymask.models.specs.any_spec import ModelSpec, spec_from_json, spec_to_json
+from everymask.models.card import Card
 
-SCHEMA = 1
 _KEY = "everymask"
-
-
-@dataclass(frozen=True, slots=True)
-class Card:
-    """What weights mean: the network, its classes, what it is fed, how good it is, and under which licence it stands.
-
-    `metrics` are numbers by name ("mask AP"), `licence` the licence of the weights ("" when the owner has not said),
-    `source` where they came from.
-    """
-
-    spec: ModelSpec
-    labels: Labels
-    preprocess: Preprocess
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    licence: str = ""
-    source: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON values, as `from_json` takes them."""
-        return {
-            "schema": SCHEMA,
-            "version": everymask.__version__,
-            "spec": spec_to_json(self.spec),
-            "labels": self.labels.to_json(),
-            "preprocess": self.preprocess.to_json(),
-            "metrics": dict(self.metrics),
-            "licence": self.licence,
-            "source": self.source,
-        }
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Card:
-        """The card that `to_json` wrote; `WeightsError` when it is incomplete or from a newer version."""
-        if data.get("schema", 0) > SCHEMA:
-            raise WeightsError(
-                f"the model was written by everymask {data.get('version', '?')}, which stores more than this one reads",
-                hint="upgrade with pip",
-            )
-        try:
-            return cls(
-                spec=spec_from_json(data["spec"]),
-                labels=Labels.from_json(data["labels"]),
-                preprocess=Preprocess.from_json(data["preprocess"]),
-                metrics=data.get("metrics", {}),
-                licence=data.get("licence", ""),
-                source=data.get("source", ""),
-            )
-        except KeyError as error:
-            raise WeightsError(f"the model's description lacks {error}") from error
 
 
 def save_model(path: str | Path, module: nn.Module, card: Card) -> None:

@@ -16,8 +16,9 @@ from everymask.core.files import whole_file
 from everymask.errors import WeightsError
 from everymask.models.base import Network
 from everymask.models.build import build
+from everymask.models.card import Card
 from everymask.models.catalog import Weights
-from everymask.models.checkpoint import Card, load_exactly
+from everymask.models.checkpoint import load_exactly
 from everymask.models.foreign.torchvision import read_state_dict, upgrade_names
 
 _TIMEOUT = 30

@@ -8,12 +8,13 @@ import re
 import unicodedata
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any, BinaryIO, Generic, Literal, Self, TypeVar
 
+from everymask.core.arrays import Array
 from everymask.core.files import whole_file
 from everymask.core.labels import Labels
 from everymask.core.sample import Sample
@@ -86,6 +87,13 @@ class OutputFolder(ABC, Generic[Kind]):
     @abstractmethod
     def add(self, sample: Sample, found: Kind) -> str:
         """Write what was found in one picture; returns its name."""
+
+    def add_strips(self, file: str | Path, size: tuple[int, int], strips: Iterable[tuple[Array, Kind]]) -> str:
+        """Write what was found in the picture in `file`, of `size` (H, W), as its strips come; returns its name.
+
+        `ConfigError` where what is found cannot be cut into strips.
+        """
+        raise ConfigError("objects are not written by strips, which would cut them", hint="predict without tiles")
 
     @abstractmethod
     def answer(self) -> dict[str, Any]:

@@ -18,9 +18,11 @@ from everymask.data.fingerprint import Fingerprint, fingerprint
 from everymask.data.splits import read_split
 from everymask.errors import DataError, counted
 from everymask.evaluate import Report, evaluate
-from everymask.infer.predictor import Predictor, build_predictor, choose_device, has_fast_bf16
+from everymask.infer.predictor import Predictor
+from everymask.infer.torch_backend import build_predictor, choose_device, has_fast_bf16
 from everymask.models.base import Batch, Network
-from everymask.models.checkpoint import Card, load_model, save_model
+from everymask.models.card import Card
+from everymask.models.checkpoint import load_model, save_model
 from everymask.models.specs.regions import MaskRCNN
 from everymask.settings.config import TrainConfig
 from everymask.settings.facts import Facts, Start

@@ -21,7 +21,8 @@ from everymask.data.pictures.read import read_label_map
 from everymask.evaluate import evaluate
 from everymask.infer.tiling import Tiling
 from everymask.infer.variants import TestTimeAugmentation
-from everymask.models.checkpoint import Card, save_model
+from everymask.models.card import Card
+from everymask.models.checkpoint import save_model
 from everymask.models.semantic.build import build_semantic
 from everymask.models.specs.semantic import PLAIN_ENCODER, UNet
 from tests.grey_model import write_grey

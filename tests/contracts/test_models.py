@@ -14,7 +14,8 @@ from everymask.data.feed.preprocess import Preprocess
 from everymask.errors import ConfigError
 from everymask.models.base import LAST_STAGE, Network, RegionOutputs, SemanticOutputs
 from everymask.models.build import build
-from everymask.models.checkpoint import Card, load_model, save_model
+from everymask.models.card import Card
+from everymask.models.checkpoint import load_model, save_model
 from everymask.models.inference import ready_to_predict
 from everymask.models.specs.any_spec import KINDS, ModelSpec
 from everymask.models.specs.regions import FasterRCNN, MaskRCNN

@@ -9,14 +9,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from everymask.core.arrays import FloatArray
 from everymask.core.labels import labels_of
 from everymask.core.sample import Sample
 from everymask.data.feed.preprocess import Placement, Preprocess, Resize
 from everymask.errors import ConfigError
 from everymask.infer import decode_semantic as module
 from everymask.infer.decode_semantic import decode_semantic
-from everymask.infer.predictor import build_predictor
-from everymask.models.checkpoint import Card
+from everymask.infer.torch_backend import build_predictor
+from everymask.infer.torch_decode import decode_on_device
+from everymask.models.card import Card
 from everymask.models.semantic.build import build_semantic
 from everymask.models.specs.semantic import PLAIN_ENCODER, Head, UNet
 from tests.grey_model import grey_model
@@ -25,43 +27,51 @@ LABELS = labels_of(["ground", "cell"])
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 56, 3)).astype(np.uint8)
 
 
-def planes(classes: int, size: tuple[int, int] = (12, 15)) -> torch.Tensor:
-    return torch.from_numpy(np.random.default_rng(classes).normal(size=(classes, *size)).astype(np.float32))
+def planes(classes: int, size: tuple[int, int] = (12, 15)) -> FloatArray:
+    return np.random.default_rng(classes).normal(size=(classes, *size)).astype(np.float32)
 
 
-@pytest.mark.parametrize("bytes_at_once", [1, 2 * 4 * 31 * 37, 1 << 26], ids=["one", "two", "all"])
-def test_some_classes_at_a_time_decide_as_all_at_once(monkeypatch: pytest.MonkeyPatch, bytes_at_once: int) -> None:
-    monkeypatch.setattr(module, "_BYTES_AT_ONCE", bytes_at_once)
+def interpolated(logits: FloatArray, size: tuple[int, int]) -> torch.Tensor:
+    return F.interpolate(torch.from_numpy(logits)[None], size=size, mode="bilinear", align_corners=False)[0]
+
+
+@pytest.mark.parametrize("pixels_at_once", [1, 2 * 37, 1 << 16], ids=["one row", "two rows", "all"])
+@pytest.mark.parametrize("size", [(31, 37), (12, 37), (31, 15), (12, 15), (5, 7)], ids="{0[0]}x{0[1]}".format)
+def test_some_rows_at_a_time_decide_as_all_at_once(
+    monkeypatch: pytest.MonkeyPatch, pixels_at_once: int, size: tuple[int, int]
+) -> None:
+    monkeypatch.setattr(module, "_PIXELS_AT_ONCE", pixels_at_once)
     logits = planes(7)
-    whole = F.interpolate(logits[None], size=(31, 37), mode="bilinear", align_corners=False)[0]
-    found = decode_semantic(logits, Placement((31, 37), (12, 15)), "multiclass", ignore=255).ids
+    whole = interpolated(logits, size)
+    found = decode_semantic(logits, Placement(size, (12, 15)), "multiclass", ignore=255).ids
     assert found.dtype == np.uint8
     np.testing.assert_array_equal(found, whole.argmax(dim=0).numpy())
-    several = decode_semantic(logits, Placement((31, 37), (12, 15)), "multilabel", ignore=255).ids
+    several = decode_semantic(logits, Placement(size, (12, 15)), "multilabel", ignore=255).ids
     np.testing.assert_array_equal(several, np.where(whole.max(dim=0).values > 0, whole.argmax(dim=0), 255))
 
 
 def test_padding_and_offset_are_cut_away() -> None:
     logits = planes(3)
     found = decode_semantic(logits, Placement((6, 8), (6, 8), (2, 3), (12, 15)), "multiclass", ignore=255).ids
-    np.testing.assert_array_equal(found, logits[:, 2:8, 3:11].argmax(dim=0).numpy())
+    np.testing.assert_array_equal(found, logits[:, 2:8, 3:11].argmax(axis=0))
 
 
 def test_one_logit_tells_foreground_from_background() -> None:
-    logits = torch.tensor([[[-1.0, 0.0, 0.1]]])
+    logits = np.array([[[-1.0, 0.0, 0.1]]], np.float32)
     assert decode_semantic(logits, Placement((1, 3), (1, 3)), "binary", ignore=255).ids.tolist() == [[0, 0, 1]]
 
 
 def test_of_equal_logits_the_first_class_wins_and_nan_never() -> None:
-    logits = torch.tensor([[[1.0, 0.0, 0.0]], [[1.0, torch.nan, 2.0]], [[0.0, 0.0, torch.nan]]])
+    logits = np.array([[[1.0, 0.0, 0.0]], [[1.0, np.nan, 2.0]], [[0.0, 0.0, np.nan]]], np.float32)
     assert decode_semantic(logits, Placement((1, 3), (1, 3)), "multiclass", ignore=255).ids.tolist() == [[0, 0, 1]]
 
 
-@pytest.mark.parametrize("bytes_at_once", [1, 1 << 26], ids=["one", "all"])
-def test_scores_are_the_probabilities_of_what_was_chosen(monkeypatch: pytest.MonkeyPatch, bytes_at_once: int) -> None:
-    monkeypatch.setattr(module, "_BYTES_AT_ONCE", bytes_at_once)
-    placement, logits = Placement((31, 37), (12, 15)), 5 * planes(7)
-    whole = F.interpolate(logits[None], size=(31, 37), mode="bilinear", align_corners=False)[0]
+@pytest.mark.parametrize("pixels_at_once", [1, 1 << 16], ids=["one row", "all"])
+def test_scores_are_the_probabilities_of_what_was_chosen(monkeypatch: pytest.MonkeyPatch, pixels_at_once: int) -> None:
+    monkeypatch.setattr(module, "_PIXELS_AT_ONCE", pixels_at_once)
+    # Twice the size: float32 holds the places that are read, whatever the kernel.
+    placement, logits = Placement((24, 30), (12, 15)), 5 * planes(7)
+    whole = interpolated(logits, (24, 30))
     several = whole.sigmoid().max(dim=0).values
     foreground = whole[0].sigmoid()
     expected = {
@@ -79,24 +89,41 @@ def test_scores_are_the_probabilities_of_what_was_chosen(monkeypatch: pytest.Mon
 
 
 def test_scores_of_logits_that_are_no_numbers_or_beyond_them() -> None:
-    inf, nan = torch.inf, torch.nan
-    logits = torch.tensor(
-        [[[nan, -inf, inf, 90.0, -1e4]], [[2.0, -inf, inf, -90.0, nan]], [[2.0, 0.0, 1.0, nan, -1e4]]]
+    inf, nan = np.inf, np.nan
+    logits = np.array(
+        [[[nan, -inf, inf, 90.0, -1e4]], [[2.0, -inf, inf, -90.0, nan]], [[2.0, 0.0, 1.0, nan, -1e4]]], np.float32
     )
     found = decode_semantic(logits, Placement((1, 5), (1, 5)), "multiclass", ignore=255, scored=True)
     assert found.ids.tolist() == [[1, 2, 0, 0, 0]]
     assert found.scores.tolist() == [[0.5, 1, 0.5, 1, 0.5]]
-    nothing = torch.full((2, 1, 1), nan)
+    nothing = np.full((2, 1, 1), nan, np.float32)
     for head, score in (("multiclass", 0.5), ("binary", 0.5), ("multilabel", 0)):
         assert decode_semantic(nothing, Placement((1, 1), (1, 1)), head, ignore=255, scored=True).scores == score
 
 
-def test_half_precision_decides_on_full_planes() -> None:
-    logits = planes(4).bfloat16()
-    full = decode_semantic(logits.float(), Placement((31, 37), (12, 15)), "multiclass", ignore=255)
-    np.testing.assert_array_equal(
-        decode_semantic(logits, Placement((31, 37), (12, 15)), "multiclass", ignore=255).ids, full.ids
-    )
+@pytest.mark.parametrize("head", get_args(Head))
+@pytest.mark.parametrize("size", [(64, 48), (31, 97), (150, 133)], ids="{0[0]}x{0[1]}".format)
+def test_the_values_of_a_pixel_may_lie_side_by_side(head: Head, size: tuple[int, int]) -> None:
+    """As networks that work with the channels last in memory give them."""
+    logits = planes(5, (64, 48))
+    last = np.ascontiguousarray(logits.transpose(1, 2, 0)).transpose(2, 0, 1)
+    placement = Placement(size, (60, 47), (3, 1), (64, 48))
+    first, second = (decode_semantic(each, placement, head, ignore=255, scored=True) for each in (logits, last))
+    np.testing.assert_array_equal(first.ids, second.ids)
+    np.testing.assert_array_equal(first.scores, second.scores)
+
+
+@pytest.mark.parametrize("head", get_args(Head))
+@pytest.mark.parametrize("classes", [3, 300])
+def test_a_device_decides_as_the_processor_does(head: Head, classes: int) -> None:
+    logits = 3 * planes(classes)
+    logits[:, 4, 5] = np.nan
+    placement = Placement((31, 37), (10, 14), (1, 0), (12, 15))
+    here = decode_semantic(logits, placement, head, ignore=255, scored=True)
+    there = decode_on_device(torch.from_numpy(logits), placement, head, ignore=255, scored=True)
+    assert here.ids.dtype == there.ids.dtype
+    np.testing.assert_array_equal(here.ids, there.ids)
+    np.testing.assert_allclose(here.scores, there.scores, atol=1e-6)
 
 
 @pytest.mark.parametrize(("head", "expected"), [("multiclass", (0, 1)), ("binary", (0, 1)), ("multilabel", (255, 1))])

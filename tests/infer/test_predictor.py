@@ -13,10 +13,12 @@ from everymask.core.labels import labels_of
 from everymask.core.sample import Sample
 from everymask.data.feed.preprocess import Preprocess, Resize
 from everymask.errors import ConfigError, DataError
-from everymask.infer.predictor import Predictor, _as_sample, build_predictor, choose_device
+from everymask.infer.predictor import Predictor
 from everymask.infer.result import Result
+from everymask.infer.sources import as_sample
+from everymask.infer.torch_backend import build_predictor, choose_device
 from everymask.models.build import build
-from everymask.models.checkpoint import Card
+from everymask.models.card import Card
 from everymask.models.specs.regions import MaskRCNN
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 56, 3)).astype(np.uint8)
@@ -127,7 +129,7 @@ def test_tiny_pictures_have_masks_of_their_size(model: Predictor, size: tuple[in
         pytest.param(np.zeros((0, 8, 3), np.uint8), "not empty", id="empty"),
         pytest.param(np.full((8, 8, 3), np.nan, np.float32), "192 NaN", id="A25 NaN"),
         pytest.param("missing.png", "missing.png: there is no such file", id="A02 missing"),
-        pytest.param(7, "a path, a PIL image or an array, but got int", id="a number"),
+        pytest.param(7, "a path, bytes, an open file, a PIL image or an array, but got int", id="a number"),
     ],
 )
 def test_what_is_no_picture_for_this_model_is_refused(model: Predictor, source: object, said: str) -> None:
@@ -158,11 +160,11 @@ def test_an_object_is_found_once_when_asked_for(model: Predictor) -> None:
 def test_pillow_pictures_of_more_than_8_bits_keep_their_values(mode: str, dtype: type) -> None:
     values = np.array([[0, 300], [40000, 65535]])
     stored = {"I;16": np.uint16, "I": np.int32, "F": np.float32}[mode]
-    sample = _as_sample(Image.fromarray(values.astype(stored)))
+    sample = as_sample(Image.fromarray(values.astype(stored)))
     assert sample.image.dtype == dtype
     assert sample.image[..., 0].tolist() == values.tolist()
 
 
 def test_pillow_pictures_beyond_16_bits_are_refused() -> None:
     with pytest.raises(DataError, match="0 to 65535"):
-        _as_sample(Image.fromarray(np.array([[70000]], np.int32)))
+        as_sample(Image.fromarray(np.array([[70000]], np.int32)))

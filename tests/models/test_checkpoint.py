@@ -15,7 +15,8 @@ from everymask.core.labels import labels_of
 from everymask.data.feed.preprocess import Preprocess, Resize
 from everymask.errors import WeightsError
 from everymask.models.build import build
-from everymask.models.checkpoint import Card, load_exactly, load_model, read_safetensors, save_model
+from everymask.models.card import Card
+from everymask.models.checkpoint import load_exactly, load_model, read_safetensors, save_model
 from everymask.models.fine_tune import fit_weights
 from everymask.models.specs.regions import MaskRCNN
 

@@ -20,10 +20,12 @@ from everymask.data.dataset import Dataset
 from everymask.data.feed.preprocess import Preprocess, Resize
 from everymask.data.formats.coco.instances import read_coco
 from everymask.infer.predictor import Predictor
+from everymask.infer.torch_backend import TorchBackend
 from everymask.models.base import Batch
 from everymask.models.build import build
+from everymask.models.card import Card
 from everymask.models.catalog import weights_named
-from everymask.models.checkpoint import Card, load_exactly
+from everymask.models.checkpoint import load_exactly
 from everymask.models.foreign.torchvision import mobilenet_name, upgrade_names
 from everymask.models.pretrained import load_pretrained
 from everymask.models.regions.rcnn import RCNN
@@ -95,7 +97,7 @@ def test_same_detections_on_real_pictures(name: str, photographs: Dataset) -> No
     reference, spec = _network(factory, photographs), weights_named(row).spec
     card = Card(spec, coco_labels(), Preprocess(resize=Resize(SHORT, LONG)))
     # Not made ready for speed: random weights amplify the rounding of folded norms beyond the tolerance.
-    predictor = Predictor(_ours(reference, spec).eval(), card, torch.device("cpu"))
+    predictor = Predictor(TorchBackend(_ours(reference, spec).eval(), torch.device("cpu")), card)
     found = 0
     classes: set[int] = set()
     for index in range(PICTURES):

@@ -18,10 +18,10 @@ from everymask.core.segmentation import InstanceSet
 from everymask.data.dataset import Dataset
 from everymask.data.feed.preprocess import Preprocess, Resize
 from everymask.data.formats.coco.instances import read_coco
-from everymask.infer.predictor import build_predictor
+from everymask.infer.torch_backend import build_predictor
 from everymask.models.base import Batch
 from everymask.models.build import build
-from everymask.models.checkpoint import Card
+from everymask.models.card import Card
 from everymask.models.specs.regions import MaskRCNN, mask_rcnn_v2
 
 SHORT, LONG = 128, 176

@@ -18,7 +18,7 @@ from everymask.data.dataset import Annotation, BoxOnly, Dataset
 from everymask.data.formats.table import read_dataset
 from everymask.data.shapes import write_shapes
 from everymask.errors import ConfigError, DataError, WeightsError
-from everymask.infer.predictor import build_predictor, has_fast_bf16
+from everymask.infer.torch_backend import build_predictor, has_fast_bf16
 from everymask.models.checkpoint import load_model, read_model
 from everymask.models.regions.rcnn import RCNN
 from everymask.models.specs.regions import FasterRCNN, MaskRCNN

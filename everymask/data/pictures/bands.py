@@ -7,6 +7,8 @@
 
 from __future__ import annotations
 
+import io
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -47,19 +49,43 @@ class Bands:
     rows: Callable[[], Rows]
 
 
-def open_npy(file: Path) -> Bands:
-    """The array in a `.npy` file, checked to be [H, W] or [H, W, C] of numbers and as long as its header says."""
-    # Mapping the file checks its length against the header without reading it.
-    stored = np.lib.format.open_memmap(file, mode="r")
+def open_npy(stream: IO[bytes], file: Path) -> Bands:
+    """The array of a `.npy` stream, checked to be [H, W] or [H, W, C] of numbers and as long as its header says."""
+    in_memory = isinstance(stream, io.BytesIO)
+    # Both check the length against the header without reading; a file is mapped anew when it is read.
+    stored = _array_in(stream) if isinstance(stream, io.BytesIO) else np.lib.format.open_memmap(file, mode="r")
     shape, dtype = stored.shape, stored.dtype
-    del stored
     if len(shape) not in (2, 3) or dtype.kind not in "buif":
         raise DataError(
             f"{printable(file)}: expected an array [H, W] or [H, W, C] of numbers, but found {dtype} {list(shape)}",
             hint="save one picture per file with numpy.save, channels last",
         )
     channels = shape[2] if len(shape) == 3 else 1
-    return Bands((shape[0], shape[1]), channels, dtype, 1, False, partial(_NpyRows, file))
+    rows = partial(ArrayRows, stored) if in_memory else partial(_NpyRows, file)
+    return Bands((shape[0], shape[1]), channels, dtype, 1, False, rows)
+
+
+def _array_in(stream: io.BytesIO) -> Array:
+    """The array in the bytes of a `.npy` file; `ValueError` where they are too few, or Python objects."""
+    version = np.lib.format.read_magic(stream)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran, dtype = read(stream)
+    stored: Array = np.frombuffer(stream.getvalue(), dtype, math.prod(shape), stream.tell())
+    return stored.reshape(shape, order="F" if fortran else "C").copy()
+
+
+@dataclass(slots=True)
+class ArrayRows:
+    """The rows of an array [H, W] or [H, W, C]."""
+
+    picture: Array
+    top: int = 0
+
+    def read(self, count: int) -> Array:
+        """The next rows [count, W, C], fewer at the end."""
+        rows = self.picture[self.top : self.top + count]
+        self.top += len(rows)
+        return rows[..., None] if rows.ndim == 2 else rows
 
 
 @dataclass(slots=True)
@@ -69,10 +95,9 @@ class _NpyRows:
 
     def read(self, count: int) -> Array:
         # Mapped anew each time: pages that stay mapped count as the program's memory.
-        stored = np.lib.format.open_memmap(self.file, mode="r")
-        rows: Array = np.array(stored[self.top : self.top + count])
+        rows = ArrayRows(np.lib.format.open_memmap(self.file, mode="r"), self.top).read(count)
         self.top += len(rows)
-        return rows[..., None] if rows.ndim == 2 else rows
+        return np.array(rows)
 
 
 def open_tiff(stream: IO[bytes], file: Path) -> Bands | None:

@@ -44,13 +44,14 @@ def _end_of(data: bytes) -> int | None:
     return None
 
 
-def decode_without_end(file: Path, error: OSError) -> ImageFile:
-    """The picture, if all that the file lacks is its end marker; else `error` is raised.
+def decode_without_end(stream: IO[bytes], file: Path, error: OSError) -> ImageFile:
+    """The picture, if all that the stream of `file` lacks is its end marker; else `error` is raised.
 
     libjpeg fills what is missing with whatever follows. So the file is complete if two different endings give the
     same pixels. Progressive files refine the picture scan by scan and cannot be judged so.
     """
-    data = file.read_bytes()
+    stream.seek(0)
+    data = stream.read()
     if b"\xff\xc2" in data or data.endswith(_END):
         raise error
     data = data.removesuffix(b"\xff")  # half of the end marker, or of an escaped byte

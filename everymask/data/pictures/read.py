@@ -37,9 +37,10 @@ from everymask.core.arrays import Array, IntArray
 from everymask.core.files import whole_file
 from everymask.data.pictures.bands import Bands, open_npy, open_tiff
 from everymask.data.pictures.jpeg import decode_without_end, has_tail
-from everymask.data.pictures.kinds import kind_of, open_regular
+from everymask.data.pictures.kinds import kind_of
+from everymask.data.pictures.opening import Readable, open_source
 from everymask.data.pictures.orientation import late_exif, read_orientation, turn_upright, valid_orientation
-from everymask.errors import ConfigError, DataError, EverymaskError, MachineError, printable
+from everymask.errors import ConfigError, DataError, printable
 
 MAX_SIDE = 65_500
 MAX_PIXELS = 500_000_000
@@ -110,35 +111,36 @@ class LabelMap:
     alpha_varies: bool
 
 
-def read_header(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Header:
+def read_header(source: Readable, *, max_pixels: int = MAX_PIXELS) -> Header:
     """What the file says of itself, without decoding it.
 
     Raises `DataError` where `read_image` would without decoding, `MachineError` when the disk refuses.
     """
-    with _opened(path, max_pixels) as (_, header):
-        return header
+    with _opened(source, max_pixels) as opened:
+        return opened.header
 
 
-def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS, reduction: int = 1) -> Array:
+def read_image(source: Readable, *, max_pixels: int = MAX_PIXELS, reduction: int = 1) -> Array:
     """The picture as [H, W, C] in RGB order and the displayed frame: uint8, uint16 or float32.
 
-    C is 1 for grey, 3 for colour, and what the file holds for TIFF and `.npy`. Other whole numbers become uint16, other
-    floats float32. See the module's text for what becomes of alpha, palettes, orientation and frames.
+    `source` is a path, the bytes of a file, or a file opened in binary mode, which is read from where it stands to its
+    end. C is 1 for grey, 3 for colour, and what the file holds for TIFF and `.npy`. Other whole numbers become uint16,
+    other floats float32. See the module's text for what becomes of alpha, palettes, orientation and frames.
     A JPEG is decoded at 1 / `reduction` (1, 2, 4 or 8) of its size, rounded up, which takes less time: each pixel is
     the mean of the `reduction` x `reduction` that it covers. Pictures of other formats keep their size.
 
     Raises `DataError` for a missing, empty, cut short, damaged or foreign file, for a side above 65,500 or more than
     `max_pixels` pixels, and for NaN or infinite values; `MachineError` when the disk or the memory refuses.
     """
-    with _opened(path, max_pixels) as (image, header):
-        file = Path(path)
+    with _opened(source, max_pixels) as opened:
+        image, header, file = opened.image, opened.header, opened.file
         _check_frames(image, header, file)
         if reduction > 1 and isinstance(image, JpegImageFile) and header.orientation == 1:
             image.draft(None, (max(1, image.width // reduction), max(1, image.height // reduction)))
         if isinstance(image, Bands):
             pixels = image.rows().read(image.size[0])
         else:
-            pixels = _pixels(_decoded(image, header, file), header)
+            pixels = _pixels(_decoded(opened, image), header)
     pixels = as_read(pixels, file)
     # Pillow's TIFF reader has turned the picture already.
     turned = header.format == "TIFF" and not isinstance(image, Bands)
@@ -150,17 +152,16 @@ def check_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> None:
 
     JPEGs are decoded at an eighth of their size, which reads every byte in about half the time.
     """
-    with _opened(path, max_pixels) as (image, header):
-        file = Path(path)
-        if isinstance(image, JpegImageFile):
-            image.draft(None, (1, 1))
-            _decoded(image, header, file)
+    with _opened(path, max_pixels) as opened:
+        if isinstance(opened.image, JpegImageFile):
+            opened.image.draft(None, (1, 1))
+            _decoded(opened, opened.image)
             return
     read_image(path, max_pixels=max_pixels)
 
 
-def read_label_map(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> IntArray:
-    """The numbers that a label map stores, [H, W]: uint8, uint16 or int32.
+def read_label_map(source: Readable, *, max_pixels: int = MAX_PIXELS) -> IntArray:
+    """The numbers that a label map stores, [H, W]: uint8, uint16 or int32; `source` is as in `read_image`.
 
     Palette files give indices and 1-, 2- and 4-bit grey the stored numbers, never brightness. Three equal channels
     count as one, alpha is dropped. An orientation flag is ignored, since programs that paint label maps work in the
@@ -169,13 +170,13 @@ def read_label_map(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> IntArra
     Raises `DataError` as `read_image` does, and for JPEG and other lossy formats, unequal channels, fractions and
     negative numbers.
     """
-    return read_stored_map(path, max_pixels=max_pixels).ids
+    return read_stored_map(source, max_pixels=max_pixels).ids
 
 
-def read_stored_map(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> LabelMap:
+def read_stored_map(source: Readable, *, max_pixels: int = MAX_PIXELS) -> LabelMap:
     """As `read_label_map`, and how the file stores the numbers; raises the same."""
-    with _opened(path, max_pixels) as (image, header):
-        file = Path(path)
+    with _opened(source, max_pixels) as opened:
+        image, header, file = opened.image, opened.header, opened.file
         if header.format not in _LABEL_FORMATS:
             raise DataError(
                 f"{printable(file)}: expected a label map in a lossless format (PNG, TIFF, BMP, GIF or NumPy), but "
@@ -185,7 +186,7 @@ def read_stored_map(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> LabelM
         _check_frames(image, header, file)
         if isinstance(image, Bands):
             return LabelMap(_one_channel(image.rows().read(image.size[0]), file), _storage(image), False)
-        stored = np.asarray(_decoded(image, header, file))
+        stored = np.asarray(_decoded(opened, image))
     if image.mode in ("1", "L") and header.bits < 8:
         stored = (stored.astype(np.uint8) * (255 if image.mode == "1" else 1)) // (255 // (2**header.bits - 1))
     alpha = stored[..., -1] if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") else None
@@ -197,8 +198,8 @@ def read_stored_map(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> LabelM
 
 def read_storage(path: str | Path) -> Stored:
     """How a label map stores what it holds, by its header; raises what `read_header` raises."""
-    with _opened(path, MAX_PIXELS) as (image, _):
-        return _storage(image)
+    with _opened(path, MAX_PIXELS) as opened:
+        return _storage(opened.image)
 
 
 def pictures_among(files: Iterable[Path]) -> list[Path]:
@@ -239,31 +240,20 @@ def _save_options(kind: str | None) -> dict[str, int]:
     return {"quality": 95, "subsampling": 0} if kind == "JPEG" else {"compress_level": 4}
 
 
-@contextmanager
-def _opened(path: str | Path, max_pixels: int) -> Iterator[tuple[ImageFile | Bands, Header]]:
-    file = Path(path)
-    with picture_errors(file), open_regular(file) as stream:
-        yield open_picture(stream, file, max_pixels)
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A picture that is not decoded yet, the stream that it is read from, and what messages call it."""
+
+    image: ImageFile | Bands
+    header: Header
+    stream: IO[bytes]
+    file: Path
 
 
 @contextmanager
-def picture_errors(file: Path) -> Iterator[None]:
-    """Turn what reading `file` may raise into `DataError` or `MachineError` with its name."""
-    try:
-        yield
-    except EverymaskError:
-        raise
-    except MemoryError as error:
-        raise MachineError(f"{printable(file)}: not enough memory to decode the picture") from error
-    except FileNotFoundError as error:
-        raise DataError(f"{printable(file)}: there is no such file") from error
-    except Exception as error:  # damaged files make Pillow's parsers raise nearly every class
-        if isinstance(error, OSError) and error.errno is not None:
-            raise MachineError(f"{printable(file)}: cannot be read: {error.strerror}") from error
-        raise DataError(
-            f"{printable(file)}: the picture is damaged or cut short ({printable(error)})",
-            hint="fetch or export the file again",
-        ) from error
+def _opened(source: Readable, max_pixels: int) -> Iterator[_Opened]:
+    with open_source(source) as (stream, file):
+        yield _Opened(*open_picture(stream, file, max_pixels), stream, file)
 
 
 def open_picture(
@@ -272,7 +262,7 @@ def open_picture(
     """The reader of a picture that is not decoded yet, and its header; inside `picture_errors`."""
     kind = kind_of(stream, file)
     stream.seek(0)
-    bands = open_npy(file) if kind == "NPY" else open_tiff(stream, file) if kind == "TIFF" else None
+    bands = open_npy(stream, file) if kind == "NPY" else open_tiff(stream, file) if kind == "TIFF" else None
     stream.seek(0)
     image = bands or _READERS[kind](stream)
     header = _band_header(image, kind) if isinstance(image, Bands) else _header(image, kind, stream)
@@ -355,17 +345,17 @@ def _check_frames(image: ImageFile | Bands, header: Header, file: Path) -> None:
     _log.warning("%s: an animation; only its first frame is used", printable(file))
 
 
-def _decoded(image: ImageFile, header: Header, file: Path) -> ImageFile:
-    if header.format == "PNG":
-        # Pillow skips the checksums of the pixel data while it decodes.
-        with file.open("rb") as stream:
-            PngImageFile(stream).verify()
+def _decoded(opened: _Opened, image: ImageFile) -> ImageFile:
+    if opened.header.format == "PNG":
+        # Pillow skips the checksums of the pixel data while it decodes; then it goes to where they begin.
+        opened.stream.seek(0)
+        PngImageFile(opened.stream).verify()
     try:
         image.load()
     except OSError as error:
-        if header.format != "JPEG" or error.errno is not None:
+        if opened.header.format != "JPEG" or error.errno is not None:
             raise
-        return decode_without_end(file, error)
+        return decode_without_end(opened.stream, opened.file, error)
     return image
 
 

@@ -13,10 +13,11 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from everymask.core.arrays import Array
-from everymask.data.pictures.bands import Bands, Rows, open_simple_tiff
+from everymask.data.pictures.bands import ArrayRows, Bands, Rows, open_simple_tiff
 from everymask.data.pictures.kinds import open_regular
+from everymask.data.pictures.opening import picture_errors
 from everymask.data.pictures.png_rows import open_png_rows
-from everymask.data.pictures.read import Header, as_read, open_picture, picture_errors, read_image
+from everymask.data.pictures.read import Header, as_read, open_picture, read_image
 from everymask.data.pictures.tiff_rows import TiffRows
 
 MAX_SIDE = 1_000_000
@@ -60,7 +61,7 @@ def open_strips(path: str | Path) -> Iterator[Strips]:
             image, header = open_picture(stream, file, MAX_PIXELS, MAX_SIDE)
             rows = _rows(image, header, stream, file)
             in_memory = rows is None
-            rows = rows or _WholeRows(read_image(file))
+            rows = rows or ArrayRows(read_image(file))
         yield Strips(header.size, header.channels, header.dtype, in_memory, _Reader(rows, file).read)
 
 
@@ -75,17 +76,6 @@ def _rows(image: ImageFile | Bands, header: Header, stream: IO[bytes], file: Pat
         return None
     rows = bands.rows()
     return None if isinstance(rows, TiffRows) and rows.block_bytes > _MAX_BLOCK else rows
-
-
-@dataclass(slots=True)
-class _WholeRows:
-    picture: Array
-    top: int = 0
-
-    def read(self, count: int) -> Array:
-        rows = self.picture[self.top : self.top + count]
-        self.top += len(rows)
-        return rows
 
 
 @dataclass(slots=True)

@@ -13,7 +13,8 @@ from everymask.core.label_sets import CITYSCAPES
 from everymask.core.labels import Labels, labels_of
 from everymask.data.feed.preprocess import Preprocess, Resize
 from everymask.errors import DataError, WeightsError, printable
-from everymask.models.checkpoint import Card, describes_itself, load_exactly
+from everymask.models.card import Card
+from everymask.models.checkpoint import describes_itself, load_exactly
 from everymask.models.foreign.recognise import Foreign, recognise
 from everymask.models.foreign.torchvision import read_state_dict
 from everymask.models.semantic.build import build_semantic

@@ -1,0 +1,59 @@
+"""What calculates a network: torch today, and whatever else can run one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from everymask.core.arrays import FloatArray, IntArray
+from everymask.data.feed.preprocess import Placement
+from everymask.infer.outputs import Outputs
+from everymask.models.specs.any_spec import ModelSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What label maps of a batch are asked for: the pictures' placements, what stands for no class, and scores."""
+
+    placements: tuple[Placement, ...]
+    ignore: int
+    scored: bool = False
+
+
+class Session(Protocol):
+    """A picture that a model has looked at once and of which it answers many prompts; no model does so yet."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) of the picture."""
+
+
+class Backend(Protocol):
+    """A network that is ready to run. It has no state that a run changes: threads may share it."""
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The network's, with the limits that it keeps to."""
+
+    @property
+    def device(self) -> str:
+        """Where it calculates, in a word."""
+
+    @property
+    def most_pixels(self) -> int:
+        """How many pixels a batch should have: more cost memory and gain no time."""
+
+    def run(self, images: FloatArray, windows: IntArray, wanted: Wanted | None = None) -> Outputs:
+        """What the network says of pictures.
+
+        `images` [B, C, H, W] float32 are normalised, H and W multiples of the preprocessing's divisor; `windows` [B, 4]
+        xyxy say where the pictures lie without their padding. Where `wanted` tells what the logits are for, a backend
+        may answer with `DecidedMaps` in place of `SemanticArrays`, if its device decides faster than the logits can be
+        fetched; without it never.
+        """
+
+    def with_detections(self, most: int) -> Backend:
+        """The same network with up to `most` objects per picture; `ConfigError` where it finds none or is fixed."""
+
+    def session(self, image: FloatArray) -> Session:
+        """The network's look at one normalised picture [C, H, W]; `ConfigError` where it takes no prompts."""

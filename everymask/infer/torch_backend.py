@@ -1,0 +1,138 @@
+"""PyTorch as the backend: the only file of this room, with `torch_decode`, that knows tensors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias, get_args
+
+import torch
+from torch import Tensor
+
+from everymask.core.arrays import FloatArray, IntArray
+from everymask.errors import ConfigError
+from everymask.infer.backend import Session, Wanted
+from everymask.infer.outputs import DecidedMaps, Outputs, RegionArrays, SemanticArrays
+from everymask.infer.predictor import Predictor
+from everymask.infer.torch_decode import decode_on_device
+from everymask.models.base import Network, RegionOutputs, SemanticOutputs
+from everymask.models.card import Card
+from everymask.models.inference import ready_to_predict
+from everymask.models.regions.rcnn import RCNN
+from everymask.models.semantic.network import SemanticModel
+from everymask.models.specs.any_spec import ModelSpec
+
+Precision: TypeAlias = Literal["auto", "exact"]
+
+_MOST_PIXELS = {"cpu": 1 << 20}
+_MOST_PIXELS_ELSEWHERE = 1 << 22
+
+
+@dataclass(frozen=True, slots=True)
+class TorchBackend:
+    """A network in evaluation mode on a device."""
+
+    module: Network
+    where: torch.device
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The network's, with its present limits."""
+        return self.module.spec
+
+    @property
+    def device(self) -> str:
+        """`cpu`, `cuda:1` ..."""
+        return str(self.where)
+
+    @property
+    def most_pixels(self) -> int:
+        """A processor is busy with a few small pictures, a GPU with more."""
+        return _MOST_PIXELS.get(self.where.type, _MOST_PIXELS_ELSEWHERE)
+
+    @torch.inference_mode()
+    def run(self, images: FloatArray, windows: IntArray, wanted: Wanted | None = None) -> Outputs:
+        """As the protocol says; label maps are decided on every device but the processor."""
+        batch = torch.from_numpy(images).to(self.where, non_blocking=True, memory_format=torch.channels_last)
+        outputs: RegionOutputs | SemanticOutputs = self.module(batch, torch.from_numpy(windows))
+        match self.module, outputs:
+            case RCNN(), RegionOutputs(boxes, class_ids, scores, mask_logits, image_index):
+                return RegionArrays(
+                    _array(boxes),
+                    class_ids.cpu().numpy(),
+                    _array(scores),
+                    None if mask_logits is None else _array(mask_logits),
+                    image_index.cpu().numpy(),
+                )
+            case SemanticModel() as network, SemanticOutputs(logits):
+                if wanted is None or self.where.type == "cpu":
+                    return SemanticArrays(_array(logits))
+                head, scored = network.spec.head, wanted.scored
+                pairs = zip(logits, wanted.placements, strict=True)
+                return DecidedMaps(
+                    tuple(
+                        decode_on_device(each, place, head, ignore=wanted.ignore, scored=scored)
+                        for each, place in pairs
+                    )
+                )
+            case _:
+                raise TypeError(f"{type(self.module).__name__} gave {type(outputs).__name__}")
+
+    def with_detections(self, most: int) -> TorchBackend:
+        """The same weights, with more proposals where that needs them."""
+        return replace(self, module=self.module.with_detections(most))
+
+    def session(self, image: FloatArray) -> Session:
+        """No network here takes prompts."""
+        raise ConfigError(
+            f"a session answers prompts, but a {type(self.spec).__name__} answers once and takes none",
+            hint="call predict",
+        )
+
+
+def build_predictor(module: Network, card: Card, device: str = "auto", *, precision: Precision = "auto") -> Predictor:
+    """A predictor on `device` ("auto": the first GPU, else the CPU) with a copy of `module` that is made for speed.
+
+    `precision` "exact" calculates in float32 throughout, so that only rounding separates it from the network as it was
+    trained; "auto" takes bfloat16 for the convolutions where the hardware calculates it (see `has_fast_bf16`).
+    """
+    if precision not in get_args(Precision):
+        raise ConfigError(f"precision must be {' or '.join(get_args(Precision))}, but got {precision!r}")
+    where = choose_device(device)
+    dtype = torch.bfloat16 if precision == "auto" and has_fast_bf16(where) else None
+    return Predictor(TorchBackend(ready_to_predict(module, dtype, where), where), card)
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of that name; `ConfigError` when this machine has none, saying which it has."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, ImportError) as error:
+        known = name.partition(":")[0] in ("cuda", "mps", "xpu")
+        reason = f" ({str(error).splitlines()[0].partition('. ')[0]})" if known else ""
+        raise ConfigError(
+            f"device {name!r} cannot be used{reason}; this machine has {', '.join(_devices())}",
+            hint="write cpu, cuda, cuda:1 (the second GPU) or mps (Apple); auto takes the first GPU, else the CPU",
+        ) from error
+    return device
+
+
+def _devices() -> list[str]:
+    cuda = [f"cuda:{number}" for number in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    return ["cpu", *cuda, *(["mps"] if torch.backends.mps.is_available() else [])]
+
+
+def has_fast_bf16(device: torch.device) -> bool:
+    """Whether bfloat16 is calculated by the hardware: GPUs since Ampere, CPUs with AVX512-BF16 or AMX."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return device.type == "cpu" and supported is not None and bool(supported())
+
+
+def _array(tensor: Tensor) -> FloatArray:
+    """The values as float32; they may lie in memory in any order."""
+    array: FloatArray = tensor.float().cpu().numpy()
+    return array
