@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from everymask.core.segmentation import InstanceSet, SemanticMap
-from everymask.data.dataset import Dataset
+from everymask.data.dataset import Dataset, not_annotated, panoptic_refused
 from everymask.data.formats.table import read_dataset
 from everymask.data.splits import read_split
 from everymask.errors import ConfigError, DataError, counted
@@ -116,7 +116,10 @@ def evaluate(
     """
     if not hasattr(predictor, "stream"):
         raise ConfigError(f"expected a model, but got {predictor!r}", hint="load it first: everymask.load(...)")
-    dataset = _part(_read(dataset, predictor), split, predictor.splits)
+    chosen = _part(_read(dataset, predictor), split, predictor.splits)
+    dataset = chosen.annotated()
+    if len(dataset) < len(chosen):
+        _log.warning("%s", not_annotated(len(chosen) - len(dataset)))
     if not len(dataset):
         raise DataError("there is no picture to evaluate on", hint="check the split's name with everymask check")
     if max_detections is not None:
@@ -174,7 +177,9 @@ class _ObjectJudge:
     """Compares objects with annotated ones."""
 
     def __init__(self, predictor: Predictor, module: RCNN, dataset: Dataset) -> None:
-        if dataset.is_semantic:
+        if dataset.kind == "panoptic":
+            raise panoptic_refused(dataset, "evaluated on")
+        if dataset.kind == "label maps":
             raise ConfigError(
                 "the model finds objects, but the data set has label maps, which do not tell them apart",
                 hint="give a data set with objects, or a model that gives label maps",

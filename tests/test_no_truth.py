@@ -15,7 +15,7 @@ from everymask.core.labels import Labels, labels_of
 from everymask.core.randomness import rng
 from everymask.core.sample import Sample
 from everymask.core.segmentation import SemanticMap
-from everymask.data.dataset import Dataset
+from everymask.data.dataset import Dataset, Objects
 from everymask.data.feed.augment import Augment
 from everymask.data.feed.packed import packed
 from everymask.data.feed.pipelines import prepare
@@ -130,11 +130,11 @@ def test_label_maps_painted_from_objects_hold_it(tmp_path: Path, ignore: int) ->
     crowded = replace(
         objects,
         records=tuple(
-            replace(record, annotations=tuple(replace(a, crowd=True) for a in record.annotations))
+            replace(record, truth=Objects(tuple(replace(a, crowd=True) for a in record.objects.annotations)))
             for record in objects.records
         ),
     ).semantic()
-    row = next(row for row, record in enumerate(crowded.records) if record.annotations)
+    row = next(row for row, record in enumerate(crowded.records) if record.objects.annotations)
     expected, found = crowded.label_map(row).ids, with_ignore(crowded, ignore).label_map(row).ids
     assert (expected == 255).any()
     np.testing.assert_array_equal(found, np.where(expected == 255, ignore, expected.astype(int)))

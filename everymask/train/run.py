@@ -15,7 +15,7 @@ from torch import nn
 from everymask.core.files import write_json
 from everymask.core.labels import Labels
 from everymask.core.segmentation import Task
-from everymask.data.dataset import Dataset
+from everymask.data.dataset import Dataset, not_annotated
 from everymask.data.feed.packed import packed
 from everymask.data.feed.pipelines import InstancePipeline
 from everymask.data.feed.preprocess import Preprocess
@@ -141,7 +141,9 @@ def _plan(given: TrainConfig, dataset: Dataset | None, folder: Path, device: tor
     config = settle_task(config, pictures, built)
     if source and source.foreign:
         config = replace(config, model=source.foreign.network(config.network))
-    pictures = pictures.for_task(config.task)
+    known = pictures.annotated()
+    left_out = (not_annotated(len(pictures) - len(known)),) if len(known) < len(pictures) else ()
+    pictures = known.for_task(config.task)
     pictures = read_split(folder / SPLITS, pictures) if config.resume else _divided(pictures, config)
     val_name = next((name for name in _VALIDATION if name in pictures.splits()), None)
     train_set, val_set = pictures.split("train"), pictures.split(val_name) if val_name else None
@@ -166,7 +168,7 @@ def _plan(given: TrainConfig, dataset: Dataset | None, folder: Path, device: tor
     classes = counted(len(train_set.labels), "class", "es")
     counts = f"{counted(len(train_set), 'picture')} for training, {held}, {classes}"
     maps = (train_set.coding.sentence(train_set.labels),) if train_set.coding else ()
-    notes = longer if config.resume else (counts, *maps, *unseen, *recipe.reasons, beginning)
+    notes = longer if config.resume else (counts, *left_out, *maps, *unseen, *recipe.reasons, beginning)
     return _Plan(given, recipe, measured, pictures, train_set, val_set, module, order, notes, bool(longer))
 
 
@@ -314,7 +316,7 @@ def _facts(measured: Fingerprint, train_set: Dataset, preprocess: Preprocess) ->
 
 def _batches(plan: _Plan, device: torch.device, first: int, last: int) -> Iterator[Batch]:
     config, preprocess = plan.recipe.config, plan.recipe.preprocess
-    build_pipeline = SemanticPipeline if plan.train.is_semantic else InstancePipeline
+    build_pipeline = SemanticPipeline if plan.train.kind == "label maps" else InstancePipeline
     pipeline = build_pipeline(packed(plan.train), preprocess, config.augment, config.seed, config.crop)
     return read_batches(
         pipeline,

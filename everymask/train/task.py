@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import assert_never
 
 import numpy as np
 
 from everymask.core.segmentation import Task
-from everymask.data.dataset import Dataset
+from everymask.data.coding import LabelCoding
+from everymask.data.dataset import Dataset, LabelMapFile, panoptic_refused
 from everymask.data.painting import Painting
+from everymask.data.panoptic import PanopticCoding
 from everymask.errors import ConfigError, DataError, printable
 from everymask.models.specs.any_spec import ModelSpec
 from everymask.models.specs.regions import MaskRCNN
@@ -41,7 +44,7 @@ def settle_task(config: TrainConfig, dataset: Dataset, stored: ModelSpec | None 
 
     Errors as in `asked_task` and `Dataset.for_task`.
     """
-    task: Task = asked_task(config, stored) or ("semantic" if dataset.is_semantic else "instance")
+    task: Task = asked_task(config, stored) or _task_of(dataset)
     dataset = dataset.for_task(task)
     model = config.model or (type(stored)() if stored else UNet() if task == "semantic" else MaskRCNN())
     model = model if stored is None else model_for_weights(model, stored)
@@ -51,13 +54,25 @@ def settle_task(config: TrainConfig, dataset: Dataset, stored: ModelSpec | None 
     return replace(config, task=task, model=model)
 
 
+def _task_of(dataset: Dataset) -> Task:
+    match dataset.kind:
+        case "objects":
+            return "instance"
+        case "label maps":
+            return "semantic"
+        case "panoptic":
+            raise panoptic_refused(dataset, "trained on")
+        case _:
+            assert_never(dataset.kind)
+
+
 def unseen_classes(train_set: Dataset, val_set: Dataset | None) -> tuple[str, ...]:
     """A line about the classes that no training picture shows; `DataError` where a part shows nothing at all."""
     for part, pictures in (("training", train_set), ("validation", val_set)):
         seen = None if pictures is None else _shown(pictures)
         if seen is not None and not seen:
             raise DataError(
-                f"the {part} pictures show no {'class' if train_set.is_semantic else 'objects'}",
+                f"the {part} pictures show no {'objects' if train_set.kind == 'objects' else 'class'}",
                 hint="put annotated pictures among them, or draw the split with another --seed",
             )
     shown = _shown(train_set)
@@ -71,13 +86,20 @@ def unseen_classes(train_set: Dataset, val_set: Dataset | None) -> tuple[str, ..
 
 def _shown(pictures: Dataset) -> set[int] | None:
     """The ids of the classes that occur, crowds and regions to ignore aside; None where all must be read to know."""
-    items = (item for record in pictures.records for item in record.annotations)
-    objects = {item.class_id for item in items if not item.crowd}
-    if pictures.coding is None:
-        return objects
-    if isinstance(pictures.coding, Painting):
-        painting = pictures.coding
-        return {painting.background, *(painting.classes[class_id] for class_id in objects)} if objects else set()
-    if not all(record.pixels for record in pictures.records):
-        return None
-    return set(np.flatnonzero(np.sum([record.pixels for record in pictures.records], axis=0)).tolist())
+    match pictures.coding:
+        case None:
+            return _object_classes(pictures)
+        case Painting(classes, background):
+            objects = _object_classes(pictures)
+            return {background, *(classes[class_id] for class_id in objects)} if objects else set()
+        case LabelCoding():
+            pixels = [record.truth.pixels for record in pictures.records if isinstance(record.truth, LabelMapFile)]
+            return set(np.flatnonzero(np.sum(pixels, axis=0)).tolist()) if all(pixels) else None
+        case PanopticCoding():
+            raise panoptic_refused(pictures, "trained on")
+        case _:
+            assert_never(pictures.coding)
+
+
+def _object_classes(pictures: Dataset) -> set[int]:
+    return {item.class_id for record in pictures.records for item in record.objects.annotations if not item.crowd}

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import assert_never
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from everymask.core.arrays import Array, FloatArray
 from everymask.core.labels import usual_ignore
 from everymask.core.randomness import rng
 from everymask.core.sample import Sample
-from everymask.core.segmentation import InstanceSet, SemanticMap
+from everymask.core.segmentation import InstanceSet, PanopticMap, SemanticMap
 from everymask.data.feed.augment import (
     Augment,
     blur,
@@ -65,7 +66,12 @@ def prepare(sample: Sample, preprocess: Preprocess, ignore: int = usual_ignore(0
         case SemanticMap(ids):
             truth = SemanticMap(map_to_input(ids, placement, ignore))
             return Prepared(image, truth, placement, sample.id, sample.file, ignore)
-    return Prepared(image, None, placement, sample.id, sample.file)
+        case PanopticMap():
+            raise DataError(f"{printable(sample.file or sample.id)}: a panoptic truth cannot be prepared yet")
+        case None:
+            return Prepared(image, None, placement, sample.id, sample.file)
+        case _:
+            assert_never(sample.truth)
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,7 +92,7 @@ def open_scene(samples: Samples, index: int) -> Scene:
         record, drawn = records.bare(index), records.outlined(index)
     else:
         record = records[index]
-        drawn = outlined(record.annotations)
+        drawn = outlined(record.objects.annotations)
     objects = samples.objects(index) if drawn is None else drawn
     return Scene(record.size, record.image, objects, record.id, str(record.image))
 

@@ -6,13 +6,13 @@ import platform
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_never
 
 import torch
 import torchvision
 
 import everymask
-from everymask.data.dataset import Dataset
+from everymask.data.dataset import Dataset, Kind, LabelMapFile, NotAnnotated, Objects, PanopticFile
 from everymask.errors import counted
 from everymask.evaluate import Report
 from everymask.infer.predictor import Predictor
@@ -25,7 +25,7 @@ from everymask.train.folder.summary_semantic import with_semantic
 from everymask.viz.report import Headline, ReportContent, StepRow, ValidationRow, write_report
 
 _PLACE = {"kind", "step", "epoch", "seconds"}
-_UNITS = {False: "objects", True: "pixels"}
+_UNITS: dict[Kind, str] = {"objects": "objects", "label maps": "pixels", "panoptic": "segments"}
 
 
 def write_summary(
@@ -90,7 +90,7 @@ def _statistics(train: Dataset, val: Dataset | None) -> dict[str, object]:
         "format": train.format,
         "from": str(train.root),
         "pictures": {name: len(dataset) for name, dataset in sets.items()},
-        **{f"{_UNITS[train.is_semantic]} by class, {name}": _counts(dataset) for name, dataset in sets.items()},
+        **{f"{_UNITS[train.kind]} by class, {name}": _counts(dataset) for name, dataset in sets.items()},
     }
 
 
@@ -98,8 +98,16 @@ def _counts(dataset: Dataset) -> dict[str, int]:
     """Objects, or pixels of label maps; those of maps painted from objects have not been counted."""
     counts: Counter[int] = Counter()
     for record in dataset.records:
-        if dataset.is_semantic:
-            counts.update(dict(enumerate(record.pixels)))
-        else:
-            counts.update(item.class_id for item in record.annotations if not item.crowd)
+        match record.truth:
+            case LabelMapFile(pixels=pixels):
+                counts.update(dict(enumerate(pixels)))
+            case Objects(annotations):
+                if dataset.kind == "objects":
+                    counts.update(item.class_id for item in annotations if not item.crowd)
+            case PanopticFile(segments=segments):
+                counts.update(segment.class_id for segment in segments if not segment.crowd)
+            case NotAnnotated():
+                pass
+            case _:
+                assert_never(record.truth)
     return {dataset.labels.names[class_id]: count for class_id, count in counts.most_common()}

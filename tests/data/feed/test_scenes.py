@@ -9,7 +9,7 @@ from PIL import Image
 from everymask.core.labels import labels_of
 from everymask.core.masks import Masks
 from everymask.core.sample import Sample
-from everymask.data.dataset import Annotation, BoxOnly, Dataset, Polygons, Record, Rle
+from everymask.data.dataset import Annotation, BoxOnly, Dataset, Objects, Polygons, Record, Rle
 from everymask.data.feed.augment import Augment, cut_truth
 from everymask.data.feed.packed import packed
 from everymask.data.feed.pipelines import InstancePipeline
@@ -34,7 +34,7 @@ def dataset(folder, *objects, name="a.jpg", size=(240, 320), boxes_only=False):
     plane = np.zeros(size, np.uint8)
     plane[60:180, 40:160] = 255
     Image.fromarray(np.repeat(plane[..., None], 3, axis=2)).save(folder / name, quality=95, subsampling=0)
-    record = Record("a", folder / name, size, objects)
+    record = Record("a", folder / name, size, Objects(objects))
     return Dataset(labels_of(["x", "y"]), (record,), "fake", folder, boxes_only=boxes_only)
 
 
@@ -95,7 +95,7 @@ def test_a_smaller_picture_is_decoded_only_where_it_is_enough(tmp_path):
 @pytest.mark.parametrize("size", [(241, 323), (1, 1), (3, 2), (8, 9)])
 def test_sides_that_are_no_multiples(tmp_path, size):
     Image.new("RGB", size[::-1], (9, 80, 200)).save(tmp_path / "a.jpg")
-    made = Dataset(labels_of(["x"]), (Record("a", tmp_path / "a.jpg", size, ()),), "fake", tmp_path)
+    made = Dataset(labels_of(["x"]), (Record("a", tmp_path / "a.jpg", size, Objects()),), "fake", tmp_path)
     for shrink in (0.5, 0.1):
         image = open_scene(made, 0).image((0, 0, size[1], size[0]), (2, 2), lambda image: image, shrink)
         assert np.abs(image - np.array([9, 80, 200])).max() <= 3

@@ -193,6 +193,6 @@ def test_a_painted_data_set_and_pictures_of_many_channels(shared, tmp_path):
 def test_the_fingerprint_measures_the_classes(tmp_path):
     dataset = make_semantic(tmp_path, labels_of(["a", "b", "c"]))
     found = fingerprint(dataset, seed=0)
-    pixels = np.sum([record.pixels for record in dataset.records], axis=0)
+    pixels = np.sum([record.truth.pixels for record in dataset.records], axis=0)
     assert found.class_shares == pytest.approx(tuple(pixels / pixels.sum()), abs=1e-6)
     assert (found.object_sizes, found.max_objects) == ((), 0)
