@@ -47,13 +47,12 @@ def _show(summary: Summary) -> None:
     root, crowds = printable(summary.root), f", {summary.crowd} of them crowds" if summary.crowd else ""
     kinds = ", ".join(f"{count} of {kind}" for kind, count in summary.pixels.items()) or "none that can be read"
     columns = list(summary.splits) or ["all"]
-    more = f" and {summary.not_annotated} not annotated" if summary.not_annotated else ""
     if summary.encoding:
         _show_label_maps(summary, kinds)
     else:
         show(
             f"{root}: {summary.format}{', boxes only' if summary.boxes_only else ''}",
-            f"{counted(summary.pictures, 'picture')} ({summary.empty} without objects){more}, "
+            f"{counted(summary.pictures, 'picture')} ({summary.empty} without objects){_loose(summary)}, "
             f"{counted(summary.objects, 'object')}{crowds}, {counted(len(summary.classes), 'class', 'es')}",
             f"pictures: {kinds}\n",
         )
@@ -78,10 +77,9 @@ def _show(summary: Summary) -> None:
 def _show_label_maps(summary: Summary, kinds: str) -> None:
     """What is in a semantic data set: what its maps hold, and how much of the pixels each class has."""
     columns = list(summary.splits) or ["all"]
-    more = f" and {summary.not_annotated} not annotated" if summary.not_annotated else ""
     show(
         f"{printable(summary.root)}: {summary.format}, label maps",
-        f"{counted(summary.pictures, 'picture')} ({summary.empty} without truth){more}, "
+        f"{counted(summary.pictures, 'picture')} ({summary.empty} without truth){_loose(summary)}, "
         f"{counted(len(summary.shares), 'class', 'es')}; {summary.no_truth:.2%} of the pixels are without truth",
         summary.encoding,
         f"pictures: {kinds}\n",
@@ -92,6 +90,10 @@ def _show_label_maps(summary: Summary, kinds: str) -> None:
         for name, row in summary.shares.items()
     ]
     show(table("Pixels by class", ("class", *columns), [*pictures, *shares]))
+
+
+def _loose(summary: Summary) -> str:
+    return f" and {summary.not_annotated:,} not annotated" if summary.not_annotated else ""
 
 
 def _short(number: float) -> str:

@@ -168,8 +168,9 @@ def test_a_data_set_of_files_packed_or_not(tmp_path):
     for index in range(4):
         ours, theirs = plain(0, index), small(0, index)
         assert (ours.image == theirs.image).all() and (ours.truth.ids == theirs.truth.ids).all()
-    with pytest.raises(ConfigError, match="objects were asked for"):
-        InstancePipeline(dataset, AS_IT_IS, Augment(), 1, (32, 32))(0, 0)
+    for maps in (dataset, packed(dataset)):
+        with pytest.raises(ConfigError, match="objects were asked for"):
+            InstancePipeline(maps, AS_IT_IS, Augment(), 1, (32, 32))(0, 0)
 
 
 def test_both_pipelines_look_at_a_picture_alike():
