@@ -40,7 +40,7 @@ larger pictures, and more work. One round is {EPOCHS} passes over all pictures, 
 def our_pipeline(augment: Augment) -> InstancePipeline:
     """The pictures with objects, in the order of the file."""
     pictures = read_coco(DATA)
-    chosen = [row for row, record in enumerate(pictures.records) if record.annotations]
+    chosen = [row for row, record in enumerate(pictures.records) if record.objects.annotations]
     return InstancePipeline(packed(pictures.subset(chosen)), PREPROCESS, augment, 0, (SIDE, SIDE))
 
 

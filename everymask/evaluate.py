@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from everymask.core.labels import map_classes
-from everymask.data.dataset import Dataset
+from everymask.data.dataset import Dataset, not_annotated
 from everymask.data.formats.table import read_dataset
 from everymask.data.splits import read_split
 from everymask.errors import ConfigError, DataError, counted
@@ -104,7 +104,10 @@ def evaluate(
     if not hasattr(predictor, "stream"):
         raise ConfigError(f"expected a model, but got {predictor!r}", hint="load it first: everymask.load(...)")
     task = predictor.task
-    dataset = _part(_read(dataset, predictor), split, predictor.splits)
+    chosen = _part(_read(dataset, predictor), split, predictor.splits)
+    dataset = chosen.annotated()
+    if len(dataset) < len(chosen):
+        _log.warning("%s", not_annotated(len(chosen) - len(dataset)))
     if not len(dataset):
         raise DataError("there is no picture to evaluate on", hint="check the split's name with everymask check")
     if max_detections is not None:

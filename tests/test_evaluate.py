@@ -13,7 +13,7 @@ import pytest
 
 from everymask.core.labels import Labels, labels_of
 from everymask.core.sample import Sample
-from everymask.data.dataset import Annotation, BoxOnly, Dataset
+from everymask.data.dataset import Annotation, BoxOnly, Dataset, NotAnnotated, Objects
 from everymask.data.formats.table import read_dataset
 from everymask.data.shapes import write_shapes
 from everymask.data.splits import draw_split, write_split
@@ -88,12 +88,12 @@ def test_the_limit_of_detections_is_that_of_the_model_or_the_one_asked_for(shape
 def test_the_size_of_an_object_is_what_the_data_set_says(shapes: Dataset) -> None:
     """As pycocotools, which sorts objects into small, medium and large by the file's `area`."""
     first = shapes.records[0]
-    large = tuple(replace(annotation, area=20_000.0) for annotation in first.annotations)
-    dataset = replace(shapes, records=(replace(first, annotations=large),))
+    large = tuple(replace(annotation, area=20_000.0) for annotation in first.objects.annotations)
+    dataset = replace(shapes, records=(replace(first, truth=Objects(large)),))
     scores = evaluate(Oracle(shapes.labels, shapes.labels), dataset).scores.mask
     assert scores is not None
     assert scores.APl == pytest.approx(1) and scores.APs == -1
-    unknown = replace(first, annotations=tuple(replace(a, area=None) for a in first.annotations))
+    unknown = replace(first, truth=Objects(tuple(replace(a, area=None) for a in first.objects.annotations)))
     assert replace(shapes, records=(unknown,)).objects(0).areas is None
 
 
@@ -145,7 +145,7 @@ def test_nothing_to_evaluate_on_is_no_score(shapes: Dataset) -> None:
 
 
 def test_masks_are_not_judged_by_boxes(shapes: Dataset) -> None:
-    record = replace(shapes.records[0], annotations=(Annotation(0, BoxOnly(), (1.0, 1.0, 9.0, 9.0)),))
+    record = replace(shapes.records[0], truth=Objects((Annotation(0, BoxOnly(), (1.0, 1.0, 9.0, 9.0)),)))
     boxes = replace(shapes, records=(record,), boxes_only=True)
     with pytest.raises(DataError, match=f"{record.id}.* only boxes"):
         evaluate(Oracle(shapes.labels, shapes.labels), boxes)
@@ -164,3 +164,14 @@ def test_detectors_are_compared_on_the_same_pictures(shapes: Dataset) -> None:
     boxes = replace(good, has_masks=False)
     with pytest.raises(ConfigError, match="headline name is mask AP in the first model and box AP"):
         compare(good, boxes, shapes)
+
+
+def test_pictures_that_are_not_annotated_do_not_count(shapes: Dataset, caplog: pytest.LogCaptureFixture) -> None:
+    oracle, first = Oracle(shapes.labels, shapes.labels), shapes.records[0]
+    loose = tuple(replace(first, id=f"loose{number}", truth=NotAnnotated()) for number in range(2))
+    mixed = replace(shapes, records=(loose[0], *shapes.records, loose[1]))
+    expected, found = evaluate(oracle, shapes), evaluate(oracle, mixed)
+    assert (found.pictures, found.scores.to_json()) == (8, expected.scores.to_json())
+    assert caplog.messages == ["2 pictures are not annotated, and left out"]
+    with pytest.raises(DataError, match="no picture to evaluate on"):
+        evaluate(oracle, replace(shapes, records=loose))

@@ -15,7 +15,7 @@ from everymask.core.labels import Labels, labels_of
 from everymask.core.randomness import rng
 from everymask.core.sample import Sample
 from everymask.core.segmentation import SemanticMap
-from everymask.data.dataset import Dataset
+from everymask.data.dataset import Dataset, Objects
 from everymask.data.feed.augment import Augment
 from everymask.data.feed.packed import packed
 from everymask.data.feed.pipelines import prepare
@@ -39,6 +39,7 @@ from tests.contracts.test_formats import make_fake
 from tests.contracts.test_semantic_formats import LABELS
 from tests.data.semantic_files import make_semantic, put
 from tests.grey_model import grey_model, write_grey
+from tests.metrics.samples import named
 
 MANY = 300
 VARIED = replace(Augment.none(), flip=0.5, rotate=0.5, scale=(0.4, 1.6), angle=30.0, elastic=0.5, elastic_sigma=3.0)
@@ -94,20 +95,23 @@ def test_read_varied_and_learned_from_it_is_the_same_whatever_stands_for_no_trut
         targets.append(semantic_targets(batch, 3, "multiclass"))
         metric = SemanticMetric(dataset.labels, void="wrong")
         for row in range(4):
-            metric.update(SemanticMap(np.zeros_like(dataset.label_map(row).ids)), dataset.label_map(row), str(row))
+            truth = dataset.label_map(row)
+            nothing = replace(truth, ids=np.zeros_like(truth.ids))
+            metric.update(nothing, truth, named(str(row), truth.size))
         scores.append(metric.compute().to_json())
     assert torch.equal(*targets) and (targets[0] == IGNORED).float().mean() > 0.1
     assert scores[0] == scores[1]
 
 
 def test_what_is_filled_up_for_prediction_has_no_truth() -> None:
-    sample = Sample(np.zeros((20, 40, 3), np.uint8), SemanticMap(np.ones((20, 40), np.uint8)))
-    found = prepare(sample, replace(AS_IT_IS, resize=Resize(32, 64, "matterport")), 7)
-    assert set(np.unique(found.truth.ids)) == {1, 7} and found.ignore == 7
+    sample = Sample(np.zeros((20, 40, 3), np.uint8), SemanticMap(np.ones((20, 40), np.uint8), ignore=7))
+    found = prepare(sample, replace(AS_IT_IS, resize=Resize(32, 64, "matterport")))
+    assert set(np.unique(found.truth.ids)) == {1, 7} and found.truth.ignore == 7
 
 
 def test_targets_name_the_number_that_no_class_has() -> None:
-    prepared = prepare(Sample(np.zeros((4, 4, 3), np.uint8), SemanticMap(np.full((4, 4), 255))), AS_IT_IS, 7)
+    truth = SemanticMap(np.full((4, 4), 255), ignore=7)
+    prepared = prepare(Sample(np.zeros((4, 4, 3), np.uint8), truth), AS_IT_IS)
     with pytest.raises(DataError, match=r"the label map has 255 .*\n.*and 7 where pixels are ignored"):
         semantic_targets(collate([prepared], 4), 3, "multiclass")
 
@@ -130,11 +134,11 @@ def test_label_maps_painted_from_objects_hold_it(tmp_path: Path, ignore: int) ->
     crowded = replace(
         objects,
         records=tuple(
-            replace(record, annotations=tuple(replace(a, crowd=True) for a in record.annotations))
+            replace(record, truth=Objects(tuple(replace(a, crowd=True) for a in record.objects.annotations)))
             for record in objects.records
         ),
     ).semantic()
-    row = next(row for row, record in enumerate(crowded.records) if record.annotations)
+    row = next(row for row, record in enumerate(crowded.records) if record.objects.annotations)
     expected, found = crowded.label_map(row).ids, with_ignore(crowded, ignore).label_map(row).ids
     assert (expected == 255).any()
     np.testing.assert_array_equal(found, np.where(expected == 255, ignore, expected.astype(int)))
@@ -158,7 +162,7 @@ def test_evaluated_predicted_and_written_it_is_what_the_model_says(tmp_path: Pat
     unsure = torch.full((3, 4, 5), -1.0)
     unsure[1, 2:] = 1.0
     place = Placement((4, 5), (4, 5))
-    found = decode_semantic(unsure, place, "multilabel", ignore=labels.ignore)
+    found = decode_semantic(unsure.numpy(), place, "multilabel", ignore=labels.ignore)
     assert found.ids.tolist() == [[7] * 5] * 2 + [[1] * 5] * 2
     image = np.full((4, 5, 3), 90, np.uint8)
     drawn = draw_semantic(image, found, labels, legend=False)
@@ -166,7 +170,7 @@ def test_evaluated_predicted_and_written_it_is_what_the_model_says(tmp_path: Pat
     result = Result(Sample(image, id="x"), found, labels)
     assert [(row.name, row.pixels) for row in result.areas()] == [("b", 10)]
     with SemanticFolder(tmp_path / "out", labels) as folder:
-        folder.add(result)
+        folder.add(result.sample, found)
     np.testing.assert_array_equal(read_label_map(tmp_path / "out/maps/x.png"), found.ids)
 
 
@@ -193,15 +197,15 @@ def test_three_hundred_classes_go_all_the_way(tmp_path: Path) -> None:
     assert target.max() > 255 and set(target.unique().tolist()) <= {IGNORED, *range(MANY)}
 
     metric = SemanticMetric(dataset.labels)
-    metric.update(truth, truth, "p1")
+    metric.update(truth, truth, named("p1", truth.size))
     assert metric.compute().mean_iou == 1 and metric.compute().confusion.sum() == (stored < MANY).sum()
     logits = torch.nn.functional.one_hot(torch.from_numpy(truth.ids.astype(np.int64)).clamp(max=MANY), MANY + 1)
     planes = 2.0 * logits.permute(2, 0, 1)[:MANY].float() - 1
-    decoded = decode_semantic(planes, Placement((40, 50), (40, 50)), "multilabel", ignore=dataset.labels.ignore)
+    decoded = decode_semantic(planes.numpy(), Placement((40, 50), (40, 50)), "multilabel", ignore=dataset.labels.ignore)
     np.testing.assert_array_equal(decoded.ids, stored)
 
     with SemanticFolder(tmp_path / "out", dataset.labels, maps="tif") as folder:
-        folder.add(Result(dataset[1], decoded, dataset.labels))
+        folder.add(dataset[1], decoded)
     np.testing.assert_array_equal(read_label_map(tmp_path / "out/maps/p1.tif"), stored)
     write_dataset(tmp_path / "again", dataset, "image-masks")
     again = read_dataset(tmp_path / "again")

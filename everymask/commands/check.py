@@ -52,7 +52,7 @@ def _show(summary: Summary) -> None:
     else:
         show(
             f"{root}: {summary.format}{', boxes only' if summary.boxes_only else ''}",
-            f"{counted(summary.pictures, 'picture')} ({summary.empty} without objects), "
+            f"{counted(summary.pictures, 'picture')} ({summary.empty} without objects){_loose(summary)}, "
             f"{counted(summary.objects, 'object')}{crowds}, {counted(len(summary.classes), 'class', 'es')}",
             f"pictures: {kinds}\n",
         )
@@ -79,7 +79,7 @@ def _show_label_maps(summary: Summary, kinds: str) -> None:
     columns = list(summary.splits) or ["all"]
     show(
         f"{printable(summary.root)}: {summary.format}, label maps",
-        f"{counted(summary.pictures, 'picture')} ({summary.empty} without truth), "
+        f"{counted(summary.pictures, 'picture')} ({summary.empty} without truth){_loose(summary)}, "
         f"{counted(len(summary.shares), 'class', 'es')}; {summary.no_truth:.2%} of the pixels are without truth",
         summary.encoding,
         f"pictures: {kinds}\n",
@@ -90,6 +90,10 @@ def _show_label_maps(summary: Summary, kinds: str) -> None:
         for name, row in summary.shares.items()
     ]
     show(table("Pixels by class", ("class", *columns), [*pictures, *shares]))
+
+
+def _loose(summary: Summary) -> str:
+    return f" and {summary.not_annotated:,} not annotated" if summary.not_annotated else ""
 
 
 def _short(number: float) -> str:

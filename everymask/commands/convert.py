@@ -42,4 +42,4 @@ def run(options: Convert) -> None:
         show(f"{issue.severity}: {issue}")
     if len(dataset.issues) > _SHOWN:
         show(f"... and {sum(issue.count for issue in dataset.issues[_SHOWN:]):,} more")
-    show(f"{counted(len(dataset), 'picture')}: {options.out} ({options.to})")
+    show(f"{counted(len(dataset.annotated()), 'picture')}: {options.out} ({options.to})")

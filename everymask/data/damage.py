@@ -20,20 +20,21 @@ def without_damaged(
 ) -> Dataset:
     """The data set without pictures that cannot be decoded to their end, each of which is noted as an error.
 
-    `progress(done, total)` is called after every picture. Raises `MachineError` when the disk or the memory refuses.
+    Pictures that are not annotated are not looked at. `progress(done, total)` is called after every other. Raises
+    `MachineError` when the disk or the memory refuses.
     """
-    kept = []
+    rows = [row for row, record in enumerate(dataset.records) if record.annotated]
+    damaged = set()
     with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
-        files = [record.image for record in dataset.records]
-        for row, error in enumerate(pool.map(_damage, files)):
-            if error is None:
-                kept.append(row)
-            else:
-                message = error.message.removeprefix(f"{printable(files[row])}: ")
-                issues.error("picture", message, file=files[row], hint=error.hint)
+        files = [dataset.records[row].image for row in rows]
+        for done, (row, file, error) in enumerate(zip(rows, files, pool.map(_damage, files), strict=True), 1):
+            if error is not None:
+                damaged.add(row)
+                message = error.message.removeprefix(f"{printable(file)}: ")
+                issues.error("picture", message, file=file, hint=error.hint)
             if progress is not None:
-                progress(row + 1, len(files))
-    return dataset if len(kept) == len(dataset) else dataset.subset(kept)
+                progress(done, len(files))
+    return dataset.subset([row for row in range(len(dataset)) if row not in damaged]) if damaged else dataset
 
 
 def _damage(file: Path) -> DataError | None:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Literal, TypeAlias, assert_never
 
 import numpy as np
 
@@ -14,12 +14,13 @@ from everymask.core.arrays import Array, FloatArray
 from everymask.core.labels import Labels
 from everymask.core.masks import Masks
 from everymask.core.sample import Sample
-from everymask.core.segmentation import InstanceSet, SemanticMap, TaskName
+from everymask.core.segmentation import InstanceSet, PanopticMap, Segment, Segmentation, SemanticMap, TaskName
 from everymask.data.coding import LabelCoding, read_ids
 from everymask.data.issues import IssueLog
 from everymask.data.painting import Painting, paint, painting_of
+from everymask.data.panoptic import PanopticCoding, read_segments
 from everymask.data.pictures.read import read_image, read_label_map
-from everymask.errors import ConfigError, DataError, Issue, printable
+from everymask.errors import ConfigError, DataError, Issue, counted, printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,21 +70,66 @@ class Annotation:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """One picture on disk and its annotations; `size` is (H, W) as displayed, `split` what the data set itself says.
+class Objects:
+    """The truth of a picture as objects one by one; `ignored` are regions marked as having no truth, no objects."""
 
-    In a semantic data set `label_map` is the file of its truth, and `pixels` how many pixels of it each class has.
-    `ignored` are regions that were marked as having no truth; they are no objects.
-    """
+    annotations: tuple[Annotation, ...] = ()
+    ignored: tuple[Shape, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LabelMapFile:
+    """The truth of a picture as a label file, and how many `pixels` of it each class has (empty: not counted)."""
+
+    file: Path
+    pixels: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PanopticFile:
+    """The truth of a picture as a file of segment numbers, and what each segment is."""
+
+    file: Path
+    segments: tuple[Segment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NotAnnotated:
+    """Nobody has said what the picture shows, which is something else than that it shows nothing."""
+
+
+Truth: TypeAlias = Objects | LabelMapFile | PanopticFile | NotAnnotated
+Kind: TypeAlias = Literal["objects", "label maps", "panoptic"]
+"""What the truth of a data set's pictures is."""
+Coding: TypeAlias = LabelCoding | Painting | PanopticCoding
+"""How what the files hold becomes a class, or a segment, for every pixel."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One picture on disk and its truth; `size` is (H, W) as displayed, `split` what the data set itself says."""
 
     id: str
     image: Path
     size: tuple[int, int]
-    annotations: tuple[Annotation, ...]
+    truth: Truth
     split: str | None = None
-    label_map: Path | None = None
-    pixels: tuple[int, ...] = ()
-    ignored: tuple[Shape, ...] = ()
+
+    @property
+    def objects(self) -> Objects:
+        """The truth where it is objects; `DataError` where it is something else, or nothing is known."""
+        match self.truth:
+            case Objects() as objects:
+                return objects
+            case LabelMapFile() | PanopticFile() | NotAnnotated():
+                raise _other_truth(self, "objects")
+            case _:
+                assert_never(self.truth)
+
+    @property
+    def annotated(self) -> bool:
+        """Whether anything is known of what the picture shows."""
+        return not isinstance(self.truth, NotAnnotated)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +137,9 @@ class Dataset:
     """A sequence of samples that are read when asked for.
 
     `issues` are the defects and oddities that the reader met. `boxes_only` says that no object has a mask. `dataset[i]`
-    decodes a picture and rasterises its objects; `truth(i)` rasterises without decoding the picture. The truth of a
-    semantic data set is a label map; `coding` says which class what is stored in it stands for.
+    decodes a picture and rasterises its truth; `truth(i)` rasterises without decoding the picture. `kind` says what the
+    truth is; unless it is objects, `coding` says how it is stored or painted. Pictures may be `NotAnnotated`: what
+    learns, judges or counts takes `annotated()`.
     """
 
     labels: Labels
@@ -101,7 +148,7 @@ class Dataset:
     root: Path
     issues: tuple[Issue, ...] = ()
     boxes_only: bool = False
-    coding: LabelCoding | Painting | None = None
+    coding: Coding | None = None
 
     def __len__(self) -> int:
         return len(self.records)
@@ -109,7 +156,9 @@ class Dataset:
     def __repr__(self) -> str:
         """One line, as a notebook shows it; the records of a large data set fill a screen."""
         splits = "".join(f", {count} {name}" for name, count in self.splits().items())
-        return f"<Dataset {self.root}: {self.format}, {len(self)} pictures{splits}, {len(self.labels)} classes>"
+        loose = sum(not record.annotated for record in self.records)
+        pictures = f"{len(self)} pictures{splits}{f', {loose} not annotated' if loose else ''}"
+        return f"<Dataset {self.root}: {self.format}, {pictures}, {len(self.labels)} classes>"
 
     def __getitem__(self, index: int) -> Sample:
         """The picture and its truth; `DataError` where the file cannot be read or is not of the recorded size."""
@@ -122,18 +171,39 @@ class Dataset:
         return (self[index] for index in range(len(self)))
 
     @property
-    def is_semantic(self) -> bool:
-        """Whether the truth of a picture is a class for every pixel, rather than objects."""
-        return self.coding is not None
+    def kind(self) -> Kind:
+        """What the truth of its pictures is."""
+        match self.coding:
+            case None:
+                return "objects"
+            case LabelCoding() | Painting():
+                return "label maps"
+            case PanopticCoding():
+                return "panoptic"
+            case _:
+                assert_never(self.coding)
+
+    def annotated(self) -> Dataset:
+        """The pictures that are annotated: the same data set where all are."""
+        rows = [row for row, record in enumerate(self.records) if record.annotated]
+        return self if len(rows) == len(self) else self.subset(rows)
 
     def semantic(self) -> Dataset:
         """The same pictures with a class for every pixel as their truth: the objects, and background where none is.
 
         A smaller object hides a larger one. There is no truth where a crowd is and no object, and in regions that are
-        to be ignored, which hide and are hidden as objects are. `DataError` where the objects have no masks.
+        to be ignored, which hide and are hidden as objects are. `DataError` where the objects have no masks,
+        `ConfigError` for a panoptic data set.
         """
-        if self.is_semantic:
-            return self
+        match self.kind:
+            case "label maps":
+                return self
+            case "panoptic":
+                raise panoptic_refused(self, "made label maps of")
+            case "objects":
+                pass
+            case _:
+                assert_never(self.kind)
         if self.boxes_only:
             raise DataError(
                 f"{printable(self.root)}: the annotations are boxes, and label maps need masks",
@@ -145,62 +215,106 @@ class Dataset:
     def for_task(self, task: TaskName | None) -> Dataset:
         """The same pictures with the truth of a task: a class for every pixel (`semantic`), or objects; None: as it is.
 
-        `ConfigError` where label maps were to be objects, `DataError` as in `semantic`.
+        `ConfigError` where label maps were to be objects and for a panoptic data set, `DataError` as in `semantic`.
         """
-        if task == "instance" and self.is_semantic:
-            raise ConfigError(
-                f"{printable(self.root)} has label maps ({self.format}), which do not tell objects apart, and the task "
-                "is instance",
-                hint="leave out --task, choose a semantic network such as --model unet, or name the format of object "
-                "maps: --format instance-pngs",
-            )
-        return self.semantic() if task == "semantic" else self
+        match self.kind:
+            case "objects":
+                return self.semantic() if task == "semantic" else self
+            case "label maps":
+                if task != "instance":
+                    return self
+                raise ConfigError(
+                    f"{printable(self.root)} has label maps ({self.format}), which do not tell objects apart, and the "
+                    "task is instance",
+                    hint="leave out --task, choose a semantic network such as --model unet, or name the format of "
+                    "object maps: --format instance-pngs",
+                )
+            case "panoptic":
+                if task is None:
+                    return self
+                raise panoptic_refused(self, f"used for the task {task}")
+            case _:
+                assert_never(self.kind)
 
-    def truth(self, index: int) -> InstanceSet | SemanticMap:
-        """What one picture shows, without decoding it: its objects, or in a semantic data set its label map."""
-        return self.label_map(index) if self.is_semantic else self.objects(index)
+    def truth(self, index: int) -> Segmentation | None:
+        """What one picture shows, without decoding it, as `kind` says; None where it is not annotated."""
+        if not self.records[index].annotated:
+            return None
+        match self.kind:
+            case "objects":
+                return self.objects(index)
+            case "label maps":
+                return self.label_map(index)
+            case "panoptic":
+                return self.panoptic_map(index)
+            case _:
+                assert_never(self.kind)
 
     def label_map(self, index: int) -> SemanticMap:
         """The label map of one picture of a semantic data set: class ids [H, W], and `labels.ignore` without truth.
 
-        Ids are uint8, or uint16 where `labels.ignore` needs it.
+        Ids are uint8, or uint16 where `labels.ignore` needs it. `DataError` where the picture is not annotated, or its
+        file cannot be read, is not of the picture's size, or holds what stands for no class; `ConfigError` for a data
+        set of another kind.
+        """
+        record, ignore = self.records[index], self.labels.ignore
+        match self.coding:
+            case Painting() as painting:
+                ignored = draw_shapes(record.objects.ignored, record.size, record.image)
+                return SemanticMap(paint(self._objects(record), ignored, painting, ignore, record.size), ignore=ignore)
+            case LabelCoding() as coding:
+                file = _label_file(record)
+                ids = read_ids(file, coding, self.labels)
+                _check_size(ids.shape, record.size, file, "label map")
+                return SemanticMap(ids, ignore=self.labels.ignore)
+            case None:
+                raise ConfigError(
+                    f"{printable(self.root)} has objects, and label maps were asked for", hint="use dataset.semantic()"
+                )
+            case PanopticCoding():
+                raise panoptic_refused(self, "made label maps of")
+            case _:
+                assert_never(self.coding)
 
-        `DataError` where its file cannot be read, is not of the picture's size, or holds what stands for no class;
-        `ConfigError` for a data set of objects.
+    def panoptic_map(self, index: int) -> PanopticMap:
+        """The segments of one picture of a panoptic data set: their numbers [H, W] int32, 0 where none is.
+
+        `DataError` where the picture is not annotated, or its file cannot be read, is not of the picture's size, or
+        holds a number that no segment has; `ConfigError` for a data set of another kind.
         """
         record = self.records[index]
-        if self.coding is None:
-            raise ConfigError(
-                f"{printable(self.root)} has objects, and label maps were asked for", hint="use dataset.semantic()"
-            )
-        if isinstance(self.coding, Painting):
-            ignored = draw_shapes(record.ignored, record.size, record.image)
-            ids = paint(self._objects(index), ignored, self.coding, self.labels.ignore, record.size)
-            return SemanticMap(ids, ignore=self.labels.ignore)
-        if record.label_map is None:
-            raise DataError(f"{printable(record.image)}: the picture has no label map")
-        ids = read_ids(record.label_map, self.coding, self.labels)
-        _check_size(ids.shape, record.size, record.label_map, "label map")
-        return SemanticMap(ids, ignore=self.labels.ignore)
+        if self.kind != "panoptic":
+            raise ConfigError(f"{printable(self.root)} has {self.kind}, and panoptic maps were asked for")
+        match record.truth:
+            case PanopticFile(file, segments):
+                found = read_segments(file, segments)
+                _check_size(found.ids.shape, record.size, file, "panoptic map")
+                return found
+            case Objects() | LabelMapFile() | NotAnnotated():
+                raise _other_truth(record, "a panoptic map")
+            case _:
+                assert_never(record.truth)
 
     def objects(self, index: int) -> InstanceSet:
         """The objects of one picture, in the order of its annotations; a mask file is decoded once.
 
         `ids` are the annotations' own numbers, or their places counted from 1. `masks` is None where the data set
         has only boxes, `areas` where one object has none stated. An object with neither box nor a single pixel has the
-        box (0, 0, 0, 0). `ConfigError` for a semantic data set.
+        box (0, 0, 0, 0). `DataError` where the picture is not annotated, `ConfigError` for a data set of another kind.
         """
-        if self.is_semantic:
+        if self.kind != "objects":
+            hint = "label maps do not say where one object ends and the next begins: choose a semantic model"
+            kind = "label maps (semantic segmentation)" if self.kind == "label maps" else "panoptic maps"
             raise ConfigError(
-                f"{printable(self.root)} has label maps (semantic segmentation), and objects were asked for",
-                hint="label maps do not say where one object ends and the next begins: choose a semantic model",
+                f"{printable(self.root)} has {kind}, and objects were asked for",
+                hint=hint if self.kind == "label maps" else "",
             )
-        return self._objects(index)
+        return self._objects(self.records[index])
 
-    def _objects(self, index: int) -> InstanceSet:
-        record = self.records[index]
-        objects = record.annotations
-        masks = None if self.boxes_only else draw_shapes([item.shape for item in objects], record.size, record.image)
+    def _objects(self, record: Record) -> InstanceSet:
+        objects = record.objects.annotations
+        shapes = [annotation.shape for annotation in objects]
+        masks = None if self.boxes_only else draw_shapes(shapes, record.size, record.image)
         boxes = np.zeros((len(objects), 4), np.float32) if masks is None else masks.boxes().astype(np.float32)
         for row, annotation in enumerate(objects):
             if annotation.box is not None:
@@ -238,6 +352,41 @@ class Dataset:
         return replace(self, records=tuple(self.records[index] for index in indices))
 
 
+def not_annotated(count: int) -> str:
+    """What is said once where so many pictures are left out."""
+    return f"{counted(count, 'picture')} {'is' if count == 1 else 'are'} not annotated, and left out"
+
+
+def panoptic_refused(dataset: Dataset, what: str) -> ConfigError:
+    """The error where a panoptic data set cannot be `what` yet."""
+    return ConfigError(f"{printable(dataset.root)} is panoptic ({dataset.format}), and cannot be {what} yet")
+
+
+def _other_truth(record: Record, expected: str) -> DataError:
+    match record.truth:
+        case Objects():
+            found = "has objects"
+        case LabelMapFile():
+            found = "has a label map"
+        case PanopticFile():
+            found = "has a panoptic map"
+        case NotAnnotated():
+            found = "is not annotated"
+        case _:
+            assert_never(record.truth)
+    return DataError(f"{printable(record.image)}: expected {expected}, but the picture {found}")
+
+
+def _label_file(record: Record) -> Path:
+    match record.truth:
+        case LabelMapFile(file):
+            return file
+        case Objects() | PanopticFile() | NotAnnotated():
+            raise _other_truth(record, "a label map")
+        case _:
+            assert_never(record.truth)
+
+
 def check_shapes(records: Iterable[Record], issues: IssueLog, file: object) -> tuple[tuple[Record, ...], bool]:
     """The records as a data set may hold them, and whether they are boxes only.
 
@@ -245,13 +394,13 @@ def check_shapes(records: Iterable[Record], issues: IssueLog, file: object) -> t
     is left out where the policy allows that.
     """
     listed = tuple(records)
-    has_mask = any(not isinstance(a.shape, BoxOnly) for record in listed for a in record.annotations)
-    has_box = any(isinstance(a.shape, BoxOnly) for record in listed for a in record.annotations)
+    has_mask = any(not isinstance(a.shape, BoxOnly) for record in listed for a in record.objects.annotations)
+    has_box = any(isinstance(a.shape, BoxOnly) for record in listed for a in record.objects.annotations)
     if not (has_mask and has_box):
         return listed, has_box
     kept = []
     for record in listed:
-        for annotation in record.annotations:
+        for annotation in record.objects.annotations:
             if isinstance(annotation.shape, BoxOnly):
                 issues.error(
                     "no-mask",
@@ -261,8 +410,8 @@ def check_shapes(records: Iterable[Record], issues: IssueLog, file: object) -> t
                     value=annotation.box,
                     hint="draw its outline, or remove the object",
                 )
-        masked = tuple(a for a in record.annotations if not isinstance(a.shape, BoxOnly))
-        kept.append(replace(record, annotations=masked))
+        masked = tuple(a for a in record.objects.annotations if not isinstance(a.shape, BoxOnly))
+        kept.append(replace(record, truth=replace(record.objects, annotations=masked)))
     return tuple(kept), False
 
 

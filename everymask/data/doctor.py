@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 
@@ -14,7 +14,20 @@ from everymask.core.arrays import IntArray
 from everymask.core.polygons import ring_area
 from everymask.core.rle import runs_from_string
 from everymask.data.crossings import crossing_rings
-from everymask.data.dataset import Annotation, BoxOnly, Dataset, MaskFile, Polygons, Record, Rle
+from everymask.data.dataset import (
+    Annotation,
+    BoxOnly,
+    Dataset,
+    LabelMapFile,
+    MaskFile,
+    NotAnnotated,
+    Objects,
+    PanopticFile,
+    Polygons,
+    Record,
+    Rle,
+    panoptic_refused,
+)
 from everymask.data.issues import IssueLog
 from everymask.data.pictures.headers import read_headers
 from everymask.data.pictures.read import read_label_map
@@ -38,6 +51,8 @@ class Summary:
     Of a semantic data set `encoding` says what the label maps hold, `shares` by class and split the part of the pixels
     with truth (where label maps are painted from objects, of a sample of 50 pictures), and `no_truth` the part of all
     pixels that have none; `empty` counts pictures without any truth, and nothing is said of objects.
+
+    `not_annotated` counts pictures of which nothing is known; they are in no other number.
     """
 
     format: str
@@ -59,6 +74,7 @@ class Summary:
     encoding: str = ""
     shares: dict[str, dict[str, float]] = field(default_factory=dict)
     no_truth: float = 0.0
+    not_annotated: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Plain lists, numbers and texts."""
@@ -70,52 +86,54 @@ def check(dataset: Dataset) -> Summary:
 
     Defects come from the reader (`dataset.issues`), and from pictures that cannot be read any more; 20 are kept. Two
     oddities are looked for here, since they cost more than reading should: outlines that cross themselves, and pictures
-    that are there twice.
+    that are there twice. `ConfigError` for a panoptic data set.
     """
+    if dataset.kind == "panoptic":
+        raise panoptic_refused(dataset, "checked")
+    whole, dataset = dataset, dataset.annotated()
     issues = IssueLog("skip")
     _note_crossings(dataset, issues)
     _note_repeats(dataset, issues)
     headers = read_headers([record.image for record in dataset.records], issues)
     pixels = Counter(f"{header.channels} x {header.dtype}" for header in headers if header is not None)
-    semantic = dataset
-    if dataset.is_semantic:  # its objects, if it has any, are not what is learned
-        dataset = replace(dataset, records=tuple(replace(record, annotations=()) for record in dataset.records))
-    counts = [len(record.annotations) for record in dataset.records]
+    # Objects of which label maps are painted are not what is learned.
+    objects = [_annotations(record) if dataset.kind == "objects" else () for record in dataset.records]
+    counts = list(map(len, objects))
     found = (*dataset.issues, *issues.noted())
-    areas = [area for record in dataset.records for area in _areas(record)]
+    areas = [area for drawn in objects for area in _areas(drawn)]
     summary = Summary(
         format=dataset.format,
         root=str(dataset.root),
         pictures=len(dataset),
         empty=counts.count(0),
         objects=sum(counts),
-        crowd=sum(a.crowd for record in dataset.records for a in record.annotations),
+        crowd=sum(a.crowd for drawn in objects for a in drawn),
         boxes_only=dataset.boxes_only,
         splits=dataset.splits(),
         sizes=_sizes([record.size for record in dataset.records]),
         pixels=dict(pixels.most_common()),
-        classes=_classes(dataset),
+        classes=_classes(dataset, objects),
         per_picture=_quantiles(counts),
         areas=_quantiles(areas),
         num_errors=_total(found, "error"),
         num_warnings=_total(found, "warning"),
         issues=tuple(sorted(found, key=lambda issue: issue.severity)[:_SHOWN]),
+        not_annotated=len(whole) - len(dataset),
     )
-    return replace(summary, **_label_maps(semantic)) if semantic.is_semantic else summary
+    return replace(summary, **_label_maps(dataset)) if dataset.kind == "label maps" else summary
 
 
 def _label_maps(dataset: Dataset) -> dict[str, Any]:
     """What a summary says of a semantic data set."""
     coding = dataset.coding
     rows = range(len(dataset))
-    painted = any(not record.pixels for record in dataset.records)
-    if painted:
+    if not all(map(_pixels, dataset.records)):
         rows = rows[:: max(1, len(rows) // _SAMPLED)]
     pixels: dict[str, IntArray] = {}
     total = empty = 0
     for row in rows:
         record = dataset.records[row]
-        counts = np.array(record.pixels or _pixels_by_class(dataset, row), np.int64)
+        counts = np.array(_pixels(record) or _pixels_by_class(dataset, row), np.int64)
         split = record.split or "all"
         pixels[split] = pixels.get(split, np.zeros(len(counts), np.int64)) + counts
         total += record.size[0] * record.size[1]
@@ -133,6 +151,27 @@ def _label_maps(dataset: Dataset) -> dict[str, Any]:
     }
 
 
+def _annotations(record: Record) -> tuple[Annotation, ...]:
+    match record.truth:
+        case Objects(annotations):
+            return annotations
+        case LabelMapFile() | PanopticFile() | NotAnnotated():
+            return ()
+        case _:
+            assert_never(record.truth)
+
+
+def _pixels(record: Record) -> tuple[int, ...]:
+    """The pixels of each class where they have been counted."""
+    match record.truth:
+        case LabelMapFile(pixels=pixels):
+            return pixels
+        case Objects() | PanopticFile() | NotAnnotated():
+            return ()
+        case _:
+            assert_never(record.truth)
+
+
 def _pixels_by_class(dataset: Dataset, row: int) -> list[int]:
     count = len(dataset.labels)
     found: list[int] = np.bincount(dataset.label_map(row).ids.ravel(), minlength=count)[:count].tolist()
@@ -143,7 +182,7 @@ def _note_crossings(dataset: Dataset, issues: IssueLog) -> None:
     rings = [
         (record, number, ring)
         for record in dataset.records
-        for number, annotation in enumerate(record.annotations, 1)
+        for number, annotation in enumerate(_annotations(record), 1)
         if isinstance(annotation.shape, Polygons)
         for ring in annotation.shape.rings
     ]
@@ -151,7 +190,7 @@ def _note_crossings(dataset: Dataset, issues: IssueLog) -> None:
     for (record, number, _), crosses in zip(rings, crossing_rings(ring for *_, ring in rings), strict=True):
         if crosses and (record.image, number) not in noted:
             noted.add((record.image, number))
-            found = record.annotations[number - 1].id
+            found = _annotations(record)[number - 1].id
             where = f"object {number}" if found is None else f"annotation id {found}"
             message = "the outline crosses itself; parts inside its loops may count as outside"
             issues.warn("polygon-crossing", message, file=record.image, where=where, hint="draw it again")
@@ -178,20 +217,20 @@ def _sizes(sizes: list[tuple[int, int]]) -> dict[str, tuple[int, ...]]:
     return {"min": by_area[0], "median": tuple(median), "max": by_area[-1], "commonest": (*commonest, count)}
 
 
-def _classes(dataset: Dataset) -> dict[str, dict[str, int]]:
+def _classes(dataset: Dataset, objects: list[tuple[Annotation, ...]]) -> dict[str, dict[str, int]]:
     columns = list(dataset.splits()) or ["all"]
     table = {name: dict.fromkeys(columns, 0) for name in dataset.labels.names}
-    for record in dataset.records:
-        for annotation in record.annotations:
+    for record, drawn in zip(dataset.records, objects, strict=True):
+        for annotation in drawn:
             row = table[dataset.labels.names[annotation.class_id]]
             split = record.split or "all"
             row[split] = row.get(split, 0) + 1
     return table
 
 
-def _areas(record: Record) -> Iterable[float]:
+def _areas(objects: tuple[Annotation, ...]) -> Iterable[float]:
     painted: dict[Path, Counter[int]] = {}
-    for annotation in record.annotations:
+    for annotation in objects:
         match annotation.shape:
             case Polygons(rings):
                 yield sum(ring_area(ring) for ring in rings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from everymask.core.arrays import Array, FloatArray
 from everymask.core.randomness import rng
 from everymask.core.sample import Sample
 from everymask.core.segmentation import InstanceSet, SemanticMap
-from everymask.data.dataset import Dataset, Record
+from everymask.data.dataset import Dataset, LabelMapFile, NotAnnotated, Objects, PanopticFile, Record, panoptic_refused
 from everymask.data.feed.preprocess import match_channels
 from everymask.errors import DataError, printable
 
@@ -54,9 +54,11 @@ class Fingerprint:
 def fingerprint(dataset: Dataset, *, seed: int, pictures: int = 50) -> Fingerprint:
     """Measure a data set by `pictures` of its pictures, chosen by `seed`.
 
-    `DataError` for no pictures, and for pictures of different stored types or of channel counts that do not go
-    together.
+    `ConfigError` for a panoptic data set, `DataError` for no pictures, and for pictures of different stored types or of
+    channel counts that do not go together.
     """
+    if dataset.kind == "panoptic":
+        raise panoptic_refused(dataset, "measured")
     total = len(dataset)
     if not total or pictures < 1:
         raise DataError(f"{printable(dataset.root)}: there are no pictures to measure")
@@ -92,12 +94,20 @@ def fingerprint(dataset: Dataset, *, seed: int, pictures: int = 50) -> Fingerpri
         object_sizes=tuple(round(float(size), 2) for size in np.quantile(sizes, QUANTILES)) if sizes else (),
         max_objects=max(map(_num_objects, dataset.records)),
         tall=round(float((sides[:, 0] > sides[:, 1]).mean()), 6),
-        class_shares=tuple(np.round(pixels / max(1, pixels.sum()), 6).tolist()) if dataset.is_semantic else (),
+        class_shares=tuple(np.round(pixels / max(1, pixels.sum()), 6).tolist()) if dataset.kind == "label maps" else (),
     )
 
 
 def _num_objects(record: Record) -> int:
-    return sum(not item.crowd for item in record.annotations)
+    match record.truth:
+        case Objects(annotations):
+            return sum(not item.crowd for item in annotations)
+        case PanopticFile(segments=segments):
+            return sum(not segment.crowd for segment in segments)
+        case LabelMapFile() | NotAnnotated():
+            return 0
+        case _:
+            assert_never(record.truth)
 
 
 def _thinned(image: Array) -> Array:

@@ -19,7 +19,7 @@ from everymask.core.masks import Masks
 from everymask.core.randomness import rng
 from everymask.core.sample import Sample
 from everymask.core.segmentation import InstanceSet
-from everymask.data.dataset import Annotation, Dataset, Record, Rle
+from everymask.data.dataset import Annotation, Dataset, Objects, Record, Rle
 from everymask.data.formats.coco.instances import write_coco
 from everymask.data.pictures.read import write_image
 from everymask.errors import ConfigError
@@ -101,7 +101,9 @@ def _write(root: Path, config: ShapesConfig, index: int, split: str) -> Record:
     file = root / "images" / split / f"{index:05d}.png"
     write_image(file, image)
     shapes = zip(class_ids, masks.to_rle(), strict=True)
-    return Record(file.stem, file, config.size, tuple(Annotation(k, Rle(counts)) for k, counts in shapes), split)
+    return Record(
+        file.stem, file, config.size, Objects(tuple(Annotation(k, Rle(counts)) for k, counts in shapes)), split
+    )
 
 
 def _background(size: tuple[int, int], draw: np.random.Generator) -> FloatArray:

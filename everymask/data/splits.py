@@ -86,7 +86,10 @@ def write_split(path: str | Path, dataset: Dataset) -> None:
 
 
 def read_split(path: str | Path, dataset: Dataset) -> Dataset:
-    """The data set with the splits that `write_split` wrote; `DataError` unless every picture stands in just one."""
+    """The data set with the splits that `write_split` wrote; `DataError` unless every picture stands in just one.
+
+    Pictures that are not annotated may stand in none, and then have no split.
+    """
     file = Path(path)
     issues = IssueLog()
     found = read_strict_json(file, issues)
@@ -105,10 +108,11 @@ def read_split(path: str | Path, dataset: Dataset) -> Dataset:
                 issues.error("repeated-picture", message, file=file, where=where, value=sample)
             else:
                 owners[sample] = name
-    for sample in sorted(known - set(owners)):
+    expected = {record.id for record in dataset.records if record.annotated}
+    for sample in sorted(expected - set(owners)):
         issues.error("missing-picture", "the picture stands in no split", file=file, value=sample)
     issues.finish(printable(file))
-    return replace(dataset, records=tuple(replace(record, split=owners[record.id]) for record in dataset.records))
+    return replace(dataset, records=tuple(replace(record, split=owners.get(record.id)) for record in dataset.records))
 
 
 def without_leaks(dataset: Dataset, issues: IssueLog) -> Dataset:
@@ -136,7 +140,8 @@ def without_leaks(dataset: Dataset, issues: IssueLog) -> Dataset:
 def same_pictures(dataset: Dataset, *, across_splits: bool = False) -> list[list[int]]:
     """The rows of pictures whose files are the same, byte for byte, in groups of two or more; ascending in each.
 
-    With `across_splits` only groups that have rows of several splits. Compared are the sizes, then the beginnings, then
+    With `across_splits` only groups that have rows of several splits. Pictures that are not annotated are left aside:
+    nothing is learned from them and no score is taken on them. Compared are the sizes, then the beginnings, then
     all bytes, always only where what came before is the same. A file that is not there equals no other.
     """
 
@@ -145,7 +150,8 @@ def same_pictures(dataset: Dataset, *, across_splits: bool = False) -> list[list
 
     by_size = defaultdict(list)
     for row, record in enumerate(dataset.records):
-        by_size[_file_size(record.image)].append(row)
+        if record.annotated:
+            by_size[_file_size(record.image)].append(row)
     by_size.pop(None, None)
     groups = list(by_size.values())
     for limit in (_HEAD, -1):

@@ -52,14 +52,14 @@ def _sentence(found: InstanceSet, labels: Labels) -> str:
 
 def _counts(dataset: Dataset) -> dict[str, int]:
     """Objects by class, crowds aside, the commonest first."""
-    items = (item for record in dataset.records for item in record.annotations)
+    items = (item for record in dataset.records for item in record.objects.annotations)
     counts = Counter(item.class_id for item in items if not item.crowd)
     return {dataset.labels.names[class_id]: count for class_id, count in counts.most_common()}
 
 
 def annotated_classes(dataset: Dataset) -> set[int]:
     """The ids of the classes of which there are objects, crowds aside."""
-    items = (item for record in dataset.records for item in record.annotations)
+    items = (item for record in dataset.records for item in record.objects.annotations)
     return {item.class_id for item in items if not item.crowd}
 
 

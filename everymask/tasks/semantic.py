@@ -9,7 +9,7 @@ import numpy as np
 from everymask.core.arrays import Array, ByteArray
 from everymask.core.labels import Labels
 from everymask.core.segmentation import SemanticMap
-from everymask.data.dataset import Dataset
+from everymask.data.dataset import Dataset, LabelMapFile
 from everymask.data.feed.semantic_pipelines import SemanticPipeline
 from everymask.data.painting import Painting
 from everymask.errors import printable
@@ -63,8 +63,8 @@ def _sentence(found: SemanticMap, labels: Labels) -> str:
 def _counts(dataset: Dataset) -> dict[str, int]:
     """Pixels by class, the commonest first; those of maps painted from objects have not been counted."""
     counts: Counter[int] = Counter()
-    for record in dataset.records:
-        counts.update(dict(enumerate(record.pixels)))
+    for pixels in _counted(dataset):
+        counts.update(dict(enumerate(pixels)))
     return {dataset.labels.names[class_id]: count for class_id, count in counts.most_common()}
 
 
@@ -72,9 +72,13 @@ def _shown(dataset: Dataset) -> set[int] | None:
     if isinstance(dataset.coding, Painting):
         objects, painting = annotated_classes(dataset), dataset.coding
         return {painting.background, *(painting.classes[class_id] for class_id in objects)} if objects else set()
-    if not all(record.pixels for record in dataset.records):
-        return None
-    return set(np.flatnonzero(np.sum([record.pixels for record in dataset.records], axis=0)).tolist())
+    pixels = _counted(dataset)
+    return set(np.flatnonzero(np.sum(pixels, axis=0)).tolist()) if all(pixels) else None
+
+
+def _counted(dataset: Dataset) -> list[tuple[int, ...]]:
+    """The pixels by class of each label map that is a file; empty where they have not been counted."""
+    return [record.truth.pixels for record in dataset.records if isinstance(record.truth, LabelMapFile)]
 
 
 SEMANTIC = Task(

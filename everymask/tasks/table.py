@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, assert_never
 
 from everymask.core.segmentation import InstanceSet, PanopticMap, Segmentation, SemanticMap, TaskName
-from everymask.data.dataset import Dataset
+from everymask.data.dataset import Dataset, panoptic_refused
 from everymask.errors import ConfigError
 from everymask.models.specs.any_spec import ModelSpec
 from everymask.models.specs.regions import FasterRCNN
@@ -39,6 +39,18 @@ def task_of(value: ModelSpec | Segmentation | Dataset) -> Task[Any]:
         case PanopticMap():
             raise ConfigError("panoptic maps are read and held, but no network of this version gives them")
         case Dataset():
-            return SEMANTIC if value.is_semantic else INSTANCE
+            return _annotated_for(value)
         case _:
             assert_never(value)
+
+
+def _annotated_for(dataset: Dataset) -> Task[Any]:
+    match dataset.kind:
+        case "objects":
+            return INSTANCE
+        case "label maps":
+            return SEMANTIC
+        case "panoptic":
+            raise panoptic_refused(dataset, "trained on or evaluated")
+        case _:
+            assert_never(dataset.kind)

@@ -12,7 +12,7 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from everymask.data.dataset import Dataset
+from everymask.data.dataset import Dataset, not_annotated
 from everymask.data.feed.packed import packed
 from everymask.data.fingerprint import Fingerprint, fingerprint
 from everymask.data.splits import read_split
@@ -132,7 +132,9 @@ def _begin(
     if source and source.foreign:
         model = source.foreign.network(model)
     config = replace(config, task=task.name, model=model)
-    pictures = pictures.for_task(task.name)
+    known = pictures.annotated()
+    left_out = (not_annotated(len(pictures) - len(known)),) if len(known) < len(pictures) else ()
+    pictures = known.for_task(task.name)
     pictures = read_split(folder / SPLITS, pictures) if config.resume else divided(pictures, config)
     train_set, val_set = pictures.split("train"), validation(pictures)
     if isinstance(model, MaskRCNN) and train_set.boxes_only:
@@ -155,7 +157,7 @@ def _begin(
     classes = counted(len(train_set.labels), "class", "es")
     counts = f"{counted(len(train_set), 'picture')} for training, {held}, {classes}"
     maps = (train_set.coding.sentence(train_set.labels),) if train_set.coding else ()
-    notes = longer if config.resume else (counts, *maps, *unseen, *plan.reasons, beginning)
+    notes = longer if config.resume else (counts, *left_out, *maps, *unseen, *plan.reasons, beginning)
     return _Beginning(task, plan, measured, pictures, train_set, val_set, module, order, notes, bool(longer))
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 from everymask.core.labels import labels_of
 from everymask.core.masks import Masks
 from everymask.core.randomness import rng
-from everymask.data.dataset import Annotation, Dataset, MaskFile, Polygons, Record, Rle
+from everymask.data.dataset import Annotation, Dataset, MaskFile, Objects, Polygons, Record, Rle
 from everymask.data.formats.coco.instances import write_coco
 from everymask.data.formats.instance_pngs import write_instance_pngs
 from everymask.data.formats.labelme.files import write_labelme
@@ -69,7 +69,7 @@ def make_fake(folder: Path, *, splits: bool = True, overlap: bool = False, crowd
             Annotation(0, Polygons((np.array([[20.0, 20.0], [30.0, 20.0], [30.0, 30.0], [20.0, 30.0]]),)), id=4),
         )[: 4 if number else 3]
         split = ("train", "train", "val", "train")[number] if splits else None
-        records.append(Record(f"p{number}", image, size, () if number == 1 else objects, split))
+        records.append(Record(f"p{number}", image, size, Objects(() if number == 1 else objects), split))
     return Dataset(labels_of(["cell", "Öl drop"]), tuple(records), "fake", folder)
 
 

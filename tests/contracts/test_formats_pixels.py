@@ -11,7 +11,7 @@ from PIL import Image
 from everymask.core.labels import labels_of
 from everymask.core.masks import Masks
 from everymask.core.randomness import rng
-from everymask.data.dataset import Annotation, BoxOnly, Dataset, Polygons, Record, Rle
+from everymask.data.dataset import Annotation, BoxOnly, Dataset, Objects, Polygons, Record, Rle
 from everymask.data.formats.instance_pngs import looks_like_instance_pngs, read_instance_pngs, write_instance_pngs
 from everymask.data.formats.labelme.files import looks_like_labelme, read_labelme, write_labelme
 from everymask.data.formats.mask_files import looks_like_mask_files, read_mask_files, write_mask_files
@@ -47,7 +47,7 @@ def make_fake(
             counts = Masks.from_dense(mask[None]).to_rle()[0]
             objects.append(Annotation(int(random.integers(classes)), Rle(counts), id=row + 1))
         split = ("train", "train", "val", "train")[number % 4] if splits else None
-        records.append(Record(f"picture {number}", file, size, tuple(objects), split))
+        records.append(Record(f"picture {number}", file, size, Objects(tuple(objects)), split))
     return Dataset(labels_of(names), tuple(records), "fake", folder)
 
 
@@ -116,8 +116,8 @@ def test_label_maps_refuse_overlap_before_anything_is_written(tmp_path, name):
     made = make_fake(tmp_path)
     ring = np.array([[0.0, 0.0], [30.0, 0.0], [30.0, 30.0], [0.0, 30.0]])
     last = made.records[-1]
-    objects = (*last.annotations, Annotation(0, Polygons((ring,))))
-    changed = Record(last.id, last.image, last.size, objects, last.split)
+    objects = (*last.objects.annotations, Annotation(0, Polygons((ring,))))
+    changed = Record(last.id, last.image, last.size, Objects(objects), last.split)
     with pytest.raises(DataError, match="overlap"):
         FORMATS[name][2](tmp_path / "out", Dataset(made.labels, (*made.records[:-1], changed), "fake", tmp_path))
     assert not (tmp_path / "out").exists()
@@ -126,7 +126,7 @@ def test_label_maps_refuse_overlap_before_anything_is_written(tmp_path, name):
 @pytest.mark.parametrize("name", ["labelme", "mask-files", "instance-pngs"])
 def test_boxes_are_refused_where_only_masks_can_stand(tmp_path, name):
     made = make_fake(tmp_path, per_picture=(0,))
-    record = Record("a", made.records[0].image, (40, 61), (Annotation(0, BoxOnly(), (1.0, 1.0, 5.0, 5.0)),))
+    record = Record("a", made.records[0].image, (40, 61), Objects((Annotation(0, BoxOnly(), (1.0, 1.0, 5.0, 5.0)),)))
     with pytest.raises(DataError, match="expected a mask for every object"):
         FORMATS[name][2](tmp_path / "out", Dataset(made.labels, (record,), "fake", tmp_path, boxes_only=True))
     assert not (tmp_path / "out").exists()
@@ -137,7 +137,7 @@ def test_labelme_and_mask_files_keep_objects_that_overlap(tmp_path):
     record = made.records[0]
     rings = tuple(np.array([[x, 2.0], [x + 20.5, 3.0], [x + 9.0, 30.25]]) for x in (3.0, 8.0, 30.0))
     objects = (Annotation(1, Polygons(rings[:1])), Annotation(0, Polygons(rings[1:])))
-    expected = Dataset(made.labels, (Record(record.id, record.image, record.size, objects),), "fake", tmp_path)
+    expected = Dataset(made.labels, (Record(record.id, record.image, record.size, Objects(objects)),), "fake", tmp_path)
     for name in ("labelme", "mask-files"):
         _, read, write = FORMATS[name]
         write(tmp_path / name, expected)

@@ -46,7 +46,7 @@ def assert_same(found: Dataset, expected: Dataset) -> None:
         ids = found.label_map(row).ids
         assert ids.dtype == np.uint8
         assert (ids == expected.label_map(index).ids).all()
-        assert found.records[row].pixels == tuple((ids == name).sum() for name in range(len(found.labels)))
+        assert found.records[row].truth.pixels == tuple((ids == name).sum() for name in range(len(found.labels)))
         assert found.records[row].image.read_bytes() == record.image.read_bytes()
 
 
@@ -80,14 +80,14 @@ def test_it_is_recognised_and_no_other_format_claims_it(tmp_path, name):
     write_dataset(tmp_path / "out", made(tmp_path, name), name)
     assert [found.name for found in find_formats(tmp_path / "out")] == [name]
     found = read_dataset(tmp_path / "out")
-    assert (found.format, found.is_semantic) == (name, True)
+    assert (found.format, found.kind) == (name, "label maps")
     assert not [issue for issue in found.issues if issue.code != "class-absent"]
 
 
 @every_format
 def test_a_damaged_label_map_is_named_and_can_be_left_out(tmp_path, name):
     write_dataset(tmp_path / "out", made(tmp_path, name), name)
-    victim = next(record.label_map for record in SEMANTIC[name].read(tmp_path / "out").records if record.id == "p3")
+    victim = next(record.truth.file for record in SEMANTIC[name].read(tmp_path / "out").records if record.id == "p3")
     victim.write_bytes(victim.read_bytes()[:60])
     with pytest.raises(DataError, match=r"p3.*damaged"):
         SEMANTIC[name].read(tmp_path / "out")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from PIL import Image
 
 from everymask.core.labels import Labels
 from everymask.core.randomness import rng
-from everymask.data.dataset import Dataset, Record
+from everymask.data.dataset import Dataset
 from everymask.data.formats.labelmaps.image_masks import read_image_masks
 
 
@@ -42,8 +43,5 @@ def make_semantic(folder: Path, labels: Labels, *, splits: bool = True, classes:
     (folder / "given" / "classes.csv").write_text(write_names, encoding="utf-8")
     found = read_image_masks(folder / "given")
     names = ("train", "train", "val", "train")
-    records = tuple(
-        Record(r.id, r.image, r.size, (), name if splits else None, r.label_map, r.pixels)
-        for r, name in zip(found.records, names, strict=True)
-    )
+    records = tuple(replace(r, split=name if splits else None) for r, name in zip(found.records, names, strict=True))
     return Dataset(labels, records, "fake", folder, coding=found.coding)

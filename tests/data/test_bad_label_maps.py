@@ -148,7 +148,7 @@ def test_b08_three_equal_channels_count_as_one(tmp_path):
 def test_b10_a_map_without_truth_is_kept_with_a_warning(tmp_path):
     names(tmp_path)
     found = odd(tmp_path, np.full((30, 40), 255, np.uint8))
-    assert len(found) == 2 and found.records[1].pixels == (0, 0, 0)
+    assert len(found) == 2 and found.records[1].truth.pixels == (0, 0, 0)
     assert [issue.code for issue in found.issues] == ["all-ignore"]
 
 

@@ -17,7 +17,7 @@ def test_c13_what_marks_nothing_is_left_out_only_by_choice(tmp_path, outline):
     with pytest.raises(DataError, match=r"(?s)1 defect .*annotation 918 has a box without area.*--on-defect skip"):
         read_coco(lay_out(tmp_path, content))
     found = read_coco(tmp_path, policy="skip")
-    assert [a.id for a in found.records[0].annotations] == [5, 6]
+    assert [a.id for a in found.records[0].objects.annotations] == [5, 6]
     assert [issue.code for issue in found.issues] == ["box-empty"]
 
 
@@ -26,7 +26,7 @@ def test_c25_a_missing_iscrowd_is_zero_by_choice(tmp_path):
     for entry in content["annotations"]:
         del entry["iscrowd"]
     found = read_coco(lay_out(tmp_path, content), policy="skip")
-    assert [a.crowd for a in found.records[0].annotations] == [False] * 3
+    assert [a.crowd for a in found.records[0].objects.annotations] == [False] * 3
     assert [issue.code for issue in found.issues] == ["crowd-missing"] * 3
 
 

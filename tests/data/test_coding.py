@@ -104,7 +104,7 @@ def test_the_summary_says_what_is_stored_and_how_much_of_each_class(tmp_path):
     dataset = make_semantic(tmp_path, labels_of(["a", "b", "c"]))
     found = check(dataset)
     assert found.encoding == "label maps hold numbers (classes.csv): 0 a, 1 b, 2 c; 255, 65535 without truth"
-    train = np.sum([record.pixels for record in dataset.records if record.split == "train"], axis=0)
+    train = np.sum([record.truth.pixels for record in dataset.records if record.split == "train"], axis=0)
     assert found.shares["b"]["train"] == pytest.approx(train[1] / train.sum(), abs=1e-6)
     assert (found.pictures, found.empty, found.objects, found.classes) == (4, 0, 0, {})
     total = sum(record.size[0] * record.size[1] for record in dataset.records)

@@ -11,7 +11,7 @@ from PIL import Image
 from everymask.core.labels import labels_of
 from everymask.core.randomness import rng
 from everymask.data.damage import without_damaged
-from everymask.data.dataset import Dataset, Record
+from everymask.data.dataset import Dataset, Objects, Record
 from everymask.data.formats.table import read_dataset
 from everymask.data.issues import IssueLog
 from everymask.data.shapes import write_shapes
@@ -35,7 +35,7 @@ def damaged(tmp_path) -> Dataset:
 def test_a_picture_that_ends_in_the_middle_is_named(tmp_path, name):
     file = tmp_path / name
     Image.fromarray(rng(0, "noise").integers(0, 256, (64, 64, 3), np.uint8)).save(file)
-    made = Dataset(labels_of(["x"]), (Record("a", file, (64, 64), ()),), "fake", tmp_path)
+    made = Dataset(labels_of(["x"]), (Record("a", file, (64, 64), Objects()),), "fake", tmp_path)
     issues = IssueLog("skip")
     assert without_damaged(made, issues) is made
     cut(file)

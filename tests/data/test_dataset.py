@@ -16,6 +16,7 @@ from everymask.data.dataset import (
     BoxOnly,
     Dataset,
     MaskFile,
+    Objects,
     Polygons,
     Record,
     Rle,
@@ -43,7 +44,9 @@ def dataset(
     folder: Path, *objects: Annotation, splits: tuple[str | None, ...] = (None,), boxes_only: bool = False
 ) -> Dataset:
     Image.new("RGB", SIZE[::-1], (1, 2, 3)).save(folder / "a.png")
-    records = tuple(Record(f"a{row}", folder / "a.png", SIZE, objects, split) for row, split in enumerate(splits))
+    records = tuple(
+        Record(f"a{row}", folder / "a.png", SIZE, Objects(objects), split) for row, split in enumerate(splits)
+    )
     return Dataset(labels_of(["x", "y"]), records, "fake", folder, boxes_only=boxes_only)
 
 
@@ -119,17 +122,19 @@ def test_a_box_among_masks_is_refused(tmp_path):
 
 
 def test_check_shapes_leaves_no_mixture():
-    record = Record("a", Path("a.png"), SIZE, (Annotation(0, TRIANGLE), Annotation(0, BoxOnly(), (1, 1, 2, 2), id=9)))
+    record = Record(
+        "a", Path("a.png"), SIZE, Objects((Annotation(0, TRIANGLE), Annotation(0, BoxOnly(), (1, 1, 2, 2), id=9)))
+    )
     issues = IssueLog("skip")
     records, boxes_only = check_shapes([record], issues, "file.json")
-    assert [len(record.annotations) for record in records] == [1]
+    assert [len(record.objects.annotations) for record in records] == [1]
     assert not boxes_only
     assert [(issue.code, issue.file, issue.where) for issue in issues.issues] == [
         ("no-mask", "file.json", "annotation id 9")
     ]
-    only_boxes = Record("a", Path("a.png"), SIZE, record.annotations[1:])
+    only_boxes = Record("a", Path("a.png"), SIZE, Objects(record.objects.annotations[1:]))
     assert check_shapes([only_boxes], issues, "") == ((only_boxes,), True)
-    assert check_shapes([Record("a", Path("a.png"), SIZE, ())], issues, "")[1] is False
+    assert check_shapes([Record("a", Path("a.png"), SIZE, Objects())], issues, "")[1] is False
 
 
 @pytest.mark.parametrize(

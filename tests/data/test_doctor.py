@@ -11,7 +11,7 @@ from PIL import Image
 
 from everymask.core.labels import labels_of
 from everymask.core.masks import Masks
-from everymask.data.dataset import Annotation, BoxOnly, Dataset, MaskFile, Polygons, Record, Rle
+from everymask.data.dataset import Annotation, BoxOnly, Dataset, MaskFile, Objects, Polygons, Record, Rle
 from everymask.data.doctor import check
 from everymask.data.formats.table import read_dataset
 from everymask.data.issues import IssueLog
@@ -34,9 +34,9 @@ def dataset(tmp_path) -> Dataset:
         Annotation(0, run, crowd=True),
     )
     records = (
-        Record("a", tmp_path / "a.png", (6, 8), (Annotation(0, SQUARE),), "train"),
-        Record("b", tmp_path / "b.png", (6, 8), (), "train"),
-        Record("c", tmp_path / "c.png", (10, 20), objects, "val"),
+        Record("a", tmp_path / "a.png", (6, 8), Objects((Annotation(0, SQUARE),)), "train"),
+        Record("b", tmp_path / "b.png", (6, 8), Objects(), "train"),
+        Record("c", tmp_path / "c.png", (10, 20), Objects(objects), "val"),
     )
     issues = (Issue("odd", "something odd", severity="warning"), Issue("bad", "something bad"))
     return Dataset(labels_of(["x", "y", "z"]), records, "fake", tmp_path, issues)
@@ -83,7 +83,7 @@ def test_defects_beyond_the_list_are_counted(dataset):
 def test_nothing_at_all_and_boxes_only(dataset, tmp_path):
     empty = check(dataset.subset([]))
     assert (empty.pictures, empty.sizes, empty.areas, empty.per_picture) == (0, {}, {}, {})
-    record = Record("a", tmp_path / "a.png", (6, 8), (Annotation(0, BoxOnly(), (1.0, 1.0, 4.0, 3.0)),))
+    record = Record("a", tmp_path / "a.png", (6, 8), Objects((Annotation(0, BoxOnly(), (1.0, 1.0, 4.0, 3.0)),)))
     boxes = check(Dataset(dataset.labels, (record,), "fake", tmp_path, boxes_only=True))
     assert boxes.boxes_only
     assert boxes.areas["max"] == 6
@@ -93,7 +93,7 @@ def test_nothing_at_all_and_boxes_only(dataset, tmp_path):
 def test_c17_an_outline_that_crosses_itself_is_named_once(dataset):
     bow = np.array([[1.0, 1.0], [5.0, 4.0], [5.0, 1.0], [1.0, 4.0]])
     objects = (Annotation(0, SQUARE), Annotation(0, Polygons((bow, bow + 1))), Annotation(0, Polygons((bow,)), id=70))
-    first = replace(dataset.records[0], annotations=objects)
+    first = replace(dataset.records[0], truth=Objects(objects))
     found = check(replace(dataset, records=(first,), issues=()))
     assert [(issue.code, issue.where, issue.severity) for issue in found.issues] == [
         ("polygon-crossing", "object 2", "warning"),

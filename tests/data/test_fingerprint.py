@@ -8,7 +8,7 @@ import pytest
 from tifffile import imwrite
 
 from everymask.core.labels import labels_of
-from everymask.data.dataset import Annotation, Dataset, Polygons, Record
+from everymask.data.dataset import Annotation, Dataset, Objects, Polygons, Record
 from everymask.data.feed.preprocess import Preprocess
 from everymask.data.fingerprint import fingerprint
 from everymask.data.formats.coco.instances import read_coco
@@ -26,7 +26,7 @@ def dataset(folder, images, objects=(), crowd=False):
         file = folder / f"{number}.png"
         write_image(file, image)
         annotations = tuple(Annotation(0, shape, crowd=crowd) for shape in (objects if number == 0 else objects[:1]))
-        records.append(Record(str(number), file, image.shape[:2], annotations))
+        records.append(Record(str(number), file, image.shape[:2], Objects(annotations)))
     return Dataset(labels_of(["thing"]), tuple(records), "coco", folder)
 
 
@@ -100,7 +100,9 @@ def test_without_objects_and_with_crowds(tmp_path):
 
 def test_regions_to_ignore_are_no_objects(tmp_path):
     data = dataset(tmp_path, [noise((20, 20))], [square(1, 1, 9)])
-    records = tuple(replace(record, ignored=(square(3, 3, 5),)) for record in data.records)
+    records = tuple(
+        replace(record, truth=replace(record.objects, ignored=(square(3, 3, 5),))) for record in data.records
+    )
     assert fingerprint(replace(data, records=records).semantic(), seed=0).max_objects == 1
 
 

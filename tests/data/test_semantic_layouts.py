@@ -8,7 +8,7 @@ from PIL import Image
 
 from everymask.core.label_sets import ADE20K, CAMVID, CITYSCAPES
 from everymask.core.labels import labels_of
-from everymask.data.dataset import Annotation, BoxOnly, Dataset, Polygons, Record
+from everymask.data.dataset import Annotation, BoxOnly, Dataset, Objects, Polygons, Record
 from everymask.data.formats.labelmaps.ade20k import read_ade20k
 from everymask.data.formats.labelmaps.camvid import read_camvid
 from everymask.data.formats.labelmaps.cityscapes import LABEL_IDS, read_cityscapes
@@ -22,11 +22,11 @@ def test_camvid(shared):
     found = read_dataset(shared / "camvid")
     assert (found.format, found.splits(), found.issues) == ("camvid", {"train": 367, "val": 101}, ())
     assert found.labels.names == CAMVID.names and len(found.labels) == 11
-    assert all(record.pixels for record in found.records), "so few pixels are counted"
+    assert all(record.truth.pixels for record in found.records), "so few pixels are counted"
     record = found.records[400]
-    stored = np.asarray(Image.open(record.label_map))
+    stored = np.asarray(Image.open(record.truth.file))
     assert (found.truth(400).ids == np.where(stored == 11, 255, stored)).all()
-    assert sum(record.pixels) == (stored != 11).sum()
+    assert sum(record.truth.pixels) == (stored != 11).sum()
 
 
 def test_camvid_needs_no_lists_and_takes_other_classes_by_a_table(tmp_path):
@@ -113,7 +113,7 @@ def test_voc_class_maps_in_palette_and_in_colours(shared):
     found = read_dataset(shared / "labelme" / "semantic_segmentation" / "data_dataset_voc")
     assert found.format == "voc-semantic" and found.labels.names[:2] == ("background", "aeroplane")
     for row, record in enumerate(found.records):
-        stored = np.load(record.label_map.parents[1] / "SegmentationClassNpy" / f"{record.id}.npy")
+        stored = np.load(record.truth.file.parents[1] / "SegmentationClassNpy" / f"{record.id}.npy")
         assert (found.label_map(row).ids == np.where(stored < 0, 255, stored)).all()
     coloured = read_dataset(shared / "format_fixtures" / "voc_dataset" / "voc_dataset1", task="semantic")
     assert (coloured.format, coloured.coding.kind) == ("voc-semantic", "colours")
@@ -148,7 +148,7 @@ def square(class_id, x, y, side, *, crowd=False):
 
 
 def painted(tmp_path, *objects, names=("cell", "wall")):
-    record = Record("a", tmp_path / "a.png", (10, 10), objects)
+    record = Record("a", tmp_path / "a.png", (10, 10), Objects(objects))
     return Dataset(labels_of(names), (record,), "fake", tmp_path).semantic()
 
 
@@ -157,7 +157,7 @@ def test_smaller_objects_hide_larger_ones_and_crowds_have_no_truth(tmp_path):
     for objects in ((small, large, square(1, 6, 6, 4, crowd=True)), (square(1, 6, 6, 4, crowd=True), large, small)):
         found = painted(tmp_path, *objects)
         ids = found.truth(0).ids
-        assert found.labels.names == ("background", "cell", "wall") and found.is_semantic
+        assert found.labels.names == ("background", "cell", "wall") and found.kind == "label maps"
         assert (ids[3, 3], ids[0, 0], ids[7, 7], ids[9, 9], ids[9, 0]) == (1, 2, 2, 255, 0)
         assert found.semantic() is found
         with pytest.raises(ConfigError, match="objects were asked for"):
@@ -171,7 +171,7 @@ def test_a_class_called_background_is_the_background(tmp_path):
 
 
 def test_boxes_cannot_be_painted(tmp_path):
-    records = (Record("a", tmp_path / "a.png", (9, 9), (Annotation(0, BoxOnly(), (0, 0, 3, 3)),)),)
+    records = (Record("a", tmp_path / "a.png", (9, 9), Objects((Annotation(0, BoxOnly(), (0, 0, 3, 3)),))),)
     with pytest.raises(DataError, match="label maps need masks"):
         Dataset(labels_of(["x"]), records, "fake", tmp_path, boxes_only=True).semantic()
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from everymask.core.labels import labels_of
-from everymask.data.dataset import Dataset, Record
+from everymask.data.dataset import Dataset, Objects, Record
 from everymask.data.formats.coco.instances import read_coco
 from everymask.data.issues import IssueLog
 from everymask.data.splits import draw_split, read_split, without_leaks, write_split
@@ -18,7 +18,7 @@ from everymask.errors import ConfigError, DataError
 
 
 def dataset(count: int, root: Path = Path("set")) -> Dataset:
-    records = tuple(Record(f"picture {row}", root / f"{row}.png", (4, 4), ()) for row in range(count))
+    records = tuple(Record(f"picture {row}", root / f"{row}.png", (4, 4), Objects()) for row in range(count))
     return Dataset(labels_of(["x"]), records, "fake", root)
 
 

@@ -43,7 +43,7 @@ MODELS: dict[str, tuple[Callable[..., nn.Module], str]] = {
 def photographs(shared: Path) -> Dataset:
     folder = shared / "coco128_seg"
     dataset = read_coco(folder / "instances.json", images=folder / "images" / "train2017", policy="skip")
-    annotated = [index for index, record in enumerate(dataset.records) if 0 < len(record.annotations) <= 12]
+    annotated = [index for index, record in enumerate(dataset.records) if 0 < len(record.objects.annotations) <= 12]
     return dataset.subset(annotated[:PICTURES])
 
 

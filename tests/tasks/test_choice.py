@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from everymask.core.labels import labels_of
-from everymask.data.dataset import Annotation, Dataset, Polygons, Record
+from everymask.data.dataset import Annotation, Dataset, Objects, Polygons, Record
 from everymask.errors import DataError
 from everymask.tasks.choice import unseen_classes
 
@@ -17,11 +17,11 @@ SQUARE = Polygons((np.array([[1, 1], [9, 1], [9, 9], [1, 9]], float),))
 
 
 def test_b11_regions_to_ignore_show_no_class() -> None:
-    ignored = Record("a", Path("a.png"), (10, 10), (), ignored=(SQUARE,))
+    ignored = Record("a", Path("a.png"), (10, 10), Objects((), (SQUARE,)))
     objects = Dataset(labels_of(["cat", "dog"]), (ignored,), "labelme", Path())
     with pytest.raises(DataError, match="the training pictures show no class"):
         unseen_classes(objects.semantic(), None)
-    both = replace(objects, records=(replace(ignored, annotations=(Annotation(1, SQUARE),)),))
+    both = replace(objects, records=(replace(ignored, truth=Objects((Annotation(1, SQUARE),), (SQUARE,))),))
     assert unseen_classes(both.semantic(), None) == ("no training picture shows cat",)
     with pytest.raises(DataError, match="the validation pictures show no class"):
         unseen_classes(both.semantic(), objects.semantic())

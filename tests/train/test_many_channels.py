@@ -12,7 +12,7 @@ import tifffile
 from rich.console import Console
 
 from everymask.cli import run as everymask
-from everymask.data.dataset import Annotation, Dataset, Record, Rle
+from everymask.data.dataset import Annotation, Dataset, Objects, Record, Rle
 from everymask.data.feed.preprocess import Preprocess
 from everymask.data.formats.coco.instances import write_coco
 from everymask.data.formats.table import read_dataset
@@ -60,7 +60,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
         runs = [Rle(counts) for counts in truth.masks.to_rle()]
         objects = tuple(Annotation(int(kind), shape) for kind, shape in zip(truth.class_ids, runs, strict=True))
-        records.append(Record(str(index), file, (64, 64), objects, "train" if index < 4 else "val"))
+        records.append(Record(str(index), file, (64, 64), Objects(objects), "train" if index < 4 else "val"))
     write_coco(folder, Dataset(LABELS, tuple(records), "shapes", drawn))
     return folder
 

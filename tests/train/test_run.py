@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -14,7 +15,7 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
-from everymask.data.dataset import Annotation, BoxOnly, Dataset
+from everymask.data.dataset import Annotation, BoxOnly, Dataset, NotAnnotated, Objects
 from everymask.data.formats.table import read_dataset
 from everymask.data.shapes import write_shapes
 from everymask.errors import ConfigError, DataError, WeightsError
@@ -147,7 +148,7 @@ def test_a_changed_data_set_is_not_continued_with(run: Run, shapes: Path) -> Non
     """Fault F29."""
     dataset = read_dataset(shapes)
     first = dataset.records[0]
-    grown = replace(first, annotations=first.annotations * 9)
+    grown = replace(first, truth=Objects(first.objects.annotations * 9))
     with pytest.raises(DataError, match="fingerprint changed"):
         train(
             settings(shapes, run.folder, resume=True),
@@ -220,7 +221,7 @@ def test_pictures_without_objects_cannot_be_learned_from_or_judged_by(
 ) -> None:
     """B11."""
     dataset = read_dataset(shapes)
-    records = tuple(replace(record, annotations=()) if record.split == split else record for record in dataset.records)
+    records = tuple(replace(record, truth=Objects()) if record.split == split else record for record in dataset.records)
     with pytest.raises(DataError, match=f"the {part} pictures show no objects"):
         train(settings(shapes, tmp_path / "m"), dataset=replace(dataset, records=records), console=QUIET)
 
@@ -240,9 +241,9 @@ def boxes_only(dataset: Dataset) -> Dataset:
         boxes = dataset.truth(row).boxes.tolist()
         objects = tuple(
             Annotation(item.class_id, BoxOnly(), tuple(box))
-            for item, box in zip(record.annotations, boxes, strict=True)
+            for item, box in zip(record.objects.annotations, boxes, strict=True)
         )
-        records.append(replace(record, annotations=objects))
+        records.append(replace(record, truth=Objects(objects)))
     return replace(dataset, records=tuple(records), boxes_only=True)
 
 
@@ -303,3 +304,17 @@ def test_a_split_without_training_pictures(shapes: Path, tmp_path: Path) -> None
     """F16."""
     with pytest.raises(ConfigError, match="its splits are val"):
         train(settings(shapes, tmp_path / "k"), dataset=read_dataset(shapes).split("val"), console=QUIET)
+
+
+def test_pictures_that_are_not_annotated_are_left_out_and_counted_once(shapes: Path, tmp_path: Path, run: Run) -> None:
+    dataset = read_dataset(shapes)
+    loose = replace(dataset.records[0], id="loose", truth=NotAnnotated(), split=None)
+    mixed = replace(dataset, records=(loose, *dataset.records))
+    shown = io.StringIO()
+    ended = train(settings(shapes, tmp_path / "n"), dataset=mixed, console=Console(file=shown, width=200))
+    assert shown.getvalue().count("1 picture is not annotated, and left out") == 1
+    assert json.loads((ended.folder / "splits.json").read_text()) == json.loads(
+        (run.folder / "splits.json").read_text()
+    )
+    for name, values in weights(run.folder).items():
+        assert torch.equal(values, weights(ended.folder)[name]), name

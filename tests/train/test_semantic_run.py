@@ -180,7 +180,7 @@ def test_two_classes_may_have_one_channel(maps: Path, tmp_path: Path) -> None:
         dataset,
         labels=labels_of(("background", "disc")),
         coding=replace(dataset.coding, table=table),
-        records=tuple(replace(record, pixels=()) for record in dataset.records),
+        records=tuple(replace(record, truth=replace(record.truth, pixels=())) for record in dataset.records),
     )
     config = settings(maps, tmp_path / "f", model=replace(NARROW, head="binary"))
     ended = train(config, dataset=binary, console=QUIET)

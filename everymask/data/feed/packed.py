@@ -12,16 +12,32 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import overload
+from typing import assert_never, overload
 
 import numpy as np
 
 from everymask.core.arrays import Array, BoolArray, FloatArray, IntArray
 from everymask.core.outlines import Outlines
-from everymask.data.dataset import Annotation, BoxOnly, Dataset, MaskFile, Polygons, Record, Rle, Shape
+from everymask.core.segmentation import Segment
+from everymask.data.dataset import (
+    Annotation,
+    BoxOnly,
+    Dataset,
+    LabelMapFile,
+    MaskFile,
+    NotAnnotated,
+    Objects,
+    PanopticFile,
+    Polygons,
+    Record,
+    Rle,
+    Shape,
+    Truth,
+)
 from everymask.data.feed.outlined import Outlined
 
 _POLYGONS, _RLE, _MASK_FILE, _MASK_VALUE, _BOX_ONLY = range(5)
+_OBJECTS, _LABEL_MAP, _PANOPTIC, _NOT_ANNOTATED = range(4)
 
 
 def packed(dataset: Dataset) -> Dataset:
@@ -50,22 +66,38 @@ class PackedRecords(Sequence[Record]):
 
     def __init__(self, records: Iterable[Record]) -> None:
         listed = list(records)
-        objects = [annotation for record in listed for annotation in record.annotations]
         self._ids = _Texts.of(_encoded(record.id) for record in listed)
         self._images = _Texts.of(_encoded(str(record.image)) for record in listed)
         self._sizes = np.array([record.size for record in listed], np.int64).reshape(-1, 2)
         names = sorted({record.split for record in listed if record.split is not None})
         self._split_names = (None, *names)
-        self._label_maps = _Texts.of(_encoded(str(record.label_map or "")) for record in listed)
-        most = max((len(record.pixels) for record in listed), default=0)
-        pixels = [record.pixels or (-1,) * most for record in listed]
-        self._pixels = np.array(pixels, np.int64).reshape(len(listed), most)
         self._splits = np.array([self._split_names.index(record.split) for record in listed], np.int64)
-        self._objects = _starts(len(record.annotations) for record in listed)
-        self._pack_annotations(objects)
-        self._ignored = len(objects) + _starts(len(record.ignored) for record in listed)
-        shapes = [annotation.shape for annotation in objects]
-        self._pack_shapes([*shapes, *(shape for record in listed for shape in record.ignored)])
+        self._pack_truths([record.truth for record in listed])
+
+    def _pack_truths(self, truths: list[Truth]) -> None:
+        self._truths = np.array([_kind(truth) for truth in truths], np.uint8)
+        objects = [truth if isinstance(truth, Objects) else Objects() for truth in truths]
+        maps = [truth if isinstance(truth, LabelMapFile) else LabelMapFile(Path()) for truth in truths]
+        panoptic = [truth if isinstance(truth, PanopticFile) else PanopticFile(Path(), ()) for truth in truths]
+        files = (truth.file if isinstance(truth, LabelMapFile | PanopticFile) else "" for truth in truths)
+        self._files = _Texts.of(_encoded(str(file)) for file in files)
+        most = max((len(truth.pixels) for truth in maps), default=0)
+        pixels = [truth.pixels or (-1,) * most for truth in maps]
+        self._pixels = np.array(pixels, np.int64).reshape(len(truths), most)
+        self._segments = _starts(len(truth.segments) for truth in panoptic)
+        self._pack_segments([segment for truth in panoptic for segment in truth.segments])
+        annotations = [annotation for truth in objects for annotation in truth.annotations]
+        self._objects = _starts(len(truth.annotations) for truth in objects)
+        self._pack_annotations(annotations)
+        self._ignored = len(annotations) + _starts(len(truth.ignored) for truth in objects)
+        shapes = [annotation.shape for annotation in annotations]
+        self._pack_shapes([*shapes, *(shape for truth in objects for shape in truth.ignored)])
+
+    def _pack_segments(self, segments: list[Segment]) -> None:
+        self._segment_ids = np.array([(segment.id, segment.class_id) for segment in segments], np.int64).reshape(-1, 2)
+        self._segment_crowd: BoolArray = np.array([segment.crowd for segment in segments], np.bool_)
+        scores = [np.nan if segment.score is None else segment.score for segment in segments]
+        self._segment_scores: FloatArray = np.array(scores, np.float64)
 
     def _pack_annotations(self, objects: list[Annotation]) -> None:
         self._class_ids = np.array([annotation.class_id for annotation in objects], np.int64)
@@ -118,20 +150,34 @@ class PackedRecords(Sequence[Record]):
         return self._record(places) if isinstance(places, int) else tuple(map(self._record, places))
 
     def bare(self, index: int) -> Record:
-        """The record without its annotations and ignored regions."""
+        """The record, but without the objects and ignored regions of one that has objects."""
         height, width = self._sizes[index].tolist()
         image = Path(_decoded(self._images[index]))
-        label_map = _decoded(self._label_maps[index])
-        pixels = self._pixels[index].tolist()
         return Record(
             id=_decoded(self._ids[index]),
             image=image,
             size=(height, width),
-            annotations=(),
+            truth=self._truth(index),
             split=self._split_names[self._splits[index]],
-            label_map=Path(label_map) if label_map else None,
-            pixels=() if -1 in pixels else tuple(pixels),
         )
+
+    def _truth(self, index: int) -> Truth:
+        kind, file = int(self._truths[index]), Path(_decoded(self._files[index]))
+        if kind == _LABEL_MAP:
+            pixels = self._pixels[index].tolist()
+            return LabelMapFile(file, () if -1 in pixels else tuple(pixels))
+        if kind == _PANOPTIC:
+            rows = slice(*self._segments[index : index + 2].tolist())
+            columns = (self._segment_ids[rows], self._segment_scores[rows], self._segment_crowd[rows])
+            listed = zip(*(column.tolist() for column in columns), strict=True)
+            return PanopticFile(
+                file,
+                tuple(
+                    Segment(number, class_id, None if math.isnan(score) else score, crowd)
+                    for (number, class_id), score, crowd in listed
+                ),
+            )
+        return NotAnnotated() if kind == _NOT_ANNOTATED else Objects()
 
     def outlined(self, index: int) -> Outlined | None:
         """The objects of a picture, if there are any and all of them are polygons; without making annotations."""
@@ -150,8 +196,11 @@ class PackedRecords(Sequence[Record]):
 
     def _record(self, index: int) -> Record:
         first, last = self._objects[index : index + 2].tolist()
+        bare = self.bare(index)
+        if self._truths[index] != _OBJECTS:
+            return bare
         ignored = tuple(map(self._shape, range(*self._ignored[index : index + 2].tolist())))
-        return replace(self.bare(index), annotations=tuple(self._annotations(first, last)), ignored=ignored)
+        return replace(bare, truth=Objects(tuple(self._annotations(first, last)), ignored))
 
     def _annotations(self, first: int, last: int) -> Iterable[Annotation]:
         rows = slice(first, last)
@@ -172,6 +221,20 @@ class PackedRecords(Sequence[Record]):
         if kind == _RLE:
             return Rle(self._texts[place])
         return MaskFile(Path(_decoded(self._texts[place])), int(self._values[row]) if kind == _MASK_VALUE else None)
+
+
+def _kind(truth: Truth) -> int:
+    match truth:
+        case Objects():
+            return _OBJECTS
+        case LabelMapFile():
+            return _LABEL_MAP
+        case PanopticFile():
+            return _PANOPTIC
+        case NotAnnotated():
+            return _NOT_ANNOTATED
+        case _:
+            assert_never(truth)
 
 
 def _starts(lengths: Iterable[int]) -> IntArray:

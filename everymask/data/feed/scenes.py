@@ -101,10 +101,11 @@ def open_scene(samples: Samples, index: int) -> Scene:
         return Scene(sample.size, sample.image, truth, sample.id, sample.file)
     records = samples.records
     if isinstance(records, PackedRecords):
-        record, drawn = records.bare(index), records.outlined(index)
+        record = records.bare(index)
+        drawn = records.outlined(index) if samples.kind == "objects" else None
     else:
         record = records[index]
-        drawn = outlined(record.annotations)
+        drawn = outlined(record.objects.annotations) if samples.kind == "objects" else None
     objects = samples.objects(index) if drawn is None else drawn
     return Scene(record.size, record.image, objects, record.id, str(record.image))
 

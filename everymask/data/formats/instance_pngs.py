@@ -24,7 +24,7 @@ import numpy as np
 from everymask.core.arrays import IntArray
 from everymask.core.files import write_json, write_text
 from everymask.core.labels import labels_of
-from everymask.data.dataset import Annotation, BoxOnly, Dataset, MaskFile, Record
+from everymask.data.dataset import Annotation, BoxOnly, Dataset, MaskFile, Objects, Record
 from everymask.data.formats.folders import (
     copy_picture,
     file_stem,
@@ -92,7 +92,7 @@ def read_instance_pngs(path: str | Path, *, policy: Policy = "strict") -> Datase
         if len(sampled) < SAMPLED:
             sampled.append(ids)
         objects = tuple(_annotations(pair, values, classes, issues))
-        records.append(Record(name, pair.picture, header.size, objects, pair.split))
+        records.append(Record(name, pair.picture, header.size, Objects(objects), pair.split))
     if sampled and table is None and not judge_maps(sampled).fits("objects"):
         message = "the label maps look like classes (semantic segmentation), but every number is read as one object"
         issues.warn("looks-semantic", message, file=root, hint="look at a few pictures before training")
@@ -125,8 +125,8 @@ def write_instance_pngs(folder: str | Path, dataset: Dataset) -> None:
 def check_paintable(dataset: Dataset, limit: int = 65_535) -> None:
     """Raise `DataError` before anything is written if a picture's objects do not fit a label map, or exceed `limit`."""
     for index, record in enumerate(dataset.records):
-        if len(record.annotations) > limit:
-            message = f"{record.id}: a label map holds {limit} objects, but there are {len(record.annotations)}"
+        if len(record.objects.annotations) > limit:
+            message = f"{record.id}: a label map holds {limit} objects, but there are {len(record.objects.annotations)}"
             raise DataError(message, hint="write the data set as COCO")
         paint_objects(dataset, index)
 
@@ -137,7 +137,7 @@ def paint_objects(dataset: Dataset, index: int) -> IntArray:
     Raises `DataError` where one map cannot hold them.
     """
     record = dataset.records[index]
-    if any(isinstance(annotation.shape, BoxOnly) or annotation.crowd for annotation in record.annotations):
+    if any(isinstance(annotation.shape, BoxOnly) or annotation.crowd for annotation in record.objects.annotations):
         raise DataError(
             f"{record.id}: expected a mask for every object and no crowds", hint="write the data set as COCO"
         )

@@ -21,7 +21,7 @@ import numpy as np
 
 from everymask.core.files import write_text
 from everymask.core.labels import labels_of
-from everymask.data.dataset import Annotation, BoxOnly, Dataset, MaskFile, Record
+from everymask.data.dataset import Annotation, BoxOnly, Dataset, MaskFile, Objects, Record
 from everymask.data.formats.folders import (
     SPLIT_FOLDERS,
     copy_picture,
@@ -35,6 +35,7 @@ from everymask.data.formats.folders import (
     split_of,
     unique_ids,
 )
+from everymask.data.formats.unannotated import Loose, loose_records
 from everymask.data.issues import IssueLog, Policy
 from everymask.data.pictures.headers import read_headers
 from everymask.data.pictures.read import SUFFIXES, pictures_among, write_image
@@ -68,7 +69,8 @@ def read_mask_files(path: str | Path, *, policy: Policy = "strict") -> Dataset:
     """
     root = Path(path)
     issues = IssueLog(policy)
-    folders = [found for folder in id_folders(root) if (found := _read_folder(folder, root, issues)) is not None]
+    loose: list[Loose] = []
+    folders = [found for folder in id_folders(root) if (found := _read_folder(folder, root, loose, issues)) is not None]
     if not folders and not issues.total("error"):
         issues.error("no-pictures", "expected folders with images/ and masks/ in them", file=root)
     names = _class_names(root, {name for folder in folders for name, _ in folder.masks}, issues)
@@ -78,7 +80,8 @@ def read_mask_files(path: str | Path, *, policy: Policy = "strict") -> Dataset:
     for folder, name, header in zip(folders, ids, headers, strict=True):
         if header is not None:
             objects = tuple(_read_objects(folder, header.size, names, issues))
-            records.append(Record(name, folder.picture, header.size, objects, folder.split))
+            records.append(Record(name, folder.picture, header.size, Objects(objects), folder.split))
+    records += loose_records(loose, ids, root, issues)
     return Dataset(labels_of(names), tuple(records), "mask-files", root, issues.finish(f"mask files in {root}"))
 
 
@@ -93,7 +96,7 @@ def write_mask_files(folder: str | Path, dataset: Dataset) -> None:
         if len(names) > 1 and (name in (".", "..") or any(sign in name for sign in '/\\\0:*?"<>|')):
             raise DataError(f"the class name {name!r} cannot be the name of a folder")
     for record in dataset.records:
-        if any(isinstance(annotation.shape, BoxOnly) or annotation.crowd for annotation in record.annotations):
+        if any(isinstance(annotation.shape, BoxOnly) or annotation.crowd for annotation in record.objects.annotations):
             raise DataError(
                 f"{record.id}: expected a mask for every object and no crowds", hint="write the data set as COCO"
             )
@@ -130,7 +133,8 @@ def id_folders(root: Path) -> Iterator[Path]:
             yield from id_folders(folder)
 
 
-def _read_folder(folder: Path, root: Path, issues: IssueLog) -> _Folder | None:
+def _read_folder(folder: Path, root: Path, loose: list[Loose], issues: IssueLog) -> _Folder | None:
+    """The folder, or None where `issues` was told why it cannot be used or its picture went to `loose`."""
     pictures = pictures_in(folder / "images", issues)
     if len(pictures) != 1:
         message = "expected exactly one picture in images/"
@@ -143,6 +147,7 @@ def _read_folder(folder: Path, root: Path, issues: IssueLog) -> _Folder | None:
     if not (folder / "masks").is_dir():
         if split == "test":
             issues.warn("unlabelled", "a test picture without a masks folder is left out", file=picture)
+            loose.append(Loose(picture, split))
         else:
             hint = "make an empty masks folder if the picture shows no objects, else remove it"
             issues.error("mask-missing", "the picture has no masks folder", file=picture, hint=hint)

@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import assert_never
 
 from everymask.core.segmentation import TaskName
 from everymask.data.damage import without_damaged
-from everymask.data.dataset import Dataset
+from everymask.data.dataset import Dataset, not_annotated, panoptic_refused
 from everymask.data.formats.coco.instances import looks_like_coco, read_coco, write_coco
 from everymask.data.formats.folders import files_in, folders_in
 from everymask.data.formats.instance_pngs import looks_like_instance_pngs, read_instance_pngs, write_instance_pngs
@@ -161,16 +162,29 @@ def read_dataset(
 def write_dataset(folder: str | Path, dataset: Dataset, format: str) -> None:  # noqa: A002
     """Write a data set, pictures included, in another format; in those for label maps, objects are painted.
 
+    Pictures that are not annotated are left out with a logged warning that counts them.
+
     `ConfigError` for an unknown `format` and where label maps are to become objects, `DataError` for what the format
     cannot hold.
     """
     chosen = _named(format)
-    if dataset.is_semantic and chosen.task == "instance":
-        raise ConfigError(
-            f"{chosen.name} holds objects, but the data set has label maps ({dataset.format})",
-            hint="choose image-masks, or another format of label maps",
-        )
-    chosen.write(Path(folder), dataset)
+    match dataset.kind:
+        case "objects":
+            pass
+        case "label maps":
+            if chosen.task == "instance":
+                raise ConfigError(
+                    f"{chosen.name} holds objects, but the data set has label maps ({dataset.format})",
+                    hint="choose image-masks, or another format of label maps",
+                )
+        case "panoptic":
+            raise panoptic_refused(dataset, f"written as {chosen.name}")
+        case _:
+            assert_never(dataset.kind)
+    annotated = dataset.annotated()
+    if len(annotated) < len(dataset):
+        _log.warning("%s", not_annotated(len(dataset) - len(annotated)))
+    chosen.write(Path(folder), annotated)
 
 
 def find_formats(path: Path) -> list[Format]:

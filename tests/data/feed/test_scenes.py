@@ -9,7 +9,7 @@ from PIL import Image
 from everymask.core.labels import labels_of
 from everymask.core.masks import Masks
 from everymask.core.sample import Sample
-from everymask.data.dataset import Annotation, BoxOnly, Dataset, Polygons, Record, Rle
+from everymask.data.dataset import Annotation, BoxOnly, Dataset, Objects, Polygons, Record, Rle
 from everymask.data.feed.augment import Augment, warped_truth
 from everymask.data.feed.packed import packed
 from everymask.data.feed.pipelines import InstancePipeline
@@ -36,7 +36,7 @@ def dataset(folder, *objects, name="a.jpg", size=(240, 320), boxes_only=False):
     plane = np.zeros(size, np.uint8)
     plane[60:180, 40:160] = 255
     Image.fromarray(np.repeat(plane[..., None], 3, axis=2)).save(folder / name, quality=95, subsampling=0)
-    record = Record("a", folder / name, size, objects)
+    record = Record("a", folder / name, size, Objects(objects))
     return Dataset(labels_of(["x", "y"]), (record,), "fake", folder, boxes_only=boxes_only)
 
 
@@ -112,7 +112,7 @@ def test_a_smaller_picture_is_decoded_only_where_it_is_enough(tmp_path):
 @pytest.mark.parametrize("name", ["a.jpg", "a.png"])
 def test_sides_that_are_no_multiples(tmp_path, size, name):
     Image.new("RGB", size[::-1], (9, 80, 200)).save(tmp_path / name)
-    made = Dataset(labels_of(["x"]), (Record("a", tmp_path / name, size, ()),), "fake", tmp_path)
+    made = Dataset(labels_of(["x"]), (Record("a", tmp_path / name, size, Objects()),), "fake", tmp_path)
     for reduction in (2, 8):
         image = open_scene(made, 0).image(lambda image: image, reduction)
         assert tuple(side * reduction for side in image.shape[:2]) == whole_part(size, reduction)

@@ -175,8 +175,9 @@ def test_a_data_set_of_files_packed_or_not(tmp_path):
     for index in range(4):
         ours, theirs = plain(0, index), small(0, index)
         assert (ours.image == theirs.image).all() and (ours.truth.ids == theirs.truth.ids).all()
-    with pytest.raises(ConfigError, match="objects were asked for"):
-        InstancePipeline(dataset, AS_IT_IS, Augment(), 1, (32, 32))(0, 0)
+    for maps in (dataset, packed(dataset)):
+        with pytest.raises(ConfigError, match="objects were asked for"):
+            InstancePipeline(maps, AS_IT_IS, Augment(), 1, (32, 32))(0, 0)
 
 
 def test_both_pipelines_look_at_a_picture_alike():
@@ -200,6 +201,6 @@ def test_a_painted_data_set_and_pictures_of_many_channels(shared, tmp_path):
 def test_the_fingerprint_measures_the_classes(tmp_path):
     dataset = make_semantic(tmp_path, labels_of(["a", "b", "c"]))
     found = fingerprint(dataset, seed=0)
-    pixels = np.sum([record.pixels for record in dataset.records], axis=0)
+    pixels = np.sum([record.truth.pixels for record in dataset.records], axis=0)
     assert found.class_shares == pytest.approx(tuple(pixels / pixels.sum()), abs=1e-6)
     assert (found.object_sizes, found.max_objects) == ((), 0)

@@ -66,7 +66,8 @@ def test_a_picture_with_an_empty_folder_has_no_objects_and_splits_are_folders(tm
     save(tmp_path / "test" / "c" / "images" / "c.png", np.zeros((5, 5)))
     assert looks_like_mask_files(tmp_path)
     dataset = read_mask_files(tmp_path)
-    assert dataset.splits() == {"train": 1, "val": 1}
+    assert dataset.annotated().splits() == {"train": 1, "val": 1}
+    assert [(record.id, record.annotated, record.split) for record in dataset.records][2:] == [("c", False, "test")]
     assert [len(dataset.truth(index)) for index in range(2)] == [1, 0]
     assert [issue.code for issue in dataset.issues] == ["unlabelled"]
 

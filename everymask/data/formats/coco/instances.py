@@ -15,7 +15,7 @@ from typing import Any
 
 from everymask.core.files import write_json
 from everymask.core.labels import Labels
-from everymask.data.dataset import Annotation, Dataset, MaskFile, Polygons, Record, Rle, check_shapes
+from everymask.data.dataset import Annotation, Dataset, MaskFile, Objects, Polygons, Record, Rle, check_shapes
 from everymask.data.formats.coco.objects import Place, compact, is_id, read_object
 from everymask.data.formats.folders import SPLIT_FOLDERS, copy_picture, files_in, folders_in, unique_ids
 from everymask.data.issues import IssueLog, Policy
@@ -164,7 +164,7 @@ def _read_file(file: Path, split: str | None, images: str | Path | None, issues:
         found = _read_annotation(entry, index, known, issues)
         if found is not None:
             objects[found[0]].append(found[1])
-    records = [replace(record, annotations=tuple(objects[key]), split=split) for key, record in pictures.items()]
+    records = [replace(record, truth=Objects(tuple(objects[key])), split=split) for key, record in pictures.items()]
     return _Part(file, names, tuple(records))
 
 
@@ -233,7 +233,7 @@ def _read_pictures(
     records = {}
     for (number, (place, _, size)), path, header in zip(sound.items(), paths, headers, strict=True):
         if header is not None and check_picture_size(header, size, issues, file=path, where=place):
-            records[number] = Record("", path, size, ())
+            records[number] = Record("", path, size, Objects())
     return records, set(seen)
 
 
@@ -325,7 +325,10 @@ def _with_classes(part: _Part, names: Sequence[str]) -> Iterable[Record]:
     if classes == list(range(len(classes))):
         return part.records
     return [
-        replace(record, annotations=tuple(replace(a, class_id=classes[a.class_id]) for a in record.annotations))
+        replace(
+            record,
+            truth=Objects(tuple(replace(a, class_id=classes[a.class_id]) for a in record.objects.annotations)),
+        )
         for record in part.records
     ]
 
@@ -358,7 +361,7 @@ def _common_folder(records: Sequence[Record], root: Path) -> Path:
 
 
 def _document(dataset: Dataset, rows: Sequence[int], names: Sequence[str]) -> dict[str, Any]:
-    given = [a.id for row in rows for a in dataset.records[row].annotations]
+    given = [a.id for row in rows for a in dataset.records[row].objects.annotations]
     numbered = None not in given and len(set(given)) == len(given)
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
@@ -378,7 +381,7 @@ def _entries(dataset: Dataset, row: int) -> list[dict[str, Any]]:
     drawn = truth.masks.to_rle() if truth.masks is not None else []
     areas = truth.masks.areas().tolist() if truth.masks is not None else []
     entries = []
-    for index, annotation in enumerate(record.annotations):
+    for index, annotation in enumerate(record.objects.annotations):
         outline: Any = []
         match annotation.shape:
             case Polygons(rings) if not annotation.crowd:

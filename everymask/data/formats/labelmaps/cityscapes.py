@@ -28,6 +28,7 @@ from everymask.data.formats.labelmaps.files import (
     total_pixels,
 )
 from everymask.data.formats.pairs import Pair, files_below
+from everymask.data.formats.unannotated import Loose
 from everymask.data.issues import IssueLog, Policy
 from everymask.data.pictures.read import pictures_among, write_image
 from everymask.errors import DataError
@@ -61,13 +62,15 @@ def read_cityscapes(path: str | Path, *, policy: Policy = "strict", decode: bool
         hint = "make them from the polygons with cityscapesScripts, createTrainIdLabelImgs"
         issues.error("no-pictures", f"expected {maps.name}/<split>/<city>/*_labelIds.png", file=root, hint=hint)
         raise refused(root, issues)
-    pairs = _pairs(root, pictures_among(files), [file for file in found if _ends(file, kind)], kind, issues)
+    pairs, loose = _pairs(root, pictures_among(files), [file for file in found if _ends(file, kind)], kind, issues)
     pictures = read_contents(pairs, issues, count_contents if decode else declared_contents)
     coding = label_id_coding() if kind == "labelIds" else numbers(len(CITYSCAPES), "Cityscapes' train ids", void=(255,))
     if kind == "labelIds":
         _note_train_ids(root, pictures, issues)
     ending = f"_{_PICTURES}"
-    return semantic_dataset(root, "cityscapes", pictures, CITYSCAPES, coding, issues, hint=_MIXED, ending=ending)
+    return semantic_dataset(
+        root, "cityscapes", pictures, CITYSCAPES, coding, issues, hint=_MIXED, ending=ending, loose=loose
+    )
 
 
 def write_cityscapes(folder: str | Path, dataset: Dataset) -> None:
@@ -99,9 +102,13 @@ def _ends(file: Path, kind: str) -> bool:
     return file.stem.endswith(f"_{kind}")
 
 
-def _pairs(root: Path, pictures: list[Path], maps: list[Path], kind: str, issues: IssueLog) -> list[Pair]:
+def _pairs(
+    root: Path, pictures: list[Path], maps: list[Path], kind: str, issues: IssueLog
+) -> tuple[list[Pair], list[Loose]]:
+    """The pictures with label maps, and those of the test split without."""
     known = {(file.parent.parent.name, file.stem.rsplit("_", 2)[0]): file for file in maps}
-    pairs = []
+    pairs: list[Pair] = []
+    loose: list[Loose] = []
     for picture in pictures:
         folder = picture.parent.parent.name
         stem = picture.stem.removesuffix(f"_{_PICTURES}")
@@ -113,13 +120,14 @@ def _pairs(root: Path, pictures: list[Path], maps: list[Path], kind: str, issues
             pairs.append(Pair(picture, file, split))
         elif split == "test":
             issues.warn("unlabelled", "a test picture without a label map is left out", file=picture)
+            loose.append(Loose(picture, split))
         else:
             message = "the picture has no label map"
             issues.error("mask-missing", message, file=picture, hint=f"expected {stem}_gtFine_{kind}.png")
     for file in known.values():
         hint = f"expected {_PICTURES}/{file.parent.parent.name}/<city>/{file.stem.rsplit('_', 2)[0]}_{_PICTURES}.png"
         issues.error("picture-missing", "the label map belongs to no picture", file=file, hint=hint)
-    return pairs
+    return pairs, loose
 
 
 def _note_train_ids(root: Path, pictures: Sequence[LabelledPicture], issues: IssueLog) -> None:

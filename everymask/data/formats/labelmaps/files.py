@@ -12,10 +12,11 @@ import numpy as np
 from everymask.core.arrays import IntArray
 from everymask.core.labels import Labels
 from everymask.data.coding import LabelCoding, colour_codes, counts_by_class, read_colours
-from everymask.data.dataset import Dataset, Record
+from everymask.data.dataset import Dataset, LabelMapFile, Record
 from everymask.data.formats.folders import note_equal_channels, report_size, unique_ids
 from everymask.data.formats.labelmaps.contents import Content, count_contents
 from everymask.data.formats.pairs import Pair, shared_maps
+from everymask.data.formats.unannotated import Loose, loose_records
 from everymask.data.issues import IssueLog
 from everymask.data.pictures.headers import read_headers
 from everymask.data.pictures.read import Header, read_label_map
@@ -84,15 +85,17 @@ def semantic_dataset(
     *,
     hint: str = "",
     ending: str = "",
+    loose: Sequence[Loose] = (),
 ) -> Dataset:
     """The data set of the pictures whose label files hold nothing that `coding` does not know.
 
-    Pictures are named after their files, without `ending`.
+    Pictures are named after their files, without `ending`. Those of `loose` are not annotated.
 
     Noted as errors are other values, with the number of pixels and the first one, and `hint`; as warnings pictures
     without any truth, and classes that no picture shows: all as far as the files were decoded. Closes `issues`.
     """
-    records = []
+    records: list[Record] = []
+    rows: list[tuple[int, ...]] = []
     files = [picture.pair.picture for picture in pictures]
     ids = unique_ids([file.with_name(f"{file.stem.removesuffix(ending)}{file.suffix}") for file in files], root)
     for picture, name in zip(pictures, ids, strict=True):
@@ -107,17 +110,19 @@ def semantic_dataset(
         if pixels and not any(pixels):
             message = "{count} label maps are without truth all over; nothing can be learned from these pictures"
             issues.warn_shared("all-ignore", message, file=pair.map)
-        records.append(Record(name, pair.picture, picture.header.size, (), pair.split, pair.map, pixels))
+        rows.append(pixels)
+        records.append(Record(name, pair.picture, picture.header.size, LabelMapFile(pair.map, pixels), pair.split))
     if not records and not issues.total("error"):
         issues.error("no-pictures", "expected pictures with label maps", file=root)
-    counted = bool(records) and all(record.pixels for record in records)
-    totals = np.sum([record.pixels for record in records], axis=0) if counted else ()
+    counted = bool(rows) and all(rows)
+    totals = np.sum(rows, axis=0) if counted else ()
     absent = [name for name, count in zip(labels.names, totals, strict=False) if not count]
     if absent:
         shown = ", ".join(absent[:_LISTED]) + (", ..." if len(absent) > _LISTED else "")
         issues.warn(
             "class-absent", f"no label map shows {len(absent)} of {len(labels)} classes", file=root, value=shown
         )
+    records += loose_records(loose, ids, root, issues)
     found_issues = issues.finish(f"label maps in {printable(root)}")
     return Dataset(labels, tuple(records), form, root, found_issues, coding=coding)
 

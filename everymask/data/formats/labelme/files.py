@@ -10,8 +10,8 @@ rasterised as COCO does it, circles as labelme does it. A shape with the flag `c
 Class names are the labels in alphabetical order, or the lines of `labels.txt` in the folder (or in the one above, if
 it begins with `__ignore__`, as labelme's do); its first lines `__ignore__` and `_background_` are no classes, and
 shapes so labelled are no objects, which is noted: label maps have no truth in the former. Splits are folders called
-train, val, test. A picture without JSON file is not annotated and left out with a warning; one without objects needs a
-file with no shapes.
+train, val, test. A picture without JSON file is not annotated, which is noted as a warning; one without objects
+needs a file with no shapes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ import numpy as np
 from everymask.core.arrays import Array
 from everymask.core.files import write_json, write_text
 from everymask.core.labels import labels_of
-from everymask.data.dataset import Annotation, BoxOnly, Dataset, Polygons, Record, Rle, draw_shapes
+from everymask.data.dataset import Annotation, BoxOnly, Dataset, Objects, Polygons, Record, Rle, draw_shapes
 from everymask.data.formats.folders import (
     copy_picture,
     file_stem,
@@ -51,6 +51,7 @@ from everymask.data.formats.labelme.shapes import (
     label_names,
     read_shapes,
 )
+from everymask.data.formats.unannotated import Loose, loose_records
 from everymask.data.issues import IssueLog, Policy
 from everymask.data.pictures.headers import check_picture_size, read_headers
 from everymask.data.pictures.read import SUFFIXES, Header, read_header, read_image
@@ -107,9 +108,10 @@ def read_labelme(path: str | Path, *, policy: Policy = "strict") -> Dataset:
         )
         split = split_of(document.file, root)
         picture, size, ignored = document.picture, document.size, document.ignored
-        records.append(Record(name, picture, size, annotations, split, ignored=ignored))
+        records.append(Record(name, picture, size, Objects(annotations, ignored), split))
     if not given.is_file():
-        _note_unlabelled(found, issues)
+        loose = [Loose(file, split_of(file, root)) for file in _unlabelled(found, issues)]
+        records += loose_records(loose, ids, root, issues)
     return Dataset(labels_of(names), tuple(records), "labelme", root, issues.finish(f"labelme files in {given}"))
 
 
@@ -125,7 +127,7 @@ def write_labelme(folder: str | Path, dataset: Dataset) -> None:
             f"the class names {' and '.join(IGNORED)} mean something else in labelme", hint="rename the class"
         )
     for record in dataset.records:
-        if any(isinstance(annotation.shape, BoxOnly) for annotation in record.annotations):
+        if any(isinstance(annotation.shape, BoxOnly) for annotation in record.objects.annotations):
             raise DataError(f"{record.id}: expected a mask for every object", hint="write boxes as COCO or Pascal VOC")
     listing = names_text((*IGNORED, *names))
     for index, record in enumerate(dataset.records):
@@ -294,7 +296,9 @@ def _labels_file(root: Path) -> Path | None:
     return above if above.is_file() and read_names(above, IssueLog("skip"))[:1] == (IGNORED[0],) else None
 
 
-def _note_unlabelled(found: list[_Document], issues: IssueLog) -> None:
+def _unlabelled(found: list[_Document], issues: IssueLog) -> list[Path]:
+    """The pictures beside annotated ones that have no JSON file, which is noted."""
+    loose: list[Path] = []
     known = {document.picture for document in found} | {document.file.with_suffix("") for document in found}
     for folder in sorted({document.picture.parent for document in found}):
         rest = [
@@ -306,12 +310,14 @@ def _note_unlabelled(found: list[_Document], issues: IssueLog) -> None:
             hint = "save the pictures that show no objects in labelme without shapes"
             message = f"{len(rest)} pictures without annotation are left out"
             issues.warn("unlabelled", message, file=folder, value=rest[0].name, hint=hint)
+            loose += rest
+    return loose
 
 
 def _shapes(dataset: Dataset, index: int) -> Iterator[dict[str, Any]]:
     record = dataset.records[index]
-    drawn = [(item.shape, dataset.labels.names[item.class_id], item.crowd) for item in record.annotations]
-    drawn += [(shape, NO_TRUTH, False) for shape in record.ignored]
+    drawn = [(item.shape, dataset.labels.names[item.class_id], item.crowd) for item in record.objects.annotations]
+    drawn += [(shape, NO_TRUTH, False) for shape in record.objects.ignored]
     masks = draw_shapes([shape for shape, _, _ in drawn], record.size, record.image)
     for number, (shape, label, crowd) in enumerate(drawn):
         shared: dict[str, Any] = {

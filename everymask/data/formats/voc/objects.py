@@ -27,9 +27,10 @@ from everymask.core.arrays import IntArray
 from everymask.core.files import write_text
 from everymask.core.labels import labels_of
 from everymask.core.masks import Masks
-from everymask.data.dataset import Annotation, Dataset, MaskFile, Record, Rle
+from everymask.data.dataset import Annotation, Dataset, MaskFile, Objects, Record, Rle
 from everymask.data.formats.folders import copy_picture, file_stem, folders_in, names_text, pictures_in
 from everymask.data.formats.instance_pngs import check_paintable, paint_objects
+from everymask.data.formats.unannotated import Loose, loose_records
 from everymask.data.formats.voc.classes import (
     VOID,
     Classes,
@@ -64,6 +65,7 @@ def read_voc(path: str | Path, *, policy: Policy = "strict") -> Dataset:
     root = roots[0]
     issues = IssueLog(policy)
     pictures = pictures_in(root / "JPEGImages", issues)
+    loose: list[Loose] = []
     boxes_only = not (root / "SegmentationObject").is_dir()
     if boxes_only and not (root / "Annotations").is_dir():
         raise DataError(
@@ -71,12 +73,13 @@ def read_voc(path: str | Path, *, policy: Policy = "strict") -> Dataset:
             hint="class maps do not say where one object ends and the next begins: read them as voc-semantic",
         )
     if boxes_only:
-        classes, records = _read_boxes(root, pictures, issues)
+        classes, records = _read_boxes(root, pictures, loose, issues)
     else:
         classes = read_classes(root, issues) or Classes.of_voc()
-        records = list(_read_masks(root, pictures, classes, issues))
+        records = list(_read_masks(root, pictures, classes, loose, issues))
     if not records and not issues.total("error"):
         issues.error("no-pictures", "no picture in the folder has annotations", file=root)
+    records += loose_records(loose, [record.id for record in records], root, issues)
     found_issues = issues.finish(f"Pascal VOC data in {root}")
     return Dataset(labels_of(classes.names), tuple(records), "voc", root, found_issues, boxes_only)
 
@@ -99,7 +102,7 @@ def write_voc(folder: str | Path, dataset: Dataset) -> None:
         if dataset.boxes_only:
             target = root / "Annotations" / f"{stem}.xml"
             picture = copy_picture(record, root / "JPEGImages")
-            write_voc_xml(target, picture.name, record.size, record.annotations, names)
+            write_voc_xml(target, picture.name, record.size, record.objects.annotations, names)
             continue
         ids = paint_objects(dataset, index)
         copy_picture(record, root / "JPEGImages")
@@ -145,15 +148,19 @@ class _Pair:
 
 
 def _pairs(
-    root: Path, pictures: dict[str, Path], kind: str, found: dict[str, Path], issues: IssueLog
+    root: Path, pictures: dict[str, Path], kind: str, found: dict[str, Path], loose: list[Loose], issues: IssueLog
 ) -> Iterator[_Pair]:
-    """The pictures of the lists in ImageSets/`kind`, or all that have an annotation where there are no lists."""
+    """The pictures of the lists in ImageSets/`kind`, or all that have an annotation where there are no lists.
+
+    Pictures that are not annotated go to `loose`.
+    """
     entries = read_lists(root / "ImageSets" / kind, issues)
     listed = bool(entries)
     for entry in entries or [Entry(stem, None, "") for stem in found]:
         if entry.stem not in found:
             if entry.split == "test" and entry.stem in pictures:
                 issues.warn("unlabelled", "a test picture without annotation is left out", file=pictures[entry.stem])
+                loose.append(Loose(pictures[entry.stem], entry.split))
             else:
                 message = f"{entry.stem} has no file in {'Annotations' if kind == 'Main' else 'SegmentationObject'}/"
                 issues.error("annotation-missing", message, file=root, where=entry.where, value=entry.stem)
@@ -167,12 +174,15 @@ def _pairs(
     if left_out:
         why = "no list in ImageSets names them" if listed else "they have no annotation"
         issues.warn("not-listed", f"{len(left_out)} pictures are left out: {why}", file=root, value=left_out[0])
+        loose += [] if listed else [Loose(pictures[stem]) for stem in left_out]
 
 
-def _read_masks(root: Path, pictures: dict[str, Path], classes: Classes, issues: IssueLog) -> Iterator[Record]:
+def _read_masks(
+    root: Path, pictures: dict[str, Path], classes: Classes, loose: list[Loose], issues: IssueLog
+) -> Iterator[Record]:
     maps = pictures_in(root / "SegmentationObject", issues)
     class_maps = pictures_in(root / "SegmentationClass", issues)
-    pairs = list(_pairs(root, pictures, "Segmentation", maps, issues))
+    pairs = list(_pairs(root, pictures, "Segmentation", maps, loose, issues))
     for pair, header in zip(pairs, read_headers([pair.picture for pair in pairs], issues), strict=True):
         stem = pair.entry.stem
         if header is None:
@@ -191,7 +201,7 @@ def _read_masks(root: Path, pictures: dict[str, Path], classes: Classes, issues:
             issues.warn_shared("all-void", message, file=pair.annotation)
             continue
         objects = tuple(_mask_objects(pair.annotation, ids, painted, class_map, issues))
-        yield Record(stem, pair.picture, header.size, objects, pair.entry.split)
+        yield Record(stem, pair.picture, header.size, Objects(objects), pair.entry.split)
 
 
 def _mask_objects(
@@ -215,10 +225,12 @@ def _mask_objects(
         yield Annotation(int(pairs[1][best]) - 1, shape, id=value)
 
 
-def _read_boxes(root: Path, pictures: dict[str, Path], issues: IssueLog) -> tuple[Classes, list[Record]]:
+def _read_boxes(
+    root: Path, pictures: dict[str, Path], loose: list[Loose], issues: IssueLog
+) -> tuple[Classes, list[Record]]:
     files = {file.stem: file for file in sorted((root / "Annotations").glob("*.xml"))}
     found: list[tuple[_Pair, tuple[int, int], list[XmlObject]]] = []
-    pairs = list(_pairs(root, pictures, "Main", files, issues))
+    pairs = list(_pairs(root, pictures, "Main", files, loose, issues))
     for pair, header in zip(pairs, read_headers([pair.picture for pair in pairs], issues), strict=True):
         objects = read_voc_xml(pair.annotation, header, issues)
         if header is not None and objects is not None:
@@ -235,5 +247,5 @@ def _read_boxes(root: Path, pictures: dict[str, Path], issues: IssueLog) -> tupl
                 issues.error("unknown-class", message, file=pair.annotation, where=where, value=item.name)
         kept = [item for item in objects if item.name in classes.names]
         annotations = tuple(to_annotation(item, classes.names, number) for number, item in enumerate(kept, 1))
-        records.append(Record(pair.entry.stem, pair.picture, size, annotations, pair.entry.split))
+        records.append(Record(pair.entry.stem, pair.picture, size, Objects(annotations), pair.entry.split))
     return classes, records

@@ -23,6 +23,7 @@ from everymask.data.formats.folders import copy_picture, file_stem, folders_in, 
 from everymask.data.formats.labelmaps.contents import count_contents, declared_contents
 from everymask.data.formats.labelmaps.files import LabelledPicture, read_contents, refused, semantic_dataset
 from everymask.data.formats.pairs import Pair
+from everymask.data.formats.unannotated import Loose
 from everymask.data.formats.voc.classes import VOC_VOID_NAMES, VOID, Classes, read_classes, voc_colours, write_palette
 from everymask.data.formats.voc.lists import Entry, read_lists
 from everymask.data.issues import IssueLog, Policy
@@ -52,7 +53,8 @@ def read_voc_semantic(path: str | Path, *, policy: Policy = "strict", decode: bo
     root = _root(Path(path))
     issues = IssueLog(policy)
     classes = read_classes(root, issues) or Classes.of_voc()
-    pictures = read_contents(_pairs(root, issues), issues, count_contents if decode else declared_contents)
+    pairs, loose = _pairs(root, issues)
+    pictures = read_contents(pairs, issues, count_contents if decode else declared_contents)
     if not pictures:
         if not issues.total("error"):
             message = "expected pictures in JPEGImages and class maps in SegmentationClass"
@@ -62,7 +64,8 @@ def read_voc_semantic(path: str | Path, *, policy: Policy = "strict", decode: bo
     own = voc_colours()[: len(names)].tolist() if len(names) <= 256 else []
     labels = Labels(names, tuple((red, green, blue) for red, green, blue in own))
     hint = "list the classes in class_names.txt, background first, one per line; numbers must not be shifted"
-    return semantic_dataset(root, "voc-semantic", pictures, labels, _coding(classes, pictures), issues, hint=hint)
+    coding = _coding(classes, pictures)
+    return semantic_dataset(root, "voc-semantic", pictures, labels, coding, issues, hint=hint, loose=loose)
 
 
 def write_voc_semantic(folder: str | Path, dataset: Dataset) -> None:
@@ -108,17 +111,24 @@ def _is_root(path: Path) -> bool:
     return (path / "JPEGImages").is_dir() and (path / "SegmentationClass").is_dir()
 
 
-def _pairs(root: Path, issues: IssueLog) -> list[Pair]:
+def _pairs(root: Path, issues: IssueLog) -> tuple[list[Pair], list[Loose]]:
+    """The pictures with class maps, and those that are not annotated."""
     pictures = pictures_in(root / "JPEGImages", issues)
     maps = pictures_in(root / "SegmentationClass", issues)
-    entries = read_lists(root / "ImageSets" / "Segmentation", issues) or [Entry(stem, None, "") for stem in maps]
-    pairs = []
+    listed = read_lists(root / "ImageSets" / "Segmentation", issues)
+    entries = listed or [Entry(stem, None, "") for stem in maps]
+    pairs: list[Pair] = []
+    loose = [] if listed else [Loose(picture) for stem, picture in pictures.items() if stem not in maps]
+    if loose:
+        message = f"{len(loose)} pictures are left out: they have no class map"
+        issues.warn("not-listed", message, file=root, value=loose[0].picture.stem)
     for entry in entries:
         picture, file = pictures.get(entry.stem), maps.get(entry.stem)
         if picture is not None and file is not None:
             pairs.append(Pair(picture, file, entry.split))
         elif picture is not None and entry.split == "test":
             issues.warn("unlabelled", "a test picture without a class map is left out", file=picture)
+            loose.append(Loose(picture, entry.split))
         else:
             code, folder = (
                 ("picture-missing", "JPEGImages") if picture is None else ("mask-missing", "SegmentationClass")
@@ -129,7 +139,7 @@ def _pairs(root: Path, issues: IssueLog) -> list[Pair]:
     if left_out:
         message = f"{len(left_out)} pictures are left out: no list in ImageSets names them"
         issues.warn("not-listed", message, file=root, value=left_out[0])
-    return pairs
+    return pairs, loose
 
 
 def _coding(classes: Classes, pictures: list[LabelledPicture]) -> LabelCoding:

@@ -23,7 +23,7 @@ from everymask.core.files import write_text
 from everymask.core.labels import Labels
 from everymask.core.masks import Masks
 from everymask.core.polygons import ring_area
-from everymask.data.dataset import Annotation, BoxOnly, Dataset, Polygons, Record
+from everymask.data.dataset import Annotation, BoxOnly, Dataset, Objects, Polygons, Record
 from everymask.data.formats.folders import copy_picture, files_in, read_lines, unique_ids
 from everymask.data.formats.yolo.layout import (
     find_settings,
@@ -76,10 +76,10 @@ def read_yolo(path: str | Path, *, policy: Policy = "strict") -> Dataset:
         )
     records = _records(pictures, root, None if names is None else len(names), issues)
     if names is None:
-        count = 1 + max((a.class_id for record in records for a in record.annotations), default=0)
+        count = 1 + max((a.class_id for record in records for a in record.objects.annotations), default=0)
         names = tuple(f"class_{row}" for row in range(count))
         issues.warn("class-names", f"no file names the classes; they are called {names[0]} to {names[-1]}", file=root)
-    boxes_only = any(isinstance(a.shape, BoxOnly) for record in records for a in record.annotations)
+    boxes_only = any(isinstance(a.shape, BoxOnly) for record in records for a in record.objects.annotations)
     return Dataset(Labels(names), records, "yolo", root, issues.finish(printable(given)), boxes_only)
 
 
@@ -124,8 +124,8 @@ def _records(
                 objects.append(annotation)
                 if isinstance(annotation.shape, BoxOnly):
                     boxes.append((label, number))
-        records.append(Record(name, picture, header.size, tuple(objects), split))
-    if len(boxes) == sum(len(record.annotations) for record in records):
+        records.append(Record(name, picture, header.size, Objects(tuple(objects)), split))
+    if len(boxes) == sum(len(record.objects.annotations) for record in records):
         return tuple(records)
     for label, number in boxes:
         issues.error(
@@ -136,7 +136,10 @@ def _records(
             hint="draw its outline, or remove the line",
         )
     return tuple(
-        replace(record, annotations=tuple(a for a in record.annotations if not isinstance(a.shape, BoxOnly)))
+        replace(
+            record,
+            truth=Objects(tuple(a for a in record.objects.annotations if not isinstance(a.shape, BoxOnly))),
+        )
         for record in records
     )
 
@@ -244,7 +247,7 @@ def _lines(dataset: Dataset, row: int, lost: dict[str, int]) -> list[str]:
     record, truth = dataset.records[row], dataset.objects(row)
     height, width = record.size
     lines = []
-    for index, annotation in enumerate(record.annotations):
+    for index, annotation in enumerate(record.objects.annotations):
         if annotation.crowd:
             lost["crowd regions left out"] += 1
             continue

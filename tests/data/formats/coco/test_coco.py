@@ -23,7 +23,7 @@ def test_the_parts_arrive(tmp_path):
     assert found.format == "coco"
     assert [record.id for record in found.records] == ["a", "b"]
     assert [record.size for record in found.records] == [(20, 30), (20, 30)]
-    first, second, third = found.records[0].annotations
+    first, second, third = found.records[0].objects.annotations
     assert isinstance(first.shape, Polygons)
     assert isinstance(second.shape, Rle)
     assert [a.class_id for a in (first, second, third)] == [1, 1, 0]
@@ -62,8 +62,8 @@ def test_masks_equal_the_references_on_real_data(shared):
 def test_nuclei_has_the_known_numbers(shared):
     found = read_coco(shared / "nuclei")
     assert found.splits() == {"train": 464, "val": 100}
-    assert sum(len(record.annotations) for record in found.split("train").records) == 21_449
-    assert sum(len(record.annotations) for record in found.split("val").records) == 3_879
+    assert sum(len(record.objects.annotations) for record in found.split("train").records) == 21_449
+    assert sum(len(record.objects.annotations) for record in found.split("val").records) == 3_879
     assert found.issues == ()
 
 
@@ -81,14 +81,14 @@ def test_the_layouts_of_other_tools(shared, folder, format_of_files):
     assert [record.image.parent for record in found.records] == [
         root / format_of_files.format(split) for split in ("train", "val")
     ]
-    assert [len(record.annotations) for record in found.records] == [0, 2]
+    assert [len(record.objects.annotations) for record in found.records] == [0, 2]
     assert found.labels.names == ("a", "b", "c")
 
 
 def test_labelmes_own_conversion(shared):
     found = read_coco(shared / "labelme" / "instance_segmentation" / "data_dataset_coco")
     assert [record.id for record in found.records] == ["2011_000003", "2011_000025", "2011_000006"]
-    assert sum(len(record.annotations) for record in found.records) == 12
+    assert sum(len(record.objects.annotations) for record in found.records) == 12
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_several_files_become_splits_with_one_list_of_classes(tmp_path):
     found = read_coco(tmp_path)
     assert found.labels.names == ("dog", "cat", "cow")
     assert found.splits() == {"train": 1, "val": 1}
-    assert [a.class_id for a in found.split("val").records[0].annotations] == [2, 1]
+    assert [a.class_id for a in found.split("val").records[0].objects.annotations] == [2, 1]
     assert [issue.code for issue in found.issues] == ["other-classes", "other-classes"]
 
 
@@ -152,7 +152,7 @@ def test_boxes_only_files(tmp_path):
         entry["segmentation"] = []
     found = read_coco(lay_out(tmp_path, content))
     assert found.boxes_only
-    assert all(isinstance(a.shape, BoxOnly) for a in found.records[0].annotations)
+    assert all(isinstance(a.shape, BoxOnly) for a in found.records[0].objects.annotations)
     assert found.truth(0).masks is None
     assert found.truth(0).boxes[0].tolist() == [2, 2, 12, 10]
 
@@ -165,7 +165,7 @@ def test_large_ids_are_fine(tmp_path):
         entry["category_id"] = 2**40
     content["annotations"][0]["id"] = 0
     found = read_coco(lay_out(tmp_path, content))
-    assert [a.class_id for a in found.records[0].annotations] == [1, 1, 1]
+    assert [a.class_id for a in found.records[0].objects.annotations] == [1, 1, 1]
 
 
 Change = Callable[[Document], object]
@@ -305,7 +305,7 @@ def test_oddities_are_counted(tmp_path, change, code, pointer):
     change(content)
     found = read_coco(lay_out(tmp_path, content))
     assert (code, pointer, "warning") in [(issue.code, issue.where, issue.severity) for issue in found.issues]
-    assert len(found.records[0].annotations) == 3
+    assert len(found.records[0].objects.annotations) == 3
 
 
 @pytest.mark.parametrize(("area", "codes"), [(112, []), (160, []), (60, ["area"])])
@@ -426,7 +426,7 @@ def test_written_and_read_again_nothing_has_changed(tmp_path, name):
     assert again.labels == first.labels
     for one, other in zip(first.records, again.records, strict=True):
         assert (one.id, one.size, one.split) == (other.id, other.size, other.split)
-        for before, after in zip(one.annotations, other.annotations, strict=True):
+        for before, after in zip(one.objects.annotations, other.objects.annotations, strict=True):
             for name in ("class_id", "box", "crowd", "id"):
                 assert getattr(before, name) == getattr(after, name)
             if isinstance(before.shape, Polygons):

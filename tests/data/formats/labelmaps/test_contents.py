@@ -78,7 +78,7 @@ def test_where_the_format_says_what_maps_hold_they_are_not_decoded(
 
 def test_where_decoding_takes_no_time_pixels_are_counted(tmp_path: Path) -> None:
     put(tmp_path, "p", blobs(), folders=("train", "trainannot"))
-    assert sum(read_dataset(tmp_path).records[0].pixels) == blobs().size
+    assert sum(read_dataset(tmp_path).records[0].truth.pixels) == blobs().size
 
 
 def test_b01_a_size_is_compared_without_decoding(tmp_path: Path, cache: Path, decoded) -> None:
@@ -113,10 +113,10 @@ def test_what_maps_hold_is_remembered_until_they_change(
     assert not list(root.rglob("*.json")), "nothing in the data set"
     Image.fromarray(blobs(2)).save(files[1])
     monkeypatch.setattr(label_contents, "_SETTLED", 10**9)
-    assert read_image_masks(root, decode=False).records[1].pixels != first.records[1].pixels
+    assert read_image_masks(root, decode=False).records[1].truth.pixels != first.records[1].truth.pixels
     assert decoded == ["p1"]
     decoded.clear()
-    assert read_image_masks(root, decode=False).records[1].pixels != first.records[1].pixels
+    assert read_image_masks(root, decode=False).records[1].truth.pixels != first.records[1].truth.pixels
     assert sorted(decoded) == ["p0", "p1", "p2"], "they are too young to be sure that they will not change again"
     read_image_masks(root)
     assert sorted(decoded[3:]) == ["p0", "p1", "p2"], "who checks looks at everything"

@@ -194,7 +194,7 @@ def test_one_label_and_one_group_are_one_object(tmp_path):
     assert [dataset.labels.names[k] for k in truth.class_ids] == ["cat", "dog", "cat"]
     assert truth.masks.windows.tolist() == [[2, 2, 50, 30], [2, 2, 45, 15], [30, 20, 50, 30]]
     assert truth.masks.areas().tolist() == [300, 100 + 61, 200]
-    assert isinstance(dataset.records[0].annotations[0].shape, Polygons)
+    assert isinstance(dataset.records[0].objects.annotations[0].shape, Polygons)
 
 
 def test_polygons_and_groups_stay_polygons_when_written(tmp_path):
@@ -237,8 +237,9 @@ def test_splits_ids_and_pictures_without_annotation(tmp_path):
     annotate(tmp_path / "valid", name="b")
     Image.fromarray(noise(1)).save(tmp_path / "train" / "c.png")
     dataset = read_labelme(tmp_path)
-    assert dataset.splits() == {"train": 1, "val": 2}
-    assert [record.id for record in dataset.records] == ["train-a", "valid-a", "b"]
+    assert dataset.annotated().splits() == {"train": 1, "val": 2}
+    assert [record.id for record in dataset.records] == ["train-a", "valid-a", "b", "c"]
+    assert (dataset.records[3].annotated, dataset.records[3].split, dataset.truth(3)) == (False, "train", None)
     assert len(dataset.truth(2)) == 0
     assert [(issue.code, issue.value) for issue in dataset.issues] == [("unlabelled", "c.png")]
 
@@ -364,7 +365,7 @@ def test_bad_shapes_of_regions_to_ignore_are_noted_and_left_out(tmp_path, bad, c
         (code, where, "warning"), ("ignored-shapes", "", "warning"),
     ]  # fmt: skip
     assert dataset.issues[0].message.endswith("; the region to ignore is left out")
-    assert (len(dataset.truth(0)), dataset.records[0].ignored) == (1, ())
+    assert (len(dataset.truth(0)), dataset.records[0].objects.ignored) == (1, ())
 
 
 BAD_FILES = [

@@ -69,7 +69,8 @@ def test_what_labelme_converted(shared):
 
 def test_maps_in_colours_and_a_test_list_without_annotations(shared):
     dataset = read_voc(shared / "format_fixtures" / "voc_dataset" / "voc_dataset1")
-    assert dataset.splits() == {"train": 1}
+    assert dataset.annotated().splits() == {"train": 1} and dataset.splits() == {"train": 1, "test": 1}
+    assert not dataset.records[1].annotated
     assert [issue.code for issue in dataset.issues] == ["unlabelled"]
     truth = dataset.truth(0)
     assert (truth.class_ids.tolist(), truth.ids.tolist(), truth.masks.areas().tolist()) == ([1], [1], [200])

@@ -11,7 +11,7 @@ from PIL import Image
 
 from everymask.core.labels import labels_of
 from everymask.core.masks import Masks
-from everymask.data.dataset import Annotation, BoxOnly, Dataset, Polygons, Record, Rle
+from everymask.data.dataset import Annotation, BoxOnly, Dataset, Objects, Polygons, Record, Rle
 from everymask.data.formats.coco.instances import read_coco
 from everymask.data.formats.yolo.segments import looks_like_yolo, read_yolo, write_yolo
 from everymask.errors import DataError
@@ -49,7 +49,7 @@ def test_the_parts_arrive(tmp_path):
     assert truth.masks.areas()[0] == 16 * 8
     assert len(found.truth(1)) == 0
     again = read_yolo(tmp_path / "data.yaml")
-    assert [(r.id, r.split, len(r.annotations)) for r in again.records] == [
+    assert [(r.id, r.split, len(r.objects.annotations)) for r in again.records] == [
         ("a", "train", 2),
         ("b", "train", 0),
         ("c", "val", 1),
@@ -179,7 +179,7 @@ def test_defective_lines_are_named(tmp_path, line, message):
     issue = caught.value.issues[0]
     assert (issue.file, issue.where) == (str(tmp_path / "labels/train/a.txt"), "line 3")
     found = read_yolo(tmp_path, policy="skip")
-    assert [len(record.annotations) for record in found.records] == [1, 1]
+    assert [len(record.objects.annotations) for record in found.records] == [1, 1]
 
 
 def test_d08_utf_16_is_refused(tmp_path):
@@ -244,7 +244,7 @@ def test_real_labels_give_the_objects_of_their_coco_twin(shared):
     ours, twin = read_yolo(shared / "coco128_seg"), read_coco(shared / "coco128_seg")
     rows = {record.id: row for row, record in enumerate(twin.records)}
     assert len(ours) == 128
-    assert sum(len(record.annotations) for record in ours.records) == 929
+    assert sum(len(record.objects.annotations) for record in ours.records) == 929
     for row in range(0, len(ours), 4):
         found, expected = ours.truth(row), twin.truth(rows[ours.records[row].id])
         names = [ours.labels.names[k].removeprefix("class_") for k in found.class_ids]
@@ -267,7 +267,7 @@ def object_with_hole_and_two_parts() -> np.ndarray:
 def fake(folder: Path, *objects: Annotation) -> Dataset:
     folder.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (40, 20)).save(folder / "a.png")
-    record = Record("a", folder / "a.png", (20, 40), objects)
+    record = Record("a", folder / "a.png", (20, 40), Objects(objects))
     boxes_only = any(isinstance(a.shape, BoxOnly) for a in objects)
     return Dataset(labels_of(["cat", "dög"]), (record,), "fake", folder, boxes_only=boxes_only)
 
