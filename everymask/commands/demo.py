@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from everymask.data.dataset import Dataset
     from everymask.infer.predictor import Predictor
 
-TRAINING, HELD_OUT = 500, 100
+TRAINING, HELD_OUT = 1600, 100
 """How many pictures the demo draws."""
-_SIDE = 420
+_SIDE = 320
 """The pictures of 128 pixels are shown this large."""
 _NEXT = """
 Now with your own pictures:

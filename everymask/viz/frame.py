@@ -49,4 +49,5 @@ def draw_legend(labels: Labels, class_ids: Sequence[int] | IntArray | None = Non
 
 def letter_height(size: tuple[int, ...]) -> int:
     """The line height, in pixels, that suits a picture of `size` (H, W): a large one is looked at from farther away."""
-    return int(np.clip(0.75 * min(size[:2]) ** 0.5, 13, 64))
+    short = min(size[:2])
+    return int(np.clip(max(0.75 * short**0.5, short / 50), 13, 64))

@@ -16,8 +16,6 @@ from everymask.data.damage import without_damaged
 from everymask.data.dataset import Dataset, LabelMapFile, NotAnnotated, Objects, PanopticFile, Record
 from everymask.data.doctor import check
 from everymask.data.feed.packed import packed
-from everymask.data.feed.pipelines import prepare
-from everymask.data.feed.preprocess import Preprocess
 from everymask.data.fingerprint import fingerprint
 from everymask.data.formats.labelmaps.cityscapes import read_cityscapes
 from everymask.data.formats.table import read_dataset, write_dataset
@@ -203,5 +201,3 @@ def test_what_cannot_take_panoptic_truth_yet_says_so(panoptic: Dataset, tmp_path
     ):
         with pytest.raises(ConfigError, match="panoptic"):
             refused()
-    with pytest.raises(DataError, match=r"0.jpg: a panoptic truth cannot be prepared yet"):
-        prepare(panoptic[0], Preprocess())

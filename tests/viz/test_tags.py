@@ -34,6 +34,11 @@ def scattered(seed: int, count: int) -> InstanceSet:
     return objects(SIZE, *np.concatenate([corners, sides], axis=1).tolist())
 
 
+def crops_of(found: InstanceSet) -> list[tuple[int, int]]:
+    """The height and width of each mask."""
+    return [found.masks.crop(row).shape for row in range(len(found))]
+
+
 def placed(found: InstanceSet, labels: Labels = TWO, size: tuple[int, int] = SIZE) -> list[Tag]:
     return place_tags(size, found, labels, object_colours(found, labels))
 
@@ -60,14 +65,17 @@ def test_tags_lie_in_the_picture_on_no_other_tag_and_on_no_small_object(seed: in
     assert taken.max() == 1
 
 
-def test_a_tag_touches_its_object() -> None:
+def test_a_tag_touches_its_object_and_not_only_its_box() -> None:
     for seed in range(8):
         found = scattered(seed, 20)
-        for tag in placed(found):
-            x1, y1, x2, y2 = found.masks.windows[tag.row]
+        bands = [np.abs(np.subtract.outer(np.arange(h) / h, np.arange(w) / w)) < 0.15 for h, w in crops_of(found)]
+        masks = Masks.from_crops(bands, found.masks.windows[:, :2], SIZE)
+        for tag in placed(replace(found, masks=masks)):
+            y, x = np.nonzero(masks.to_dense(tag.row))
             down, across = covered(tag)
-            gap = max(x1 - across.stop, across.start - x2, y1 - down.stop, down.start - y2)
-            assert gap <= 4, "less than one cell lies between"
+            aside = np.maximum(across.start - x, x + 1 - across.stop)
+            below = np.maximum(down.start - y, y + 1 - down.stop)
+            assert np.maximum(aside, below).min() <= 6, "less than two cells lie between"
 
 
 def test_a_tag_stands_above_its_object_where_that_is_free() -> None:
