@@ -17,8 +17,8 @@ from everymask.api import load
 from everymask.core.arrays import ByteArray
 from everymask.data.formats.table import read_dataset
 from everymask.evaluate import evaluate
+from everymask.infer.backends.pytorch import Precision, build_predictor
 from everymask.infer.result import Result
-from everymask.infer.torch_backend import Precision, build_predictor
 
 PEER = "torchvision, eager"
 NUCLEI = Path("../shared/data/nuclei")

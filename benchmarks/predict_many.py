@@ -21,9 +21,9 @@ from everymask.core.randomness import rng
 from everymask.core.segmentation import SemanticMap
 from everymask.data.feed.preprocess import Preprocess, Resize
 from everymask.data.pictures.read import read_header, write_image
+from everymask.infer.backends.pytorch import build_predictor
 from everymask.infer.predictor import Predictor
 from everymask.infer.result import Result
-from everymask.infer.torch_backend import build_predictor
 from everymask.models.build import build
 from everymask.models.card import Card
 from everymask.models.specs.any_spec import ModelSpec

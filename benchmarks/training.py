@@ -16,7 +16,7 @@ from benchmarks.page import Section
 from everymask.core.segmentation import InstanceSet
 from everymask.data.feed.pipelines import prepare
 from everymask.data.feed.preprocess import Preprocess
-from everymask.infer.torch_backend import has_fast_bf16
+from everymask.infer.backends.pytorch import has_fast_bf16
 from everymask.models.base import Batch, collate
 from everymask.models.build import build
 from everymask.models.specs.regions import MaskRCNN

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from everymask.core.labels import Labels, labels_of
 from everymask.data.feed.preprocess import Preprocess, Resize
+from everymask.infer.backends.pytorch import build_predictor
 from everymask.infer.predictor import Predictor
-from everymask.infer.torch_backend import build_predictor
 from everymask.models.card import Card
 from everymask.models.semantic.network import SemanticModel
 from everymask.models.specs.semantic import Head, UNet

@@ -26,7 +26,7 @@ TORCH_FREE = (
     "models.specs", "models.catalog", "models.card", "infer",
 )  # fmt: skip
 # The first backend, the one part of a room without torch that has it.
-TORCH = ("infer.torch_backend", "infer.torch_decode")
+TORCH = ("infer.backends.pytorch", "infer.backends.pytorch_decode")
 VAGUE = {"utils", "util", "helpers", "helper", "common", "misc", "tools"}
 # The training loop is one text on purpose (docs/design.md, 1.4).
 LONG = {"everymask/train/loop.py": {"fit"}}

@@ -22,7 +22,7 @@ from everymask.data.shapes import write_shapes
 from everymask.data.splits import draw_split, write_split
 from everymask.errors import ConfigError, DataError
 from everymask.evaluate import compare, evaluate
-from everymask.infer.torch_backend import build_predictor
+from everymask.infer.backends.pytorch import build_predictor
 from everymask.metrics.semantic import SemanticScores, Void
 from everymask.models.semantic.network import SemanticModel
 from everymask.models.specs.semantic import UNet

@@ -9,10 +9,10 @@ from itertools import pairwise
 import numpy as np
 
 from everymask.core.arrays import Array, BoolArray, FloatArray, IntArray
-from everymask.core.edges import Edges, crops_from_edges, edges_from_crops, edges_from_runs, edges_from_spans
+from everymask.core.forms.edges import Edges, crops_from_edges, edges_from_crops, edges_from_runs, edges_from_spans
+from everymask.core.forms.polygons import rings_from_crop, spans_from_rings
+from everymask.core.forms.rle import check_runs, runs_from_string, runs_from_strings, union_of_spans
 from everymask.core.geometry import Warp, turned
-from everymask.core.polygons import rings_from_crop, spans_from_rings
-from everymask.core.rle import check_runs, runs_from_string, runs_from_strings, union_of_spans
 from everymask.errors import DataError
 
 Runs = bytes | str | Array | Sequence[int]

@@ -11,8 +11,8 @@ from typing import Any, assert_never
 import numpy as np
 
 from everymask.core.arrays import IntArray
-from everymask.core.polygons import ring_area
-from everymask.core.rle import runs_from_string
+from everymask.core.forms.polygons import ring_area
+from everymask.core.forms.rle import runs_from_string
 from everymask.data.crossings import crossing_rings
 from everymask.data.dataset import (
     Annotation,

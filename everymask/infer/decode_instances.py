@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from everymask.core.arrays import Array, BoolArray, FloatArray, IntArray
-from everymask.core.edges import edges_from_changes, groups
+from everymask.core.forms.edges import edges_from_changes, groups
 from everymask.core.masks import Masks
 from everymask.core.segmentation import InstanceSet
 from everymask.data.feed.preprocess import Placement

@@ -10,9 +10,9 @@ from typing import Any, overload
 
 from everymask.core.arrays import FloatArray, IntArray
 from everymask.errors import ConfigError, DataError, counted, printable
-from everymask.infer.backend import Backend, Session, Wanted
+from everymask.infer.backends.backend import Backend, Session, Wanted
+from everymask.infer.backends.outputs import Outputs
 from everymask.infer.duplicates import DUPLICATE_IOU, check_duplicate_iou
-from everymask.infer.outputs import Outputs
 from everymask.infer.result import Result
 from everymask.infer.sources import Source, as_sample
 from everymask.infer.stream import predict_many, predict_one

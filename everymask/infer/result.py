@@ -6,7 +6,7 @@ import io
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from everymask.core.arrays import Array, ByteArray, IntArray
 from everymask.core.labels import Labels
@@ -19,6 +19,7 @@ from everymask.results.writing_instances import coco_results
 from everymask.tasks.table import task_of
 from everymask.tasks.task import Drawing
 
+Kind = TypeVar("Kind", InstanceSet, SemanticMap)
 _SHOWN_SIDE = 1024
 
 
@@ -50,18 +51,17 @@ class Result:
     @property
     def instances(self) -> InstanceSet:
         """The objects; `ConfigError` where the model predicts another kind of segmentation."""
-        if not isinstance(self.segmentation, InstanceSet):
-            raise ConfigError(
-                f"expected objects (InstanceSet), but this result is a {type(self.segmentation).__name__}"
-            )
-        return self.segmentation
+        return self._expected(InstanceSet, "objects")
 
     @property
     def semantic(self) -> SemanticMap:
         """The label map; `ConfigError` where the model predicts another kind of segmentation."""
-        if not isinstance(self.segmentation, SemanticMap):
+        return self._expected(SemanticMap, "a label map")
+
+    def _expected(self, kind: type[Kind], noun: str) -> Kind:
+        if not isinstance(self.segmentation, kind):
             raise ConfigError(
-                f"expected a label map (SemanticMap), but this result is a {type(self.segmentation).__name__}"
+                f"expected {noun} ({kind.__name__}), but this result is a {type(self.segmentation).__name__}"
             )
         return self.segmentation
 

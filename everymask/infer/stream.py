@@ -8,25 +8,23 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, assert_never
+from typing import assert_never
 
 from everymask.core.sample import Sample
 from everymask.core.segmentation import Segmentation
 from everymask.data.feed.batches import frame_of, stack, windows_of
 from everymask.data.feed.pipelines import Prepared, prepare
 from everymask.errors import DataError
-from everymask.infer.backend import Wanted
+from everymask.infer.backends.backend import Wanted
+from everymask.infer.backends.outputs import DecidedMaps, Outputs, RegionArrays, SemanticArrays
 from everymask.infer.decode_instances import decode_instances
 from everymask.infer.decode_semantic import decode_semantic
 from everymask.infer.duplicates import without_duplicates
-from everymask.infer.outputs import DecidedMaps, Outputs, RegionArrays, SemanticArrays
 from everymask.infer.result import Result
+from everymask.infer.running import Running
 from everymask.infer.sources import Source, as_sample
 from everymask.infer.tiling import Tiling, predict_tiled
 from everymask.models.specs.regions import FasterRCNN
-
-if TYPE_CHECKING:
-    from everymask.infer.predictor import Predictor
 
 _MOST_PICTURES = 32
 _MOST_HELPERS = 4
@@ -47,7 +45,7 @@ class _Read:
         return self.sample.image.nbytes + self.prepared.image.nbytes
 
 
-def predict_one(predictor: Predictor, source: Source, tiling: Tiling | None, name: str = "picture") -> Result:
+def predict_one(predictor: Running, source: Source, tiling: Tiling | None, name: str = "picture") -> Result:
     """The result of one picture; `DataError` where there is none."""
     if tiling is not None:
         sample, started = as_sample(source, name), time.perf_counter()
@@ -59,7 +57,7 @@ def predict_one(predictor: Predictor, source: Source, tiling: Tiling | None, nam
 
 
 def predict_many(
-    predictor: Predictor, sources: Iterable[Source], batch: int | None, tiling: Tiling | None
+    predictor: Running, sources: Iterable[Source], batch: int | None, tiling: Tiling | None
 ) -> Generator[Result | DataError, None, None]:
     """For each picture, in their order, its result or why there is none; see `Predictor.attempts`."""
     if tiling is not None:
@@ -76,13 +74,13 @@ def predict_many(
         line.stop()
 
 
-def _read(predictor: Predictor, source: Source, name: str) -> _Read:
+def _read(predictor: Running, source: Source, name: str) -> _Read:
     sample, started = as_sample(source, name), time.perf_counter()
     prepared = prepare(replace(sample, truth=None), predictor.card.preprocess)
     return _Read(sample, prepared, time.perf_counter() - started)
 
 
-def _calculated(predictor: Predictor, group: list[_Read]) -> tuple[Outputs, float]:
+def _calculated(predictor: Running, group: list[_Read]) -> tuple[Outputs, float]:
     """What the network says of pictures, and how many seconds that took for each."""
     started, prepared = time.perf_counter(), [read.prepared for read in group]
     placements = tuple(picture.placement for picture in prepared)
@@ -92,14 +90,14 @@ def _calculated(predictor: Predictor, group: list[_Read]) -> tuple[Outputs, floa
     return outputs, (time.perf_counter() - started) / len(group)
 
 
-def _decoded(predictor: Predictor, outputs: Outputs, index: int, read: _Read, seconds: float) -> Result:
+def _decoded(predictor: Running, outputs: Outputs, index: int, read: _Read, seconds: float) -> Result:
     started = time.perf_counter()
     found = _segmentation(predictor, outputs, index, read.prepared)
     seconds += read.seconds + time.perf_counter() - started
     return Result(read.sample, found, predictor.card.labels, seconds)
 
 
-def _segmentation(predictor: Predictor, outputs: Outputs, index: int, picture: Prepared) -> Segmentation:
+def _segmentation(predictor: Running, outputs: Outputs, index: int, picture: Prepared) -> Segmentation:
     spec = predictor.card.spec
     match outputs:
         case DecidedMaps(maps):
@@ -142,7 +140,7 @@ class _Line:
     Which pictures share a batch follows from their order and sizes alone, not from how fast anything was.
     """
 
-    def __init__(self, predictor: Predictor, sources: Iterable[Source], batch: int | None) -> None:
+    def __init__(self, predictor: Running, sources: Iterable[Source], batch: int | None) -> None:
         self._predictor, self._batch = predictor, batch
         self._sources = enumerate(sources, start=1)
         self._failure: Exception | None = None

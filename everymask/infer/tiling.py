@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 import numpy as np
 
@@ -20,14 +20,12 @@ from everymask.data.feed.pipelines import Prepared, naming
 from everymask.data.feed.preprocess import Placement, check_range, match_channels
 from everymask.data.pictures.strips import Strips
 from everymask.errors import ConfigError, MachineError, printable
+from everymask.infer.backends.outputs import SemanticArrays
 from everymask.infer.bilinear import in_planes
 from everymask.infer.decode_semantic import decode_semantic
-from everymask.infer.outputs import SemanticArrays
+from everymask.infer.running import Running
 from everymask.models.specs.regions import FasterRCNN
 from everymask.models.specs.semantic import Head
-
-if TYPE_CHECKING:
-    from everymask.infer.predictor import Predictor
 
 _BYTES_IN_MEMORY = 1 << 26
 _ROWS_AT_ONCE = 64
@@ -52,7 +50,7 @@ class Tiling:
 
 
 def predict_strips(
-    predictor: Predictor, strips: Strips, tiling: Tiling, *, name: str = "picture"
+    predictor: Running, strips: Strips, tiling: Tiling, *, name: str = "picture"
 ) -> Iterator[tuple[Array, SemanticMap]]:
     """The picture and its label map from top to bottom: rows [n, W, C] as read, and what they show [n, W].
 
@@ -101,7 +99,7 @@ def _moved_on(kept: Array, strips: Strips, height: int) -> Array:
     return pixels
 
 
-def predict_tiled(predictor: Predictor, sample: Sample, tiling: Tiling) -> SemanticMap:
+def predict_tiled(predictor: Running, sample: Sample, tiling: Tiling) -> SemanticMap:
     """The label map of a picture in memory; errors as in `predict_strips`."""
     with naming(sample):
         check_range(sample.image, predictor.card.preprocess.scale)
@@ -128,7 +126,7 @@ def join_maps(maps: Sequence[SemanticMap], axis: int) -> SemanticMap:
     return replace(maps[0], ids=ids, scores=np.concatenate(scores, axis) if scores else None)
 
 
-def check_tileable(predictor: Predictor) -> Head:
+def check_tileable(predictor: Running) -> Head:
     """What the network's classes are to a pixel; `ConfigError` unless it says of every pixel what it is."""
     spec = predictor.card.spec
     if isinstance(spec, FasterRCNN):
@@ -181,7 +179,7 @@ def _spans(length: int, tiling: Tiling, divisor: int) -> list[_Span]:
 class _Windows:
     """Row after row of windows, and what each leaves to the next: shares of the logits where windows overlap."""
 
-    def __init__(self, predictor: Predictor, head: Head, columns: list[_Span], above: _Blocks) -> None:
+    def __init__(self, predictor: Running, head: Head, columns: list[_Span], above: _Blocks) -> None:
         self._predictor = predictor
         self._task = head
         self._columns = columns

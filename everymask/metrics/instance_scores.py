@@ -206,7 +206,7 @@ class InstanceScores:
 
     def check_comparable(self, other: Any) -> None:
         """`ConfigError` unless by the same rules, `DataError` unless against the same objects."""
-        if not isinstance(other, InstanceScores):
+        if type(other) is not type(self):
             raise ConfigError(f"objects were scored in the first model, but {other.headline_name} in the second")
         for name in ("headline_name", "max_detections"):
             mine, theirs = getattr(self, name), getattr(other, name)

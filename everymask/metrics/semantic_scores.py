@@ -204,7 +204,7 @@ class SemanticScores:
 
     def check_comparable(self, other: Any) -> None:
         """`ConfigError` unless by the same rule for pixels without truth, `DataError` unless with the same truth."""
-        if not isinstance(other, SemanticScores):
+        if type(other) is not type(self):
             raise ConfigError(f"label maps were scored in the first model, but {other.headline_name} in the second")
         if self.void != other.void:
             raise ConfigError(f"pixels without truth are {self.void} in the first scores, {other.void} in the second")

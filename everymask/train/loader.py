@@ -19,9 +19,9 @@ from everymask.core.randomness import rng
 from everymask.data.feed.pipelines import Prepared
 from everymask.errors import ConfigError, EverymaskError
 from everymask.models.base import Batch, collate
-from everymask.train.failures import machine_failures
-from everymask.train.interrupt import ignore_in_worker
-from everymask.train.rank import ALONE, Rank
+from everymask.train.machine.failures import machine_failures
+from everymask.train.machine.interrupt import ignore_in_worker
+from everymask.train.machine.rank import ALONE, Rank
 from everymask.train.slots import Parcel, Slots
 
 Pipeline = Callable[[int, int], Prepared]

@@ -25,11 +25,11 @@ from everymask.settings.schedule import phase_at
 from everymask.train.ema import Ema
 from everymask.train.folder.logs import Log
 from everymask.train.folder.state import Progress, Training, read_state, write_state
-from everymask.train.interrupt import Interrupt, catch_interrupts
 from everymask.train.layers import frozen_parameters, select_layers
 from everymask.train.loader import Order
+from everymask.train.machine.interrupt import Interrupt, catch_interrupts
+from everymask.train.machine.rank import Rank
 from everymask.train.optim import build_optimizer, clip_gradients, learning_rate, set_rate
-from everymask.train.rank import Rank
 from everymask.train.step import TrainStep
 
 SAVE_SECONDS = 300.0

@@ -18,8 +18,8 @@ from everymask.data.fingerprint import Fingerprint, fingerprint
 from everymask.data.splits import read_split
 from everymask.errors import DataError, counted
 from everymask.evaluate import Report, evaluate
+from everymask.infer.backends.pytorch import build_predictor, choose_device, has_fast_bf16
 from everymask.infer.predictor import Predictor
-from everymask.infer.torch_backend import build_predictor, choose_device, has_fast_bf16
 from everymask.models.base import Batch, Network
 from everymask.models.card import Card
 from everymask.models.checkpoint import load_model, save_model
@@ -29,7 +29,6 @@ from everymask.settings.facts import Facts, Start
 from everymask.settings.plan import Plan, plan_of
 from everymask.tasks.choice import asked_task, settle_task, unseen_classes
 from everymask.tasks.task import Task
-from everymask.train.failures import machine_failures
 from everymask.train.folder.given import read_decided, read_preprocess, write_decided, write_given
 from everymask.train.folder.layout import BEST, SPLITS, clear_folder, open_folder
 from everymask.train.folder.logs import Log, Screen
@@ -37,8 +36,9 @@ from everymask.train.folder.summary import write_summary
 from everymask.train.layers import frozen_parameters, learning_parameters
 from everymask.train.loader import Order, read_batches
 from everymask.train.loop import Outcome, Reason, Validation, fit
+from everymask.train.machine.failures import machine_failures
+from everymask.train.machine.rank import ALONE, Rank
 from everymask.train.pictures import divided, read_pictures, validation
-from everymask.train.rank import ALONE, Rank
 from everymask.train.semantic_losses import set_criterion
 from everymask.train.start import build_start, read_source
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from pycocotools import mask as reference
 
+from everymask.core.forms.rle import runs_from_string
 from everymask.core.masks import Masks
-from everymask.core.rle import runs_from_string
 from everymask.errors import DataError
 
 DENSE = [

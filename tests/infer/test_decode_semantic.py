@@ -15,9 +15,9 @@ from everymask.core.sample import Sample
 from everymask.data.feed.preprocess import Placement, Preprocess, Resize
 from everymask.errors import ConfigError
 from everymask.infer import decode_semantic as module
+from everymask.infer.backends.pytorch import build_predictor
+from everymask.infer.backends.pytorch_decode import decode_on_device
 from everymask.infer.decode_semantic import decode_semantic
-from everymask.infer.torch_backend import build_predictor
-from everymask.infer.torch_decode import decode_on_device
 from everymask.models.card import Card
 from everymask.models.semantic.build import build_semantic
 from everymask.models.specs.semantic import PLAIN_ENCODER, Head, UNet

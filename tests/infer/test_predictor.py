@@ -13,10 +13,10 @@ from everymask.core.labels import labels_of
 from everymask.core.sample import Sample
 from everymask.data.feed.preprocess import Preprocess, Resize
 from everymask.errors import ConfigError, DataError
+from everymask.infer.backends.pytorch import build_predictor, choose_device
 from everymask.infer.predictor import Predictor
 from everymask.infer.result import Result
 from everymask.infer.sources import as_sample
-from everymask.infer.torch_backend import build_predictor, choose_device
 from everymask.models.build import build
 from everymask.models.card import Card
 from everymask.models.specs.regions import MaskRCNN

@@ -19,11 +19,11 @@ from everymask.core.sample import Sample
 from everymask.data.feed.preprocess import Preprocess, Resize
 from everymask.errors import ConfigError, DataError
 from everymask.infer import stream
-from everymask.infer.backend import Backend, Wanted
-from everymask.infer.outputs import Outputs
+from everymask.infer.backends.backend import Backend, Wanted
+from everymask.infer.backends.outputs import Outputs
+from everymask.infer.backends.pytorch import build_predictor
 from everymask.infer.predictor import Predictor
 from everymask.infer.tiling import Tiling
-from everymask.infer.torch_backend import build_predictor
 from everymask.models.build import build
 from everymask.models.card import Card
 from everymask.models.specs.regions import MaskRCNN

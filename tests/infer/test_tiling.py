@@ -22,9 +22,9 @@ from everymask.data.feed.preprocess import Preprocess, Resize
 from everymask.data.pictures.strips import Strips
 from everymask.errors import ConfigError, DataError, MachineError
 from everymask.infer import tiling
+from everymask.infer.backends.pytorch import build_predictor
 from everymask.infer.predictor import Predictor
 from everymask.infer.tiling import Tiling, predict_strips, strips_of
-from everymask.infer.torch_backend import build_predictor
 from everymask.models.card import Card
 from everymask.models.semantic.build import build_semantic
 from everymask.models.specs.regions import MaskRCNN

@@ -14,8 +14,8 @@ from everymask.core.labels import labels_of
 from everymask.data.feed.batches import frames
 from everymask.data.feed.preprocess import Preprocess, Resize
 from everymask.errors import ConfigError
+from everymask.infer.backends.pytorch import TorchBackend, build_predictor
 from everymask.infer.predictor import Predictor
-from everymask.infer.torch_backend import TorchBackend, build_predictor
 from everymask.infer.variants import Flip, TestTimeAugmentation, predict_variants
 from everymask.models.card import Card
 from everymask.models.semantic.build import build_semantic

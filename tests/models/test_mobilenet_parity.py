@@ -19,8 +19,8 @@ from everymask.core.segmentation import InstanceSet
 from everymask.data.dataset import Dataset
 from everymask.data.feed.preprocess import Preprocess, Resize
 from everymask.data.formats.coco.instances import read_coco
+from everymask.infer.backends.pytorch import TorchBackend
 from everymask.infer.predictor import Predictor
-from everymask.infer.torch_backend import TorchBackend
 from everymask.models.base import Batch
 from everymask.models.build import build
 from everymask.models.card import Card

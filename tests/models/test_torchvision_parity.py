@@ -18,7 +18,7 @@ from everymask.core.segmentation import InstanceSet
 from everymask.data.dataset import Dataset
 from everymask.data.feed.preprocess import Preprocess, Resize
 from everymask.data.formats.coco.instances import read_coco
-from everymask.infer.torch_backend import build_predictor
+from everymask.infer.backends.pytorch import build_predictor
 from everymask.models.base import Batch
 from everymask.models.build import build
 from everymask.models.card import Card

@@ -14,9 +14,9 @@ import torch
 from everymask.data.feed.pipelines import Prepared
 from everymask.errors import ConfigError, DataError, Issue, MachineError
 from everymask.models.base import Batch
-from everymask.train.failures import machine_failures
 from everymask.train.loader import Order, read_batches
-from everymask.train.rank import Rank
+from everymask.train.machine.failures import machine_failures
+from everymask.train.machine.rank import Rank
 from tests.train.tiny_training import picture
 
 

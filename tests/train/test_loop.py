@@ -18,7 +18,7 @@ from everymask.train import loop
 from everymask.train.folder.logs import read_log
 from everymask.train.folder.state import Training
 from everymask.train.loop import Validation
-from everymask.train.rank import Rank
+from everymask.train.machine.rank import Rank
 from everymask.train.step import TrainStep
 from tests.train.tiny_training import Tiny, settings, train_tiny
 

@@ -19,7 +19,7 @@ from everymask.data.formats.table import read_dataset
 from everymask.data.pictures.read import read_image
 from everymask.data.shapes import LABELS, ShapesConfig, draw_shapes
 from everymask.errors import DataError
-from everymask.infer.torch_backend import build_predictor
+from everymask.infer.backends.pytorch import build_predictor
 from everymask.models.build import build
 from everymask.models.card import Card
 from everymask.models.checkpoint import load_model

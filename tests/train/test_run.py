@@ -19,14 +19,14 @@ from everymask.data.dataset import Annotation, BoxOnly, Dataset, NotAnnotated, O
 from everymask.data.formats.table import read_dataset
 from everymask.data.shapes import write_shapes
 from everymask.errors import ConfigError, DataError, WeightsError
-from everymask.infer.torch_backend import build_predictor, has_fast_bf16
+from everymask.infer.backends.pytorch import build_predictor, has_fast_bf16
 from everymask.models.checkpoint import load_model, read_model
 from everymask.models.regions.rcnn import RCNN
 from everymask.models.specs.regions import FasterRCNN, MaskRCNN
 from everymask.settings.config import TrainConfig
 from everymask.train.folder.layout import open_folder
 from everymask.train.folder.logs import read_log
-from everymask.train.rank import Rank
+from everymask.train.machine.rank import Rank
 from everymask.train.run import Run, train, train_as
 
 TINY = {"encoder": "mobilenetv3_small_100", "fpn_channels": 16, "rpn_channels": 16, "box_fcs": (32,), "box_samples": 16}

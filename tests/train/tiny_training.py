@@ -21,7 +21,7 @@ from everymask.settings.plan import Plan, plan_of
 from everymask.train.folder.logs import Log
 from everymask.train.loader import Order, read_batches
 from everymask.train.loop import Outcome, fit
-from everymask.train.rank import ALONE, Rank
+from everymask.train.machine.rank import ALONE, Rank
 
 CPU = torch.device("cpu")
 

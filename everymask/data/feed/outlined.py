@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from everymask.core.arrays import BoolArray, IntArray
+from everymask.core.forms.outlines import Outlines
 from everymask.core.geometry import Cut, Warp
-from everymask.core.outlines import Outlines
 from everymask.core.segmentation import InstanceSet
 from everymask.data.dataset import Annotation, Polygons
 from everymask.data.feed.augment import Augment, warped_truth

@@ -17,7 +17,7 @@ from typing import assert_never, overload
 import numpy as np
 
 from everymask.core.arrays import Array, BoolArray, FloatArray, IntArray
-from everymask.core.outlines import Outlines
+from everymask.core.forms.outlines import Outlines
 from everymask.core.segmentation import Segment
 from everymask.data.dataset import (
     Annotation,

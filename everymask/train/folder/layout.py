@@ -10,7 +10,7 @@ from pathlib import Path
 
 from everymask.errors import ConfigError, MachineError, printable
 from everymask.train.folder.lock import LOCK, locked
-from everymask.train.rank import ALONE, Rank
+from everymask.train.machine.rank import ALONE, Rank
 
 CONFIG, ORIGIN, SPLITS = "config.json", "origin.json", "splits.json"
 BEST = "best.safetensors"

@@ -20,7 +20,7 @@ from rich.progress import Progress as Bar
 
 from everymask.core.files import write_text
 from everymask.train.folder.state import Progress
-from everymask.train.rank import ALONE, Rank
+from everymask.train.machine.rank import ALONE, Rank
 
 EVERY = 10
 _PLAIN_SECONDS = 10.0

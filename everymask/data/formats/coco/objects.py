@@ -10,9 +10,9 @@ from typing import Any, Literal
 import numpy as np
 
 from everymask.core.arrays import FloatArray
+from everymask.core.forms.polygons import ring_area
+from everymask.core.forms.rle import check_runs, runs_from_string, string_from_runs
 from everymask.core.masks import Masks
-from everymask.core.polygons import ring_area
-from everymask.core.rle import check_runs, runs_from_string, string_from_runs
 from everymask.data.dataset import Annotation, Box, BoxOnly, Polygons, Rle, Shape
 from everymask.data.issues import IssueLog
 from everymask.errors import DataError

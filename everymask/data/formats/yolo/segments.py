@@ -20,9 +20,9 @@ import yaml
 
 from everymask.core.arrays import FloatArray
 from everymask.core.files import write_text
+from everymask.core.forms.polygons import ring_area
 from everymask.core.labels import Labels
 from everymask.core.masks import Masks
-from everymask.core.polygons import ring_area
 from everymask.data.dataset import Annotation, BoxOnly, Dataset, Objects, Polygons, Record
 from everymask.data.formats.folders import copy_picture, files_in, read_lines, unique_ids
 from everymask.data.formats.yolo.layout import (

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from everymask.core import edges as module
-from everymask.core.edges import crops_from_edges, edges_from_changes, edges_from_crops, edges_from_spans, groups
+from everymask.core.forms import edges as module
+from everymask.core.forms.edges import crops_from_edges, edges_from_changes, edges_from_crops, edges_from_spans, groups
 from everymask.core.masks import Masks
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from everymask.core.arrays import Array, BoolArray, FloatArray, IntArray
-from everymask.core.rle import Spans
+from everymask.core.forms.rle import Spans
 from everymask.errors import DataError
 
 _FARTHEST = 1e8  # beyond it, the reference's integers overflow

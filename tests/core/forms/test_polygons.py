@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from pycocotools import mask as reference
 
+from everymask.core.forms.polygons import rings_from_crop, spans_from_rings
 from everymask.core.masks import Masks
-from everymask.core.polygons import rings_from_crop, spans_from_rings
 from everymask.errors import DataError
 
 

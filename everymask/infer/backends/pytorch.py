@@ -1,4 +1,4 @@
-"""PyTorch as the backend: the only file of this room, with `torch_decode`, that knows tensors."""
+"""PyTorch as the backend: the only file of `infer`, with `pytorch_decode`, that knows tensors."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from torch import Tensor
 
 from everymask.core.arrays import FloatArray, IntArray
 from everymask.errors import ConfigError
-from everymask.infer.backend import Session, Wanted
-from everymask.infer.outputs import DecidedMaps, Outputs, RegionArrays, SemanticArrays
+from everymask.infer.backends.backend import Session, Wanted
+from everymask.infer.backends.outputs import DecidedMaps, Outputs, RegionArrays, SemanticArrays
+from everymask.infer.backends.pytorch_decode import decode_on_device
 from everymask.infer.predictor import Predictor
-from everymask.infer.torch_decode import decode_on_device
 from everymask.models.base import Network, RegionOutputs, SemanticOutputs
 from everymask.models.card import Card
 from everymask.models.inference import ready_to_predict

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from everymask.core.forms.outlines import Outlines
 from everymask.core.masks import Masks
-from everymask.core.outlines import Outlines
 from everymask.data.formats.coco.instances import read_coco
 
 SIZE = (30, 40)

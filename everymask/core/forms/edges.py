@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from everymask.core.arrays import Array, BoolArray, IntArray
-from everymask.core.rle import Spans, strings_from_runs
+from everymask.core.forms.rle import Spans, strings_from_runs
 
 _GROUP = 2**18  # pixels unpacked at a time, so that they stay in the cache; a larger mask is a group of its own
 

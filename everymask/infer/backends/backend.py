@@ -7,7 +7,7 @@ from typing import Protocol
 
 from everymask.core.arrays import FloatArray, IntArray
 from everymask.data.feed.preprocess import Placement
-from everymask.infer.outputs import Outputs
+from everymask.infer.backends.outputs import Outputs
 from everymask.models.specs.any_spec import ModelSpec
 
 

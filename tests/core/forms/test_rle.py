@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as reference
 
-from everymask.core.masks import Masks
-from everymask.core.rle import (
+from everymask.core.forms.rle import (
     check_runs,
     runs_from_string,
     runs_from_strings,
@@ -19,6 +18,7 @@ from everymask.core.rle import (
     strings_from_runs,
     union_of_spans,
 )
+from everymask.core.masks import Masks
 from everymask.errors import DataError
 
 

@@ -1,0 +1,1 @@
+"""What the machine does to a training: several processes, signals, failures."""
