@@ -293,16 +293,17 @@ def test_memory_does_not_hold_the_tables(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(writing_instances, "draw_instances", lambda *_: None)
     result = example(objects=8)
 
-    def peak(count: int) -> int:
+    def peak(count: int, turn: int) -> int:
         tracemalloc.start()
         try:
-            with InstanceFolder(tmp_path / f"{count}", LABELS) as folder:
+            with InstanceFolder(tmp_path / f"{count}-{turn}", LABELS) as folder:
                 for number in range(count):
                     put(folder, replace(result, sample=replace(result.sample, id=f"{number}")))
             return tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
 
-    few, many = peak(50), peak(150)
-    tables = (tmp_path / "150" / "predictions.json").stat().st_size
+    # Twice: once in a process's life Python's own table of names may grow by megabytes meanwhile.
+    few, many = (min(peak(count, turn) for turn in (1, 2)) for count in (50, 150))
+    tables = (tmp_path / "150-1" / "predictions.json").stat().st_size
     assert many - few < 0.15 * tables
