@@ -91,7 +91,7 @@ def test_boxes_areas_and_moving():
 def test_real_outlines_differ_from_cocos_rule_in_a_few_border_pixels(shared):
     wrong = total = ours = 0
     for record in read_coco(shared / "coco128_seg").records[:40]:
-        rings = [annotation.shape.rings for annotation in record.annotations]
+        rings = [annotation.shape.rings for annotation in record.objects.annotations]
         masks, reference = outlines(rings).draw(record.size), Masks.from_polygons(rings, record.size)
         ours += int(masks.areas().sum())
         total += int(reference.areas().sum())

@@ -137,7 +137,7 @@ def reading(root: Path, **options):
     """What a data set is read as: its kind, the number of objects or classes, and whether the other one is named."""
     found = read_dataset(root, **options)
     said = "said" if any(issue.code == "two-readings" for issue in found.issues) else ""
-    if found.is_semantic:
+    if found.kind == "label maps":
         return "classes", len(found.labels), said
     return "objects", sum(len(found.truth(row)) for row in range(len(found))), said
 
@@ -382,4 +382,6 @@ def test_real_objects_come_back(shared, tmp_path, case):
     write_dataset(tmp_path / "out", made, "instance-pngs")
     found = read_dataset(tmp_path / "out")
     assert (found.format, found.issues) == ("instance-pngs", ())
-    assert [len(record.annotations) for record in found.records] == [len(record.annotations) for record in made.records]
+    assert [len(record.objects.annotations) for record in found.records] == [
+        len(record.objects.annotations) for record in made.records
+    ]
