@@ -35,7 +35,7 @@ FAMILIES = (
 )
 KINDS = frozenset().union(*FAMILIES)
 TASK_NAMES = {"semantic", "instance", "panoptic"}
-# Rooms from the ground up, several on one floor; `proof` is import-linter's contract in pyproject.toml.
+# Rooms from the ground up, several on one floor, as import-linter's contract in pyproject.toml has them.
 FLOORS = (
     ("errors",),
     ("core",),
@@ -157,18 +157,21 @@ def numbers() -> str:
 
 
 def picture() -> str:
-    """The rooms as an SVG: floors from the ground up, a room's width by its lines, arrows between floors."""
+    """The rooms as an SVG: floors from the ground up, a room's width by its lines.
+
+    An arrow is left out where others lead the same way: who imports `tasks` may import what `tasks` imports.
+    """
     known = modules()
     lines: Counter[str] = Counter()
     for module, path in known.items():
         lines[_room(module)] += len(path.read_text("utf-8").splitlines())
-    uses = {(_room(a), _room(b)) for a, others in imports(known).items() for b in others} - {("everymask",) * 2}
+    uses = _shortest({(_room(a), _room(b)) for a, others in imports(known).items() for b in others})
     tall, gap, wide = 34, 22, 760
     boxes: dict[str, tuple[float, float, float]] = {}
     parts = []
     for floor, rooms in enumerate(reversed(FLOORS)):
         top = 12 + floor * (tall + gap)
-        widths = [max(90.0, 7.5 * lines[room] ** 0.5) for room in rooms]
+        widths = [max(90.0, 50 + 3.8 * lines[room] ** 0.5) for room in rooms]
         left = (wide - sum(widths) - 30 * (len(rooms) - 1)) / 2
         for room, width in zip(rooms, widths, strict=True):
             boxes[room] = (left, top, width)
@@ -189,6 +192,16 @@ def picture() -> str:
     )
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide} {height}" width="{wide}" height="{height}">'
     return f'{head}<rect width="100%" height="100%" fill="#fff"/><style>{style}</style>{"".join(parts)}</svg>\n'
+
+
+def _shortest(uses: set[tuple[str, str]]) -> set[tuple[str, str]]:
+    """The arrows that no others lead around."""
+    reached = {(a, b) for a, b in uses if a != b}
+    direct = set(reached)
+    while more := {(a, d) for a, b in reached for c, d in direct if b == c} - reached:
+        reached |= more
+    rooms = {room for use in direct for room in use}
+    return {(a, b) for a, b in direct if not any((a, c) in reached and (c, b) in reached for c in rooms - {a, b})}
 
 
 def _room(module: str) -> str:
