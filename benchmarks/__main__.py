@@ -16,6 +16,7 @@ from benchmarks import (
     predict_many,
     semantic,
     startup,
+    threads,
     training,
 )
 from benchmarks.page import Section, text_of, write_section
@@ -29,6 +30,7 @@ COMPARISONS: dict[str, Callable[[], Section]] = {
     "predict-many": predict_many.run,
     "semantic": semantic.run,
     "startup": startup.run,
+    "threads": threads.run,
     "training": training.run,
 }
 

@@ -6,7 +6,7 @@ import os
 import sys
 
 # GNU's OpenMP, which PyTorch brings along, and LLVM's and Intel's.
-_PATIENT = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0", "KMP_BLOCKTIME": "0"}
+PATIENT = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0", "KMP_BLOCKTIME": "0"}
 
 
 def wait_asleep() -> bool:
@@ -19,6 +19,6 @@ def wait_asleep() -> bool:
     """
     if "torch" in sys.modules:
         return False
-    for name, value in _PATIENT.items():
+    for name, value in PATIENT.items():
         os.environ.setdefault(name, value)
     return True

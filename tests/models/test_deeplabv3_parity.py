@@ -11,6 +11,8 @@ from everymask.models.semantic.build import build_semantic
 from everymask.models.specs.semantic import DeepLabV3
 from tests.models.random_weights import well_scaled
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("picture", [(64, 96), (67, 75)], ids=["even", "odd"])
 def test_same_logits(picture: tuple[int, int]) -> None:

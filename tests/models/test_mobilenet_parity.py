@@ -31,6 +31,8 @@ from everymask.models.pretrained import load_pretrained
 from everymask.models.regions.rcnn import RCNN
 from everymask.models.specs.regions import FasterRCNN
 
+pytestmark = pytest.mark.slow
+
 SHORT, LONG = 160, 224
 PICTURES = 6
 MODELS: dict[str, tuple[Callable[..., nn.Module], str]] = {

@@ -17,6 +17,8 @@ from everymask.models.semantic.build import build_semantic
 from everymask.models.specs.semantic import SegFormer, segformer
 from tests.models.random_weights import well_scaled
 
+pytestmark = pytest.mark.slow
+
 SIZES = {
     "b0": {},
     "b2": {"hidden_sizes": [64, 128, 320, 512], "depths": [3, 4, 6, 3], "decoder_hidden_size": 768},

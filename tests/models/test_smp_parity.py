@@ -27,6 +27,8 @@ from everymask.models.specs.semantic import (
 )
 from tests.models.random_weights import well_scaled
 
+pytestmark = pytest.mark.slow
+
 PAIRS: dict[str, tuple[type[nn.Module], SemanticModelSpec, dict[str, Any]]] = {
     "unet-resnet18": (smp.Unet, UNet(encoder="resnet18"), {}),
     "unet-resnet34": (smp.Unet, UNet(encoder="resnet34", channels=5), {}),

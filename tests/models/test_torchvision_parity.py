@@ -24,6 +24,8 @@ from everymask.models.build import build
 from everymask.models.card import Card
 from everymask.models.specs.regions import MaskRCNN, mask_rcnn_v2
 
+pytestmark = pytest.mark.slow
+
 SHORT, LONG = 128, 176
 PICTURES = 20
 PROPOSALS = 200

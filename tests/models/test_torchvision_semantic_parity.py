@@ -17,6 +17,8 @@ from everymask.models.semantic.build import build_semantic
 from everymask.models.specs.semantic import FCN, LRASPP, DeepLabV3, SemanticModelSpec, as_torchvision
 from tests.models.random_weights import well_scaled
 
+pytestmark = pytest.mark.slow
+
 CLASSES = 7
 MOBILENET = "mobilenetv3_large_100"
 MODELS: dict[str, tuple[Callable[..., nn.Module], SemanticModelSpec, bool]] = {
