@@ -11,7 +11,7 @@ from PIL import Image
 from everymask.core.labels import labels_of
 from everymask.core.masks import Masks
 from everymask.core.randomness import rng
-from everymask.data.dataset import Annotation, Dataset, Record, Rle
+from everymask.data.dataset import Annotation, Dataset, Objects, Record, Rle
 from everymask.data.formats.labelmaps.camvid import CAMVID
 from everymask.data.formats.pair_lists import find_pairs
 from everymask.data.formats.readings import judge_maps
@@ -331,7 +331,7 @@ def test_objects_are_read_back_as_objects_however_few_or_torn(tmp_path, per_pict
         ids = squares(count)
         masks = [(torn(ids) if in_pieces else ids) == row + 1 for row in range(count)]
         objects = tuple(Annotation(0, Rle(Masks.from_dense(mask[None]).to_rle()[0])) for mask in masks)
-        records.append(Record(f"p{number}", picture, (48, 64), objects))
+        records.append(Record(f"p{number}", picture, (48, 64), Objects(objects)))
     made = Dataset(labels_of(["cell"]), tuple(records), "fake", tmp_path)
     write_dataset(tmp_path / "out", made, "instance-pngs")
     found = read_dataset(tmp_path / "out")
