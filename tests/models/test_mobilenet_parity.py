@@ -36,8 +36,10 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(autouse=True)
 def usual_kernels() -> Iterator[None]:
-    """PyTorch resizes by another kernel where it has one thread: its rounding of positions moves boxes of these random
-    networks by up to 0.3 pixels, in the reference alone. So both sides run with two, as users' do.
+    """Two threads, because with one a box of these random networks differs by 0.3 pixels, and why is not known.
+
+    It is not PyTorch's resize, whose values with one and with two threads are within 2e-7. So equality with one thread
+    is an open question, which this fixture leaves out.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(2)
