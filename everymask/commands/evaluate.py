@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from everymask.commands.options import Data, Scoring, Trained, check_order, load_predictor
 from everymask.commands.terminal import progress, show, show_json, table
 from everymask.errors import require
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

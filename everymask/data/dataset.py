@@ -266,7 +266,7 @@ class Dataset:
                 file = _label_file(record)
                 ids = read_ids(file, coding, self.labels)
                 _check_size(ids.shape, record.size, file, "label map")
-                return SemanticMap(ids, ignore=self.labels.ignore)
+                return SemanticMap(ids, ignore=ignore)
             case None:
                 raise ConfigError(
                     f"{printable(self.root)} has objects, and label maps were asked for", hint="use dataset.semantic()"

@@ -116,7 +116,7 @@ class Result:
         `category_id` is the class id + 1; `image_id` is the sample's id unless given. `ConfigError` where the model
         predicts another kind of segmentation.
         """
-        return coco_results(self.instances, self.labels, self.id if image_id is None else image_id, self.sample.size)
+        return coco_results(self.instances, self.objects(), self.id if image_id is None else image_id, self.sample.size)
 
     def to_json(self, *, scores: bool = False) -> dict[str, Any]:
         """All of it but the picture and its truth, as plain JSON values that `from_json` takes.

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
 from everymask.core.arrays import FloatArray, IntArray
 from everymask.infer.backends.backend import Backend, Wanted
 from everymask.infer.backends.outputs import Outputs
 from everymask.models.card import Card
-from everymask.tasks.task import Task
 
 
 class Running(Protocol):
@@ -21,10 +20,6 @@ class Running(Protocol):
     @property
     def card(self) -> Card:
         """What the model says of itself."""
-
-    @property
-    def task(self) -> Task[Any]:
-        """What it predicts."""
 
     @property
     def scored(self) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from everymask.core.arrays import FloatArray, IntArray
-from everymask.errors import ConfigError, DataError, counted
+from everymask.errors import ConfigError, counted
 from everymask.metrics.average_precision import CocoNumbers
 from everymask.metrics.bootstrap import draws
 from everymask.metrics.resampled_precision import Outcomes, resampled_ap
@@ -22,6 +22,7 @@ from everymask.metrics.scores import (
     PrecisionRecall,
     Table,
     check_pictures,
+    check_truths,
 )
 
 
@@ -216,13 +217,7 @@ class InstanceScores:
                     f"first model and {theirs} in the second"
                 )
         check_pictures(self, other)
-        truths, others = (
-            dict(zip(scores.per_class, scores.outcomes.truths.T, strict=True)) for scores in (self, other)
-        )
-        nothing = np.zeros(self.num_pictures, np.int64)
-        for name in truths | others:
-            if not np.array_equal(truths.get(name, nothing), others.get(name, nothing)):
-                raise DataError(f"the two models were scored against different truths of the class {name!r}")
+        check_truths(self.per_class, self.outcomes.truths, other.per_class, other.outcomes.truths)
 
     def _at_once(self) -> int:
         """How many draws are judged at a time, so that they need some hundred megabytes."""

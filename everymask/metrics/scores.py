@@ -6,10 +6,13 @@ Tables, reports, logs and comparisons are written for this face; what a metric m
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol, Self, TypeVar
 
-from everymask.core.arrays import Array, FloatArray
+import numpy as np
+
+from everymask.core.arrays import Array, FloatArray, IntArray
 from everymask.core.labels import Colour
 from everymask.core.sample import Sample
 from everymask.core.segmentation import Segmentation
@@ -175,6 +178,15 @@ def check_pictures(first: Scores, second: Scores) -> None:
         )
     if len(ids) < 2:
         raise DataError(f"a comparison needs at least 2 pictures, but got {len(ids)}")
+
+
+def check_truths(names: Iterable[str], truth: IntArray, other_names: Iterable[str], other: IntArray) -> None:
+    """`DataError` unless both [P, K] counts of the classes by picture are the same; a class not named has none."""
+    first, second = dict(zip(names, truth.T, strict=True)), dict(zip(other_names, other.T, strict=True))
+    nothing = np.zeros(len(truth), np.int64)
+    for name in first | second:
+        if not np.array_equal(first.get(name, nothing), second.get(name, nothing)):
+            raise DataError(f"the two models were scored against different truths of the class {name!r}")
 
 
 def known(numbers: dict[str, float]) -> dict[str, float]:

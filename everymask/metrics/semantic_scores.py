@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from everymask.core.arrays import FloatArray, IntArray
-from everymask.errors import ConfigError, DataError, counted
+from everymask.errors import ConfigError, counted
 from everymask.metrics.areas import Areas
 from everymask.metrics.bootstrap import resampled_mean_iou
 from everymask.metrics.scores import (
@@ -21,6 +21,7 @@ from everymask.metrics.scores import (
     PrecisionRecall,
     Table,
     check_pictures,
+    check_truths,
     known,
 )
 
@@ -209,11 +210,7 @@ class SemanticScores:
         if self.void != other.void:
             raise ConfigError(f"pixels without truth are {self.void} in the first scores, {other.void} in the second")
         check_pictures(self, other)
-        truth, others = (dict(zip(scores.per_class, scores.areas.truth.T, strict=True)) for scores in (self, other))
-        nothing = np.zeros(self.num_pictures, np.int64)
-        for name in truth | others:
-            if not np.array_equal(truth.get(name, nothing), others.get(name, nothing)):
-                raise DataError(f"the two models were scored against different truths of the class {name!r}")
+        check_truths(self.per_class, self.areas.truth, other.per_class, other.areas.truth)
 
 
 def _known(value: Any) -> Any:

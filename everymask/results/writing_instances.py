@@ -12,8 +12,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from everymask.core.labels import Labels
-from everymask.core.rows import shortest
+from everymask.core.rows import ObjectRow, shortest
 from everymask.core.sample import Sample
 from everymask.core.segmentation import InstanceSet
 from everymask.data.pictures.read import write_image
@@ -101,8 +100,8 @@ class InstanceFolder(OutputFolder[InstanceSet]):
 
     def _write_rows(self, found: InstanceSet, shown: str, size: tuple[int, int], *, image_id: int) -> None:
         lines, entries, objects = [], [], self.found.total()
-        rows, coco = found.rows(self.labels), coco_results(found, self.labels, image_id, size)
-        for row, entry in zip(rows, coco, strict=True):
+        rows = found.rows(self.labels)
+        for row, entry in zip(rows, coco_results(found, rows, image_id, size), strict=True):
             entries.append(_json({"id": objects + row.number, **entry, "iscrowd": 0}))
             score = "" if row.score is None else f"{row.score:.4f}"
             box = (f"{value:.2f}" for value in row.box)
@@ -113,15 +112,15 @@ class InstanceFolder(OutputFolder[InstanceSet]):
 
 
 def coco_results(
-    found: InstanceSet, labels: Labels, image_id: int | str, size: tuple[int, int]
+    found: InstanceSet, rows: Sequence[ObjectRow], image_id: int | str, size: tuple[int, int]
 ) -> list[dict[str, Any]]:
-    """Objects as COCO results: bbox xywh, score (1 for truth), compressed RLE as text, area.
+    """Objects, with their `rows`, as COCO results: bbox xywh, score (1 for truth), compressed RLE as text, area.
 
     `category_id` is the class id + 1; `size` is (H, W) of the picture.
     """
     counts = None if found.masks is None else found.masks.to_rle()
     entries: list[dict[str, Any]] = []
-    for row in found.rows(labels):
+    for row in rows:
         x1, y1, x2, y2 = found.boxes[row.number - 1]
         entry: dict[str, Any] = {
             "image_id": image_id,

@@ -25,11 +25,10 @@ def asked_task(config: TrainConfig, stored: ModelSpec | None = None) -> Task[Any
     if model is None:
         return asked
     by_model = task_of(model)
-    if asked not in (None, by_model):
-        kin = by_model.kin if asked is None else asked.kin
+    if asked is not None and asked is not by_model:
         raise ConfigError(
             f"the task is {config.task}, but {type(model).__name__} {by_model.finds}",
-            hint=f"choose a model of that kind, such as --model {kin}, or --task {by_model.name}",
+            hint=f"choose a model of that kind, such as --model {asked.settings.example}, or --task {by_model.name}",
         )
     return by_model
 
@@ -52,14 +51,13 @@ def settle_task(config: TrainConfig, dataset: Dataset, stored: ModelSpec | None 
 def unseen_classes(train_set: Dataset, val_set: Dataset | None) -> tuple[str, ...]:
     """A line about the classes that no training picture shows; `DataError` where a part shows nothing at all."""
     task = task_of(train_set)
-    for part, pictures in (("training", train_set), ("validation", val_set)):
-        seen = None if pictures is None else task.shown(pictures)
+    shown = task.shown(train_set)
+    for part, seen in (("training", shown), ("validation", None if val_set is None else task.shown(val_set))):
         if seen is not None and not seen:
             raise DataError(
                 f"the {part} pictures show no {task.content}",
                 hint="put annotated pictures among them, or draw the split with another --seed",
             )
-    shown = task.shown(train_set)
     absent = [
         printable(name, 40)
         for class_id, name in enumerate(train_set.labels.names)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 
 from everymask.core.arrays import Array, ByteArray
 from everymask.core.labels import Labels
@@ -52,15 +53,19 @@ def _sentence(found: InstanceSet, labels: Labels) -> str:
 
 def _counts(dataset: Dataset) -> dict[str, int]:
     """Objects by class, crowds aside, the commonest first."""
-    items = (item for record in dataset.records for item in record.objects.annotations)
-    counts = Counter(item.class_id for item in items if not item.crowd)
+    counts = Counter(_class_ids(dataset))
     return {dataset.labels.names[class_id]: count for class_id, count in counts.most_common()}
 
 
 def annotated_classes(dataset: Dataset) -> set[int]:
     """The ids of the classes of which there are objects, crowds aside."""
+    return set(_class_ids(dataset))
+
+
+def _class_ids(dataset: Dataset) -> Iterator[int]:
+    """The class of each object, crowds aside."""
     items = (item for record in dataset.records for item in record.objects.annotations)
-    return {item.class_id for item in items if not item.crowd}
+    return (item.class_id for item in items if not item.crowd)
 
 
 INSTANCE = Task(
@@ -71,7 +76,6 @@ INSTANCE = Task(
     content="objects",
     unit="objects",
     network=MaskRCNN(),
-    kin="mask-rcnn",
     settings=InstanceSettings,
     recipe=resolve,
     feed=InstancePipeline,

@@ -89,7 +89,6 @@ SEMANTIC = Task(
     content="class",
     unit="pixels",
     network=UNet(),
-    kin="unet",
     settings=SemanticSettings,
     recipe=resolve_semantic,
     feed=SemanticPipeline,

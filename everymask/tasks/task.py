@@ -83,7 +83,7 @@ class Task(Generic[Kind]):
 
     - `name` is what users call it, `truth` the type of truth and prediction, called `noun` in messages, and `finds`
       completes "the model ..."
-    - `network` is built where none is named; `kin` is a name of one on the command line, for advice
+    - `network` is built where none is named
     - `settings` are those of a training that mean something for this task only; `recipe` chooses what is left open
     - `feed` makes training pictures with the variation that suits the truth
     - `metrics` are those of an evaluation by name, the first of which gives the headline
@@ -103,7 +103,6 @@ class Task(Generic[Kind]):
     content: str
     unit: str
     network: ModelSpec
-    kin: str
     settings: type[TaskSettings]
     recipe: Recipe
     feed: Feed

@@ -12,7 +12,7 @@ from everymask.core.segmentation import InstanceSet
 from everymask.errors import DataError
 from everymask.viz.outline import Rings, draw_rings, rings_of
 from everymask.viz.palette import class_colours, object_colours
-from everymask.viz.tags import place_tags
+from everymask.viz.tags import place_tags, whole_box
 
 # One of so many pixels of the shorter side is the width of a line.
 _LINE = 320
@@ -140,9 +140,7 @@ def _stripes(corner: tuple[int, int], shape: tuple[int, ...], width: int) -> Boo
 
 
 def _outline_box(canvas: ByteArray, box: Array, colour: ByteArray, width: int) -> None:
-    height, breadth = canvas.shape[:2]
-    x1, y1 = (int(v) for v in np.floor(box[:2]).clip(0, (breadth - 1, height - 1)))
-    x2, y2 = (int(v) for v in np.ceil(box[2:]).clip((x1 + 1, y1 + 1), (breadth, height)))
+    x1, y1, x2, y2 = whole_box(box, (canvas.shape[0], canvas.shape[1]))
     for edge in (
         canvas[y1 : y1 + width, x1:x2],
         canvas[max(y1, y2 - width) : y2, x1:x2],

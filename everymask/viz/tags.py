@@ -55,6 +55,13 @@ def place_tags(size: tuple[int, int], instances: InstanceSet, labels: Labels, co
     return placed
 
 
+def whole_box(box: Array, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """The box xyxy in whole pixels of the picture, at least one."""
+    x1, y1 = (int(v) for v in np.floor(box[:2]).clip(0, (size[1] - 1, size[0] - 1)))
+    x2, y2 = (int(v) for v in np.ceil(box[2:]).clip((x1 + 1, y1 + 1), (size[1], size[0])))
+    return x1, y1, x2, y2
+
+
 def _written(
     instances: InstanceSet, labels: Labels, colours: ByteArray, letters: int, room: int
 ) -> dict[int, ByteArray]:
@@ -163,7 +170,7 @@ def _survey(size: tuple[int, int], instances: InstanceSet, cell: int, least: int
 def _footprint(size: tuple[int, int], instances: InstanceSet, row: int, cell: int) -> _Footprint:
     masks = instances.masks
     if masks is None or not masks.crop(row).size:
-        x1, y1, x2, y2 = _whole_box(instances.boxes[row], size)
+        x1, y1, x2, y2 = whole_box(instances.boxes[row], size)
         left, top = x1 // cell, y1 // cell
         cells = np.ones(((y2 - 1) // cell + 1 - top, (x2 - 1) // cell + 1 - left), np.bool_)
         return _Footprint(left, top, cells, (y2 - y1) * (x2 - x1), None)
@@ -173,13 +180,6 @@ def _footprint(size: tuple[int, int], instances: InstanceSet, row: int, cell: in
     cells = np.logical_or.reduceat(rows, _starts(x1, x2, cell), axis=1)
     middle = x1 // cell + float(np.flatnonzero(cells[0]).mean()) + 0.5
     return _Footprint(x1 // cell, y1 // cell, cells, int(np.count_nonzero(crop)), middle)
-
-
-def _whole_box(box: Array, size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """The box xyxy in whole pixels of the picture, at least one."""
-    x1, y1 = (int(v) for v in np.floor(box[:2]).clip(0, (size[1] - 1, size[0] - 1)))
-    x2, y2 = (int(v) for v in np.ceil(box[2:]).clip((x1 + 1, y1 + 1), (size[1], size[0])))
-    return x1, y1, x2, y2
 
 
 def _starts(low: int, high: int, cell: int) -> IntArray:

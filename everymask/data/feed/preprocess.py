@@ -14,7 +14,6 @@ import numpy as np
 
 from everymask.core.arrays import Array, FloatArray
 from everymask.core.geometry import Warp, moved
-from everymask.core.masks import Masks
 from everymask.data.feed.resample import Rule, resized
 from everymask.errors import ConfigError, DataError, WeightsError
 
@@ -112,10 +111,6 @@ class Placement:
     def boxes_to_original(self, boxes: FloatArray) -> FloatArray:
         """Boxes [N, 4] xyxy of the network's frame in pixels of the original picture, float32; not clipped."""
         return (np.asarray(boxes, np.float32) - self._shift()) * _ratios(self.resized, self.original)
-
-    def masks_to_input(self, masks: Masks) -> Masks:
-        """Masks of the original picture as masks of the network's frame."""
-        return masks.warped(self.warp)
 
     def _shift(self) -> FloatArray:
         top, left = self.offset

@@ -220,7 +220,7 @@ def test_masks_stand_where_the_picture_stands(rule):
     image[10:30, 20:50] = 255
     masks = Masks.from_dense(image[None, ..., 0] > 0)
     found, placement = plain(rule, 80, 130).apply(image)
-    moved = placement.masks_to_input(masks)
+    moved = masks.warped(placement.warp)
     assert moved.size == placement.frame == found.shape[1:]
     drawn = found[0] > 127
     assert (moved.to_dense(0) ^ drawn).sum() <= 0.05 * drawn.sum()
