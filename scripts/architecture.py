@@ -28,13 +28,16 @@ FAMILIES = (
     {"FasterRCNN", "RegionModelSpec", "SemanticSpec", "SemanticModelSpec"},
     {"RCNN", "SemanticModel"},
     {"RegionOutputs", "SemanticOutputs"},
+    {"RegionArrays", "SemanticArrays"},
+    {"InstanceSettings", "SemanticSettings"},
     {"InstanceScores", "SemanticScores"},
     {"InstanceMetric", "SemanticMetric"},
     {"InstancePipeline", "SemanticPipeline"},
     {"InstanceFolder", "SemanticFolder"},
 )
 KINDS = frozenset().union(*FAMILIES)
-TASK_NAMES = {"semantic", "instance", "panoptic"}
+TASK_NAMES = {"semantic", "instance", "panoptic", "label maps"}
+TASKS = {"INSTANCE", "SEMANTIC"}
 # Rooms from the ground up, several on one floor, as import-linter's contract in pyproject.toml has them.
 FLOORS = (
     ("errors",),
@@ -127,6 +130,8 @@ def asks(node: ast.AST) -> bool:
             return name in KINDS
         case ast.Compare(comparators=[ast.Constant(value=str(value))]):
             return value in TASK_NAMES
+        case ast.Compare(comparators=[ast.Name(id=name)]):
+            return name in TASKS
         case ast.MatchValue(value=ast.Constant(value=str(value))):
             return value in TASK_NAMES
         case ast.Attribute(attr="is_semantic"):

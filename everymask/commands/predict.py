@@ -97,7 +97,7 @@ def run(options: Predict) -> None:
         for done, outcome in enumerate(outcomes, start=1):
             if isinstance(outcome, DataError):
                 defects.append(Issue("picture", outcome.message, hint=outcome.hint))
-            elif outcome is not None and task.tiled:
+            elif outcome is not None and "tile" in task.options:
                 shrunk += _is_shrunk(outcome, model)
             move(done, len(pictures))
     if shrunk:
@@ -119,18 +119,17 @@ def _set_up(model: Predictor, options: Predict) -> Predictor:
 
 
 def _tiling(options: Predict, model: Predictor) -> Tiling | None:
-    from everymask.infer.tiling import Tiling, check_tileable
-    from everymask.tasks.semantic import SEMANTIC
+    from everymask.infer.tiling import Tiling
 
     if options.maps != "png":
-        model.task.refuse("maps", SEMANTIC, "maps says how label maps are written")
+        model.task.refuse("maps")
     if options.tile is None:
         if options.tile_overlap is not None:
             raise ConfigError("tile-overlap says how far tiles overlap, but there are none", hint="add --tile 1024")
         return None
     if options.batch is not None:
         raise ConfigError("tiles are predicted one by one, so there is no batch of pictures", hint="leave out --batch")
-    check_tileable(model)
+    model.task.refuse("tile")
     return Tiling(options.tile) if options.tile_overlap is None else Tiling(options.tile, options.tile_overlap)
 
 

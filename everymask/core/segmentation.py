@@ -1,14 +1,14 @@
 """What a picture contains: one type for truth and prediction of each task.
 
-All of them answer to the same words, so that nobody needs to ask which one it is: `size`, `relabelled`, `rows` and
-`to_ids`.
+All of them answer to the same words, so that nobody needs to ask which one it is: `size`, `relabelled`, `rows`,
+`to_ids`, `warped`, `object_sizes` and `class_pixels`; `noun` is what messages call them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -29,6 +29,7 @@ class SemanticMap:
     labels whose classes these are.
     """
 
+    noun: ClassVar[str] = "label maps"
     ids: IntArray
     scores: FloatArray | None = None
     ignore: int = 255
@@ -52,6 +53,14 @@ class SemanticMap:
         """The class ids themselves."""
         return self.ids
 
+    def object_sizes(self) -> FloatArray:
+        """[0]: classes of pixels have no size."""
+        return np.zeros(0)
+
+    def class_pixels(self, num_classes: int) -> IntArray:
+        """How many pixels each class has, [num_classes] int64; those without truth count nowhere."""
+        return count_classes(self.ids, num_classes)[:num_classes]
+
     def warped(self, warp: Warp) -> SemanticMap:
         """The map of the warped picture; each pixel is the nearest, and `ignore` where the picture is not."""
         scores = None if self.scores is None else _each(self.scores, warp, 0)
@@ -70,6 +79,7 @@ class InstanceSet:
     Index with an int, a slice, integers or booleans to choose objects: `found[found.scores > 0.8]`.
     """
 
+    noun: ClassVar[str] = "annotated objects"
     boxes: FloatArray
     class_ids: IntArray
     scores: FloatArray | None = None
@@ -137,6 +147,17 @@ class InstanceSet:
             ids[y1:y2, x1:x2][self.masks.crop(row)] = row + 1
         return ids
 
+    def object_sizes(self) -> FloatArray:
+        """The square root of each object's area in pixels, of the box without masks; crowds and empty ones aside."""
+        sides = self.boxes[:, 2:] - self.boxes[:, :2]
+        areas = sides.prod(axis=1) if self.masks is None else self.masks.areas()
+        sizes: FloatArray = np.sqrt(areas[(areas > 0) if self.crowd is None else (areas > 0) & ~self.crowd])
+        return sizes
+
+    def class_pixels(self, num_classes: int) -> IntArray:
+        """[num_classes] zeros: a pixel may belong to several objects, or to none."""
+        return np.zeros(num_classes, np.int64)
+
     def warped(self, warp: Warp) -> InstanceSet:
         """The objects of the warped picture, one for each: boxes are moved and clipped, masks as `Masks.warped`.
 
@@ -175,6 +196,7 @@ class Segment:
 class PanopticMap:
     """`ids`: segment id of every pixel (0: none), and what each segment is."""
 
+    noun: ClassVar[str] = "panoptic maps"
     ids: IntArray
     segments: tuple[Segment, ...] = field(default=())
 
@@ -192,16 +214,30 @@ class PanopticMap:
 
     def rows(self, labels: Labels) -> list[ClassArea]:
         """The classes that the segments are of, largest first."""
-        of_segment = {one.id: one.class_id for one in self.segments}
-        stored, pixels = np.unique(self.ids, return_counts=True)
-        counts = np.zeros(len(labels) + 1, np.int64)
-        for segment, count in zip(stored.tolist(), pixels.tolist(), strict=True):
-            counts[of_segment.get(segment, len(labels))] += count
-        return class_areas(counts, labels)
+        counts = self.class_pixels(len(labels))
+        return class_areas(np.append(counts, self.ids.size - counts.sum()), labels)
 
     def to_ids(self) -> IntArray:
         """The segment ids themselves."""
         return self.ids
+
+    def object_sizes(self) -> FloatArray:
+        """The square root of each segment's pixels; crowds and empty ones aside."""
+        areas = self._areas()
+        return np.sqrt([areas[one.id] for one in self.segments if not one.crowd and areas.get(one.id)])
+
+    def class_pixels(self, num_classes: int) -> IntArray:
+        """How many pixels the segments of each class have, [num_classes] int64."""
+        areas = self._areas()
+        counts = np.zeros(num_classes, np.int64)
+        for one in self.segments:
+            counts[one.class_id] += areas.get(one.id, 0)
+        return counts
+
+    def _areas(self) -> dict[int, int]:
+        """Segment id -> its pixels, where it has any."""
+        stored, pixels = np.unique(self.ids, return_counts=True)
+        return dict(zip(stored.tolist(), pixels.tolist(), strict=True))
 
     def warped(self, warp: Warp) -> PanopticMap:
         """The map of the warped picture; each pixel is the nearest, and 0 where the picture is not.
@@ -214,9 +250,18 @@ class PanopticMap:
 
 
 Segmentation: TypeAlias = SemanticMap | InstanceSet | PanopticMap
+Kind = TypeVar("Kind", SemanticMap, InstanceSet, PanopticMap)
 Rows: TypeAlias = Sequence[ObjectRow] | Sequence[ClassArea]
 TaskName: TypeAlias = Literal["semantic", "instance"]
 """What truth is to say: of every pixel its class, or objects one by one."""
+
+
+def expected(kind: type[Kind], found: Segmentation | None, where: str) -> Kind:
+    """What was `found`, which must be of a `kind`; else a `DataError` that says `where`."""
+    if isinstance(found, kind):
+        return found
+    name = "nothing" if found is None else found.noun
+    raise DataError(f"{where}: expected {kind.noun} as truth, but got {name}")
 
 
 def _each(array: Array, warp: Warp, fill: float) -> Array:

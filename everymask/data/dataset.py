@@ -101,6 +101,7 @@ class NotAnnotated:
 Truth: TypeAlias = Objects | LabelMapFile | PanopticFile | NotAnnotated
 Kind: TypeAlias = Literal["objects", "label maps", "panoptic"]
 """What the truth of a data set's pictures is."""
+_WORDS: dict[Kind, str] = {"objects": "objects", "label maps": "label maps", "panoptic": "panoptic maps"}
 Coding: TypeAlias = LabelCoding | Painting | PanopticCoding
 """How what the files hold becomes a class, or a segment, for every pixel."""
 
@@ -183,6 +184,20 @@ class Dataset:
             case _:
                 assert_never(self.coding)
 
+    def require(self, kind: Kind) -> None:
+        """`ConfigError` unless the truth is of that kind."""
+        if self.kind != kind:
+            raise self._other_kind(kind)
+
+    def _other_kind(self, kind: Kind) -> ConfigError:
+        hints: dict[tuple[Kind, Kind], str] = {
+            ("objects", "label maps"): "use dataset.semantic()",
+            ("label maps", "objects"): "label maps do not say where one object ends and the next begins: choose a "
+            "semantic model",
+        }
+        message = f"{printable(self.root)} has {_WORDS[self.kind]}, and {_WORDS[kind]} were asked for"
+        return ConfigError(message, hint=hints.get((self.kind, kind), ""))
+
     def annotated(self) -> Dataset:
         """The pictures that are annotated: the same data set where all are."""
         rows = [row for row, record in enumerate(self.records) if record.annotated]
@@ -195,15 +210,9 @@ class Dataset:
         to be ignored, which hide and are hidden as objects are. `DataError` where the objects have no masks,
         `ConfigError` for a panoptic data set.
         """
-        match self.kind:
-            case "label maps":
-                return self
-            case "panoptic":
-                raise panoptic_refused(self, "made label maps of")
-            case "objects":
-                pass
-            case _:
-                assert_never(self.kind)
+        return self.for_task("semantic")
+
+    def _painted(self) -> Dataset:
         if self.boxes_only:
             raise DataError(
                 f"{printable(self.root)}: the annotations are boxes, and label maps need masks",
@@ -212,27 +221,29 @@ class Dataset:
         labels, coding = painting_of(self.labels)
         return replace(self, labels=labels, coding=coding)
 
-    def for_task(self, task: TaskName | None) -> Dataset:
+    def for_task(self, task: TaskName | None, *, why: str = "", hint: str = "") -> Dataset:
         """The same pictures with the truth of a task: a class for every pixel (`semantic`), or objects; None: as it is.
 
         `ConfigError` where label maps were to be objects and for a panoptic data set, `DataError` as in `semantic`.
+        Where it was not the user who named the task, `why` says what asks for it, and `hint` what to do instead.
         """
         match self.kind:
             case "objects":
-                return self.semantic() if task == "semantic" else self
+                return self._painted() if task == "semantic" else self
             case "label maps":
                 if task != "instance":
                     return self
                 raise ConfigError(
-                    f"{printable(self.root)} has label maps ({self.format}), which do not tell objects apart, and the "
-                    "task is instance",
-                    hint="leave out --task, choose a semantic network such as --model unet, or name the format of "
+                    f"{printable(self.root)} has label maps ({self.format}), which do not tell objects apart, and "
+                    f"{why or 'the task is instance'}",
+                    hint=hint
+                    or "leave out --task, choose a semantic network such as --model unet, or name the format of "
                     "object maps: --format instance-pngs",
                 )
             case "panoptic":
                 if task is None:
                     return self
-                raise panoptic_refused(self, f"used for the task {task}")
+                raise panoptic_refused(self, "used where " + (why or f"the task is {task}"))
             case _:
                 assert_never(self.kind)
 
@@ -267,12 +278,8 @@ class Dataset:
                 ids = read_ids(file, coding, self.labels)
                 _check_size(ids.shape, record.size, file, "label map")
                 return SemanticMap(ids, ignore=ignore)
-            case None:
-                raise ConfigError(
-                    f"{printable(self.root)} has objects, and label maps were asked for", hint="use dataset.semantic()"
-                )
-            case PanopticCoding():
-                raise panoptic_refused(self, "made label maps of")
+            case None | PanopticCoding():
+                raise self._other_kind("label maps")
             case _:
                 assert_never(self.coding)
 
@@ -282,9 +289,8 @@ class Dataset:
         `DataError` where the picture is not annotated, or its file cannot be read, is not of the picture's size, or
         holds a number that no segment has; `ConfigError` for a data set of another kind.
         """
+        self.require("panoptic")
         record = self.records[index]
-        if self.kind != "panoptic":
-            raise ConfigError(f"{printable(self.root)} has {self.kind}, and panoptic maps were asked for")
         match record.truth:
             case PanopticFile(file, segments):
                 found = read_segments(file, segments)
@@ -302,13 +308,7 @@ class Dataset:
         has only boxes, `areas` where one object has none stated. An object with neither box nor a single pixel has the
         box (0, 0, 0, 0). `DataError` where the picture is not annotated, `ConfigError` for a data set of another kind.
         """
-        if self.kind != "objects":
-            hint = "label maps do not say where one object ends and the next begins: choose a semantic model"
-            kind = "label maps (semantic segmentation)" if self.kind == "label maps" else "panoptic maps"
-            raise ConfigError(
-                f"{printable(self.root)} has {kind}, and objects were asked for",
-                hint=hint if self.kind == "label maps" else "",
-            )
+        self.require("objects")
         return self._objects(self.records[index])
 
     def _objects(self, record: Record) -> InstanceSet:

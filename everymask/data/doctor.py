@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, assert_never
@@ -88,20 +88,31 @@ def check(dataset: Dataset) -> Summary:
     oddities are looked for here, since they cost more than reading should: outlines that cross themselves, and pictures
     that are there twice. `ConfigError` for a panoptic data set.
     """
-    if dataset.kind == "panoptic":
-        raise panoptic_refused(dataset, "checked")
-    whole, dataset = dataset, dataset.annotated()
+    match dataset.kind:
+        case "objects":
+            return _summary(dataset, dataset.annotated(), _annotations)
+        case "label maps":
+            # Objects of which label maps are painted are not what is learned.
+            annotated = dataset.annotated()
+            return replace(_summary(dataset, annotated, lambda record: ()), **_label_maps(annotated))
+        case "panoptic":
+            raise panoptic_refused(dataset, "checked")
+        case _:
+            assert_never(dataset.kind)
+
+
+def _summary(whole: Dataset, dataset: Dataset, drawn_in: Callable[[Record], tuple[Annotation, ...]]) -> Summary:
+    """What there is to say of any data set, of which `dataset` are the annotated pictures, and of its objects."""
     issues = IssueLog("skip")
     _note_crossings(dataset, issues)
     _note_repeats(dataset, issues)
     headers = read_headers([record.image for record in dataset.records], issues)
     pixels = Counter(f"{header.channels} x {header.dtype}" for header in headers if header is not None)
-    # Objects of which label maps are painted are not what is learned.
-    objects = [_annotations(record) if dataset.kind == "objects" else () for record in dataset.records]
+    objects = list(map(drawn_in, dataset.records))
     counts = list(map(len, objects))
     found = (*dataset.issues, *issues.noted())
     areas = [area for drawn in objects for area in _areas(drawn)]
-    summary = Summary(
+    return Summary(
         format=dataset.format,
         root=str(dataset.root),
         pictures=len(dataset),
@@ -120,7 +131,6 @@ def check(dataset: Dataset) -> Summary:
         issues=tuple(sorted(found, key=lambda issue: issue.severity)[:_SHOWN]),
         not_annotated=len(whole) - len(dataset),
     )
-    return replace(summary, **_label_maps(dataset)) if dataset.kind == "label maps" else summary
 
 
 def _label_maps(dataset: Dataset) -> dict[str, Any]:

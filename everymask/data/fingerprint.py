@@ -10,9 +10,7 @@ import numpy as np
 
 from everymask.core.arrays import Array, FloatArray
 from everymask.core.randomness import rng
-from everymask.core.sample import Sample
-from everymask.core.segmentation import InstanceSet, SemanticMap
-from everymask.data.dataset import Dataset, LabelMapFile, NotAnnotated, Objects, PanopticFile, Record, panoptic_refused
+from everymask.data.dataset import Dataset, LabelMapFile, NotAnnotated, Objects, PanopticFile, Record
 from everymask.data.feed.preprocess import match_channels
 from everymask.errors import DataError, printable
 
@@ -54,11 +52,9 @@ class Fingerprint:
 def fingerprint(dataset: Dataset, *, seed: int, pictures: int = 50) -> Fingerprint:
     """Measure a data set by `pictures` of its pictures, chosen by `seed`.
 
-    `ConfigError` for a panoptic data set, `DataError` for no pictures, and for pictures of different stored types or of
-    channel counts that do not go together.
+    `DataError` for no pictures, and for pictures of different stored types or of channel counts that do not go
+    together.
     """
-    if dataset.kind == "panoptic":
-        raise panoptic_refused(dataset, "measured")
     total = len(dataset)
     if not total or pictures < 1:
         raise DataError(f"{printable(dataset.root)}: there are no pictures to measure")
@@ -74,9 +70,9 @@ def fingerprint(dataset: Dataset, *, seed: int, pictures: int = 50) -> Fingerpri
         thin = _thinned(sample.image)
         extremes.append(float(np.abs(sample.image).max()))
         moments.append((thin.mean(axis=(0, 1), dtype=np.float64), np.square(thin, dtype=np.float64).mean(axis=(0, 1))))
-        sizes.extend(_object_sizes(sample))
-        if isinstance(sample.truth, SemanticMap):
-            pixels += np.bincount(sample.truth.ids.ravel(), minlength=len(pixels))[: len(pixels)]
+        if sample.truth is not None:
+            sizes.extend(sample.truth.object_sizes().tolist())
+            pixels += sample.truth.class_pixels(len(pixels))
     dtype, channels = _common(kinds)
     scale = _scale(dtype, max(extremes))
     mean, std = _statistics(moments, channels, scale)
@@ -94,7 +90,7 @@ def fingerprint(dataset: Dataset, *, seed: int, pictures: int = 50) -> Fingerpri
         object_sizes=tuple(round(float(size), 2) for size in np.quantile(sizes, QUANTILES)) if sizes else (),
         max_objects=max(map(_num_objects, dataset.records)),
         tall=round(float((sides[:, 0] > sides[:, 1]).mean()), 6),
-        class_shares=tuple(np.round(pixels / max(1, pixels.sum()), 6).tolist()) if dataset.kind == "label maps" else (),
+        class_shares=tuple(np.round(pixels / pixels.sum(), 6).tolist()) if pixels.any() else (),
     )
 
 
@@ -114,17 +110,6 @@ def _thinned(image: Array) -> Array:
     """Every n-th row and column of a large picture."""
     step = max(1, math.isqrt(image.shape[0] * image.shape[1] // _PIXELS))
     return image[::step, ::step]
-
-
-def _object_sizes(sample: Sample) -> list[float]:
-    truth = sample.truth
-    if not isinstance(truth, InstanceSet):
-        return []
-    boxes = truth.boxes
-    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) if truth.masks is None else truth.masks.areas()
-    wanted = areas > 0 if truth.crowd is None else (areas > 0) & ~truth.crowd
-    sizes: list[float] = np.sqrt(areas[wanted]).tolist()
-    return sizes
 
 
 def _common(kinds: dict[tuple[str, int], str]) -> tuple[str, int]:

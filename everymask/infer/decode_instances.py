@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
@@ -18,8 +17,7 @@ from everymask.core.forms.edges import edges_from_changes, groups
 from everymask.core.masks import Masks
 from everymask.core.segmentation import InstanceSet
 from everymask.data.feed.preprocess import Placement
-
-Paste = Literal["torchvision", "detectron2", "matterport"]
+from everymask.models.specs.regions import MaskPaste
 
 _GROUP = 2**11  # columns of pixels at a time, so that they stay in the processor's cache
 _FARTHEST = 1e9  # pixels; boxes end there, and so does a coordinate that is not a number
@@ -31,7 +29,7 @@ def decode_instances(
     scores: FloatArray,
     mask_logits: FloatArray | None,
     placement: Placement,
-    paste: Paste,
+    paste: MaskPaste,
 ) -> InstanceSet:
     """Objects in the frame of the original picture.
 
@@ -47,7 +45,7 @@ def decode_instances(
     return InstanceSet(clipped, class_ids.astype(np.int64), scores.astype(np.float32), masks)
 
 
-def paste_masks(logits: FloatArray, boxes: FloatArray, size: tuple[int, int], paste: Paste) -> Masks:
+def paste_masks(logits: FloatArray, boxes: FloatArray, size: tuple[int, int], paste: MaskPaste) -> Masks:
     """Masks of N objects from logits [N, M, M] that fill boxes [N, 4] of a picture of `size`.
 
     - torchvision: the mask with a border of zeros fills the box enlarged likewise and cut to whole pixels; more than

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import io
 import zlib
-from typing import Any, assert_never
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -20,23 +22,19 @@ from everymask.errors import DataError
 SCHEMA = 1
 
 
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How segmentations `of` one type are written, and read for a picture of a size (H, W)."""
+
+    of: type[Segmentation]
+    write: Callable[[Any, Labels, bool], dict[str, Any]]
+    read: Callable[[dict[str, Any], tuple[int, int], Labels], Segmentation]
+
+
 def segmentation_to_json(found: Segmentation, labels: Labels, *, scores: bool) -> dict[str, Any]:
     """What was found, with its kind under `"kind"`; `scores` adds those of a label map's pixels."""
-    match found:
-        case InstanceSet():
-            return {"kind": "instances", "objects": _objects(found, labels)}
-        case SemanticMap(ids, probable):
-            kept = {"scores": _floats(probable)} if scores and probable is not None else {}
-            return {"kind": "semantic", "map": _png(ids), **kept}
-        case PanopticMap(ids, segments):
-            rows = [
-                {"id": row.id, "class_id": row.class_id, "class": labels.names[row.class_id]}
-                | ({} if row.score is None else {"score": row.score})
-                | ({"crowd": True} if row.crowd else {})
-                for row in segments
-            ]
-            return {"kind": "panoptic", "map": _png(ids), "segments": rows}
-    assert_never(found)
+    kind, form = next((kind, form) for kind, form in FORMS.items() if form.of is type(found))
+    return {"kind": kind, **form.write(found, labels, scores)}
 
 
 def segmentation_from_json(data: dict[str, Any], size: tuple[int, int], labels: Labels) -> Segmentation:
@@ -45,25 +43,16 @@ def segmentation_from_json(data: dict[str, Any], size: tuple[int, int], labels: 
     `DataError` where that cannot be.
     """
     try:
-        match data["kind"]:
-            case "instances":
-                return _instances(data["objects"], size)
-            case "semantic":
-                scores = _values(data["scores"], size) if "scores" in data else None
-                return SemanticMap(_map(data["map"], size), scores, labels.ignore)
-            case "panoptic":
-                segments = [
-                    Segment(row["id"], row["class_id"], row.get("score"), row.get("crowd", False))
-                    for row in data["segments"]
-                ]
-                return PanopticMap(_map(data["map"], size), tuple(segments))
-            case kind:
-                raise DataError(f"a result must be of kind instances, semantic or panoptic, but got {kind!r}")
+        kind = data["kind"]
+        if kind not in FORMS:
+            raise DataError(f"a result must be of kind {' or '.join(FORMS)}, but got {kind!r}")
+        found: Segmentation = FORMS[kind].read(data, size, labels)
+        return found
     except (KeyError, TypeError, ValueError, zlib.error) as error:
         raise DataError(f"the JSON of a result is incomplete or damaged: {error!r}") from error
 
 
-def _objects(found: InstanceSet, labels: Labels) -> list[dict[str, Any]]:
+def _write_instances(found: InstanceSet, labels: Labels, scores: bool) -> dict[str, Any]:
     counts = None if found.masks is None else found.masks.to_rle()
     rows = []
     for row, class_id in enumerate(found.class_ids.tolist()):
@@ -78,10 +67,12 @@ def _objects(found: InstanceSet, labels: Labels) -> list[dict[str, Any]]:
         if found.crowd is not None:
             entry["crowd"] = bool(found.crowd[row])
         rows.append(entry)
-    return rows
+    return {"objects": rows}
 
 
-def _instances(rows: list[dict[str, Any]], size: tuple[int, int]) -> InstanceSet:
+def _read_instances(data: dict[str, Any], size: tuple[int, int], labels: Labels) -> InstanceSet:
+    rows = data["objects"]
+
     def column(name: str, dtype: type) -> Array | None:
         return np.array([row[name] for row in rows], dtype) if any(name in row for row in rows) else None
 
@@ -99,6 +90,33 @@ def _instances(rows: list[dict[str, Any]], size: tuple[int, int]) -> InstanceSet
         ids=column("id", np.int64),
         crowd=column("crowd", np.bool_),
     )
+
+
+def _write_semantic(found: SemanticMap, labels: Labels, scores: bool) -> dict[str, Any]:
+    kept = {"scores": _floats(found.scores)} if scores and found.scores is not None else {}
+    return {"map": _png(found.ids), **kept}
+
+
+def _read_semantic(data: dict[str, Any], size: tuple[int, int], labels: Labels) -> SemanticMap:
+    scores = _values(data["scores"], size) if "scores" in data else None
+    return SemanticMap(_map(data["map"], size), scores, labels.ignore)
+
+
+def _write_panoptic(found: PanopticMap, labels: Labels, scores: bool) -> dict[str, Any]:
+    rows = [
+        {"id": row.id, "class_id": row.class_id, "class": labels.names[row.class_id]}
+        | ({} if row.score is None else {"score": row.score})
+        | ({"crowd": True} if row.crowd else {})
+        for row in found.segments
+    ]
+    return {"map": _png(found.ids), "segments": rows}
+
+
+def _read_panoptic(data: dict[str, Any], size: tuple[int, int], labels: Labels) -> PanopticMap:
+    segments = [
+        Segment(row["id"], row["class_id"], row.get("score"), row.get("crowd", False)) for row in data["segments"]
+    ]
+    return PanopticMap(_map(data["map"], size), tuple(segments))
 
 
 def _png(ids: IntArray) -> dict[str, str]:
@@ -131,3 +149,11 @@ def _floats(values: FloatArray) -> dict[str, str]:
 def _values(data: dict[str, str], size: tuple[int, int]) -> FloatArray:
     stored = np.frombuffer(zlib.decompress(base64.b64decode(data["zlib"], validate=True)), "<f4")
     return stored.reshape(size).astype(np.float32)
+
+
+FORMS = {
+    "instances": Form(InstanceSet, _write_instances, _read_instances),
+    "semantic": Form(SemanticMap, _write_semantic, _read_semantic),
+    "panoptic": Form(PanopticMap, _write_panoptic, _read_panoptic),
+}
+"""By what a file calls them."""

@@ -10,8 +10,8 @@ from typing import Any, overload
 
 from everymask.core.arrays import FloatArray, IntArray
 from everymask.errors import ConfigError, DataError, counted, printable
-from everymask.infer.backends.backend import Backend, Session, Wanted
-from everymask.infer.backends.outputs import Outputs
+from everymask.infer.backends.backend import Backend, Session
+from everymask.infer.backends.outputs import Outputs, Wanted
 from everymask.infer.duplicates import DUPLICATE_IOU, check_duplicate_iou
 from everymask.infer.result import Result
 from everymask.infer.sources import Source, as_sample
@@ -19,8 +19,6 @@ from everymask.infer.stream import predict_many, predict_one
 from everymask.infer.tiling import Tiling
 from everymask.infer.variants import TestTimeAugmentation, predict_variants
 from everymask.models.card import Card
-from everymask.tasks.instance import INSTANCE
-from everymask.tasks.semantic import SEMANTIC
 from everymask.tasks.table import task_of
 from everymask.tasks.task import Task
 
@@ -126,9 +124,9 @@ class Predictor:
         1, and for one where the model finds no objects.
         """
         if iou is None:
-            return replace(self, duplicate_iou=DUPLICATE_IOU) if self.task is INSTANCE else self
+            return replace(self, duplicate_iou=DUPLICATE_IOU) if "duplicate-iou" in self.task.options else self
         check_duplicate_iou(iou)
-        self.task.refuse("duplicate-iou", INSTANCE, "duplicates are objects that are found twice")
+        self.task.refuse("duplicate-iou")
         return replace(self, duplicate_iou=iou)
 
     def with_augmentation(self, augmentation: TestTimeAugmentation) -> Predictor:
@@ -138,8 +136,7 @@ class Predictor:
 
         >>> better = load("runs/a").with_augmentation(TestTimeAugmentation("horizontal", (0.75, 1, 1.25)))
         """
-        why = "test-time augmentation averages what a model says of every pixel"
-        self.task.refuse("tta-flip and tta-scales", SEMANTIC, why)
+        self.task.refuse("tta-flip and tta-scales")
         return replace(self, augmentation=augmentation)
 
     def with_scores(self) -> Predictor:
@@ -147,7 +144,7 @@ class Predictor:
 
         `ConfigError` where the model finds objects, which always have scores.
         """
-        self.task.refuse("calibration", SEMANTIC, "scores of pixels need a model that gives label maps")
+        self.task.refuse("calibration")
         return replace(self, scored=True)
 
     def outputs(self, images: FloatArray, windows: IntArray, wanted: Wanted | None = None) -> Outputs:

@@ -8,23 +8,16 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import assert_never
 
 from everymask.core.sample import Sample
-from everymask.core.segmentation import Segmentation
 from everymask.data.feed.batches import frame_of, stack, windows_of
 from everymask.data.feed.pipelines import Prepared, prepare
 from everymask.errors import DataError
-from everymask.infer.backends.backend import Wanted
-from everymask.infer.backends.outputs import DecidedMaps, Outputs, RegionArrays, SemanticArrays
-from everymask.infer.decode_instances import decode_instances
-from everymask.infer.decode_semantic import decode_semantic
-from everymask.infer.duplicates import without_duplicates
+from everymask.infer.backends.outputs import Outputs, Wanted
 from everymask.infer.result import Result
 from everymask.infer.running import Running
 from everymask.infer.sources import Source, as_sample
 from everymask.infer.tiling import Tiling, predict_tiled
-from everymask.models.specs.regions import FasterRCNN
 
 _MOST_PICTURES = 32
 _MOST_HELPERS = 4
@@ -52,8 +45,7 @@ def predict_one(predictor: Running, source: Source, tiling: Tiling | None, name:
         found = predict_tiled(predictor, sample, tiling)
         return Result(sample, found, predictor.card.labels, time.perf_counter() - started)
     read = _read(predictor, source, name)
-    outputs, seconds = _calculated(predictor, [read])
-    return _decoded(predictor, outputs, 0, read, seconds)
+    return _decoded(predictor, _calculated(predictor, [read]), 0, read)
 
 
 def predict_many(
@@ -80,40 +72,29 @@ def _read(predictor: Running, source: Source, name: str) -> _Read:
     return _Read(sample, prepared, time.perf_counter() - started)
 
 
-def _calculated(predictor: Running, group: list[_Read]) -> tuple[Outputs, float]:
-    """What the network says of pictures, and how many seconds that took for each."""
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What the network says of pictures, what it was asked for, and how many seconds that took for each."""
+
+    outputs: Outputs
+    wanted: Wanted
+    seconds: float
+
+
+def _calculated(predictor: Running, group: list[_Read]) -> _Answer:
     started, prepared = time.perf_counter(), [read.prepared for read in group]
     placements = tuple(picture.placement for picture in prepared)
-    wanted = Wanted(placements, predictor.card.labels.ignore, predictor.scored)
+    wanted = Wanted(placements, predictor.card.labels.ignore, predictor.scored, predictor.duplicate_iou)
     images = stack(prepared, predictor.card.preprocess.divisor)
     outputs = predictor.outputs(images, windows_of(prepared), wanted)
-    return outputs, (time.perf_counter() - started) / len(group)
+    return _Answer(outputs, wanted, (time.perf_counter() - started) / len(group))
 
 
-def _decoded(predictor: Running, outputs: Outputs, index: int, read: _Read, seconds: float) -> Result:
+def _decoded(predictor: Running, answer: _Answer, index: int, read: _Read) -> Result:
     started = time.perf_counter()
-    found = _segmentation(predictor, outputs, index, read.prepared)
-    seconds += read.seconds + time.perf_counter() - started
+    found = answer.outputs.segmentation(index, answer.wanted)
+    seconds = answer.seconds + read.seconds + time.perf_counter() - started
     return Result(read.sample, found, predictor.card.labels, seconds)
-
-
-def _segmentation(predictor: Running, outputs: Outputs, index: int, picture: Prepared) -> Segmentation:
-    spec = predictor.card.spec
-    match outputs:
-        case DecidedMaps(maps):
-            return maps[index]
-        case SemanticArrays(logits) if not isinstance(spec, FasterRCNN):
-            ignore, scored = predictor.card.labels.ignore, predictor.scored
-            return decode_semantic(logits[index], picture.placement, spec.head, ignore=ignore, scored=scored)
-        case RegionArrays(boxes, class_ids, scores, mask_logits, image_index) if isinstance(spec, FasterRCNN):
-            rows = image_index == index
-            masks = None if mask_logits is None else mask_logits[rows]
-            paste = spec.profile.mask_paste
-            found = decode_instances(boxes[rows], class_ids[rows], scores[rows], masks, picture.placement, paste)
-            return without_duplicates(found, predictor.duplicate_iou)
-        case SemanticArrays() | RegionArrays():
-            raise TypeError(f"a {type(spec).__name__} gave {type(outputs).__name__}")
-    assert_never(outputs)
 
 
 @dataclass(eq=False, slots=True)
@@ -212,8 +193,7 @@ class _Line:
             each.group, each.place = calculated, place
 
     def _calculate(self, group: list[_Read]) -> list[Future[Result]]:
-        outputs, seconds = _calculated(self._predictor, group)
+        answer = _calculated(self._predictor, group)
         return [
-            self._helpers.submit(_decoded, self._predictor, outputs, index, read, seconds)
-            for index, read in enumerate(group)
+            self._helpers.submit(_decoded, self._predictor, answer, index, read) for index, read in enumerate(group)
         ]

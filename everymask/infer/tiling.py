@@ -24,8 +24,7 @@ from everymask.infer.backends.outputs import SemanticArrays
 from everymask.infer.bilinear import in_planes
 from everymask.infer.decode_semantic import decode_semantic
 from everymask.infer.running import Running
-from everymask.models.specs.regions import FasterRCNN
-from everymask.models.specs.semantic import Head
+from everymask.tasks.table import task_of
 
 _BYTES_IN_MEMORY = 1 << 26
 _ROWS_AT_ONCE = 64
@@ -68,8 +67,8 @@ def predict_strips(
     not fit the model, which calls it `name`. Floats must be finite; that all of them are too small for the model is
     known at the end.
     """
-    head, preprocess = check_tileable(predictor), predictor.card.preprocess
-    planes = 1 if head == "binary" else len(predictor.card.labels)
+    task_of(predictor.card.spec).refuse("tile")
+    preprocess, planes = predictor.card.preprocess, len(predictor.card.labels)
     with naming(name):
         check_range(np.zeros((1, 1, 1), strips.dtype), preprocess.scale)
     rows, columns = (_spans(length, tiling, preprocess.divisor) for length in strips.size)
@@ -77,7 +76,7 @@ def predict_strips(
     blended = max(row.last - row.done for row in rows)
     widest = max(column.done - column.first for column in columns)
     with _blocks((planes, blended, widest), len(columns)) as above:
-        windows = _Windows(predictor, head, columns, above)
+        windows = _Windows(predictor, columns, above)
         for row in rows:
             pixels = _moved_on(pixels[len(pixels) - (top - row.start) :], strips, row.stop - row.start)
             top, brightest = row.stop, max(brightest, float(pixels.max()))
@@ -126,17 +125,6 @@ def join_maps(maps: Sequence[SemanticMap], axis: int) -> SemanticMap:
     return replace(maps[0], ids=ids, scores=np.concatenate(scores, axis) if scores else None)
 
 
-def check_tileable(predictor: Running) -> Head:
-    """What the network's classes are to a pixel; `ConfigError` unless it says of every pixel what it is."""
-    spec = predictor.card.spec
-    if isinstance(spec, FasterRCNN):
-        raise ConfigError(
-            "tiles are for models that say of every pixel what it is, but this one finds objects",
-            hint="predict without tiles, or cut the picture into pieces that hold whole objects",
-        )
-    return spec.head
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class _Span:
     """A window along one axis: it sees pixels `start` to `stop`, says something of `first` to `last`, and the next
@@ -179,9 +167,8 @@ def _spans(length: int, tiling: Tiling, divisor: int) -> list[_Span]:
 class _Windows:
     """Row after row of windows, and what each leaves to the next: shares of the logits where windows overlap."""
 
-    def __init__(self, predictor: Running, head: Head, columns: list[_Span], above: _Blocks) -> None:
+    def __init__(self, predictor: Running, columns: list[_Span], above: _Blocks) -> None:
         self._predictor = predictor
-        self._task = head
         self._columns = columns
         self._above = above
 
@@ -198,8 +185,8 @@ class _Windows:
         self, pixels: Array, row: _Span, column: _Span, place: int, left: FloatArray | None
     ) -> tuple[SemanticMap, FloatArray]:
         """What is finished by window `place` of its row, and the sums [K, h, w] that it leaves to the next one."""
-        logits = self._logits(pixels)
-        sums = logits[:, row.first - row.start : row.last - row.start, column.first - column.start :]
+        answer = self._answer(pixels)
+        sums = answer.logits[0][:, row.first - row.start : row.last - row.start, column.first - column.start :]
         sums = sums[..., : column.last - column.first]
         sums = sums * np.outer(row.weights, column.weights)
         if left is not None:
@@ -210,18 +197,17 @@ class _Windows:
         self._above.keep(means[:, height:], place)
         whole = Placement((height, width), (height, width))
         ignore, scored = self._predictor.card.labels.ignore, self._predictor.scored
-        semantic = decode_semantic(means[:, :height], whole, self._task, ignore=ignore, scored=scored)
+        semantic = decode_semantic(means[:, :height], whole, answer.head, ignore=ignore, scored=scored)
         return semantic, sums[..., width:].copy()
 
-    def _logits(self, pixels: Array) -> FloatArray:
-        """Logits [K, h, w] of a window [h, w, C]."""
+    def _answer(self, pixels: Array) -> SemanticArrays:
+        """Logits [1, K, h, w] of a window [h, w, C]."""
         size, preprocess = (pixels.shape[0], pixels.shape[1]), self._predictor.card.preprocess
         image = preprocess.normalise(match_channels(pixels, preprocess.channels))
         prepared = [Prepared(image, None, Placement(size, size))]
         outputs = self._predictor.outputs(stack(prepared, preprocess.divisor), windows_of(prepared))
-        if not isinstance(outputs, SemanticArrays):
-            raise TypeError(f"a semantic network gave {type(outputs).__name__}")
-        return in_planes(outputs.logits[0, :, : size[0], : size[1]])
+        answer = outputs.planes()
+        return replace(answer, logits=in_planes(answer.logits[0, :, : size[0], : size[1]])[None])
 
 
 @contextmanager

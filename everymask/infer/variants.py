@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
@@ -68,24 +68,24 @@ def predict_variants(
     size = (images.shape[2], images.shape[3])
     variants = [(axes, scale) for axes in _MIRRORED[augmentation.flip] for scale in augmentation.scales]
     answers = (_variant(backend, images, windows, axes, _scaled(size, scale, divisor)) for axes, scale in variants)
-    total = next(answers)
-    for logits in answers:
-        total += logits
-    total /= len(variants)
-    return SemanticArrays(total)
+    first = next(answers)
+    for other in answers:
+        np.add(first.logits, other.logits, out=first.logits)
+    np.divide(first.logits, len(variants), out=first.logits)
+    return first
 
 
-def _variant(backend: Backend, images: FloatArray, windows: IntArray, axes: tuple[int, ...], size: Size) -> FloatArray:
+def _variant(
+    backend: Backend, images: FloatArray, windows: IntArray, axes: tuple[int, ...], size: Size
+) -> SemanticArrays:
     """Logits [B, K, H, W] of pictures that the network sees with `axes` turned round and at `size`, brought back.
 
     They are a copy.
     """
     shown = resized(_mirrored(images, windows, axes), size)
-    outputs = backend.run(shown, frames(shown))
-    if not isinstance(outputs, SemanticArrays):
-        raise TypeError(f"a semantic network gave {type(outputs).__name__}")
-    logits = np.stack([in_planes(picture) for picture in outputs.logits])
-    return _mirrored(resized(logits, (images.shape[2], images.shape[3])), windows, axes)
+    answer = backend.run(shown, frames(shown)).planes()
+    logits = np.stack([in_planes(picture) for picture in answer.logits])
+    return replace(answer, logits=_mirrored(resized(logits, (images.shape[2], images.shape[3])), windows, axes))
 
 
 def _mirrored(planes: FloatArray, windows: IntArray, axes: tuple[int, ...]) -> FloatArray:

@@ -13,6 +13,8 @@ from everymask.core.segmentation import Segmentation
 from everymask.data.feed.batches import stack, windows_of
 from everymask.data.feed.pipelines import Prepared
 from everymask.models.specs.any_spec import ModelSpec
+from everymask.models.specs.regions import MaskPaste
+from everymask.models.specs.semantic import Head
 
 LAST_STAGE = 5
 
@@ -47,7 +49,8 @@ class RegionOutputs:
     """K detections of a whole batch, surest first within each picture.
 
     `boxes` [K, 4] xyxy in the network's frame, `class_ids` [K] 0-based without background, `scores` [K] in 0-1,
-    `mask_logits` [K, M, M] of the detection's class relative to its box (None without mask head), `image_index` [K].
+    `mask_logits` [K, M, M] of the detection's class relative to its box (None without mask head), `image_index` [K];
+    `paste` is how these become pixels.
     """
 
     boxes: Tensor
@@ -55,16 +58,19 @@ class RegionOutputs:
     scores: Tensor
     mask_logits: Tensor | None
     image_index: Tensor
+    paste: MaskPaste
 
 
 @dataclass(frozen=True, slots=True)
 class SemanticOutputs:
     """What every pixel is: `logits` [B, K, H, W] at the size of the pictures, padding included.
 
-    With softmax over K classes, or a sigmoid per channel: one for foreground, or K independent ones.
+    `head` says what they are to a pixel: softmax over K classes, or a sigmoid per channel: one for foreground, or K
+    independent ones.
     """
 
     logits: Tensor
+    head: Head
 
 
 @dataclass(frozen=True, slots=True)

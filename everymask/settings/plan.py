@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from typing import ClassVar, TypeAlias, TypeVar, assert_never, get_args
+from typing import ClassVar, TypeAlias, TypeVar, get_args
 
 from everymask.data.feed.augment import Augment
 from everymask.data.feed.preprocess import Preprocess, Size
 from everymask.data.fingerprint import Fingerprint
 from everymask.errors import ConfigError
 from everymask.models.specs.any_spec import ModelSpec
-from everymask.models.specs.regions import FasterRCNN
-from everymask.models.specs.semantic import SemanticSpec
 from everymask.settings.config import Optimizer, Schedule, TrainConfig
 from everymask.settings.loss_terms import class_weights
 from everymask.settings.schedule import Phase, layer_phases, seconds
@@ -29,6 +27,11 @@ class InstanceSettings:
     max_detections: int
     """Objects per picture that evaluation and prediction keep."""
 
+    @classmethod
+    def of(cls, settings: TrainConfig, measured: Fingerprint) -> InstanceSettings:
+        """Those among `settings`; `ConfigError` where one is still open."""
+        return cls(max_detections=decided("max_detections", settings.max_detections))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SemanticSettings:
@@ -41,6 +44,15 @@ class SemanticSettings:
     class_weights: tuple[float, ...]
     """How much each class weighs in losses of pixels; empty: all alike."""
     label_smoothing: float
+
+    @classmethod
+    def of(cls, settings: TrainConfig, measured: Fingerprint) -> SemanticSettings:
+        """Those among `settings`, for a data set that measures so; `ConfigError` where one is still open."""
+        return cls(
+            loss=decided("loss", settings.loss),
+            class_weights=class_weights(measured.class_shares) if settings.class_weights == "auto" else (),
+            label_smoothing=settings.label_smoothing,
+        )
 
 
 TaskSettings: TypeAlias = InstanceSettings | SemanticSettings
@@ -89,41 +101,46 @@ class Plan:
 
 
 def plan_of(
-    settings: TrainConfig, measured: Fingerprint, preprocess: Preprocess, reasons: tuple[str, ...] = ()
+    settings: TrainConfig,
+    own: type[TaskSettings],
+    measured: Fingerprint,
+    preprocess: Preprocess,
+    reasons: tuple[str, ...] = (),
 ) -> Plan:
     """The plan of `settings` that a recipe has completed, now or when the run began.
 
-    `measured` is of the training pictures, `preprocess` how they are fed. `ConfigError` names a setting that is still
-    open, or that belongs to networks of another task.
+    `own` are the settings of the model's task, `measured` is of the training pictures, `preprocess` how they are fed.
+    `ConfigError` names a setting that is still open, or that belongs to networks of another task.
     """
     model = settings.model
     if model is None:
         raise _open("model")
     if settings.precision == "auto":
         raise _open("precision")
+    _refuse_others(settings, model, own)
     return Plan(
         settings=settings,
         model=model,
-        task_settings=_task_settings(settings, model, measured),
+        task_settings=own.of(settings, measured),
         preprocess=preprocess,
         augment=settings.augment,
-        crop=_decided("size", settings.crop),
-        batch=_decided("batch", settings.batch),
+        crop=decided("size", settings.crop),
+        batch=decided("batch", settings.batch),
         accumulate=settings.accumulate,
-        workers=_decided("workers", settings.workers),
-        epochs=_decided("epochs", settings.epochs),
+        workers=decided("workers", settings.workers),
+        epochs=decided("epochs", settings.epochs),
         time_limit=math.inf if settings.time_limit is None else seconds(settings.time_limit),
         patience=settings.patience or math.inf,
-        validate_every=_decided("validate_every", settings.validate_every),
+        validate_every=decided("validate_every", settings.validate_every),
         phases=layer_phases(settings.layers),
-        optimizer=_decided("optimizer", settings.optimizer),
-        lr=_decided("lr", settings.lr),
-        head_lr=_decided("head_lr", settings.head_lr),
+        optimizer=decided("optimizer", settings.optimizer),
+        lr=decided("lr", settings.lr),
+        head_lr=decided("head_lr", settings.head_lr),
         momentum=settings.momentum,
-        weight_decay=_decided("weight_decay", settings.weight_decay),
+        weight_decay=decided("weight_decay", settings.weight_decay),
         schedule=settings.schedule,
         milestones=settings.milestones,
-        warmup_steps=_decided("warmup_steps", settings.warmup_steps),
+        warmup_steps=decided("warmup_steps", settings.warmup_steps),
         clip_norm=settings.clip_norm or math.inf,
         ema=settings.ema or 0.0,
         bf16=settings.precision == "bf16",
@@ -131,22 +148,6 @@ def plan_of(
         resume=settings.resume,
         reasons=reasons,
     )
-
-
-def _task_settings(settings: TrainConfig, model: ModelSpec, measured: Fingerprint) -> TaskSettings:
-    match model:
-        case FasterRCNN():
-            _refuse_others(settings, model, InstanceSettings)
-            return InstanceSettings(max_detections=_decided("max_detections", settings.max_detections))
-        case SemanticSpec():
-            _refuse_others(settings, model, SemanticSettings)
-            return SemanticSettings(
-                loss=_decided("loss", settings.loss),
-                class_weights=class_weights(measured.class_shares) if settings.class_weights == "auto" else (),
-                label_smoothing=settings.label_smoothing,
-            )
-        case _:
-            assert_never(model)
 
 
 def _refuse_others(settings: TrainConfig, model: ModelSpec, own: type[TaskSettings]) -> None:
@@ -161,7 +162,8 @@ def _refuse_others(settings: TrainConfig, model: ModelSpec, own: type[TaskSettin
                 )
 
 
-def _decided(name: str, value: T | None) -> T:
+def decided(name: str, value: T | None) -> T:
+    """A setting that must not be open any more; else a `ConfigError` that names it."""
     if value is None:
         raise _open(name)
     return value

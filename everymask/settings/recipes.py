@@ -10,10 +10,9 @@ from everymask.data.feed.preprocess import Preprocess, Resize
 from everymask.data.fingerprint import Fingerprint
 from everymask.models.specs.any_spec import ModelSpec
 from everymask.models.specs.regions import REGION_KINDS, FasterRCNN, MaskRCNN, RegionModelSpec, mask_rcnn_small
-from everymask.models.specs.semantic import SemanticSpec
 from everymask.settings.config import Optimizer, TrainConfig
 from everymask.settings.facts import Facts, Start, batch_for, model_of, prepared_for, with_machine
-from everymask.settings.plan import Plan, plan_of
+from everymask.settings.plan import InstanceSettings, Plan, plan_of
 
 _LONGEST = 1333
 _LEVELS = 5
@@ -52,18 +51,18 @@ def resolve(config: TrainConfig, measured: Fingerprint, facts: Facts) -> Plan:
         warmup_steps=min(500, epochs * steps_per_epoch // 10) if config.warmup_steps is None else config.warmup_steps,
         validate_every=config.validate_every or max(1, epochs // 20),
     )
-    return plan_of(settings, measured, preprocess, tuple(reasons))
+    return plan_of(settings, InstanceSettings, measured, preprocess, tuple(reasons))
 
 
 def model_for_weights(asked: ModelSpec, stored: ModelSpec) -> ModelSpec:
     """The model that was asked for, as the weights of a `stored` one need it.
 
     A kind without further settings takes over all that it shares with the stored model; one with settings of its own
-    keeps them and takes over the behaviour profile. The kind stays: Mask R-CNN can begin as Faster R-CNN. A semantic
-    network takes over from one of another kind only what its encoder is.
+    keeps them and takes over the behaviour profile. The kind stays: Mask R-CNN can begin as Faster R-CNN. From one that
+    is no such relation, a network takes over only what its encoder is.
     """
     shared = {column.name for column in fields(asked)} & {column.name for column in fields(stored)}
-    if isinstance(asked, SemanticSpec) and type(asked) is not type(stored):
+    if not isinstance(asked, type(stored)) and not isinstance(stored, type(asked)):
         shared = {"encoder", "channels", "norm"}
     if asked != type(asked)():
         shared &= {"profile"}

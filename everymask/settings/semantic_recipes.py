@@ -11,7 +11,7 @@ from everymask.data.fingerprint import Fingerprint
 from everymask.models.specs.semantic import MIT_ENCODERS, SEMANTIC_KINDS, SemanticSpec, UNet
 from everymask.settings.config import Optimizer, TrainConfig
 from everymask.settings.facts import Facts, Start, batch_for, model_of, prepared_for, with_machine
-from everymask.settings.plan import Plan, plan_of
+from everymask.settings.plan import Plan, SemanticSettings, plan_of
 
 LONGEST = 2048
 """Longer pictures are shrunk to that."""
@@ -59,7 +59,7 @@ def resolve_semantic(config: TrainConfig, measured: Fingerprint, facts: Facts) -
         warmup_steps=min(500, epochs * steps_per_epoch // 10) if config.warmup_steps is None else config.warmup_steps,
         validate_every=config.validate_every or max(1, epochs // 20),
     )
-    return plan_of(settings, measured, preprocess, tuple(reasons))
+    return plan_of(settings, SemanticSettings, measured, preprocess, tuple(reasons))
 
 
 def _size(measured: Fingerprint, resize: Resize, gpu: bool, reasons: list[str]) -> tuple[int, int]:

@@ -71,7 +71,6 @@ def _class_ids(dataset: Dataset) -> Iterator[int]:
 INSTANCE = Task(
     name="instance",
     truth=InstanceSet,
-    noun="annotated objects",
     finds="finds objects",
     content="objects",
     unit="objects",
@@ -80,7 +79,7 @@ INSTANCE = Task(
     recipe=resolve,
     feed=InstancePipeline,
     metrics=_metrics,
-    tiled=False,
+    options=frozenset({"duplicate-iou"}),
     tagged=True,
     draw=_draw,
     folder=_folder,

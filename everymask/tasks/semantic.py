@@ -84,7 +84,6 @@ def _counted(dataset: Dataset) -> list[tuple[int, ...]]:
 SEMANTIC = Task(
     name="semantic",
     truth=SemanticMap,
-    noun="label maps",
     finds="says of every pixel what it is",
     content="class",
     unit="pixels",
@@ -93,7 +92,7 @@ SEMANTIC = Task(
     recipe=resolve_semantic,
     feed=SemanticPipeline,
     metrics=_metrics,
-    tiled=True,
+    options=frozenset({"tile", "tta-flip and tta-scales", "calibration", "maps"}),
     tagged=False,
     draw=_draw,
     folder=_folder,

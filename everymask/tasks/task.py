@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeAlias
 
 from everymask.core.arrays import Array, ByteArray
 from everymask.core.labels import Labels
 from everymask.core.sample import Sample
-from everymask.core.segmentation import Segmentation, TaskName
+from everymask.core.segmentation import Kind, TaskName, expected
 from everymask.data.dataset import Dataset
 from everymask.data.feed.augment import Augment
 from everymask.data.feed.pipelines import Prepared
 from everymask.data.feed.preprocess import Preprocess
-from everymask.errors import ConfigError, DataError
+from everymask.errors import ConfigError
 from everymask.metrics.scores import Metric
 from everymask.metrics.semantic_scores import Void
 from everymask.models.specs.any_spec import ModelSpec
@@ -23,8 +23,16 @@ from everymask.results.output import OutputFolder
 from everymask.settings.facts import Recipe
 from everymask.settings.plan import TaskSettings
 
-Kind = TypeVar("Kind", bound=Segmentation)
 Pipeline: TypeAlias = Callable[[int, int], Prepared]
+
+OPTIONS = {
+    "duplicate-iou": "duplicates are objects that are found twice",
+    "tile": "tiles are joined where every pixel has an answer of its own",
+    "tta-flip and tta-scales": "test-time augmentation averages what a model says of every pixel",
+    "calibration": "scores of pixels need a model that gives label maps",
+    "maps": "maps says how label maps are written",
+}
+"""Options that do not mean something for every task, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +89,12 @@ class Feed(Protocol):
 class Task(Generic[Kind]):
     """All that differs between one kind of segmentation and another.
 
-    - `name` is what users call it, `truth` the type of truth and prediction, called `noun` in messages, and `finds`
-      completes "the model ..."
+    - `name` is what users call it, `truth` the type of truth and prediction, and `finds` completes "the model ..."
     - `network` is built where none is named
     - `settings` are those of a training that mean something for this task only; `recipe` chooses what is left open
     - `feed` makes training pictures with the variation that suits the truth
     - `metrics` are those of an evaluation by name, the first of which gives the headline
-    - `tiled` says whether pictures can be predicted by windows, whose answers are joined
+    - `options` are the options of prediction and evaluation that mean something for this task, of those in `OPTIONS`
     - `tagged` says whether names stand inside the drawn picture (else they are a legend beside it)
     - `draw` and `folder` show and write what was found, `keep_sure` leaves out what is less sure than a score, and
       `sentence` says in a few words what one picture shows
@@ -98,7 +105,6 @@ class Task(Generic[Kind]):
 
     name: TaskName
     truth: type[Kind]
-    noun: str
     finds: str
     content: str
     unit: str
@@ -107,7 +113,7 @@ class Task(Generic[Kind]):
     recipe: Recipe
     feed: Feed
     metrics: Callable[[Labels, ModelSpec, Judging], dict[str, Metric[Kind]]]
-    tiled: bool
+    options: frozenset[str]
     tagged: bool
     draw: Callable[[Array, Kind, Labels, Drawing], ByteArray]
     folder: Callable[[Labels, Writing], OutputFolder[Kind]]
@@ -118,12 +124,9 @@ class Task(Generic[Kind]):
 
     def truth_of(self, sample: Sample) -> Kind:
         """The sample's truth; `DataError` where it has another kind, or none."""
-        if not isinstance(sample.truth, self.truth):
-            found = "nothing" if sample.truth is None else type(sample.truth).__name__
-            raise DataError(f"{sample.file or sample.id}: expected {self.noun} as truth, but got {found}")
-        return sample.truth
+        return expected(self.truth, sample.truth, sample.file or sample.id)
 
-    def refuse(self, option: str, wanted: Task[Any], why: str) -> None:
-        """`ConfigError` where this is not the task `wanted` to which an option belongs."""
-        if self.name != wanted.name:
-            raise ConfigError(f"{why}, but this model {self.finds}", hint=f"leave out {option}")
+    def refuse(self, option: str) -> None:
+        """`ConfigError` where an option of `OPTIONS` means nothing for this task."""
+        if option not in self.options:
+            raise ConfigError(f"{OPTIONS[option]}, but this model {self.finds}", hint=f"leave out {option}")

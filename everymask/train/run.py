@@ -143,7 +143,7 @@ def _begin(
 
     measured = fingerprint(train_set, seed=config.seed)
     if config.resume:
-        plan = plan_of(config, measured, read_preprocess(folder, train_set, measured))
+        plan = plan_of(config, task.settings, measured, read_preprocess(folder, train_set, measured))
     else:
         facts = _facts(len(train_set.labels), device, source.start if source else None)
         plan = task.recipe(config, measured, facts)

@@ -21,7 +21,7 @@ from everymask.metrics.scores import Scores
 from everymask.models.specs.any_spec import KINDS
 from everymask.settings.config import TrainConfig
 from everymask.tasks.table import task_named, task_of
-from everymask.tasks.task import Drawing, Judging, Task, Writing
+from everymask.tasks.task import OPTIONS, Drawing, Judging, Task, Writing
 
 LABELS = labels_of(["cat", "dog", "cow"])
 SIZE = (40, 50)
@@ -99,18 +99,23 @@ def test_settings_of_a_task_are_settings_of_a_training(task: Task[Any]) -> None:
 
 def test_truth_of_another_kind_is_refused(task: Task[Any]) -> None:
     assert task.truth_of(sample("a", truth_of(task))) is not None
-    with pytest.raises(DataError, match=f"a: expected {task.noun} as truth, but got nothing"):
+    with pytest.raises(DataError, match=f"a: expected {task.truth.noun} as truth, but got nothing"):
         task.truth_of(sample("a"))
-    with pytest.raises(DataError, match="but got PanopticMap"):
+    with pytest.raises(DataError, match="but got panoptic maps"):
         task.truth_of(sample("a", PanopticMap(np.zeros(SIZE, int))))
 
 
 def test_an_option_of_another_task_is_refused(task: Task[Any]) -> None:
-    task.refuse("x", task, "x does something")
-    for other in map(task_named, NAMES):
-        if other is not task:
-            with pytest.raises(ConfigError, match=f"x does something, but this model {task.finds}"):
-                task.refuse("x", other, "x does something")
+    assert task.options <= OPTIONS.keys()
+    for option in task.options:
+        task.refuse(option)
+    for option in OPTIONS.keys() - task.options:
+        with pytest.raises(ConfigError, match=f"{OPTIONS[option]}, but this model {task.finds}"):
+            task.refuse(option)
+
+
+def test_every_option_belongs_to_a_task() -> None:
+    assert set().union(*(task_named(name).options for name in NAMES)) == OPTIONS.keys()
 
 
 def test_the_face_of_truth_and_prediction(task: Task[Any]) -> None:

@@ -186,6 +186,12 @@ def test_panoptic_truth_is_read_divided_and_packed(panoptic: Dataset) -> None:
         replace(panoptic, records=(replace(first, truth=Objects()),)).truth(0)
 
 
+def test_panoptic_truth_is_measured(panoptic: Dataset) -> None:
+    found = fingerprint(panoptic, seed=0)
+    assert found.object_sizes == pytest.approx([24**0.5] * 5, abs=0.01) and found.max_objects == 1
+    assert found.class_shares == pytest.approx((24 / 36, 12 / 36), abs=1e-6)
+
+
 def test_what_cannot_take_panoptic_truth_yet_says_so(panoptic: Dataset, tmp_path: Path) -> None:
     for refused in (
         panoptic.semantic,
@@ -194,7 +200,6 @@ def test_what_cannot_take_panoptic_truth_yet_says_so(panoptic: Dataset, tmp_path
         lambda: panoptic.label_map(0),
         lambda: panoptic.objects(0),
         lambda: check(panoptic),
-        lambda: fingerprint(panoptic, seed=0),
         lambda: write_dataset(tmp_path / "out", panoptic, "image-masks"),
         lambda: settle_task(TrainConfig(data="x", out="y"), panoptic),
         lambda: unseen_classes(panoptic, None),

@@ -6,6 +6,7 @@ import base64
 import io
 import json
 from dataclasses import fields, replace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from everymask.core.randomness import rng
 from everymask.core.sample import Sample
 from everymask.core.segmentation import InstanceSet, PanopticMap, Segment, Segmentation, SemanticMap
 from everymask.errors import DataError
+from everymask.infer.json_form import FORMS
 from everymask.infer.result import Result
 
 LABELS = Labels(("cell", "dust"), ((9, 8, 7), (1, 2, 3)), frozenset({0}))
@@ -55,6 +57,12 @@ def same(first: object, second: object) -> None:
         assert first == second
 
 
+def test_every_kind_of_segmentation_has_a_form() -> None:
+    assert sorted(form.of.__name__ for form in FORMS.values()) == sorted(
+        kind.__name__ for kind in get_args(Segmentation)
+    )
+
+
 @pytest.mark.parametrize("name", FOUND)
 def test_what_is_written_is_read_again(name: str) -> None:
     before = result(FOUND[name])
@@ -89,7 +97,7 @@ def test_what_belongs_to_another_picture_or_is_damaged_is_refused() -> None:
             Result.from_json({**data, "size": [5, 17]}, IMAGE[:5])
         with pytest.raises(DataError, match="schema 7"):
             Result.from_json({**data, "schema": 7}, IMAGE)
-        with pytest.raises(DataError, match="of kind instances, semantic or panoptic, but got 'volume'"):
+        with pytest.raises(DataError, match="of kind instances or semantic or panoptic, but got 'volume'"):
             Result.from_json({**data, "kind": "volume"}, IMAGE)
     data = result(FOUND["map"]).to_json()
     with pytest.raises(DataError, match="incomplete or damaged"):

@@ -12,11 +12,12 @@ from everymask.data.feed.preprocess import Preprocess
 from everymask.data.fingerprint import Fingerprint
 from everymask.errors import ConfigError
 from everymask.models.specs.any_spec import ModelSpec
-from everymask.models.specs.regions import FasterRCNN
+from everymask.models.specs.regions import FasterRCNN, MaskRCNN
 from everymask.models.specs.semantic import UNet
 from everymask.settings.config import TrainConfig
 from everymask.settings.plan import Plan, SemanticSettings, TaskSettings, plan_of
 from everymask.settings.schedule import Phase
+from everymask.tasks.table import task_of
 
 MEASURED = Fingerprint(
     pictures=100,
@@ -52,7 +53,7 @@ MAPS = replace(COMPLETE, model=UNet(), loss="ce", max_detections=None)
 
 
 def planned(config: TrainConfig) -> Plan:
-    return plan_of(config, MEASURED, Preprocess())
+    return plan_of(config, task_of(config.model or MaskRCNN()).settings, MEASURED, Preprocess())
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from everymask.models.base import Batch, Network
 from everymask.models.specs.regions import FasterRCNN
 from everymask.settings.config import TrainConfig
 from everymask.settings.plan import Plan, plan_of
+from everymask.tasks.table import task_of
 from everymask.train.folder.logs import Log
 from everymask.train.loader import Order, read_batches
 from everymask.train.loop import Outcome, fit
@@ -90,7 +91,7 @@ def planned(config: TrainConfig) -> Plan:
     """The plan of a complete configuration."""
     statistics = {"channels": 1, "dtype": "uint8", "scale": 255.0, "mean": (0.0,), "std": (1.0,)}
     measured = Fingerprint(10, 10, 8.0, 8.0, object_sizes=(), max_objects=0, **statistics)  # type: ignore[arg-type]
-    return plan_of(config, measured, Preprocess())
+    return plan_of(config, task_of(config.model).settings, measured, Preprocess())
 
 
 def train_tiny(

@@ -15,7 +15,7 @@ from everymask.core.arrays import Array, BoolArray, FloatArray
 from everymask.core.geometry import Warp, moved
 from everymask.core.masks import Masks
 from everymask.core.sample import Sample
-from everymask.core.segmentation import InstanceSet
+from everymask.core.segmentation import InstanceSet, expected
 from everymask.errors import ConfigError
 
 Size = tuple[int, int]
@@ -151,9 +151,7 @@ def joined(truths: Sequence[InstanceSet]) -> InstanceSet:
 
 
 def _truth(sample: Sample) -> InstanceSet | None:
-    if sample.truth is None or isinstance(sample.truth, InstanceSet):
-        return sample.truth
-    raise ConfigError(f"instance augmentation needs instances, but got {type(sample.truth).__name__}")
+    return None if sample.truth is None else expected(InstanceSet, sample.truth, sample.file or sample.id)
 
 
 def _crowd(truth: InstanceSet) -> BoolArray:

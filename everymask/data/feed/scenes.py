@@ -16,14 +16,13 @@ import numpy as np
 from everymask.core.arrays import Array, FloatArray
 from everymask.core.geometry import Warp
 from everymask.core.sample import Sample
-from everymask.core.segmentation import InstanceSet
+from everymask.core.segmentation import InstanceSet, expected
 from everymask.data.dataset import Dataset, check_picture
 from everymask.data.feed.augment import Augment, warped_truth
 from everymask.data.feed.outlined import Outlined, outlined
 from everymask.data.feed.packed import PackedRecords
 from everymask.data.feed.resample import averaged
 from everymask.data.pictures.read import read_image
-from everymask.errors import ConfigError
 
 Size = tuple[int, int]
 
@@ -95,17 +94,15 @@ def open_scene(samples: Samples, index: int) -> Scene:
     """Picture `index`; of a `Dataset` nothing but masks that are no polygons is decoded, anything else is a sample."""
     if not isinstance(samples, Dataset):
         sample = samples[index]
-        truth = sample.truth
-        if truth is not None and not isinstance(truth, InstanceSet):
-            raise ConfigError(f"instance augmentation needs instances, but got {type(truth).__name__}")
+        truth = None if sample.truth is None else expected(InstanceSet, sample.truth, sample.file or sample.id)
         return Scene(sample.size, sample.image, truth, sample.id, sample.file)
+    samples.require("objects")
     records = samples.records
     if isinstance(records, PackedRecords):
-        record = records.bare(index)
-        drawn = records.outlined(index) if samples.kind == "objects" else None
+        record, drawn = records.bare(index), records.outlined(index)
     else:
         record = records[index]
-        drawn = outlined(record.objects.annotations) if samples.kind == "objects" else None
+        drawn = outlined(record.objects.annotations)
     objects = samples.objects(index) if drawn is None else drawn
     return Scene(record.size, record.image, objects, record.id, str(record.image))
 

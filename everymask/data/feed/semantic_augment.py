@@ -14,7 +14,7 @@ import numpy as np
 
 from everymask.core.arrays import Array, FloatArray
 from everymask.core.sample import Sample
-from everymask.core.segmentation import SemanticMap
+from everymask.core.segmentation import SemanticMap, expected
 from everymask.data.feed.augment import Augment
 from everymask.data.feed.resample import by_fours
 from everymask.data.feed.views import Size, Window, jitter_window
@@ -62,10 +62,8 @@ def displacements(size: Size, sigma: float, generator: np.random.Generator) -> F
 
 def deformed_sample(sample: Sample, field: FloatArray) -> Sample:
     """The sample with its picture and its label map `deformed` alike."""
-    truth = sample.truth
-    if isinstance(truth, SemanticMap):
-        truth = replace(truth, ids=deformed(truth.ids, field))
-    return replace(sample, image=deformed(sample.image, field), truth=truth)
+    truth = expected(SemanticMap, sample.truth, sample.file or sample.id)
+    return replace(sample, image=deformed(sample.image, field), truth=replace(truth, ids=deformed(truth.ids, field)))
 
 
 def deformed(array: Array, field: FloatArray) -> Array:

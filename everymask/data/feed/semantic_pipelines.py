@@ -9,7 +9,7 @@ import numpy as np
 
 from everymask.core.randomness import rng
 from everymask.core.sample import Sample
-from everymask.core.segmentation import SemanticMap
+from everymask.core.segmentation import SemanticMap, expected
 from everymask.data.dataset import Dataset
 from everymask.data.feed.augment import Augment
 from everymask.data.feed.looks import as_in_file, vary_look
@@ -85,9 +85,8 @@ def _open(samples: Samples, index: int) -> tuple[Scene, SemanticMap]:
         record, truth = samples.records[index], samples.label_map(index)
         return Scene(record.size, record.image, None, record.id, str(record.image)), truth
     sample = samples[index]
-    if not isinstance(sample.truth, SemanticMap):
-        raise ConfigError(f"semantic training needs label maps, but got {type(sample.truth).__name__}")
-    return Scene(sample.size, sample.image, None, sample.id, sample.file), _compact(sample.truth)
+    truth = expected(SemanticMap, sample.truth, sample.file or sample.id)
+    return Scene(sample.size, sample.image, None, sample.id, sample.file), _compact(truth)
 
 
 def _compact(truth: SemanticMap) -> SemanticMap:

@@ -7,11 +7,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import assert_never
 
 from everymask.core.segmentation import TaskName
 from everymask.data.damage import without_damaged
-from everymask.data.dataset import Dataset, not_annotated, panoptic_refused
+from everymask.data.dataset import Dataset, not_annotated
 from everymask.data.formats.coco.instances import looks_like_coco, read_coco, write_coco
 from everymask.data.formats.folders import files_in, folders_in
 from everymask.data.formats.instance_pngs import looks_like_instance_pngs, read_instance_pngs, write_instance_pngs
@@ -40,7 +39,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """One kind of data set: how a path is recognised, what is looked for (for messages), how it is read and written."""
+    """One kind of data set: how a path is recognised, what is looked for (for messages), how it is read and written.
+
+    `task` is what its annotations are made for, and `options` what `read` takes besides the policy. `preferred` tells
+    where it is read although other formats are recognised too, if its task is asked for.
+    """
 
     name: str
     looks_like: Callable[[Path], bool]
@@ -48,10 +51,20 @@ class Format:
     read: Callable[..., Dataset]
     write: Callable[[Path, Dataset], None]
     task: TaskName = "instance"
+    options: frozenset[str] = frozenset()
+    preferred: Callable[[Path], bool] | None = None
 
 
+_MAPS = frozenset({"decode"})
 FORMATS = (
-    Format("coco", looks_like_coco, "a .json file with images, annotations and categories", read_coco, write_coco),
+    Format(
+        "coco",
+        looks_like_coco,
+        "a .json file with images, annotations and categories",
+        read_coco,
+        write_coco,
+        options=frozenset({"images"}),
+    ),
     Format("yolo", looks_like_yolo, "a data.yaml, or images/ beside labels/ with .txt files", read_yolo, write_yolo),
     Format(
         "labelme",
@@ -75,9 +88,15 @@ FORMATS = (
         read_instance_pngs,
         write_instance_pngs,
     ),
-    Format("camvid", looks_like_camvid, "train/ with trainannot/", read_camvid, write_camvid, "semantic"),
+    Format("camvid", looks_like_camvid, "train/ with trainannot/", read_camvid, write_camvid, "semantic", _MAPS),
     Format(
-        "cityscapes", looks_like_cityscapes, "leftImg8bit/ with gtFine/", read_cityscapes, write_cityscapes, "semantic"
+        "cityscapes",
+        looks_like_cityscapes,
+        "leftImg8bit/ with gtFine/",
+        read_cityscapes,
+        write_cityscapes,
+        "semantic",
+        _MAPS,
     ),
     Format(
         "ade20k",
@@ -86,6 +105,7 @@ FORMATS = (
         read_ade20k,
         write_ade20k,
         "semantic",
+        _MAPS,
     ),
     Format(
         "voc-semantic",
@@ -94,6 +114,8 @@ FORMATS = (
         read_voc_semantic,
         write_voc_semantic,
         "semantic",
+        _MAPS,
+        has_class_maps,  # which know where there is no truth; objects do not
     ),
     Format(
         "image-masks",
@@ -102,9 +124,10 @@ FORMATS = (
         read_image_masks,
         write_image_masks,
         "semantic",
+        _MAPS,
     ),
 )
-"""The formats in the order in which they are tried; `task` is what their annotations are made for."""
+"""The formats in the order in which they are tried."""
 _BY_CONTENT = ("instance-pngs", "camvid", "image-masks")
 """Those whose layout says nothing about what the maps hold."""
 _OTHER: dict[Reading, Reading] = {"objects": "classes", "classes": "objects"}
@@ -145,11 +168,10 @@ def read_dataset(
         raise DataError(f"{printable(root)}: there is no such file or folder")
     noted = IssueLog(policy)
     chosen = _named(format) if format is not None else _recognised(root, task, noted)
-    if images is not None and chosen.name != "coco":
+    if images is not None and "images" not in chosen.options:
         raise ConfigError(f"a folder of images belongs to COCO files, but {printable(root)} is read as {chosen.name}")
-    options: dict[str, object] = {} if images is None else {"images": images}
-    if chosen.task == "semantic":
-        options["decode"] = decode
+    given: dict[str, object] = {"images": images, "decode": decode}
+    options = {name: given[name] for name in chosen.options}
     dataset = chosen.read(root, policy=policy, **options).for_task(task)
     if dataset.coding is not None:
         _log.info("%s: %s", printable(root), dataset.coding.sentence(dataset.labels))
@@ -168,20 +190,9 @@ def write_dataset(folder: str | Path, dataset: Dataset, format: str) -> None:  #
     cannot hold.
     """
     chosen = _named(format)
-    match dataset.kind:
-        case "objects":
-            pass
-        case "label maps":
-            if chosen.task == "instance":
-                raise ConfigError(
-                    f"{chosen.name} holds objects, but the data set has label maps ({dataset.format})",
-                    hint="choose image-masks, or another format of label maps",
-                )
-        case "panoptic":
-            raise panoptic_refused(dataset, f"written as {chosen.name}")
-        case _:
-            assert_never(dataset.kind)
-    annotated = dataset.annotated()
+    annotated = dataset.for_task(
+        chosen.task, why=f"{chosen.name} holds objects", hint="choose image-masks, or another format of label maps"
+    ).annotated()
     if len(annotated) < len(dataset):
         _log.warning("%s", not_annotated(len(dataset) - len(annotated)))
     chosen.write(Path(folder), annotated)
@@ -200,8 +211,9 @@ def _named(name: str) -> Format:
 
 
 def _recognised(root: Path, task: TaskName | None, issues: IssueLog) -> Format:
-    if task == "semantic" and has_class_maps(root):
-        return _named("voc-semantic")  # which know where there is no truth; objects do not
+    for known in FORMATS:
+        if known.preferred is not None and known.task == task and known.preferred(root):
+            return known
     found = sorted(find_formats(root), key=lambda known: task is not None and known.task != task)
     if found and found[0].name in _BY_CONTENT:
         return _by_content(root, found, task, issues)
@@ -218,12 +230,12 @@ def _recognised(root: Path, task: TaskName | None, issues: IssueLog) -> Format:
 def _by_content(root: Path, found: Sequence[Format], task: TaskName | None, issues: IssueLog) -> Format:
     """The format for maps of objects, or for maps of classes: what they hold decides, and the task where both fit."""
     judged = judge(root, find_pairs(root, IssueLog("skip")))
-    reading = judged.best
-    if task == "instance" and judged.fits("objects"):
-        reading = "objects"
-    elif task == "semantic" and reading is None:
-        reading = "classes"
     objects, classes = _named("instance-pngs"), _named("image-masks")
+    reading = judged.best
+    if task == objects.task and judged.fits("objects"):
+        reading = "objects"
+    elif task == classes.task and reading is None:
+        reading = "classes"
     if reading is None:
         raise DataError(
             f"{printable(root)}: the label maps may hold objects or classes, and nothing says which; "
@@ -231,7 +243,7 @@ def _by_content(root: Path, found: Sequence[Format], task: TaskName | None, issu
             hint=f"choose with --format {objects.name} or --format {classes.name}; a table of classes (classes.csv) "
             "beside the maps says it for good",
         )
-    semantic = next((known for known in found if known.task == "semantic"), classes)
+    semantic = next((known for known in found if known.task == classes.task), classes)
     chosen, other = (objects, semantic) if reading == "objects" else (semantic, objects)
     if judged.both and chosen.task != task:
         message = f"the label maps are read as {reading}, but could hold {_OTHER[reading]}; {judged.candidates()}"

@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
 from everymask.core.arrays import FloatArray, IntArray
-from everymask.data.feed.preprocess import Placement
-from everymask.infer.backends.outputs import Outputs
+from everymask.infer.backends.outputs import Outputs, Wanted
 from everymask.models.specs.any_spec import ModelSpec
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What label maps of a batch are asked for: the pictures' placements, what stands for no class, and scores."""
-
-    placements: tuple[Placement, ...]
-    ignore: int
-    scored: bool = False
 
 
 class Session(Protocol):

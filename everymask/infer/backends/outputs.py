@@ -3,10 +3,40 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol
 
 from everymask.core.arrays import FloatArray, IntArray
-from everymask.core.segmentation import SemanticMap
+from everymask.core.segmentation import InstanceSet, Segmentation, SemanticMap
+from everymask.data.feed.preprocess import Placement
+from everymask.infer.decode_instances import decode_instances
+from everymask.infer.decode_semantic import decode_semantic
+from everymask.infer.duplicates import without_duplicates
+from everymask.models.specs.regions import MaskPaste
+from everymask.models.specs.semantic import Head
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is asked of a batch: the pictures' placements, and how they are decoded.
+
+    `ignore` stands for no class in label maps, and `scored` asks how probable their classes are; of objects that
+    overlap by more than `duplicate_iou` only the surest is given.
+    """
+
+    placements: tuple[Placement, ...]
+    ignore: int
+    scored: bool = False
+    duplicate_iou: float = 1.0
+
+
+class Outputs(Protocol):
+    """What a network says of a batch."""
+
+    def segmentation(self, index: int, wanted: Wanted) -> Segmentation:
+        """What picture `index` of the batch shows, at its original size."""
+
+    def planes(self) -> SemanticArrays:
+        """The answers where every pixel has one, before they are decided; `TypeError` where there are none."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -15,7 +45,7 @@ class RegionArrays:
 
     `boxes` [K, 4] float32 xyxy in the network's frame, `class_ids` [K] 0-based without background, `scores` [K] float32
     in 0-1, `mask_logits` [K, M, M] float32 of the detection's class relative to its box (None without mask head),
-    `image_index` [K]: the picture's place in the batch.
+    `image_index` [K]: the picture's place in the batch; `paste` is how mask logits become pixels.
     """
 
     boxes: FloatArray
@@ -23,17 +53,41 @@ class RegionArrays:
     scores: FloatArray
     mask_logits: FloatArray | None
     image_index: IntArray
+    paste: MaskPaste
+
+    def segmentation(self, index: int, wanted: Wanted) -> InstanceSet:
+        """The objects of a picture."""
+        rows = self.image_index == index
+        masks = None if self.mask_logits is None else self.mask_logits[rows]
+        found = decode_instances(
+            self.boxes[rows], self.class_ids[rows], self.scores[rows], masks, wanted.placements[index], self.paste
+        )
+        return without_duplicates(found, wanted.duplicate_iou)
+
+    def planes(self) -> SemanticArrays:
+        """There are none."""
+        raise TypeError("a network that finds objects has no answer for every pixel")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SemanticArrays:
     """What every pixel is: `logits` [B, K, H, W] float32 at the size of the network's frame, padding included.
 
-    With softmax over K classes, or a sigmoid per channel: one for foreground, or K independent ones. The axes may lie
-    in memory in any order.
+    `head` says what they are to a pixel: softmax over K classes, or a sigmoid per channel: one for foreground, or K
+    independent ones. The axes may lie in memory in any order.
     """
 
     logits: FloatArray
+    head: Head
+
+    def segmentation(self, index: int, wanted: Wanted) -> SemanticMap:
+        """The label map of a picture."""
+        placement = wanted.placements[index]
+        return decode_semantic(self.logits[index], placement, self.head, ignore=wanted.ignore, scored=wanted.scored)
+
+    def planes(self) -> SemanticArrays:
+        """These."""
+        return self
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,5 +99,10 @@ class DecidedMaps:
 
     maps: tuple[SemanticMap, ...]
 
+    def segmentation(self, index: int, wanted: Wanted) -> SemanticMap:
+        """The label map of a picture."""
+        return self.maps[index]
 
-Outputs: TypeAlias = RegionArrays | SemanticArrays | DecidedMaps
+    def planes(self) -> SemanticArrays:
+        """They have been left on the device."""
+        raise TypeError("these label maps are decided already")

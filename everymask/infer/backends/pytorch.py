@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias, assert_never, get_args
 
 import torch
 from torch import Tensor
 
 from everymask.core.arrays import FloatArray, IntArray
 from everymask.errors import ConfigError
-from everymask.infer.backends.backend import Session, Wanted
-from everymask.infer.backends.outputs import DecidedMaps, Outputs, RegionArrays, SemanticArrays
+from everymask.infer.backends.backend import Session
+from everymask.infer.backends.outputs import DecidedMaps, Outputs, RegionArrays, SemanticArrays, Wanted
 from everymask.infer.backends.pytorch_decode import decode_on_device
 from everymask.infer.predictor import Predictor
 from everymask.models.base import Network, RegionOutputs, SemanticOutputs
 from everymask.models.card import Card
 from everymask.models.inference import ready_to_predict
-from everymask.models.regions.rcnn import RCNN
-from everymask.models.semantic.network import SemanticModel
 from everymask.models.specs.any_spec import ModelSpec
 
 Precision: TypeAlias = Literal["auto", "exact"]
@@ -54,28 +52,28 @@ class TorchBackend:
         """As the protocol says; label maps are decided on every device but the processor."""
         batch = torch.from_numpy(images).to(self.where, non_blocking=True, memory_format=torch.channels_last)
         outputs: RegionOutputs | SemanticOutputs = self.module(batch, torch.from_numpy(windows))
-        match self.module, outputs:
-            case RCNN(), RegionOutputs(boxes, class_ids, scores, mask_logits, image_index):
+        match outputs:
+            case RegionOutputs(boxes, class_ids, scores, mask_logits, image_index, paste):
                 return RegionArrays(
                     _array(boxes),
                     class_ids.cpu().numpy(),
                     _array(scores),
                     None if mask_logits is None else _array(mask_logits),
                     image_index.cpu().numpy(),
+                    paste,
                 )
-            case SemanticModel() as network, SemanticOutputs(logits):
-                if wanted is None or self.where.type == "cpu":
-                    return SemanticArrays(_array(logits))
-                head, scored = network.spec.head, wanted.scored
+            case SemanticOutputs(logits, head) if wanted is None or self.where.type == "cpu":
+                return SemanticArrays(_array(logits), head)
+            case SemanticOutputs(logits, head):
                 pairs = zip(logits, wanted.placements, strict=True)
                 return DecidedMaps(
                     tuple(
-                        decode_on_device(each, place, head, ignore=wanted.ignore, scored=scored)
+                        decode_on_device(each, place, head, ignore=wanted.ignore, scored=wanted.scored)
                         for each, place in pairs
                     )
                 )
             case _:
-                raise TypeError(f"{type(self.module).__name__} gave {type(outputs).__name__}")
+                assert_never(outputs)
 
     def with_detections(self, most: int) -> TorchBackend:
         """The same weights, with more proposals where that needs them."""

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from everymask.core.segmentation import InstanceSet
+from everymask.core.segmentation import InstanceSet, Segmentation, expected
 from everymask.errors import DataError
 from everymask.models.base import Batch, ClassRows, Network, RegionOutputs
 from everymask.models.blocks.encoders import build_encoder
@@ -84,7 +84,7 @@ class RCNN(Network):
         if isinstance(self.spec, MaskRCNN):
             own = self._mask_logits(pooler, found.boxes, found.image_index, found.class_ids + 1)
         boxes = found.boxes + self._far_corner(found.boxes)
-        return RegionOutputs(boxes, found.class_ids, found.scores, own, found.image_index)
+        return replace(found, boxes=boxes, mask_logits=own)
 
     def loss(self, batch: Batch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """The paper's losses: objectness and box of the RPN, class, box and mask of the sampled regions."""
@@ -152,10 +152,9 @@ class RCNN(Network):
         """What to add to boxes [N, 4] so that their far corners are exclusive."""
         return boxes.new_tensor([0, 0, 1, 1] if self.spec.profile.inclusive_boxes else [0, 0, 0, 0])
 
-    def _trainable(self, truth: object, file: str) -> InstanceSet:
+    def _trainable(self, truth: Segmentation | None, file: str) -> InstanceSet:
         """The objects that training uses: not the crowds, and none without extent."""
-        if not isinstance(truth, InstanceSet):
-            raise DataError(f"{file}: a detector is trained on instances, but got {type(truth).__name__}")
+        truth = expected(InstanceSet, truth, file)
         if isinstance(self.spec, MaskRCNN) and truth.masks is None:
             raise DataError(
                 f"{file}: the annotations are boxes without masks", hint="train a detector: --model faster-rcnn"
@@ -217,7 +216,7 @@ class RCNN(Network):
         ]
         image_index = _image_index([picture_boxes for picture_boxes, _, _ in found])
         kept_boxes, class_ids, kept_scores = (torch.cat(column) for column in zip(*found, strict=True))
-        return RegionOutputs(kept_boxes, class_ids, kept_scores, None, image_index)
+        return RegionOutputs(kept_boxes, class_ids, kept_scores, None, image_index, profile.mask_paste)
 
     def _select_in_picture(self, scores: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         spec = self.spec

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Self, TypeAlias
+from typing import Any, Self, TypeAlias, assert_never
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from everymask.core.arrays import IntArray
-from everymask.core.segmentation import InstanceSet, Segmentation, SemanticMap
+from everymask.core.segmentation import InstanceSet, PanopticMap, Segmentation, SemanticMap, expected
 from everymask.errors import ConfigError, DataError
 from everymask.models.base import Batch, ClassRows, Network, SemanticOutputs
 from everymask.models.blocks.layers import Classifier
@@ -50,7 +50,7 @@ class SemanticModel(Network):
 
     def forward(self, images: Tensor, windows: Tensor | None = None) -> SemanticOutputs:
         """Predict for pictures [B, C, H, W] of any size; `windows` (pictures without their padding) change nothing."""
-        return SemanticOutputs(self.logits(images.to(self.dtype))[0])
+        return SemanticOutputs(self.logits(images.to(self.dtype))[0], self.spec.head)
 
     def loss(self, batch: Batch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """`loss_segmentation`, and `loss_aux`: 0.4 times the sum over the auxiliary heads. Dropout draws anew."""
@@ -140,11 +140,17 @@ def semantic_targets(batch: Batch, num_classes: int, head: Head) -> Tensor:
 
 
 def _target(truth: Segmentation | None, num_classes: int, head: Head, size: tuple[int, int], file: str) -> IntArray:
-    if isinstance(truth, InstanceSet) and head == "multilabel":
-        return _object_planes(truth, num_classes, size)
-    if not isinstance(truth, SemanticMap):
-        found = "nothing" if truth is None else type(truth).__name__
-        raise DataError(f"{file}: a semantic network learns from label maps, but the truth is {found}")
+    match truth:
+        case InstanceSet() if head == "multilabel":
+            return _object_planes(truth, num_classes, size)
+        case SemanticMap() | InstanceSet() | PanopticMap() | None:
+            return _id_plane(expected(SemanticMap, truth, file), num_classes, size, file)
+        case _:
+            assert_never(truth)
+
+
+def _id_plane(truth: SemanticMap, num_classes: int, size: tuple[int, int], file: str) -> IntArray:
+    """[H, W]: the class of each pixel, `IGNORED` without truth and beyond the map."""
     ids = truth.ids
     if ids.ndim != 2 or ids.shape[0] > size[0] or ids.shape[1] > size[1]:
         raise DataError(f"{file}: the label map is {list(ids.shape)}, but the picture in the network {list(size)}")

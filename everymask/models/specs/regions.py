@@ -9,6 +9,7 @@ from everymask.errors import ConfigError
 
 Norm = Literal["batch", "frozen", "group"]
 Stages = Literal["all", "last"]
+MaskPaste = Literal["torchvision", "detectron2", "matterport"]
 ENCODERS = (
     "resnet18",
     "resnet34",
@@ -61,7 +62,7 @@ class RegionProfile:
     """Boxes are predicted with inclusive far corners (width x2 - x1 between pixel centres), as matterport does."""
     class_choice: Literal["per-class", "argmax"] = "per-class"
     """Each class of a proposal is a candidate detection, or only its best class."""
-    mask_paste: Literal["torchvision", "detectron2", "matterport"] = "torchvision"
+    mask_paste: MaskPaste = "torchvision"
     """How the small mask becomes pixels: sub-pixel rule, rounding of the box, and > or >= 0.5."""
 
 

@@ -56,8 +56,8 @@ def test_label_maps_and_objects_stand_in_one_batch() -> None:
 @pytest.mark.parametrize(
     ("truth", "message"),
     [
-        pytest.param(None, "but the truth is nothing", id="no truth"),
-        pytest.param(InstanceSet.empty((4, 6)), "but the truth is InstanceSet", id="objects for one class per pixel"),
+        pytest.param(None, "expected label maps as truth, but got nothing", id="no truth"),
+        pytest.param(InstanceSet.empty((4, 6)), "but got annotated objects", id="objects for one class per pixel"),
         pytest.param(SemanticMap(np.zeros((5, 6), int)), r"\[5, 6\]", id="larger than the picture"),
         pytest.param(SemanticMap(np.array([[0, 0], [7, 0]])), r"0\.png.* 7 at x=0, y=1", id="B values outside classes"),
         pytest.param(SemanticMap(np.array([[-1]])), "-1 at x=0, y=0", id="B negative value"),
