@@ -94,7 +94,12 @@ def _decoded(predictor: Running, outputs: Outputs, index: int, read: _Read, seco
     started = time.perf_counter()
     found = _segmentation(predictor, outputs, index, read.prepared)
     seconds += read.seconds + time.perf_counter() - started
-    return Result(read.sample, found, predictor.card.labels, seconds)
+    return Result(read.sample, found, predictor.card.labels, seconds, _cut_below(outputs, index))
+
+
+def _cut_below(outputs: Outputs, index: int) -> float | None:
+    cut = outputs.cut if isinstance(outputs, RegionArrays) else None
+    return None if cut is None or cut[index] <= 0 else float(cut[index])
 
 
 def _segmentation(predictor: Running, outputs: Outputs, index: int, picture: Prepared) -> Segmentation:

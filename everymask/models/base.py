@@ -48,6 +48,8 @@ class RegionOutputs:
 
     `boxes` [K, 4] xyxy in the network's frame, `class_ids` [K] 0-based without background, `scores` [K] in 0-1,
     `mask_logits` [K, M, M] of the detection's class relative to its box (None without mask head), `image_index` [K].
+    `cut` [B] is the score of the surest detection that limits of detections or proposals may have cost a picture, else
+    0 (None: not known).
     """
 
     boxes: Tensor
@@ -55,6 +57,7 @@ class RegionOutputs:
     scores: Tensor
     mask_logits: Tensor | None
     image_index: Tensor
+    cut: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,8 @@ class RegionArrays:
 
     `boxes` [K, 4] float32 xyxy in the network's frame, `class_ids` [K] 0-based without background, `scores` [K] float32
     in 0-1, `mask_logits` [K, M, M] float32 of the detection's class relative to its box (None without mask head),
-    `image_index` [K]: the picture's place in the batch.
+    `image_index` [K]: the picture's place in the batch. `cut` [B] float32 is the score of the surest detection that the
+    network's limits may have cost each picture, else 0 (None: not known).
     """
 
     boxes: FloatArray
@@ -23,6 +24,7 @@ class RegionArrays:
     scores: FloatArray
     mask_logits: FloatArray | None
     image_index: IntArray
+    cut: FloatArray | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

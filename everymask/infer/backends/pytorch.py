@@ -55,13 +55,14 @@ class TorchBackend:
         batch = torch.from_numpy(images).to(self.where, non_blocking=True, memory_format=torch.channels_last)
         outputs: RegionOutputs | SemanticOutputs = self.module(batch, torch.from_numpy(windows))
         match self.module, outputs:
-            case RCNN(), RegionOutputs(boxes, class_ids, scores, mask_logits, image_index):
+            case RCNN(), RegionOutputs(boxes, class_ids, scores, mask_logits, image_index, cut):
                 return RegionArrays(
                     _array(boxes),
                     class_ids.cpu().numpy(),
                     _array(scores),
                     None if mask_logits is None else _array(mask_logits),
                     image_index.cpu().numpy(),
+                    None if cut is None else _array(cut),
                 )
             case SemanticModel() as network, SemanticOutputs(logits):
                 if wanted is None or self.where.type == "cpu":
