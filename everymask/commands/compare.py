@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -44,9 +45,10 @@ def run(options: Compare) -> None:
     if options.json:
         show_json(found.to_json())
         return
-    verdict = "the difference is real" if found.p_value < 0.05 else "the difference may be chance"
+    known = not math.isnan(found.low)
+    interval = f"{found.low:+.3f} to {found.high:+.3f}" if known else "not defined"
     show(
         f"{found.name} on {counted(found.num_pictures, 'picture')}: {found.first:.3f} and {found.second:.3f}",
-        f"difference {found.difference:+.3f}, 95 % interval {found.low:+.3f} to {found.high:+.3f}",
-        f"p = {found.p_value:.4f}: {verdict}",
+        f"difference {found.difference:+.3f}, 95 % interval {interval}",
+        f"p = {found.p_value:.4f}: {found.verdict}",
     )

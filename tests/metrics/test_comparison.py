@@ -69,6 +69,18 @@ def test_a_difference_is_told_from_luck() -> None:
     assert (worse.low, worse.high, worse.p_value) == pytest.approx((-better.high, -better.low, better.p_value))
 
 
+@pytest.mark.parametrize(("pictures", "smallest"), [(2, 0.5), (5, 1 / 16), (6, 1 / 32), (12, 2 / 4096)])
+def test_what_so_few_pictures_cannot_show_is_not_claimed(pictures: int, smallest: float) -> None:
+    """All signs of n pictures agree by chance 2 times in 2 ** n."""
+    found = compare_scores(scores(0.80, 0, pictures=pictures), scores(0.95, 1, pictures=pictures))
+    assert found.smallest_p == smallest
+    assert found.p_value >= smallest
+    defined = smallest < 0.05
+    assert math.isnan(found.low) != defined
+    assert (found.to_json()["high"] is not None) == defined
+    assert ("cannot show one" in found.verdict) != defined
+
+
 def test_equal_models_do_not_differ() -> None:
     same = compare_scores(scores(0.8, 0), scores(0.8, 0))
     assert (same.difference, same.low, same.high, same.p_value) == (0, 0, 0, 1)
