@@ -6,6 +6,7 @@ Each class carries the exit status of the command line: 1 a training that diverg
 
 from __future__ import annotations
 
+import difflib
 import importlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -96,6 +97,16 @@ class WeightsError(EverymaskError):
     """A model file that is broken, unsafe, or belongs to another model."""
 
     exit_code = 5
+
+
+def unknown(what: str, value: object, choices: Iterable[str]) -> ConfigError:
+    """The error for a `value` that is none of the `choices`: it names the nearest, and all of them in their order."""
+    listed = sorted(choices)
+    near = difflib.get_close_matches(str(value).lower(), listed, n=1)
+    return ConfigError(
+        f"{what} must be one of {', '.join(listed)}, but got {printable(repr(value))}",
+        hint=f"did you mean {near[0]}?" if near else "",
+    )
 
 
 def require(module: str, extra: str) -> ModuleType:

@@ -131,7 +131,7 @@ def _begin(
     task, model = settle_task(config, pictures, built)
     if source and source.foreign:
         model = source.foreign.network(model)
-    config = replace(config, task=task.name, model=model)
+    config = replace(config, task=task.name, model=model, encoder=None, norm=None, head=None)
     known = pictures.annotated()
     left_out = (not_annotated(len(pictures) - len(known)),) if len(known) < len(pictures) else ()
     pictures = known.for_task(task.name)

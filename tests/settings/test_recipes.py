@@ -41,6 +41,9 @@ OPEN_AFTERWARDS = {
     "resize",
     "task",
     "loss",
+    "encoder",
+    "norm",
+    "head",
 }
 CPU = Facts(num_classes=3, threads=2)
 GPU = replace(CPU, gpu=True)
