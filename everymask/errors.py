@@ -130,3 +130,10 @@ def printable(text: object, limit: int = 200) -> str:
 def counted(number: int, noun: str, plural: str = "s") -> str:
     """`1 class`, `2,000 classes`."""
     return f"{number:,} {noun}{'' if number == 1 else plural}"
+
+
+def listed(names: Iterable[object], most: int = 10) -> str:
+    """The first names, separated by commas, and how many more there are."""
+    shown = [printable(name, limit=40) for name in names]
+    more = f" and {len(shown) - most:,} more" if len(shown) > most else ""
+    return ", ".join(shown[:most]) + more

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from everymask.commands.options import Data, Scoring, check_order, load_predictor
+from everymask.commands.options import Data, Scoring, check_order, class_names, load_predictor
 from everymask.commands.terminal import progress, show, show_json
 from everymask.errors import counted, require
 
@@ -41,7 +41,9 @@ def run(options: Compare) -> None:
     first, second = (load_predictor(model, options) for model in (options.first, options.second))
     dataset = read_annotated(options.data, options, decode=options.on_defect == "skip", task=first.task.name)
     with progress("evaluating") as move:
-        found = compare(first, second, dataset, split=options.split, void=options.void, progress=move)
+        found = compare(
+            first, second, dataset, split=options.split, void=options.void, classes=class_names(options), progress=move
+        )
     if options.json:
         show_json(found.to_json())
         return
