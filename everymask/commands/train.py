@@ -51,7 +51,9 @@ def run(options: Train) -> None:
 
 def say_result(ended: Run) -> None:
     """How a training ended, how good its best weights are, and where it lies."""
-    show(f"training ended after {counted(ended.steps, 'step')} and {ended.seconds / 60:.1f} minutes: {ended.reason}")
+    from everymask.train.folder.logs import spent
+
+    show(f"training ended after {counted(ended.steps, 'step')} and {spent(ended.seconds)}: {ended.reason}")
     if ended.report is not None:
         show(ended.report.scores.sentence(counted(ended.report.pictures, "held-out picture")))
     show(f"report: {ended.folder / 'report.html'}")

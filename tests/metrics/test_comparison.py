@@ -50,7 +50,10 @@ def test_the_interval_is_as_wide_as_the_spread_of_the_pictures_says() -> None:
 
 
 def test_one_picture_says_nothing_about_others() -> None:
-    assert all(map(math.isnan, scores(0.9, 0, pictures=1).interval))
+    one = scores(0.9, 0, pictures=1)
+    assert all(map(math.isnan, one.interval))
+    assert "(95 % interval not defined)" in one.sentence("1 picture")
+    assert "95 % interval not defined" in one.headlines()[0].note
     with pytest.raises(DataError, match="at least 2 pictures"):
         compare_scores(scores(0.9, 0, pictures=1), scores(0.9, 1, pictures=1))
 

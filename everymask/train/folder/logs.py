@@ -143,7 +143,7 @@ class Log:
         return _clock(max(0.0, min(steps, self._limit - progress.seconds)))
 
     def _say(self, text: str) -> None:
-        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        self.console.print(text, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
     def _entry(self, kind: str, progress: Progress, numbers: dict[str, float]) -> None:
         epoch = round(progress.step / self.steps_per_epoch, 4)
@@ -191,6 +191,11 @@ def memory(device: torch.device) -> float:
         return 0.0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1e6 if sys.platform == "darwin" else peak / 1e3
+
+
+def spent(seconds: float) -> str:
+    """A time as people say it, in seconds or minutes."""
+    return f"{seconds:.1f} seconds" if seconds < 60 else f"{seconds / 60:.1f} minutes"
 
 
 def _cut(file: Path, step: int) -> None:
