@@ -110,5 +110,5 @@ def _complain(message: str) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False, markup=False, emoji=False)
     console.print(Text.assemble(("error: ", "bold red"), message), soft_wrap=True)

@@ -6,6 +6,7 @@ Each class carries the exit status of the command line: 1 a training that diverg
 
 from __future__ import annotations
 
+import difflib
 import importlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -98,6 +99,16 @@ class WeightsError(EverymaskError):
     exit_code = 5
 
 
+def unknown(what: str, value: object, choices: Iterable[str]) -> ConfigError:
+    """The error for a `value` that is none of the `choices`: it names the nearest, and all of them in their order."""
+    listed = sorted(choices)
+    near = difflib.get_close_matches(str(value).lower(), listed, n=1)
+    return ConfigError(
+        f"{what} must be one of {', '.join(listed)}, but got {printable(repr(value))}",
+        hint=f"did you mean {near[0]}?" if near else "",
+    )
+
+
 def require(module: str, extra: str) -> ModuleType:
     """Import an optional package, or say in one line how to install it."""
     try:
@@ -119,3 +130,10 @@ def printable(text: object, limit: int = 200) -> str:
 def counted(number: int, noun: str, plural: str = "s") -> str:
     """`1 class`, `2,000 classes`."""
     return f"{number:,} {noun}{'' if number == 1 else plural}"
+
+
+def listed(names: Iterable[object], most: int = 10) -> str:
+    """The first names, separated by commas, and how many more there are."""
+    shown = [printable(name, limit=40) for name in names]
+    more = f" and {len(shown) - most:,} more" if len(shown) > most else ""
+    return ", ".join(shown[:most]) + more

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from everymask.core.labels import map_classes
+from everymask.core.labels import map_classes, unknown_classes, unknown_shown
 from everymask.data.dataset import Dataset, not_annotated
 from everymask.data.formats.table import read_dataset
 from everymask.data.splits import read_split
-from everymask.errors import ConfigError, DataError, counted
+from everymask.errors import ConfigError, DataError, counted, listed
 from everymask.infer.predictor import Predictor
 from everymask.metrics.calibration import CalibrationScores
 from everymask.metrics.comparison import Comparison, compare_scores
@@ -81,6 +81,7 @@ def evaluate(
     max_detections: int | None = None,
     void: Void = "ignored",
     calibration: bool = False,
+    classes: Mapping[str, str] | None = None,
     batch: int = 1,
     progress: Progress | None = None,
 ) -> Report:
@@ -91,36 +92,39 @@ def evaluate(
     pictures count, with a warning if the model was trained on some of them. A model that gives label maps is judged on
     the original size of the pictures, and on objects by what `Dataset.semantic` paints of them.
 
-    Classes are matched by name. `max_detections` is how many objects per picture count (None: as many as the model
-    gives), `void` whether what a label map says where there is no truth is ignored or wrong. `calibration` asks whether
-    the model is as sure of the pixels' classes as it is right, where there is truth. Memory holds one batch of pictures
-    and what the metrics keep of them. `progress(done, total)` is called after every picture.
+    Classes are matched by name, after `classes` has told which of the model's a class of the data set is. Those that
+    only one of the two has are listed in the log; the data set may declare some that the model does not know, but show
+    none of them. `max_detections` is how many objects per picture count (None: as many as the model gives), `void`
+    whether what a label map says where there is no truth is ignored or wrong. `calibration` asks whether the model is
+    as sure of the pixels' classes as it is right, where there is truth. Memory holds one batch of pictures and what the
+    metrics keep of them. `progress(done, total)` is called after every picture.
 
-    `DataError` when the data set cannot be read, is empty or names a class that the model does not know; `ConfigError`
-    when it has no such split, or no truth of the model's kind, and for the calibration of a model that finds objects.
+    `DataError` when the data set cannot be read, is empty or shows a class that the model does not know; `ConfigError`
+    when it has no such split, or no truth of the model's kind, for `classes` that there are not, and for the
+    calibration of a model that finds objects.
 
     >>> report = evaluate(load("runs/a"), "data", split="val")
     """
     if not hasattr(predictor, "stream"):
         raise ConfigError(f"expected a model, but got {predictor!r}", hint="load it first: everymask.load(...)")
     task = predictor.task
-    chosen = _part(_read(dataset, predictor), split, predictor.splits)
-    dataset = chosen.annotated()
-    if len(dataset) < len(chosen):
-        _log.warning("%s", not_annotated(len(chosen) - len(dataset)))
-    if not len(dataset):
-        raise DataError("there is no picture to evaluate on", hint="check the split's name with everymask check")
+    dataset = _annotated(_part(_read(dataset, predictor), split, predictor.splits))
     if max_detections is not None:
         predictor = predictor.with_detections(max_detections)
     if calibration:
         predictor = predictor.with_scores()
     dataset = dataset.for_task(task.name)
-    classes = map_classes(dataset.labels, predictor.card.labels)
+    unknown = _unknown_classes(dataset, predictor, classes or {})
+    mapped = map_classes(dataset.labels, predictor.card.labels, classes, unknown)
     metrics = task.metrics(predictor.card.labels, predictor.card.spec, Judging(void, calibration))
     seconds = 0.0
     samples = (dataset[index] for index in range(len(dataset)))
     for done, result in enumerate(predictor.stream(samples, batch=batch), start=1):
-        truth = task.truth_of(result.sample).relabelled(classes)
+        truth = task.truth_of(result.sample)
+        shown = {row.name for row in truth.rows(dataset.labels)} if unknown else set()
+        if shown & unknown:
+            raise unknown_shown(sorted(shown & unknown), predictor.card.labels)
+        truth = truth.relabelled(mapped)
         for metric in metrics.values():
             metric.update(result.segmentation, truth, result.sample)
         seconds += result.seconds
@@ -137,6 +141,7 @@ def compare(
     *,
     split: str | None = None,
     void: Void = "ignored",
+    classes: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> Comparison:
     """Whether two models differ on the same pictures: a paired bootstrap test of their headline (mIoU, mask AP ...).
@@ -155,14 +160,45 @@ def compare(
         )
     dataset = _read(dataset, first)
     one, other = (
-        evaluate(predictor, dataset, split=split, void=void, progress=progress).scores for predictor in (first, second)
+        evaluate(predictor, dataset, split=split, void=void, classes=classes, progress=progress).scores
+        for predictor in (first, second)
     )
     return compare_scores(one, other)
+
+
+def _unknown_classes(dataset: Dataset, predictor: Predictor, renamed: Mapping[str, str]) -> set[str]:
+    """The classes of the data set that the model does not know; `DataError` where it is known that pictures show some.
+
+    These, and classes of the model that the data set does not have, are listed in the log.
+    """
+    mine, theirs = predictor.card.labels, dataset.labels
+    unknown = unknown_classes(theirs, mine, renamed)
+    shown = predictor.task.shown(dataset) or set()
+    found = [name for name in unknown if theirs.names.index(name) in shown]
+    if found:
+        raise unknown_shown(found, mine)
+    if unknown:
+        _log.warning("classes that the model does not know, and of which there is nothing: %s", listed(unknown))
+    given = {renamed.get(name, name) for name in theirs.names}
+    missing = [name for name in mine.names if name not in given]
+    if missing:
+        _log.warning("classes of the model that the data set does not have: %s", listed(missing))
+    return set(unknown)
 
 
 def _read(dataset: Dataset | str | Path, predictor: Predictor) -> Dataset:
     """The data set, or that at a path: of a folder that has objects and label maps, what the model predicts."""
     return dataset if isinstance(dataset, Dataset) else read_dataset(dataset, task=predictor.task.name)
+
+
+def _annotated(chosen: Dataset) -> Dataset:
+    """Its annotated pictures, the others being counted in the log; `DataError` where there are none."""
+    dataset = chosen.annotated()
+    if len(dataset) < len(chosen):
+        _log.warning("%s", not_annotated(len(chosen) - len(dataset)))
+    if not len(dataset):
+        raise DataError("there is no picture to evaluate on", hint="check the split's name with everymask check")
+    return dataset
 
 
 def _part(dataset: Dataset, split: str | None, drawn: Path | None) -> Dataset:

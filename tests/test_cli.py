@@ -445,6 +445,26 @@ def test_one_picture_is_no_pictures(
     assert capsys.readouterr().out == f"1 object in 1 picture: {tmp_path / 'm'}\n"
 
 
+def test_a_limit_that_may_have_cut_objects_is_no_secret(
+    tiny: Path, shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    pictures, out = shapes / "images" / "val", tmp_path / "few"
+    few = ["predict", tiny, pictures, "--out", out, "--max-detections", 2, "--json", "--min-score"]
+    assert call(*few, 0) == 0
+    assert json.loads(capsys.readouterr().out)["cut"] == 2
+    assert "2 of 2 pictures may show more objects" in caplog.text
+    assert "--max-detections 20" in caplog.text
+    images = json.loads((out / "predictions.json").read_text("utf-8"))["images"]
+    assert [image["cut"] for image in images] == [True, True]
+    lines = (out / "predictions.csv").read_text("utf-8").splitlines()
+    assert {line.rpartition(",")[2] for line in lines[1:]} == {"yes"}
+
+    caplog.clear()
+    assert call(*few, 1, "--overwrite") == 0
+    assert json.loads(capsys.readouterr().out)["cut"] == 0
+    assert caplog.text == ""
+
+
 def test_tables_and_pictures_show_an_object_once_unless_all_are_asked_for(
     tiny: Path, shapes: Path, tmp_path: Path
 ) -> None:

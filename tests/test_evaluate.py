@@ -77,6 +77,36 @@ def test_classes_are_matched_by_name(names: tuple[str, ...], shapes: Dataset) ->
     assert (report.pictures, report.seconds, steps[-1]) == (8, 0.5, (8, 8))
 
 
+def renamed(dataset: Dataset, *names: str) -> Dataset:
+    return replace(dataset, labels=labels_of(names))
+
+
+def test_classes_that_are_called_differently_are_mapped(shapes: Dataset) -> None:
+    """Several classes of the data may be one of the model's."""
+    truth = SimpleNamespace(names=("square", "thing", "thing"))
+    oracle = Oracle(labels_of(["thing", "square"]), truth)  # type: ignore[arg-type]
+    known = {"circle": "thing", "triangle": "thing"}
+    assert evaluate(oracle, shapes, classes=known).headline == 1
+    other = renamed(shapes, "box", "circle", "triangle")
+    assert compare(oracle, oracle, other, classes=known | {"box": "square"}).difference == 0
+    with pytest.raises(DataError, match=r'does not know: box\n.*--classes "box=thing"'):
+        evaluate(oracle, other, classes=known)
+    for wrong in ({"disc": "thing"}, {"circle": "things"}):
+        with pytest.raises(ConfigError, match="a class that is mapped must be one of"):
+            evaluate(oracle, shapes, classes=wrong)
+
+
+def test_classes_that_only_one_side_has_are_listed_unless_they_are_shown(
+    shapes: Dataset, caplog: pytest.LogCaptureFixture
+) -> None:
+    wider = renamed(shapes, "square", "circle", "triangle", "star")
+    assert evaluate(Oracle(labels_of(["moon", *shapes.labels.names]), shapes.labels), wider).headline == 1
+    assert "does not know, and of which there is nothing: star" in caplog.text
+    assert "classes of the model that the data set does not have: moon" in caplog.text
+    with pytest.raises(DataError, match="does not know: triangle"):
+        evaluate(Oracle(labels_of(["square", "circle"]), shapes.labels), shapes)
+
+
 def test_the_limit_of_detections_is_that_of_the_model_or_the_one_asked_for(shapes: Dataset) -> None:
     oracle = Oracle(shapes.labels, shapes.labels, most=7)
     assert evaluate(oracle, shapes).scores.max_detections == 7

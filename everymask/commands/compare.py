@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Annotated
 
 import tyro
 
-from everymask.commands.options import Data, Scoring, check_order, load_predictor
+from everymask.commands.options import Data, Scoring, check_order, class_names, load_predictor
 from everymask.commands.terminal import progress, show, show_json
 from everymask.errors import counted, require
 
@@ -40,13 +41,16 @@ def run(options: Compare) -> None:
     first, second = (load_predictor(model, options) for model in (options.first, options.second))
     dataset = read_annotated(options.data, options, decode=options.on_defect == "skip", task=first.task.name)
     with progress("evaluating") as move:
-        found = compare(first, second, dataset, split=options.split, void=options.void, progress=move)
+        found = compare(
+            first, second, dataset, split=options.split, void=options.void, classes=class_names(options), progress=move
+        )
     if options.json:
         show_json(found.to_json())
         return
-    verdict = "the difference is real" if found.p_value < 0.05 else "the difference may be chance"
+    known = not math.isnan(found.low)
+    interval = f"{found.low:+.3f} to {found.high:+.3f}" if known else "not defined"
     show(
         f"{found.name} on {counted(found.num_pictures, 'picture')}: {found.first:.3f} and {found.second:.3f}",
-        f"difference {found.difference:+.3f}, 95 % interval {found.low:+.3f} to {found.high:+.3f}",
-        f"p = {found.p_value:.4f}: {verdict}",
+        f"difference {found.difference:+.3f}, 95 % interval {interval}",
+        f"p = {found.p_value:.4f}: {found.verdict}",
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from everymask.commands.options import Data, Scoring, Trained, check_order, load_predictor
+from everymask.commands.options import Data, Scoring, Trained, check_order, class_names, load_predictor
 from everymask.commands.terminal import progress, show, show_json, table
 from everymask.errors import require
 
@@ -48,6 +48,7 @@ def run(options: Evaluate) -> None:
             max_detections=options.max_detections,
             void=options.void,
             calibration=options.calibration,
+            classes=class_names(options),
             progress=move,
         )
     if options.json:

@@ -18,8 +18,8 @@ class Models:
 
 def run(options: Models) -> None:
     """Print architectures, encoders and the catalogue of weights."""
-    from everymask.commands.architectures import REGION_NAMES, SEMANTIC_NAMES
     from everymask.models.catalog import catalog
+    from everymask.models.specs.named import REGION_NAMES, SEMANTIC_NAMES
     from everymask.models.specs.regions import ENCODERS
     from everymask.models.specs.semantic import HRNET_ENCODERS, MIT_ENCODERS, PIDNET_ENCODERS, PLAIN_ENCODER
 

@@ -68,8 +68,25 @@ class Scoring(Reading, Running):
     """Only this part of the data set: val, test, train ..."""
     void: Literal["ignored", "wrong"] = "ignored"
     """What a label map says where there is no truth: ignored (as by Cityscapes), or wrong."""
+    classes: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """Which class of the model one of the data set is, where they are called differently: nucleus=object. Again for
+    every further class."""
     json: bool = False
     """Print the answer as one JSON object."""
+
+
+def class_names(options: Scoring) -> dict[str, str]:
+    """The names of the model's classes by those of the data set, as `--classes` gives them."""
+    named: dict[str, str] = {}
+    for text in options.classes:
+        name, equals, meant = text.partition("=")
+        if not (name and equals and meant):
+            raise ConfigError(
+                f"classes are mapped by the data set's name and the model's, but got {printable(text)!r}",
+                hint="for example --classes nucleus=object --classes dirt=background",
+            )
+        named[name] = meant
+    return named
 
 
 def load_predictor(model: str, options: Running) -> Predictor:

@@ -46,7 +46,8 @@ class Predict(Running):
     min_score: float = 0.5
     """Leave out objects below this score."""
     max_detections: int | None = None
-    """The most objects per picture; otherwise what the model was trained for."""
+    """The most objects per picture, and as many proposals as that needs; otherwise what the model was trained for.
+    Where that may have cut something a warning says so."""
     duplicate_iou: float | None = None
     """Of objects that overlap by more than this IoU, whatever their classes, keep the surest; otherwise 0.8. 1 keeps
     all."""
@@ -97,14 +98,20 @@ def run(options: Predict) -> None:
         for done, outcome in enumerate(outcomes, start=1):
             if isinstance(outcome, DataError):
                 defects.append(Issue("picture", outcome.message, hint=outcome.hint))
-            elif outcome is not None and "tile" in task.options:
-                shrunk += _is_shrunk(outcome, model)
+            elif outcome is not None:
+                shrunk += "tile" in task.options and _is_shrunk(outcome, model)
             move(done, len(pictures))
     if shrunk:
         _log.warning(
             "the model's preprocessing has shrunk %s to less than half their sides; with --tile 1024 they would keep "
             "their own resolution",
             counted(shrunk, "picture"),
+        )
+    if folder.cut:
+        _log.warning(
+            "%s may show more objects than the model's limits let through; raise them with --max-detections %s",
+            f"{folder.cut:,} of {counted(folder.count, 'picture')}",
+            10 * (options.max_detections or 100),
         )
     _answer(folder, defects, options)
     if defects:
@@ -145,7 +152,8 @@ def _by_whole(
 
 def _written(folder: OutputFolder[Any], model: Predictor, result: Result, options: Predict) -> Result | DataError:
     try:
-        folder.add(result.sample, model.task.keep_sure(result.segmentation, options.min_score))
+        sure = model.task.keep_sure(result.segmentation, options.min_score)
+        folder.add(result.sample, sure, cut=_is_cut(result, options))
     except DataError as error:
         return error
     return result
@@ -197,6 +205,11 @@ def _move_within(move: Callable[[float, int], None], place: int, pictures: int, 
 def _is_shrunk(result: Result, model: Predictor) -> bool:
     """Whether the model has seen the picture at less than half its size."""
     return 2 * max(model.card.preprocess.resize.size_of(result.sample.size)) < max(result.sample.size)
+
+
+def _is_cut(result: Result, options: Predict) -> bool:
+    """Whether the picture may show more objects that are as sure as asked for."""
+    return result.cut_below is not None and result.cut_below >= options.min_score
 
 
 def _answer(folder: OutputFolder[Any], defects: list[Issue], options: Predict) -> None:

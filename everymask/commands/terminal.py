@@ -18,7 +18,7 @@ def show(*answers: object) -> None:
     """Print texts and tables, without colours where stdout is no terminal."""
     from rich.console import Console
 
-    console = Console(highlight=False, markup=False)
+    console = Console(highlight=False, markup=False, emoji=False)
     # Captured first: on a broken pipe rich would end the process with a code of its own.
     with console.capture() as text:
         for answer in answers:
@@ -64,7 +64,7 @@ def progress(what: str) -> Iterator[Callable[[float, int], None]]:
     from rich.console import Console
     from rich.progress import Progress
 
-    console = Console(stderr=True)
+    console = Console(stderr=True, markup=False, emoji=False)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from everymask.commands import options as shared
-from everymask.commands.architectures import network
 from everymask.commands.terminal import quoted, show
 from everymask.errors import counted, require
-from everymask.models.specs.any_spec import ModelSpec
+from everymask.models.specs.named import Architecture
 from everymask.settings.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -29,8 +28,9 @@ class Train(TrainConfig):
     """A folder or an annotation file; the format is recognised."""
     format: shared.Format | None = None
     """The format, where it is not to be recognised."""
-    model: Annotated[tyro.conf.OmitArgPrefixes[ModelSpec | None], tyro.conf.arg(constructor=network)] = None
-    """The network. Its classes come from the data."""
+    model: Architecture | None = None
+    """The network; otherwise mask-rcnn finds objects, and unet learns from label maps. Its classes come from the
+    data."""
 
 
 def run(options: Train) -> None:
@@ -51,7 +51,9 @@ def run(options: Train) -> None:
 
 def say_result(ended: Run) -> None:
     """How a training ended, how good its best weights are, and where it lies."""
-    show(f"training ended after {counted(ended.steps, 'step')} and {ended.seconds / 60:.1f} minutes: {ended.reason}")
+    from everymask.train.folder.logs import spent
+
+    show(f"training ended after {counted(ended.steps, 'step')} and {spent(ended.seconds)}: {ended.reason}")
     if ended.report is not None:
         show(ended.report.scores.sentence(counted(ended.report.pictures, "held-out picture")))
     show(f"report: {ended.folder / 'report.html'}")

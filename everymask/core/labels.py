@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from everymask.core.arrays import IntArray
-from everymask.errors import DataError, printable
+from everymask.errors import DataError, printable, unknown
 
 Colour = tuple[int, int, int]
 _BY_NUMBER = -1
@@ -94,16 +94,41 @@ class ClassMap:
     table: IntArray
 
 
-def map_classes(source: Labels, target: Labels) -> ClassMap:
-    """The ids in `target` of the classes of `source`; `DataError` names those that `target` does not have."""
-    missing = [name for name in source.names if name not in target.names]
+def map_classes(
+    source: Labels, target: Labels, renamed: Mapping[str, str] | None = None, unused: Collection[str] = ()
+) -> ClassMap:
+    """The ids in `target` of the classes of `source`, some of them `renamed` (name in `source` -> name in `target`).
+
+    `DataError` names those that `target` does not have; of them, those that are `unused` become no class.
+    """
+    names = [(renamed or {}).get(name, name) for name in source.names]
+    missing = [name for name in unknown_classes(source, target, renamed or {}) if name not in unused]
     if missing:
-        raise DataError(
-            f"the data set has classes that the model does not know: {', '.join(map(printable, missing))}",
-            hint=f"the model knows {', '.join(map(printable, target.names))}",
-        )
-    ids = [target.names.index(name) for name in source.names]
+        raise unknown_shown(missing, target)
+    ids = [target.names.index(name) if name in target.names else target.ignore for name in names]
     return ClassMap(np.array([*ids, target.ignore], np.min_scalar_type(max(len(target), target.ignore))))
+
+
+def unknown_classes(source: Labels, target: Labels, renamed: Mapping[str, str]) -> tuple[str, ...]:
+    """The classes of `source` that `target` does not have, though some are `renamed`.
+
+    `ConfigError` for a renaming from or to a class that there is not.
+    """
+    for names, labels in ((renamed.keys(), source), (renamed.values(), target)):
+        for name in names:
+            if name not in labels.names:
+                raise unknown("a class that is mapped", name, labels.names)
+    return tuple(name for name in source.names if renamed.get(name, name) not in target.names)
+
+
+def unknown_shown(names: Iterable[str], target: Labels) -> DataError:
+    """The error for pictures that show classes of `names` that `target` does not have."""
+    missing = list(names)
+    return DataError(
+        f"the data set has classes that the model does not know: {', '.join(map(printable, missing))}",
+        hint=f"the model knows {', '.join(map(printable, target.names))}; say which of them is meant: "
+        f'--classes "{printable(missing[0])}={printable(target.names[0])}"',
+    )
 
 
 def distinct_colours(count: int) -> tuple[Colour, ...]:

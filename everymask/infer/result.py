@@ -27,6 +27,9 @@ _SHOWN_SIDE = 1024
 class Result:
     """A picture, what was found in it, and how many seconds that took.
 
+    Objects as sure as `cut_below` or less may be missing, because the picture holds more than the model's limits of
+    detections and proposals let through (`Predictor.with_detections` raises them); None where that is not so.
+
     Choose objects by indexing, and keep the rest with `dataclasses.replace`:
 
     >>> sure = result.instances[result.instances.scores > 0.8]
@@ -37,6 +40,7 @@ class Result:
     segmentation: Segmentation
     labels: Labels
     seconds: float = 0.0
+    cut_below: float | None = None
 
     @property
     def id(self) -> str:
@@ -121,7 +125,7 @@ class Result:
     def to_json(self, *, scores: bool = False) -> dict[str, Any]:
         """All of it but the picture and its truth, as plain JSON values that `from_json` takes.
 
-        `schema`, `id`, `file`, `size` [H, W], `seconds`, `labels`, and by `kind`:
+        `schema`, `id`, `file`, `size` [H, W], `seconds`, `cut_below`, `labels`, and by `kind`:
 
         - instances: `objects`, each with `class_id`, `class`, `score`, `box` (x1, y1, x2, y2 in pixels) and, where it
           has them, `mask` (COCO's compressed RLE: `size`, `counts`), `id` and `crowd`
@@ -136,7 +140,8 @@ class Result:
         """
         found = segmentation_to_json(self.segmentation, self.labels, scores=scores)
         about = {"schema": SCHEMA, "id": self.id, "file": self.file, "size": list(self.sample.size)}
-        return {**about, "seconds": self.seconds, "labels": self.labels.to_json(), **found}
+        seen = {"seconds": self.seconds, "cut_below": self.cut_below, "labels": self.labels.to_json()}
+        return {**about, **seen, **found}
 
     @classmethod
     def from_json(cls, data: dict[str, Any], image: Array) -> Result:
@@ -149,7 +154,8 @@ class Result:
                 hint="give the picture that was predicted, and upgrade everymask for a newer schema",
             )
         labels = Labels.from_json(data["labels"])
-        return cls(sample, segmentation_from_json(data, sample.size, labels), labels, data.get("seconds", 0.0))
+        found = segmentation_from_json(data, sample.size, labels)
+        return cls(sample, found, labels, data.get("seconds", 0.0), data.get("cut_below"))
 
     def to_ids(self) -> IntArray:
         """Which object each pixel belongs to, [H, W] int32: 0 none, else the object's row + 1.
@@ -162,7 +168,8 @@ class Result:
     def __repr__(self) -> str:
         name = printable(self.id or "picture", limit=60)
         said = task_of(self.segmentation).sentence(self.segmentation, self.labels)
-        return f"<Result {name}: {said}, {self.seconds:.2f} s>"
+        more = "" if self.cut_below is None else f"; more up to score {self.cut_below:.2f} may be missing"
+        return f"<Result {name}: {said}{more}, {self.seconds:.2f} s>"
 
     def _repr_png_(self) -> bytes:
         """What a notebook shows: the drawn picture as PNG, at most 1,024 pixels a side."""

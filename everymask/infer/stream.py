@@ -94,7 +94,7 @@ def _decoded(predictor: Running, answer: _Answer, index: int, read: _Read) -> Re
     started = time.perf_counter()
     found = answer.outputs.segmentation(index, answer.wanted)
     seconds = answer.seconds + read.seconds + time.perf_counter() - started
-    return Result(read.sample, found, predictor.card.labels, seconds)
+    return Result(read.sample, found, predictor.card.labels, seconds, answer.outputs.cut_below(index))
 
 
 @dataclass(eq=False, slots=True)

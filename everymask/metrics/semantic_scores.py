@@ -127,11 +127,9 @@ class SemanticScores:
 
     def headlines(self) -> tuple[Headline, ...]:
         """mIoU with its interval, and the pixels that are right."""
-        low, high = self.interval
         pictures = counted(self.num_pictures, "validation picture")
-        sure = "" if math.isnan(low) else f"; 95 % interval {low:.3f} to {high:.3f}"
         return (
-            Headline("mIoU", f"{self.mean_iou:.3f}", f"{pictures}{sure}"),
+            Headline("mIoU", f"{self.mean_iou:.3f}", f"{pictures}; {self._interval_in_words()}"),
             Headline("pixel accuracy", f"{self.pixel_accuracy:.3f}", f"pixels without truth are {self.void}"),
         )
 
@@ -195,9 +193,12 @@ class SemanticScores:
 
     def sentence(self, pictures: str) -> str:
         """mIoU with its interval, and the pixels that are right."""
+        mean = f"mIoU {self.mean_iou:.3f} ({self._interval_in_words()})"
+        return f"{mean}, pixel accuracy {self.pixel_accuracy:.3f} on {pictures}"
+
+    def _interval_in_words(self) -> str:
         low, high = self.interval
-        interval = f"95 % interval {low:.3f} to {high:.3f}"
-        return f"mIoU {self.mean_iou:.3f} ({interval}), pixel accuracy {self.pixel_accuracy:.3f} on {pictures}"
+        return f"95 % interval {'not defined' if math.isnan(low) else f'{low:.3f} to {high:.3f}'}"
 
     def resampled(self, resamples: int, seed: int) -> FloatArray:
         """mIoU [R] of each draw of pictures."""

@@ -50,7 +50,8 @@ class RegionOutputs:
 
     `boxes` [K, 4] xyxy in the network's frame, `class_ids` [K] 0-based without background, `scores` [K] in 0-1,
     `mask_logits` [K, M, M] of the detection's class relative to its box (None without mask head), `image_index` [K];
-    `paste` is how these become pixels.
+    `paste` is how these become pixels. `cut` [B] is the score of the surest detection that limits of detections or
+    proposals may have cost a picture, else 0 (None: not known).
     """
 
     boxes: Tensor
@@ -59,6 +60,7 @@ class RegionOutputs:
     mask_logits: Tensor | None
     image_index: Tensor
     paste: MaskPaste
+    cut: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)

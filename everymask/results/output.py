@@ -28,9 +28,9 @@ _MAX_NAME_BYTES = 150
 class OutputFolder(ABC, Generic[Kind]):
     """A folder into which results are written one at a time; its tables appear whole when it is closed.
 
-    `count` pictures have been written, which show as many objects or pixels of each class as `found` says. Without any
-    there are no tables either, nor a folder that was made for them. What kind of results they are, derived classes
-    know: they open tables and add pictures.
+    `count` pictures have been written, which show as many objects or pixels of each class as `found` says; `cut` of
+    them may show more. Without any there are no tables either, nor a folder that was made for them. What kind of
+    results they are, derived classes know: they open tables and add pictures.
     """
 
     columns: tuple[str, ...]
@@ -49,6 +49,7 @@ class OutputFolder(ABC, Generic[Kind]):
         self.labels = labels
         self.overlay = overlay
         self.count = 0
+        self.cut = 0
         self.found: Counter[str] = Counter()
         self._names = OutputNames(inputs)
         check_place(self.out, [Path(path) for path in inputs], overwrite=overwrite)
@@ -85,8 +86,8 @@ class OutputFolder(ABC, Generic[Kind]):
                 folder.rmdir()
 
     @abstractmethod
-    def add(self, sample: Sample, found: Kind) -> str:
-        """Write what was found in one picture; returns its name."""
+    def add(self, sample: Sample, found: Kind, *, cut: bool = False) -> str:
+        """Write what was found in one picture; returns its name. `cut` says that more objects may be there."""
 
     def add_strips(self, file: str | Path, size: tuple[int, int], strips: Iterable[tuple[Array, Kind]]) -> str:
         """Write what was found in the picture in `file`, of `size` (H, W), as its strips come; returns its name.

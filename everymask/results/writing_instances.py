@@ -29,7 +29,9 @@ class InstanceFolder(OutputFolder[InstanceSet]):
     - `overlays/<name>.png` (or `.jpg`, as `overlay` says; or none): the picture with its objects drawn on it
     - `ids/<name>.png`: 16-bit, the object's number in the tables at each pixel, 0 elsewhere (for objects with masks)
     - `predictions.json`: COCO with images, categories, and annotations that have scores
-    - `predictions.csv`: file, object, class, score, area, x1, y1, x2, y2 (RFC 4180; no cell can act as a formula)
+    - `predictions.csv`: file, object, class, score, area, x1, y1, x2, y2, cut (RFC 4180; no cell can act as a formula)
+
+    Where the model's limits were reached, so that a picture may show more objects, `cut` is yes, in the JSON true.
 
     `name` is the picture's path below the input folder without its ending; odd characters become `_`, and two
     pictures never share a name, nor names that differ only in case or Unicode form: the second gets its ending or a
@@ -44,7 +46,7 @@ class InstanceFolder(OutputFolder[InstanceSet]):
     ...         folder.add(result.sample, result.instances)
     """
 
-    columns = ("file", "object", "class", "score", "area", "x1", "y1", "x2", "y2")
+    columns = ("file", "object", "class", "score", "area", "x1", "y1", "x2", "y2", "cut")
 
     def _opened(self, stack: ExitStack) -> Sequence[BinaryIO]:
         self._json = stack.enter_context(whole_stream(self.out / "predictions.json"))
@@ -54,8 +56,8 @@ class InstanceFolder(OutputFolder[InstanceSet]):
         self._json.write(b'{"categories":' + _json(categories) + b',"annotations":[')
         return self._json, self._images
 
-    def add(self, sample: Sample, found: InstanceSet) -> str:
-        """Write what was found in one picture; returns its name.
+    def add(self, sample: Sample, found: InstanceSet, *, cut: bool = False) -> str:
+        """Write what was found in one picture; returns its name. `cut` says that there may be more.
 
         `DataError` for more than 65,535 objects, which 16 bits cannot number.
         """
@@ -63,6 +65,7 @@ class InstanceFolder(OutputFolder[InstanceSet]):
         name = self._names.free(sample.file, shown)
         image = {"id": self.count + 1, "file_name": _utf8(shown)}
         image["height"], image["width"] = sample.size
+        image |= {"cut": True} if cut else {}
         with self._adding():
             if found.masks is not None:
                 image["ids"] = f"ids/{name}.png"
@@ -71,14 +74,15 @@ class InstanceFolder(OutputFolder[InstanceSet]):
                 image["overlay"] = f"overlays/{name}.{self.overlay}"
                 drawn = draw_instances(sample.image, found, self.labels)
                 write_image(self.out / f"overlays/{name}.{self.overlay}", drawn)
-            self._write_rows(found, shown, sample.size, image_id=self.count + 1)
+            self._write_rows(found, shown, sample.size, image_id=self.count + 1, cut=cut)
             self._images.write((b"," if self.count else b"") + _json(image))
         self.found.update(self.labels.names[k] for k in found.class_ids.tolist())
+        self.cut += cut
         return name
 
     def answer(self) -> dict[str, Any]:
-        """How many objects there are."""
-        return {"objects": self.found.total()}
+        """How many objects there are, and in how many pictures there may be more."""
+        return {"objects": self.found.total(), "cut": self.cut}
 
     def sentence(self) -> str:
         """How many objects there are, in words."""
@@ -98,14 +102,14 @@ class InstanceFolder(OutputFolder[InstanceSet]):
             )
         write_image(path, found.to_ids().astype(np.uint16))
 
-    def _write_rows(self, found: InstanceSet, shown: str, size: tuple[int, int], *, image_id: int) -> None:
+    def _write_rows(self, found: InstanceSet, shown: str, size: tuple[int, int], *, image_id: int, cut: bool) -> None:
         lines, entries, objects = [], [], self.found.total()
         rows = found.rows(self.labels)
         for row, entry in zip(rows, coco_results(found, rows, image_id, size), strict=True):
             entries.append(_json({"id": objects + row.number, **entry, "iscrowd": 0}))
             score = "" if row.score is None else f"{row.score:.4f}"
             box = (f"{value:.2f}" for value in row.box)
-            lines.append(csv_line((shown, row.number, row.name, score, row.area, *box)))
+            lines.append(csv_line((shown, row.number, row.name, score, row.area, *box, "yes" if cut else "no")))
         if entries:
             self._json.write((b"," if objects else b"") + b",".join(entries))
         self._csv.write(b"".join(lines))

@@ -53,7 +53,7 @@ class SemanticFolder(OutputFolder[SemanticMap]):
         super().__init__(out, labels, overwrite=overwrite, inputs=inputs, overlay=overlay)
         self.maps = maps
 
-    def add(self, sample: Sample, found: SemanticMap) -> str:
+    def add(self, sample: Sample, found: SemanticMap, *, cut: bool = False) -> str:
         """Write the label map of one picture; returns its name."""
         return self._add(sample.file, sample.id, found.size, [(sample.image, found)], step=1)
 

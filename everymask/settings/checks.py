@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from everymask.errors import ConfigError
+from everymask.errors import ConfigError, unknown
 
 MOST_SIDE = 65_500
 
@@ -47,7 +47,7 @@ def check_range(name: str, value: object, allowed: Range) -> None:
 def check_choice(name: str, value: object, choices: Sequence[str], *, may_be_open: bool) -> None:
     """One of `choices`, or None where it `may_be_open`."""
     if value not in choices and not (value is None and may_be_open):
-        raise ConfigError(f"{name} must be one of {', '.join(choices)}, but got {value!r}")
+        raise unknown(name, value, choices)
 
 
 def check_size(size: object) -> None:

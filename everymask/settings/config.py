@@ -8,8 +8,11 @@ from typing import Any, Literal, get_args
 from everymask.core.segmentation import TaskName
 from everymask.data.feed.augment import Augment
 from everymask.data.issues import Policy
-from everymask.errors import ConfigError
-from everymask.models.specs.any_spec import ModelSpec, spec_from_json, spec_to_json
+from everymask.errors import ConfigError, unknown
+from everymask.models.specs.any_spec import KINDS, ModelSpec, spec_from_json, spec_to_json
+from everymask.models.specs.named import Architecture, network, with_options
+from everymask.models.specs.regions import ENCODERS, Norm
+from everymask.models.specs.semantic import Head
 from everymask.settings.checks import (
     Range,
     check_choice,
@@ -29,13 +32,15 @@ Precision = Literal["auto", "fp32", "bf16"]
 ClassWeights = Literal["none", "auto"]
 _CHOICES = {
     "task": TaskName,
+    "norm": Norm,
+    "head": Head,
     "optimizer": Optimizer,
     "schedule": Schedule,
     "class_weights": ClassWeights,
     "precision": Precision,
     "on_defect": Policy,
 }
-_OPEN_CHOICES = ("task", "optimizer")
+_OPEN_CHOICES = ("task", "norm", "head", "optimizer")
 _RANGES = {
     "epochs": Range(1, 1_000_000, whole=True),
     "batch": Range(1, 100_000, whole=True),
@@ -76,8 +81,15 @@ class TrainConfig:
     task: TaskName | None = None
     """Objects one by one (instance), or a class for every pixel (semantic), for which objects are painted; None: as the
     model says, or the data."""
-    model: ModelSpec | None = None
-    """The network; None: Mask R-CNN for objects, U-Net for label maps. Its class count comes from the data."""
+    model: ModelSpec | Architecture | None = None
+    """The network, or its name; None: Mask R-CNN for objects, U-Net for label maps. Its classes come from the data."""
+    encoder: str | None = None
+    """The network that sees, as `everymask models` lists them; semantic networks also take timm's names."""
+    norm: Norm | None = None
+    """Normalisation: of the batch, frozen (for fine-tuning with few pictures per batch), or in groups."""
+    head: Head | None = None
+    """What classes are to a pixel of a semantic network: it has one of them (multiclass), it is foreground or not
+    (binary, of two classes), or each may hold or not (multilabel)."""
     weights: str | None = None
     """Where to start from: a checkpoint, a run folder, a name of `everymask models`, or "imagenet" (encoder only)."""
     layers: str = "all"
@@ -151,12 +163,14 @@ class TrainConfig:
     """Replace the run in `out`."""
 
     def __post_init__(self) -> None:
-        for name in ("data", "out"):
-            object.__setattr__(self, name, checked_path(name, getattr(self, name)))
+        for name in ("data", "out", "images", "weights"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, value if value is None else checked_path(name, value))
         for name, choices in _CHOICES.items():
             check_choice(name, getattr(self, name), get_args(choices), may_be_open=name in _OPEN_CHOICES)
         for name, allowed in _RANGES.items():
             check_range(name, getattr(self, name), allowed)
+        self._name_network()
         check_size(self.size)
         check_resize(self.resize)
         check_milestones(self.milestones)
@@ -176,6 +190,30 @@ class TrainConfig:
                 hint="raise epochs or shorten the phases",
             )
 
+    def _name_network(self) -> None:
+        """Make `model` a spec that has encoder, norm and head; only where the data decide on it do these stay."""
+        if not isinstance(self.model, (str, type(None), *KINDS.values())):
+            raise ConfigError(
+                f"model must be a network or its name, but got {self.model!r}",
+                hint='for example model="mask-rcnn" or model=MaskRCNN(encoder="resnet18")',
+            )
+        options = self.encoder, self.norm, self.head
+        spec = network(self.model, *options) if self.model is None or isinstance(self.model, str) else self.model
+        if spec is None and self.task is None and self.encoder not in (None, *ENCODERS):
+            refused = unknown("encoder", self.encoder, ENCODERS)
+            others = "name the model for encoders that only some have: --model unet"
+            raise ConfigError(refused.message, hint=", or ".join(filter(None, (refused.hint, others))))
+        if spec is not None:
+            object.__setattr__(self, "model", with_options(spec, *options) if spec is self.model else spec)
+            for name in ("encoder", "norm", "head"):
+                object.__setattr__(self, name, None)
+
+    @property
+    def network(self) -> ModelSpec | None:
+        """The `model`, which is a name only until it is looked up."""
+        assert not isinstance(self.model, str)
+        return self.model
+
     @property
     def crop(self) -> tuple[int, int] | None:
         """`size` as (H, W)."""
@@ -184,7 +222,7 @@ class TrainConfig:
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values, as `config_from_json` takes them."""
         plain = {column.name: getattr(self, column.name) for column in fields(self)}
-        model = None if self.model is None else spec_to_json(self.model)
+        model = None if self.network is None else spec_to_json(self.network)
         return plain | {"model": model, "augment": asdict(self.augment)}
 
 
@@ -194,7 +232,7 @@ def config_from_json(data: dict[str, Any]) -> TrainConfig:
     check_names(values, TrainConfig)
     if "data" not in values:
         raise ConfigError("the setting 'data' is missing: a folder or an annotation file")
-    if values.get("model") is not None:
+    if isinstance(values.get("model"), dict):
         values["model"] = spec_from_json(values["model"])
     if "augment" in values:
         check_names(values["augment"], Augment, "augment.")

@@ -9,6 +9,7 @@ from typing import TypeAlias, TypeVar
 from everymask.data.feed.preprocess import Preprocess, Resize, Size
 from everymask.data.fingerprint import Fingerprint
 from everymask.errors import ConfigError
+from everymask.models.specs.named import with_options
 from everymask.models.specs.regions import RegionModelSpec
 from everymask.models.specs.semantic import SemanticModelSpec
 from everymask.settings.config import TrainConfig
@@ -49,7 +50,7 @@ Recipe: TypeAlias = Callable[[TrainConfig, Fingerprint, Facts], Plan]
 
 def model_of(config: TrainConfig, kinds: Mapping[str, type[Model]], usual: Model) -> Model:
     """The model of `config`, or the `usual` one; `ConfigError` where it is none of the `kinds` that a recipe is for."""
-    model = config.model or usual
+    model = config.network or with_options(usual, config.encoder, config.norm, config.head)
     for kind in kinds.values():
         if isinstance(model, kind):
             return model

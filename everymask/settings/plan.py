@@ -112,7 +112,7 @@ def plan_of(
     `own` are the settings of the model's task, `measured` is of the training pictures, `preprocess` how they are fed.
     `ConfigError` names a setting that is still open, or that belongs to networks of another task.
     """
-    model = settings.model
+    model = settings.network
     if model is None:
         raise _open("model")
     if settings.precision == "auto":

@@ -84,8 +84,7 @@ def _spec(
     if config.max_detections is None and 1.3 * measured.max_objects > most:
         most = 50 * math.ceil(1.3 * measured.max_objects / 50)
         reasons.append(f"up to {most} detections: a picture holds up to {measured.max_objects} objects")
-    pre, post = ((training, max(found, 2 * most)) for training, found in (spec.rpn_pre_nms, spec.rpn_post_nms))
-    spec = replace(spec, max_detections=most, rpn_pre_nms=pre, rpn_post_nms=post)
+    spec = spec.with_detections(most)
     untouched = spec.anchor_sizes == FasterRCNN().anchor_sizes
     if untouched and measured.object_sizes and not (start is not None and start.detects):
         spec = replace(spec, anchor_sizes=anchor_sizes(_resized(measured.object_sizes, measured, preprocess.resize)))

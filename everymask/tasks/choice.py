@@ -8,6 +8,7 @@ from typing import Any
 from everymask.data.dataset import Dataset
 from everymask.errors import ConfigError, DataError, printable
 from everymask.models.specs.any_spec import ModelSpec
+from everymask.models.specs.named import with_options
 from everymask.models.specs.semantic import SemanticSpec
 from everymask.settings.config import TrainConfig
 from everymask.settings.recipes import model_for_weights
@@ -21,7 +22,7 @@ def asked_task(config: TrainConfig, stored: ModelSpec | None = None) -> Task[Any
     `ConfigError` where task and model do not go together.
     """
     asked = None if config.task is None else task_named(config.task)
-    model = config.model or (None if stored is None else type(stored)())
+    model = config.network or (None if stored is None else type(stored)())
     if model is None:
         return asked
     by_model = task_of(model)
@@ -40,10 +41,17 @@ def settle_task(config: TrainConfig, dataset: Dataset, stored: ModelSpec | None 
     """
     task = asked_task(config, stored) or task_of(dataset)
     dataset = dataset.for_task(task.name)
-    model = config.model or (type(stored)() if stored else task.network)
+    model = config.network or with_options(
+        type(stored)() if stored else task.network, config.encoder, config.norm, config.head
+    )
     model = model if stored is None else model_for_weights(model, stored)
     num_classes = len(dataset.labels)
-    if isinstance(model, SemanticSpec) and model.head == "binary" and num_classes != 2 and config.model is None:
+    if (
+        isinstance(model, SemanticSpec)
+        and model.head == "binary"
+        and num_classes != 2
+        and config.model is None is config.head
+    ):
         model = replace(model, head="multiclass")
     return task, model
 

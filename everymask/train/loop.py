@@ -79,7 +79,7 @@ def fit(
     training = _begin(module, plan, device, folder)
     train_step = TrainStep(module, device, bf16=plan.bf16)
     progress = training.progress
-    log.start(progress, total, order.steps_per_epoch)
+    log.start(progress, total, order.steps_per_epoch, limit)
     source = batches(progress.step, total)
     began, saved = time.monotonic() - progress.seconds, time.monotonic()
     with catch_interrupts() as interrupt:

@@ -31,7 +31,7 @@ from everymask.tasks.choice import asked_task, settle_task, unseen_classes
 from everymask.tasks.task import Task
 from everymask.train.folder.given import read_decided, read_preprocess, write_decided, write_given
 from everymask.train.folder.layout import BEST, SPLITS, clear_folder, open_folder
-from everymask.train.folder.logs import Log, Screen
+from everymask.train.folder.logs import Log, Screen, memory
 from everymask.train.folder.summary import write_summary
 from everymask.train.layers import frozen_parameters, learning_parameters
 from everymask.train.loader import Order, read_batches
@@ -131,7 +131,7 @@ def _begin(
     task, model = settle_task(config, pictures, built)
     if source and source.foreign:
         model = source.foreign.network(model)
-    config = replace(config, task=task.name, model=model)
+    config = replace(config, task=task.name, model=model, encoder=None, norm=None, head=None)
     known = pictures.annotated()
     left_out = (not_annotated(len(pictures) - len(known)),) if len(known) < len(pictures) else ()
     pictures = known.for_task(task.name)
@@ -170,7 +170,17 @@ def _finish(folder: Path, begun: _Beginning, outcome: Outcome, judge: _Judge) ->
     if outcome.reason != "interrupted" and begun.val:
         predictor = judge.predictor(*load_model(folder / BEST))
         judge.best = judge.best or evaluate(predictor, begun.val)
-    write_summary(folder, begun.plan.settings, begun.train, begun.val, judge.best, predictor, outcome.reason)
+    write_summary(
+        folder,
+        begun.plan.settings,
+        begun.train,
+        begun.val,
+        judge.best,
+        predictor,
+        outcome.reason,
+        outcome.progress,
+        memory(judge.device),
+    )
 
 
 @dataclass(slots=True)

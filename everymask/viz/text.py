@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import unicodedata
 from functools import lru_cache
+from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -15,7 +18,7 @@ from everymask.errors import printable
 
 Font: TypeAlias = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
-# Pillow's own font knows ASCII only; these are looked for on the machine when a name needs more.
+# Pillow's own font knows ASCII only; these are looked for on the machine first when a name needs more, then all others.
 _WIDER_FONTS = (
     "DejaVuSans.ttf",
     "NotoSans-Regular.ttf",
@@ -24,8 +27,12 @@ _WIDER_FONTS = (
     "Arial Unicode.ttf",
     "arial.ttf",
     "msyh.ttc",
+    "malgun.ttf",
+    "Nirmala.ttf",
 )
-_UNASSIGNED = "\U000e0fff"
+_FONT_FILES = (".ttf", ".ttc", ".otf")
+# No character and never one: fonts draw their empty box for it. (Of U+E0FFF layout engines draw nothing.)
+_UNASSIGNED = "\u0378"
 
 
 def write_tag(text: str, colour: Colour, height: int, max_width: int) -> ByteArray:
@@ -57,17 +64,30 @@ def contrast_colour(colour: Colour) -> Colour:
     return (255, 255, 255) if luminance < 0.25 else (16, 16, 20)
 
 
+@lru_cache(maxsize=512)
 def readable(text: str, height: int) -> tuple[str, Font]:
-    """The text as it can be written, and its font: letters that no font has become their ASCII relative or "?"."""
+    """The text as it can be written, and its font: of those on the machine the first that has all letters, or most.
+
+    Letters that it does not have become their ASCII relative or "?".
+    """
     shown = printable(text)
     if shown.isascii():
         return shown, _default(height)
-    for name in _WIDER_FONTS:
+    best: Font = _default(height)
+    known = "".join(filter(str.isascii, shown))
+    for name in _font_names():
         font = _installed(name, height)
-        if font is not None and _covers(font, shown):
-            return shown, font
-    plain = "".join(c for c in unicodedata.normalize("NFKD", shown) if not unicodedata.combining(c))
-    return plain.encode("ascii", "replace").decode(), _default(height)
+        has = "" if font is None else "".join(letter for letter in shown if _has(font, letter))
+        if font is not None and len(has) > len(known):
+            best, known = font, has
+        if known == shown:
+            break
+    return "".join(letter if letter in known else _plain(letter) for letter in shown), best
+
+
+def _plain(letter: str) -> str:
+    bare = "".join(c for c in unicodedata.normalize("NFKD", letter) if not unicodedata.combining(c))
+    return bare if bare and bare.isascii() else "?"
 
 
 def _ink(text: str, font: Font, width: int, height: int, left: int) -> ByteArray:
@@ -86,14 +106,47 @@ def _default(height: int) -> Font:
 
 
 @lru_cache(maxsize=64)
-def _installed(name: str, height: int) -> Font | None:
+def _installed(name: str, height: int) -> ImageFont.FreeTypeFont | None:
     try:
         return ImageFont.truetype(name, round(height * 0.8))
     except OSError:
         return None
 
 
-@lru_cache(maxsize=512)
-def _covers(font: Font, text: str) -> bool:
-    missing = bytes(font.getmask(_UNASSIGNED))
-    return all(bytes(font.getmask(letter)) != missing for letter in set(text) if not letter.isspace())
+@lru_cache(maxsize=4096)
+def _has(font: ImageFont.FreeTypeFont, letter: str) -> bool:
+    """Whether the font can draw a letter, or need not."""
+    if letter.isspace() or unicodedata.category(letter) == "Cf":
+        return True
+    bare = _unshaped(font)
+    return bytes(bare.getmask(letter)) != bytes(bare.getmask(_UNASSIGNED))
+
+
+@lru_cache(maxsize=64)
+def _unshaped(font: ImageFont.FreeTypeFont) -> ImageFont.FreeTypeFont:
+    """The same font without layout, which would put a dotted circle under a single vowel sign."""
+    return font.font_variant(layout_engine=ImageFont.Layout.BASIC)
+
+
+@lru_cache(maxsize=1)
+def _font_names() -> tuple[str, ...]:
+    """The fonts of the machine by the names under which Pillow opens them, the usual ones first."""
+    files = (file for folder in _font_folders() if folder.is_dir() for file in sorted(folder.rglob("*")))
+    others = (str(file) for file in files if file.suffix.lower() in _FONT_FILES)
+    return tuple(dict.fromkeys((*_WIDER_FONTS, *others)))
+
+
+def _font_folders() -> list[Path]:
+    """Where systems keep fonts, as Pillow's `ImageFont.truetype` looks for them."""
+    home = Path.home()
+    if sys.platform == "win32":
+        local = os.environ.get("LOCALAPPDATA", str(home / "AppData" / "Local"))
+        return [
+            Path(os.environ.get("WINDIR", r"C:\Windows")) / "Fonts",
+            Path(local) / "Microsoft" / "Windows" / "Fonts",
+        ]
+    if sys.platform == "darwin":
+        return [Path("/System/Library/Fonts"), Path("/Library/Fonts"), home / "Library" / "Fonts"]
+    shared = os.environ.get("XDG_DATA_DIRS", "/usr/local/share:/usr/share").split(":")
+    own = os.environ.get("XDG_DATA_HOME", str(home / ".local" / "share"))
+    return [Path(folder) / "fonts" for folder in (own, *shared) if folder]

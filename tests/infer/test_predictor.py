@@ -144,6 +144,14 @@ def test_more_detections_are_kept_when_asked_for(model: Predictor) -> None:
         model.with_detections(0)
 
 
+def test_a_result_says_up_to_which_score_a_limit_may_have_cut(model: Predictor) -> None:
+    found = model.predict(PIXELS)
+    assert found.cut_below is not None
+    assert 0 < found.cut_below <= found.instances.scores.min()
+    assert "may be missing" in repr(found)
+    assert Result.from_json(found.to_json(), found.sample.image).cut_below == found.cut_below
+
+
 def test_an_object_is_found_once_when_asked_for(model: Predictor) -> None:
     """The untrained network finds every region as both classes, with boxes that are nearly the same."""
     everything = model.with_detections(40)

@@ -50,7 +50,10 @@ def test_the_interval_is_as_wide_as_the_spread_of_the_pictures_says() -> None:
 
 
 def test_one_picture_says_nothing_about_others() -> None:
-    assert all(map(math.isnan, scores(0.9, 0, pictures=1).interval))
+    one = scores(0.9, 0, pictures=1)
+    assert all(map(math.isnan, one.interval))
+    assert "(95 % interval not defined)" in one.sentence("1 picture")
+    assert "95 % interval not defined" in one.headlines()[0].note
     with pytest.raises(DataError, match="at least 2 pictures"):
         compare_scores(scores(0.9, 0, pictures=1), scores(0.9, 1, pictures=1))
 
@@ -67,6 +70,18 @@ def test_a_difference_is_told_from_luck() -> None:
     assert better.difference == better.second - better.first
     worse = compare_scores(scores(0.87, 1), scores(0.80, 0))
     assert (worse.low, worse.high, worse.p_value) == pytest.approx((-better.high, -better.low, better.p_value))
+
+
+@pytest.mark.parametrize(("pictures", "smallest"), [(2, 0.5), (5, 1 / 16), (6, 1 / 32), (12, 2 / 4096)])
+def test_what_so_few_pictures_cannot_show_is_not_claimed(pictures: int, smallest: float) -> None:
+    """All signs of n pictures agree by chance 2 times in 2 ** n."""
+    found = compare_scores(scores(0.80, 0, pictures=pictures), scores(0.95, 1, pictures=pictures))
+    assert found.smallest_p == smallest
+    assert found.p_value >= smallest
+    defined = smallest < 0.05
+    assert math.isnan(found.low) != defined
+    assert (found.to_json()["high"] is not None) == defined
+    assert ("cannot show one" in found.verdict) != defined
 
 
 def test_equal_models_do_not_differ() -> None:

@@ -89,10 +89,10 @@ def test_the_json_is_coco_with_scores(tmp_path: Path) -> None:
 
 def test_the_csv_has_a_line_per_object(tmp_path: Path) -> None:
     write(tmp_path, example(id="a"), example(id="b", objects=1))
-    assert (tmp_path / "predictions.csv").read_bytes().startswith(b"file,object,class,score,area,x1,y1,x2,y2\r\n")
+    assert (tmp_path / "predictions.csv").read_bytes().startswith(b"file,object,class,score,area,x1,y1,x2,y2,cut\r\n")
     assert rows(tmp_path)[1] == {
         "file": "a", "object": "2", "class": "dust", "score": "0.4000", "area": "100",
-        "x1": "12.00", "y1": "5.00", "x2": "22.00", "y2": "15.00",
+        "x1": "12.00", "y1": "5.00", "x2": "22.00", "y2": "15.00", "cut": "no",
     }  # fmt: skip
     assert [row["file"] for row in rows(tmp_path)] == ["a", "a", "b"]
 

@@ -41,6 +41,9 @@ OPEN_AFTERWARDS = {
     "resize",
     "task",
     "loss",
+    "encoder",
+    "norm",
+    "head",
 }
 CPU = Facts(num_classes=3, threads=2)
 GPU = replace(CPU, gpu=True)
@@ -85,7 +88,7 @@ def test_many_objects_raise_the_limit_of_detections() -> None:
 
 def test_proposals_suffice_for_the_detections() -> None:
     model = resolve(TrainConfig(data="d", max_detections=1500), CELLS, CPU).model
-    assert model.rpn_post_nms == (2000, 3000)
+    assert model.rpn_post_nms == (2000, 6000)
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from everymask.data.feed.augment import Augment
 from everymask.errors import ConfigError
 from everymask.models.specs.any_spec import ModelSpec
-from everymask.models.specs.regions import MaskRCNN
+from everymask.models.specs.regions import MaskRCNN, mask_rcnn_small
 from everymask.models.specs.semantic import HRNet, UNet
 from everymask.settings.config import TrainConfig, config_from_json
 from everymask.settings.going_on import changed_settings
@@ -41,7 +42,7 @@ def test_settings_survive_json() -> None:
         pytest.param({"batch": "8"}, "batch", id="F02 text for a number"),
         pytest.param({"batch": True}, "batch", id="F02 truth for a number"),
         pytest.param({"epochs": 1.5}, "epochs", id="F02 part of an epoch"),
-        pytest.param({"optimizer": "adam"}, "sgd, adamw", id="F02 unknown optimizer"),
+        pytest.param({"optimizer": "adam"}, "adamw, sgd", id="F02 unknown optimizer"),
         pytest.param({"lr": -0.1}, "lr", id="F03 lr below 0"),
         pytest.param({"lr": 0.0}, "lr", id="F03 lr 0"),
         pytest.param({"head_lr": 0.0}, "head_lr", id="F03 head_lr 0"),
@@ -61,15 +62,46 @@ def test_settings_survive_json() -> None:
         pytest.param({"layers": "(head"}, "regular expression", id="F03 layers regex"),
         pytest.param({"out": "runs/\x07"}, "out", id="F20 control character"),
         pytest.param({"workers": 5000}, "workers", id="F18 workers"),
-        pytest.param({"task": "panoptic"}, "semantic, instance", id="F02 unknown task"),
+        pytest.param({"task": "panoptic"}, "instance, semantic", id="F02 unknown task"),
         pytest.param({"loss": "ce+dise"}, "did you mean 'dice'", id="F02 unknown loss"),
-        pytest.param({"class_weights": None}, "none, auto", id="F02 nothing for a choice"),
+        pytest.param({"class_weights": None}, "auto, none", id="F02 nothing for a choice"),
+        pytest.param({"model": "maskrcnn"}, "did you mean mask-rcnn", id="F02 unknown model"),
+        pytest.param({"model": MaskRCNN}, r"model=MaskRCNN(", id="F02 a class for a network"),
+        pytest.param({"model": 50}, "a network or its name", id="F02 a number for a network"),
+        pytest.param({"model": "mask-rcnn", "encoder": "resnet51"}, "resnet50", id="F02 unknown encoder"),
+        pytest.param({"encoder": "resnet51"}, "did you mean resnet50", id="F02 unknown encoder alone"),
+        pytest.param({"encoder": "hrnet_w18"}, "--model unet", id="F02 encoder of one task alone"),
+        pytest.param({"model": "mask-rcnn", "head": "binary"}, "finds objects", id="F02 head of objects"),
+        pytest.param({"norm": "layer"}, "batch, frozen, group", id="F02 unknown norm"),
+        pytest.param({"task": "Instance"}, "did you mean instance", id="F02 task in capitals"),
         pytest.param({"label_smoothing": 1.0}, "label_smoothing", id="F03 nothing left of the truth"),
     ],
 )
 def test_unusable_settings_are_named(changes: dict[str, object], named: str) -> None:
     with pytest.raises(ConfigError, match=named.replace("(", r"\(")):
         TrainConfig(**({"data": "cells"} | changes))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("words", "model"),
+    [
+        ({"model": "mask-rcnn-small"}, mask_rcnn_small()),
+        ({"model": "unet", "encoder": "resnet18", "head": "binary"}, UNet(encoder="resnet18", head="binary")),
+        ({"model": MaskRCNN(channels=4), "encoder": "resnet18"}, MaskRCNN(channels=4, encoder="resnet18")),
+        ({"head": "multilabel"}, UNet(head="multilabel")),
+    ],
+)
+def test_networks_have_in_python_the_names_of_the_command_line(words: dict[str, object], model: ModelSpec) -> None:
+    config = TrainConfig(data="d", **words)  # type: ignore[arg-type]
+    assert config.model == config.network == model
+    assert (config.encoder, config.norm, config.head) == (None, None, None)
+    assert config_from_json({"data": "d", **{name: word for name, word in words.items() if name != "model"}})
+    assert config_from_json(json.loads(json.dumps(config.to_json()))) == config
+
+
+def test_paths_may_be_paths() -> None:
+    config = TrainConfig(data=Path("d"), out=Path("o"), images=Path("i"), weights=Path("w"))  # type: ignore[arg-type]
+    assert (config.data, config.out, config.images, config.weights) == ("d", "o", "i", "w")
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,28 @@ import numpy as np
 import pytest
 
 from everymask.core.labels import labels_of
+from everymask.core.segmentation import TaskName
 from everymask.data.dataset import Annotation, Dataset, Objects, Polygons, Record
 from everymask.errors import DataError
-from everymask.tasks.choice import unseen_classes
+from everymask.models.specs.any_spec import ModelSpec
+from everymask.models.specs.regions import MaskRCNN
+from everymask.models.specs.semantic import UNet
+from everymask.settings.config import TrainConfig
+from everymask.tasks.choice import asked_task, settle_task, unseen_classes
 
 SQUARE = Polygons((np.array([[1, 1], [9, 1], [9, 9], [1, 9]], float),))
+
+
+@pytest.mark.parametrize(
+    ("task", "model"), [("instance", MaskRCNN(encoder="resnet18")), ("semantic", UNet(encoder="resnet18"))]
+)
+def test_an_encoder_alone_does_not_choose_the_task(task: TaskName, model: ModelSpec) -> None:
+    record = Record("a", Path("a.png"), (10, 10), Objects((Annotation(0, SQUARE),)))
+    objects = Dataset(labels_of(["cat", "dog"]), (record,), "labelme", Path()).for_task(task)
+    config = TrainConfig(data="d", encoder="resnet18")
+    assert asked_task(config) is None
+    found = settle_task(config, objects)
+    assert (found[0].name, found[1]) == (task, model)
 
 
 def test_b11_regions_to_ignore_show_no_class() -> None:

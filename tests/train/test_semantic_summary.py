@@ -18,6 +18,7 @@ from everymask.data.formats.table import read_dataset
 from everymask.evaluate import Report, evaluate
 from everymask.infer.predictor import Predictor
 from everymask.settings.config import TrainConfig
+from everymask.train.folder.state import Progress
 from everymask.train.folder.summary import write_summary
 from tests.grey_model import grey_model, write_grey
 
@@ -44,7 +45,9 @@ def written(folder: Path, val: Dataset, report: Report | None, predictor: Predic
     step = {"kind": "step", **place, "loss": 1.0, "lr": 0.1, "images_per_second": 3.0, "memory_mb": 99}
     validation = {"kind": "validation", **place, "mIoU": 0.5, "pixel accuracy": 0.75}
     (folder / "log.jsonl").write_text(f"{json.dumps(step)}\n{json.dumps(validation)}\n", encoding="utf-8")
-    write_summary(folder, TrainConfig(data="data", out=str(folder)), val, val, report, predictor, "done")
+    config, progress = TrainConfig(data="data", out=str(folder)), Progress(step=7, seconds=90.0)
+    progress.sums, progress.summed = {"loss": 6.0}, 3
+    write_summary(folder, config, val, val, report, predictor, "done", progress, 1234.0)
     return (folder / "report.html").read_text("utf-8")
 
 
@@ -86,6 +89,19 @@ def test_the_confusion_is_in_per_cent_of_the_truth(tmp_path: Path, val: Dataset,
 def test_without_a_report_it_shows_how_training_went(tmp_path: Path, val: Dataset) -> None:
     headings = re.findall(r"<h2>(.*?)</h2>", written(tmp_path, val, None, None))
     assert headings == ["Result", "Training", "Data set", "Settings", "Versions"]
+
+
+def test_a_short_run_has_its_chart_time_and_memory(tmp_path: Path, val: Dataset) -> None:
+    """Steps after the last line of the log count, also where there is none yet: as the terminal says."""
+    text = written(tmp_path, val, None, None)
+    for shown in ("1.5 minutes", "7 steps; ended: done", "1,234 MB"):
+        assert shown in text
+    (tmp_path / "log.jsonl").unlink()
+    progress = Progress(step=2, seconds=3.21, sums={"loss": 6.0}, summed=2)
+    write_summary(tmp_path, TrainConfig(data="d"), val, val, None, None, "time limit", progress, 99.0)
+    text = (tmp_path / "report.html").read_text("utf-8")
+    assert "3.2 seconds" in text
+    assert "<title>loss</title>" in text and "<circle" in text
 
 
 def test_pictures_without_truth_are_no_panels(tmp_path: Path, val: Dataset, model: Predictor) -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
 import numpy as np
 import pytest
+from PIL import ImageFont
 
 from everymask.core.labels import Labels
 from everymask.viz.frame import draw_beside, draw_legend
-from everymask.viz.text import readable, write_tag
+from everymask.viz.text import _font_names, readable, write_tag
 
 TWO = Labels(("cell", "dust"), ((200, 40, 30), (20, 60, 220)))
 
@@ -32,6 +37,46 @@ def test_tags_are_shortened_to_their_room() -> None:
     narrow = write_tag("a very long class name indeed", (0, 0, 0), 16, 60)
     assert 0 < narrow.shape[1] <= 60 < wide.shape[1]
     assert write_tag("name", (0, 0, 0), 16, 5).size == 0
+
+
+@pytest.fixture
+def dejavu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ImageFont.FreeTypeFont]:
+    """The only font on a machine, under a name that nobody knows."""
+    try:
+        font = ImageFont.truetype("DejaVuSans.ttf", 16)
+    except OSError:
+        pytest.skip("DejaVu Sans is not on this machine")
+    (tmp_path / "fonts").mkdir()
+    file = shutil.copy(str(font.path), tmp_path / "fonts" / "unknown.ttf")
+    monkeypatch.setattr("everymask.viz.text._font_folders", lambda: [tmp_path / "fonts"])
+    monkeypatch.setattr("everymask.viz.text._WIDER_FONTS", ())
+    _font_names.cache_clear()
+    readable.cache_clear()
+    yield ImageFont.truetype(file, 16)
+    _font_names.cache_clear()
+    readable.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("клетка", "клетка"),
+        ("خلية", "خلية"),
+        ("細胞", "??"),
+        ("세포", "??"),
+        ("कोशिका", "??????"),
+        ("ядро 核", "ядро ?"),
+    ],
+)
+def test_letters_are_those_that_a_font_of_the_machine_has(
+    name: str, shown: str, dejavu: ImageFont.FreeTypeFont
+) -> None:
+    """DejaVu Sans has Cyrillic and Arabic letters, and for all others an empty box, which is never drawn."""
+    text, font = readable(name, 16)
+    assert text == shown
+    drawn = {bytes(font.getmask(letter)) for letter in text if not letter.isspace()}
+    assert bytes(dejavu.getmask("核")) not in drawn and b"" not in drawn
+    assert (Path(str(font.path)).name == "unknown.ttf") == ("?" * len(name) != shown)
 
 
 @pytest.mark.parametrize("name", ["Größe", "клетка", "細胞", "\udcff\n", "👾"])

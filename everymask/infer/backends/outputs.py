@@ -35,6 +35,9 @@ class Outputs(Protocol):
     def segmentation(self, index: int, wanted: Wanted) -> Segmentation:
         """What picture `index` of the batch shows, at its original size."""
 
+    def cut_below(self, index: int) -> float | None:
+        """From which score on detections of a picture may be missing by the network's limits; None: none is."""
+
     def planes(self) -> SemanticArrays:
         """The answers where every pixel has one, before they are decided; `TypeError` where there are none."""
 
@@ -45,7 +48,8 @@ class RegionArrays:
 
     `boxes` [K, 4] float32 xyxy in the network's frame, `class_ids` [K] 0-based without background, `scores` [K] float32
     in 0-1, `mask_logits` [K, M, M] float32 of the detection's class relative to its box (None without mask head),
-    `image_index` [K]: the picture's place in the batch; `paste` is how mask logits become pixels.
+    `image_index` [K]: the picture's place in the batch; `paste` is how mask logits become pixels. `cut` [B] float32 is
+    the score of the surest detection that the network's limits may have cost each picture, else 0 (None: not known).
     """
 
     boxes: FloatArray
@@ -54,6 +58,7 @@ class RegionArrays:
     mask_logits: FloatArray | None
     image_index: IntArray
     paste: MaskPaste
+    cut: FloatArray | None = None
 
     def segmentation(self, index: int, wanted: Wanted) -> InstanceSet:
         """The objects of a picture."""
@@ -63,6 +68,10 @@ class RegionArrays:
             self.boxes[rows], self.class_ids[rows], self.scores[rows], masks, wanted.placements[index], self.paste
         )
         return without_duplicates(found, wanted.duplicate_iou)
+
+    def cut_below(self, index: int) -> float | None:
+        """The score of the surest detection that a limit may have cost."""
+        return None if self.cut is None or self.cut[index] <= 0 else float(self.cut[index])
 
     def planes(self) -> SemanticArrays:
         """There are none."""
@@ -85,6 +94,9 @@ class SemanticArrays:
         placement = wanted.placements[index]
         return decode_semantic(self.logits[index], placement, self.head, ignore=wanted.ignore, scored=wanted.scored)
 
+    def cut_below(self, index: int) -> None:
+        """No limit cuts label maps."""
+
     def planes(self) -> SemanticArrays:
         """These."""
         return self
@@ -102,6 +114,9 @@ class DecidedMaps:
     def segmentation(self, index: int, wanted: Wanted) -> SemanticMap:
         """The label map of a picture."""
         return self.maps[index]
+
+    def cut_below(self, index: int) -> None:
+        """No limit cuts label maps."""
 
     def planes(self) -> SemanticArrays:
         """They have been left on the device."""

@@ -53,7 +53,7 @@ class TorchBackend:
         batch = torch.from_numpy(images).to(self.where, non_blocking=True, memory_format=torch.channels_last)
         outputs: RegionOutputs | SemanticOutputs = self.module(batch, torch.from_numpy(windows))
         match outputs:
-            case RegionOutputs(boxes, class_ids, scores, mask_logits, image_index, paste):
+            case RegionOutputs(boxes, class_ids, scores, mask_logits, image_index, paste, cut):
                 return RegionArrays(
                     _array(boxes),
                     class_ids.cpu().numpy(),
@@ -61,6 +61,7 @@ class TorchBackend:
                     None if mask_logits is None else _array(mask_logits),
                     image_index.cpu().numpy(),
                     paste,
+                    None if cut is None else _array(cut),
                 )
             case SemanticOutputs(logits, head) if wanted is None or self.where.type == "cpu":
                 return SemanticArrays(_array(logits), head)

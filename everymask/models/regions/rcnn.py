@@ -34,6 +34,7 @@ from everymask.models.regions.rpn import RegionProposalNetwork
 from everymask.models.specs.regions import FasterRCNN, MaskRCNN
 
 Module = TypeVar("Module", bound=nn.Module)
+_LATE = 100
 
 
 class RCNN(Network):
@@ -135,13 +136,9 @@ class RCNN(Network):
 
     def with_detections(self, most: int) -> RCNN:
         """Up to `most` objects in a picture, and as many proposals as that needs."""
-        grown = [
-            (training, max(count, 2 * most)) for training, count in (self.spec.rpn_pre_nms, self.spec.rpn_post_nms)
-        ]
-        spec = replace(self.spec, max_detections=most, rpn_pre_nms=grown[0], rpn_post_nms=grown[1])
         twin = _sharing(self)
-        twin.spec, twin.rpn = spec, _sharing(self.rpn)
-        twin.rpn.spec = spec
+        twin.spec, twin.rpn = self.spec.with_detections(most), _sharing(self.rpn)
+        twin.rpn.spec = twin.spec
         return twin
 
     def _proposal_limits(self, images: Tensor, windows: Tensor) -> Tensor:
@@ -214,22 +211,40 @@ class RCNN(Network):
                 scores.split(counts), boxes.split(counts), windows, strict=True
             )
         ]
-        image_index = _image_index([picture_boxes for picture_boxes, _, _ in found])
-        kept_boxes, class_ids, kept_scores = (torch.cat(column) for column in zip(*found, strict=True))
-        return RegionOutputs(kept_boxes, class_ids, kept_scores, None, image_index, profile.mask_paste)
+        image_index = _image_index([picture_boxes for picture_boxes, _, _, _ in found])
+        kept_boxes, class_ids, kept_scores, cut = (torch.cat(column) for column in zip(*found, strict=True))
+        return RegionOutputs(kept_boxes, class_ids, kept_scores, None, image_index, profile.mask_paste, cut)
 
-    def _select_in_picture(self, scores: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _select_in_picture(self, scores: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Boxes, class ids and scores of what is found, and the score [1] of the surest that may be missing."""
         spec = self.spec
         wanted = scores[:, 1:] > spec.score_threshold
         if spec.profile.class_choice == "argmax":
             best = scores.argmax(dim=1, keepdim=True)
             wanted &= best == torch.arange(1, scores.shape[1], device=scores.device)
         rows, class_ids = wanted.nonzero(as_tuple=True)
+        late = rows >= len(scores) - len(scores) // 4
+        crowded = len(scores) >= spec.rpn_post_nms[1]
         boxes, scores = boxes[rows, class_ids + 1], scores[rows, class_ids + 1]
         whole = not_smaller_than(boxes, 1e-2)
-        boxes, scores, class_ids = boxes[whole], scores[whole], class_ids[whole]
-        keep = suppress(boxes, scores, class_ids, spec.nms, spec.max_detections)
-        return boxes[keep], class_ids[keep], scores[keep]
+        boxes, scores, class_ids, late = boxes[whole], scores[whole], class_ids[whole], late[whole]
+        distinct = suppress(boxes, scores, class_ids, spec.nms, len(boxes))
+        keep, missing = distinct[: spec.max_detections], distinct[spec.max_detections :][:1]
+        if crowded:
+            missing = torch.cat([missing, _only_late(boxes, class_ids, late, distinct, spec.nms)])
+        cut = torch.cat([scores[missing], scores.new_zeros(1)]).amax(dim=0, keepdim=True)
+        return boxes[keep], class_ids[keep], scores[keep], cut
+
+
+def _only_late(boxes: Tensor, class_ids: Tensor, late: Tensor, distinct: Tensor, iou: float) -> Tensor:
+    """Of the detections `distinct` (rows, surest first) those that only the last quarter of the proposals has found.
+
+    Where there are some, more proposals would probably have found more. `late` [N] tells which boxes [N, 4] are of that
+    quarter. Of its detections the surest 100 are looked at.
+    """
+    rows = distinct[late[distinct]][:_LATE]
+    same = class_ids[rows, None] == class_ids[~late]
+    return rows[~((box_iou(boxes[rows], boxes[~late]) > iou) & same).any(dim=1)]
 
 
 def _sharing(module: Module) -> Module:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Self, TypeAlias
 
 from everymask.errors import ConfigError
 
@@ -20,6 +20,8 @@ ENCODERS = (
     "mobilenetv3_large_100",
     "mobilenetv3_small_100",
 )
+
+_PROPOSALS_FOR_EACH = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,14 @@ class FasterRCNN:
             raise ConfigError("score_threshold, nms, rpn_nms and rpn_score_threshold must lie between 0 and 1")
         if self.max_detections < 1:
             raise ConfigError(f"max_detections must be at least 1, but got {self.max_detections}")
+
+    def with_detections(self, most: int) -> Self:
+        """The same for up to `most` objects in a picture, with at least four proposals for each of them."""
+        pre, post = (
+            (training, max(predicting, _PROPOSALS_FOR_EACH * most))
+            for training, predicting in (self.rpn_pre_nms, self.rpn_post_nms)
+        )
+        return replace(self, max_detections=most, rpn_pre_nms=pre, rpn_post_nms=post)
 
     @property
     def strides(self) -> tuple[int, ...]:

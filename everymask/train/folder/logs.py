@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import sys
 import time
 import warnings
@@ -15,7 +16,7 @@ from typing import Any, Self
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
 from rich.progress import Progress as Bar
 
 from everymask.core.files import write_text
@@ -56,12 +57,13 @@ class Log:
         self._writes = rank.leads
         self.total = 0
         self.steps_per_epoch = 1
+        self._limit = math.inf
         self._board = _tensorboard(folder) if tensorboard and rank.leads else None
         self._bar = Bar(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[left]}"),
             TextColumn("{task.fields[numbers]}"),
             console=self.console,
             disable=not console.is_terminal,
@@ -81,12 +83,15 @@ class Log:
         if self._board is not None:
             self._board.close()
 
-    def start(self, progress: Progress, total: int, steps_per_epoch: int) -> None:
-        """Steps begin. What an interrupted run wrote after its last saved state is taken out of the log."""
+    def start(self, progress: Progress, total: int, steps_per_epoch: int, limit: float = math.inf) -> None:
+        """Steps begin, which end after `total` or after `limit` seconds.
+
+        What an interrupted run wrote after its last saved state is taken out of the log.
+        """
         if self._writes:
             _cut(self.file, progress.step)
-        self.total, self.steps_per_epoch = total, steps_per_epoch
-        self._task = self._bar.add_task("training", total=total, completed=progress.step, numbers="")
+        self.total, self.steps_per_epoch, self._limit = total, steps_per_epoch, limit
+        self._task = self._bar.add_task("training", total=total, completed=progress.step, numbers="", left="")
         self._timed = (progress.step, time.monotonic())
 
     def note(self, text: str, **facts: Any) -> None:
@@ -126,14 +131,19 @@ class Log:
     def _show(self, progress: Progress, numbers: str, now: float) -> None:
         epoch = f"epoch {1 + (progress.step - 1) // self.steps_per_epoch}/{max(1, self.total // self.steps_per_epoch)}"
         if self._task is not None:
-            self._bar.update(self._task, completed=progress.step, description=epoch, numbers=numbers)
+            left = self._left(progress)
+            self._bar.update(self._task, completed=progress.step, description=epoch, numbers=numbers, left=left)
         if not self.console.is_terminal and now - self._shown >= _PLAIN_SECONDS:
             self._shown = now
-            left = progress.seconds / max(progress.step, 1) * (self.total - progress.step)
-            self._say(f"{epoch}  step {progress.step}/{self.total}  {numbers}  {_clock(left)} left")
+            self._say(f"{epoch}  step {progress.step}/{self.total}  {numbers}  {self._left(progress)} left")
+
+    def _left(self, progress: Progress) -> str:
+        """How long it takes still: to the last step, or to the limit of time where that comes first."""
+        steps = progress.seconds / max(progress.step, 1) * (self.total - progress.step)
+        return _clock(max(0.0, min(steps, self._limit - progress.seconds)))
 
     def _say(self, text: str) -> None:
-        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        self.console.print(text, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
     def _entry(self, kind: str, progress: Progress, numbers: dict[str, float]) -> None:
         epoch = round(progress.step / self.steps_per_epoch, 4)
@@ -181,6 +191,11 @@ def memory(device: torch.device) -> float:
         return 0.0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1e6 if sys.platform == "darwin" else peak / 1e3
+
+
+def spent(seconds: float) -> str:
+    """A time as people say it, in seconds or minutes."""
+    return f"{seconds:.1f} seconds" if seconds < 60 else f"{seconds / 60:.1f} minutes"
 
 
 def _cut(file: Path, step: int) -> None:

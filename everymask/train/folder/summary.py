@@ -21,7 +21,8 @@ from everymask.metrics.scores import ClassTable, Headline, PictureScore, Scores
 from everymask.settings.config import TrainConfig
 from everymask.tasks.table import task_of
 from everymask.tasks.task import Drawing
-from everymask.train.folder.logs import read_log
+from everymask.train.folder.logs import read_log, spent
+from everymask.train.folder.state import Progress
 from everymask.viz.report import (
     PICTURE_SIDE,
     Panel,
@@ -44,14 +45,23 @@ def write_summary(
     report: Report | None,
     predictor: Predictor | None,
     ended: str,
+    progress: Progress,
+    peak: float,
 ) -> None:
-    """Write `report.html`. Without a `report` it shows how training went and not how good the model is."""
+    """Write `report.html`. Without a `report` it shows how training went and not how good the model is.
+
+    `peak` is the most memory used, in MB. Steps since the last line of the log are a point of the curves too.
+    """
     entries = read_log(folder / "log.jsonl")
     steps = [entry for entry in entries if entry["kind"] == "step"]
+    if progress.summed:
+        means = {name: total / progress.summed for name, total in progress.sums.items()}
+        epoch = max(entry["epoch"] for entry in steps) if steps else 0.0
+        steps.append({"step": progress.step, "epoch": epoch} | means)
     content = ReportContent(
         title=folder.resolve().name,
         when=time.strftime("%Y-%m-%d %H:%M"),
-        headlines=_of_training(steps, ended),
+        headlines=_of_training(progress, peak, ended),
         steps=[_step_row(entry) for entry in steps],
         validations=[_validation_row(entry) for entry in entries if entry["kind"] == "validation"],
         dataset=_statistics(train, val),
@@ -113,19 +123,18 @@ def _panels(predictor: Predictor, val: Dataset, scores: Scores) -> tuple[tuple[P
     return tuple(map(panel, typical)), tuple(map(panel, worst))
 
 
-def _of_training(steps: list[dict[str, Any]], ended: str) -> tuple[Headline, ...]:
-    if not steps:
+def _of_training(progress: Progress, peak: float, ended: str) -> tuple[Headline, ...]:
+    if not progress.step:
         return ()
-    minutes = f"{steps[-1]['seconds'] / 60:.1f} min"
     return (
-        Headline("training", minutes, f"{counted(steps[-1]['step'], 'step')}; ended: {ended}"),
-        Headline("memory", f"{max(entry['memory_mb'] for entry in steps):,.0f} MB", "at most"),
+        Headline("training", spent(progress.seconds), f"{counted(progress.step, 'step')}; ended: {ended}"),
+        Headline("memory", f"{peak:,.0f} MB", "at most"),
     )
 
 
 def _step_row(entry: dict[str, Any]) -> StepRow:
     losses = {name: value for name, value in entry.items() if name.startswith("loss")}
-    return StepRow(entry["step"], losses, entry["epoch"], entry["lr"], entry["images_per_second"])
+    return StepRow(entry["step"], losses, entry["epoch"], entry.get("lr"), entry.get("images_per_second"))
 
 
 def _validation_row(entry: dict[str, Any]) -> ValidationRow:

@@ -40,3 +40,27 @@ def test_boxes_without_masks_are_refused_by_a_mask_head() -> None:
     with pytest.raises(DataError, match="faster-rcnn"):
         own_network(REGIONS["mask-rcnn"]).loss(batch)
     assert own_network(REGIONS["faster-rcnn"]).loss(batch)
+
+
+@pytest.mark.parametrize(
+    ("last", "scores", "limits", "cut"),
+    [
+        pytest.param((70, 0, 78, 8), (0.9, 0.8, 0.7, 0.6), (4, 8), 0.0, id="all fit"),
+        pytest.param((70, 0, 78, 8), (0.9, 0.8, 0.7, 0.6), (2, 8), 0.7, id="detections"),
+        pytest.param((70, 0, 78, 8), (0.9, 0.8, 0.7, 0.6), (4, 4), 0.6, id="proposals"),
+        pytest.param((70, 0, 78, 8), (0.5, 0.8, 0.7, 0.9), (3, 4), 0.9, id="both"),
+        pytest.param((1, 0, 9, 8), (0.5, 0.8, 0.7, 0.9), (4, 4), 0.0, id="proposals that find what others found"),
+        pytest.param((70, 0, 78, 8), (0.9, 0.8, 0.7, 0.01), (4, 4), 0.0, id="proposals of nothing"),
+    ],
+)
+def test_the_surest_object_that_a_limit_may_have_cost_is_known(
+    last: tuple[int, ...], scores: tuple[float, ...], limits: tuple[int, int], cut: float
+) -> None:
+    """Of four proposals the last is the least promising: an object that only it finds tells of more."""
+    network = own_network(
+        replace(REGIONS["faster-rcnn"], max_detections=limits[0], rpn_post_nms=(limits[1], limits[1]))
+    )
+    boxes = torch.tensor([[0, 0, 8, 8], [20, 0, 28, 8], [40, 0, 48, 8], last], dtype=torch.float32)
+    found = torch.tensor(scores)
+    answer = network._select_in_picture(torch.stack([1 - found, found], dim=1), boxes[:, None].expand(-1, 2, -1))
+    assert answer[3].tolist() == pytest.approx([cut])

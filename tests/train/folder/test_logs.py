@@ -49,11 +49,25 @@ def test_without_a_terminal_there_are_lines(tmp_path: Path, monkeypatch: pytest.
     with Log(tmp_path, Console(file=text, width=20), tensorboard=False) as log:
         write_steps(log, 0, 2)
         log.validation(Progress(step=10, best_step=10), {"mask AP": 0.51234})
-        log.note("[a note] of the user's")
+        log.note("[a note] of the user's :train:")
     lines = text.getvalue().splitlines()
     assert lines[1].startswith("epoch 1/4  step 2/40  loss 1.000 · ")
     assert lines[1].endswith("0:00:02 left")
-    assert lines[2:] == ["epoch 1: mask AP 0.512  (best so far)", "[a note] of the user's"]
+    assert lines[2:] == ["epoch 1: mask AP 0.512  (best so far)", "[a note] of the user's :train:"]
+
+
+@pytest.mark.parametrize(("limit", "left"), [(1000.0, "0:06:20"), (60.0, "0:00:40"), (10.0, "0:00:00")])
+@pytest.mark.parametrize("terminal", [True, False])
+def test_the_time_left_is_that_of_the_limit_where_it_comes_first(
+    limit: float, left: str, terminal: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two steps of 40 in 20 seconds."""
+    monkeypatch.setattr(logs, "_PLAIN_SECONDS", 0.0)
+    text, progress = io.StringIO(), Progress(step=2, seconds=20.0)
+    with Log(tmp_path, Console(file=text, force_terminal=terminal, width=200), tensorboard=False) as log:
+        log.start(progress, 40, 10, limit)
+        log.step(progress, {"loss": 1.0}, rate=0.1, images=4, device=CPU)
+    assert left in text.getvalue()
 
 
 def test_on_a_terminal_there_is_a_bar(tmp_path: Path) -> None:
