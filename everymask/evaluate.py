@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from everymask.core.labels import map_classes, unknown_classes, unknown_shown
 from everymask.data.dataset import Dataset, not_annotated
@@ -16,6 +16,7 @@ from everymask.data.formats.table import read_dataset
 from everymask.data.splits import read_split
 from everymask.errors import ConfigError, DataError, counted, listed
 from everymask.infer.predictor import Predictor
+from everymask.infer.stored import StoredPredictions, are_predictions, read_predictions, task_of_predictions
 from everymask.metrics.calibration import CalibrationScores
 from everymask.metrics.comparison import Comparison, compare_scores
 from everymask.metrics.scores import Scores
@@ -23,6 +24,8 @@ from everymask.metrics.semantic_scores import Void
 from everymask.tasks.task import Judging
 
 Progress = Callable[[int, int], None]
+Judged: TypeAlias = Predictor | StoredPredictions
+"""Whose predictions are compared with truth."""
 _log = logging.getLogger(__name__)
 
 
@@ -74,7 +77,7 @@ class Report:
 
 
 def evaluate(
-    predictor: Predictor,
+    predictor: Judged | str | Path,
     dataset: Dataset | str | Path,
     *,
     split: str | None = None,
@@ -87,6 +90,8 @@ def evaluate(
 ) -> Report:
     """Predict every picture and compare with its truth: objects by COCO's rules, label maps by the pixels' overlap.
 
+    In place of a model there may be the path of predictions that were made elsewhere, which are judged alike (see
+    `everymask.infer.stored.read_predictions`).
     `dataset` is one that was read, or the path of one. `split` takes a part of it: of the pictures that training drew
     where the model comes from the run folder of a training on this data set, else of the data set's own. Without it all
     pictures count, with a warning if the model was trained on some of them. A model that gives label maps is judged on
@@ -105,8 +110,7 @@ def evaluate(
 
     >>> report = evaluate(load("runs/a"), "data", split="val")
     """
-    if not hasattr(predictor, "stream"):
-        raise ConfigError(f"expected a model, but got {predictor!r}", hint="load it first: everymask.load(...)")
+    predictor, dataset = _judged(predictor, dataset)
     task = predictor.task
     dataset = _annotated(_part(_read(dataset, predictor), split, predictor.splits))
     if max_detections is not None:
@@ -115,15 +119,14 @@ def evaluate(
         predictor = predictor.with_scores()
     dataset = dataset.for_task(task.name)
     unknown = _unknown_classes(dataset, predictor, classes or {})
-    mapped = map_classes(dataset.labels, predictor.card.labels, classes, unknown)
-    metrics = task.metrics(predictor.card.labels, predictor.card.spec, Judging(void, calibration))
+    mapped = map_classes(dataset.labels, predictor.labels, classes, unknown)
+    metrics = predictor.metrics(Judging(void, calibration))
     seconds = 0.0
-    samples = (dataset[index] for index in range(len(dataset)))
-    for done, result in enumerate(predictor.stream(samples, batch=batch), start=1):
+    for done, result in enumerate(predictor.answers(dataset, batch=batch), start=1):
         truth = task.truth_of(result.sample)
         shown = {row.name for row in truth.rows(dataset.labels)} if unknown else set()
         if shown & unknown:
-            raise unknown_shown(sorted(shown & unknown), predictor.card.labels)
+            raise unknown_shown(sorted(shown & unknown), predictor.labels)
         truth = truth.relabelled(mapped)
         for metric in metrics.values():
             metric.update(result.segmentation, truth, result.sample)
@@ -135,8 +138,8 @@ def evaluate(
 
 
 def compare(
-    first: Predictor,
-    second: Predictor,
+    first: Judged | str | Path,
+    second: Judged | str | Path,
     dataset: Dataset | str | Path,
     *,
     split: str | None = None,
@@ -152,6 +155,7 @@ def compare(
 
     >>> compare(load("runs/a"), load("runs/b"), "data", split="val").p_value
     """
+    (first, dataset), (second, _) = _judged(first, dataset), _judged(second, dataset)
     if first.task is not second.task:
         raise ConfigError(
             f"only models of one task can be compared, but the first {first.task.finds}, and the second "
@@ -166,12 +170,23 @@ def compare(
     return compare_scores(one, other)
 
 
-def _unknown_classes(dataset: Dataset, predictor: Predictor, renamed: Mapping[str, str]) -> set[str]:
+def _judged(source: Judged | str | Path, dataset: Dataset | str | Path) -> tuple[Judged, Dataset | str | Path]:
+    """The model, or the predictions at a path, and the data set, which has to be read where there are predictions."""
+    if isinstance(source, str | Path) and are_predictions(source):
+        if not isinstance(dataset, Dataset):
+            dataset = read_dataset(dataset, task=task_of_predictions(source))
+        return read_predictions(source, dataset), dataset
+    if isinstance(source, str | Path) or not hasattr(source, "answers"):
+        raise ConfigError(f"expected a model, but got {source!r}", hint="load it first: everymask.load(...)")
+    return source, dataset
+
+
+def _unknown_classes(dataset: Dataset, predictor: Judged, renamed: Mapping[str, str]) -> set[str]:
     """The classes of the data set that the model does not know; `DataError` where it is known that pictures show some.
 
     These, and classes of the model that the data set does not have, are listed in the log.
     """
-    mine, theirs = predictor.card.labels, dataset.labels
+    mine, theirs = predictor.labels, dataset.labels
     unknown = unknown_classes(theirs, mine, renamed)
     shown = predictor.task.shown(dataset) or set()
     found = [name for name in unknown if theirs.names.index(name) in shown]
@@ -186,7 +201,7 @@ def _unknown_classes(dataset: Dataset, predictor: Predictor, renamed: Mapping[st
     return set(unknown)
 
 
-def _read(dataset: Dataset | str | Path, predictor: Predictor) -> Dataset:
+def _read(dataset: Dataset | str | Path, predictor: Judged) -> Dataset:
     """The data set, or that at a path: of a folder that has objects and label maps, what the model predicts."""
     return dataset if isinstance(dataset, Dataset) else read_dataset(dataset, task=predictor.task.name)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from everymask.core.labels import Labels, labels_of
-from everymask.core.sample import Sample
 from everymask.data.dataset import Annotation, BoxOnly, Dataset, NotAnnotated, Objects
 from everymask.data.formats.table import read_dataset
 from everymask.data.shapes import write_shapes
@@ -22,7 +21,7 @@ from everymask.evaluate import compare, evaluate
 from everymask.infer.result import Result
 from everymask.models.specs.regions import FasterRCNN, MaskRCNN
 from everymask.tasks.instance import INSTANCE
-from everymask.tasks.task import Task
+from everymask.tasks.task import Judging, Task
 
 
 @dataclass(frozen=True)
@@ -48,9 +47,12 @@ class Oracle:
     def with_detections(self, most: int) -> Oracle:
         return replace(self, most=most)
 
-    def stream(self, samples: Iterable[Sample], *, batch: int = 1) -> Iterator[Result]:
+    def metrics(self, judging: Judging) -> Any:
+        return self.task.metrics(self.labels, self.card.spec, judging)
+
+    def answers(self, dataset: Dataset, batch: int = 1) -> Iterator[Result]:
         own = np.array([self.labels.names.index(name) for name in self.truth.names])
-        for sample in samples:
+        for sample in dataset:
             found = replace(
                 sample.truth, class_ids=own[sample.truth.class_ids], scores=np.full(len(sample.truth), 0.9, np.float32)
             )

@@ -8,9 +8,10 @@ from typing import Annotated
 
 import tyro
 
-from everymask.commands.options import Data, Scoring, check_order, class_names, load_predictor
+from everymask.commands.judged import load_judged
+from everymask.commands.options import Data, Scoring, class_names
 from everymask.commands.terminal import progress, show, show_json
-from everymask.errors import counted, require
+from everymask.errors import counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +24,8 @@ class Compare(Scoring):
     """
 
     first: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="FIRST")]
-    """A run folder, a .safetensors file, or a name of `everymask models`."""
+    """A run folder, a .safetensors file, or a name of `everymask models`; or predictions: COCO results (.json), or a
+    folder of label maps or object numbers."""
     second: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SECOND")]
     """The other one."""
     data: Data
@@ -32,14 +34,9 @@ class Compare(Scoring):
 
 def run(options: Compare) -> None:
     """Evaluate both models and print the difference."""
-    require("torch", "train")
-    from everymask.commands.sources import read_annotated
     from everymask.evaluate import compare
 
-    for model in (options.first, options.second):
-        check_order("compare", model, [str(options.data)])
-    first, second = (load_predictor(model, options) for model in (options.first, options.second))
-    dataset = read_annotated(options.data, options, decode=options.on_defect == "skip", task=first.task.name)
+    (first, second), dataset = load_judged("compare", [options.first, options.second], options.data, options)
     with progress("evaluating") as move:
         found = compare(
             first, second, dataset, split=options.split, void=options.void, classes=class_names(options), progress=move

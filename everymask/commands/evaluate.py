@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from everymask.commands.options import Data, Scoring, Trained, check_order, class_names, load_predictor
+from everymask.commands.judged import load_judged
+from everymask.commands.options import Data, Scoring, Trained, class_names
 from everymask.commands.terminal import progress, show, show_json, table
-from everymask.errors import require
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +17,8 @@ class Evaluate(Scoring):
     """
 
     model: Trained
-    """A run folder, a .safetensors file, or a name of `everymask models`."""
+    """A run folder, a .safetensors file, or a name of `everymask models`; or predictions: COCO results (.json), or a
+    folder of label maps or object numbers."""
     data: Data
     """A folder or an annotation file; the format is recognised."""
     max_detections: int | None = None
@@ -28,18 +29,9 @@ class Evaluate(Scoring):
 
 def run(options: Evaluate) -> None:
     """Evaluate and print the scores."""
-    require("torch", "train")
-    from everymask.commands.sources import read_annotated
     from everymask.evaluate import evaluate
 
-    check_order("evaluate", options.model, [str(options.data)])
-    model = load_predictor(options.model, options)
-    dataset = read_annotated(
-        options.data,
-        options,
-        decode=options.on_defect == "skip",
-        task=model.task.name,
-    )
+    (model,), dataset = load_judged("evaluate", [options.model], options.data, options)
     with progress("evaluating") as move:
         report = evaluate(
             model,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, overload
 
 from everymask.core.arrays import FloatArray, IntArray
+from everymask.core.labels import Labels
+from everymask.data.dataset import Dataset
 from everymask.errors import ConfigError, DataError, counted, printable
 from everymask.infer.backends.backend import Backend, Session
 from everymask.infer.backends.outputs import Outputs, Wanted
@@ -18,9 +20,10 @@ from everymask.infer.sources import Source, as_sample
 from everymask.infer.stream import predict_many, predict_one
 from everymask.infer.tiling import Tiling
 from everymask.infer.variants import TestTimeAugmentation, predict_variants
+from everymask.metrics.scores import Metric
 from everymask.models.card import Card
 from everymask.tasks.table import task_of
-from everymask.tasks.task import Task
+from everymask.tasks.task import Judging, Task
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -43,6 +46,19 @@ class Predictor:
     def task(self) -> Task[Any]:
         """What it predicts: objects, or a class for every pixel."""
         return task_of(self.card.spec)
+
+    @property
+    def labels(self) -> Labels:
+        """The classes."""
+        return self.card.labels
+
+    def answers(self, dataset: Dataset, batch: int = 1) -> Iterator[Result]:
+        """What the model says of each picture of a data set, whose truth the results' samples have."""
+        return self.stream((dataset[row] for row in range(len(dataset))), batch=batch)
+
+    def metrics(self, judging: Judging) -> Mapping[str, Metric[Any]]:
+        """By what the model is judged."""
+        return self.task.metrics(self.labels, self.card.spec, judging)
 
     @overload
     def predict(

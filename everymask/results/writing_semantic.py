@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
@@ -10,13 +11,15 @@ from typing import Any, Literal
 import numpy as np
 
 from everymask.core.arrays import Array, ByteArray, IntArray
+from everymask.core.files import write_text
 from everymask.core.labels import Labels
 from everymask.core.rows import class_areas, count_classes
 from everymask.core.sample import Sample
 from everymask.core.segmentation import SemanticMap
+from everymask.data.formats.labelmaps.tables import table_text
 from everymask.data.pictures.map_strips import writing_label_map
 from everymask.data.pictures.read import write_image
-from everymask.errors import printable
+from everymask.errors import DataError, printable
 from everymask.results.output import OutputFolder, csv_line
 from everymask.viz.semantic import draw_semantic
 
@@ -29,6 +32,7 @@ class SemanticFolder(OutputFolder[SemanticMap]):
     - `overlays/<name>.png` (or `.jpg`, as `overlay` says; or none): the picture tinted by class, with a legend
     - `maps/<name>.png`: the class ids, as a PNG whose palette has the classes' colours; `labels.ignore` is none.
       Or `.tif`, as `maps` says, which also holds ids above 255
+    - `classes.csv`: which number in the maps is which class, unless a name would be read back as something else
     - `predictions.csv`: file, class, pixels, share of the picture: a line for each class that a picture shows
 
     Names, interruptions and errors are as in `everymask.results.writing_instances.InstanceFolder`.
@@ -90,6 +94,9 @@ class SemanticFolder(OutputFolder[SemanticMap]):
                 write_image(self.out / f"overlays/{name}.{self.overlay}", drawn.drawing(self.labels))
             areas = class_areas(pixels, self.labels)
             self._csv.write(b"".join(csv_line((shown, row.name, row.pixels, f"{row.share:.6f}")) for row in areas))
+        if self.count == 1:
+            with suppress(DataError):
+                write_text(self.out / "classes.csv", table_text(self.labels))
         self.found.update({row.name: row.pixels for row in areas})
         return name
 

@@ -16,18 +16,23 @@ from everymask.metrics.scores import Metric
 from everymask.models.specs.any_spec import ModelSpec
 from everymask.models.specs.regions import FasterRCNN, MaskRCNN
 from everymask.results.output import OutputFolder
+from everymask.results.reading_maps import read_numbers
 from everymask.results.writing_instances import InstanceFolder
 from everymask.settings.plan import InstanceSettings
 from everymask.settings.recipes import resolve
-from everymask.tasks.task import Drawing, Judging, Task, Writing
+from everymask.tasks.task import Drawing, Judging, Limits, Task, Writing
 from everymask.viz.draw import draw_instances
 
 
-def _metrics(labels: Labels, spec: ModelSpec, judging: Judging) -> dict[str, Metric[InstanceSet]]:
+def _metrics(labels: Labels, spec: ModelSpec | None, judging: Judging) -> dict[str, Metric[InstanceSet]]:
+    limits = judging.limits or _limits(spec)
+    return {"precision": InstanceMetric(labels, max_detections=limits.max_detections, masks=limits.masks)}
+
+
+def _limits(spec: ModelSpec | None) -> Limits:
     if not isinstance(spec, FasterRCNN):
         raise ConfigError(f"{type(spec).__name__} finds no objects")
-    masks = isinstance(spec, MaskRCNN)
-    return {"precision": InstanceMetric(labels, max_detections=spec.max_detections, masks=masks)}
+    return Limits(spec.max_detections, isinstance(spec, MaskRCNN))
 
 
 def _draw(image: Array, found: InstanceSet, labels: Labels, drawing: Drawing) -> ByteArray:
@@ -83,6 +88,7 @@ INSTANCE = Task(
     tagged=True,
     draw=_draw,
     folder=_folder,
+    read_found=read_numbers,
     keep_sure=_keep_sure,
     sentence=_sentence,
     counts=_counts,

@@ -19,6 +19,7 @@ from everymask.metrics.semantic import SemanticMetric
 from everymask.models.specs.any_spec import ModelSpec
 from everymask.models.specs.semantic import UNet
 from everymask.results.output import OutputFolder
+from everymask.results.reading_maps import read_maps
 from everymask.results.writing_semantic import SemanticFolder
 from everymask.settings.plan import SemanticSettings
 from everymask.settings.semantic_recipes import resolve_semantic
@@ -27,7 +28,7 @@ from everymask.tasks.task import Drawing, Judging, Task, Writing
 from everymask.viz.semantic import draw_semantic
 
 
-def _metrics(labels: Labels, spec: ModelSpec, judging: Judging) -> dict[str, Metric[SemanticMap]]:
+def _metrics(labels: Labels, spec: ModelSpec | None, judging: Judging) -> dict[str, Metric[SemanticMap]]:
     overlap = SemanticMetric(labels, void=judging.void)
     calibration = {"calibration": CalibrationMetric()} if judging.calibration else {}
     return {"overlap": overlap, **calibration}
@@ -96,6 +97,7 @@ SEMANTIC = Task(
     tagged=False,
     draw=_draw,
     folder=_folder,
+    read_found=read_maps,
     keep_sure=_keep_sure,
     sentence=_sentence,
     counts=_counts,

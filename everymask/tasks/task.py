@@ -20,6 +20,7 @@ from everymask.metrics.scores import Metric
 from everymask.metrics.semantic_scores import Void
 from everymask.models.specs.any_spec import ModelSpec
 from everymask.results.output import OutputFolder
+from everymask.results.pairing import FoundPictures
 from everymask.settings.facts import Recipe
 from everymask.settings.plan import TaskSettings
 
@@ -36,15 +37,25 @@ OPTIONS = {
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """Up to how many objects of a picture count, and whether they have masks."""
+
+    max_detections: int
+    masks: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Judging:
     """How predictions are compared with truth; each task takes what belongs to it.
 
     `void` says whether what a label map shows where there is no truth is ignored or wrong, `calibration` asks whether
-    the model is as sure of the pixels' classes as it is right.
+    the model is as sure of the pixels' classes as it is right. `limits` are those of predictions that were made
+    elsewhere; else the network's own hold.
     """
 
     void: Void = "ignored"
     calibration: bool = False
+    limits: Limits | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +104,9 @@ class Task(Generic[Kind]):
     - `network` is built where none is named
     - `settings` are those of a training that mean something for this task only; `recipe` chooses what is left open
     - `feed` makes training pictures with the variation that suits the truth
-    - `metrics` are those of an evaluation by name, the first of which gives the headline
+    - `metrics` are those of an evaluation by name, the first of which gives the headline; the network is None where
+      `Judging` has the limits
+    - `read_found` reads predictions from a folder with a file for each picture of a data set
     - `options` are the options of prediction and evaluation that mean something for this task, of those in `OPTIONS`
     - `tagged` says whether names stand inside the drawn picture (else they are a legend beside it)
     - `draw` and `folder` show and write what was found, `keep_sure` leaves out what is less sure than a score, and
@@ -112,11 +125,12 @@ class Task(Generic[Kind]):
     settings: type[TaskSettings]
     recipe: Recipe
     feed: Feed
-    metrics: Callable[[Labels, ModelSpec, Judging], dict[str, Metric[Kind]]]
+    metrics: Callable[[Labels, ModelSpec | None, Judging], dict[str, Metric[Kind]]]
     options: frozenset[str]
     tagged: bool
     draw: Callable[[Array, Kind, Labels, Drawing], ByteArray]
     folder: Callable[[Labels, Writing], OutputFolder[Kind]]
+    read_found: Callable[[Path, Dataset], FoundPictures]
     keep_sure: Callable[[Kind, float], Kind]
     sentence: Callable[[Kind, Labels], str]
     counts: Callable[[Dataset], dict[str, int]]

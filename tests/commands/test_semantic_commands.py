@@ -129,7 +129,7 @@ def test_predict_with_a_tile_that_covers_the_picture_writes_the_same(
     ]
     assert said[0] == said[1]
     written = {path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*.*")}
-    assert len(written) == 9
+    assert len(written) == 10
     for path in written:
         assert (tmp_path / "b" / path).read_bytes() == (tmp_path / "a" / path).read_bytes()
 

@@ -30,7 +30,7 @@ _PICTURE_FOLDERS = ("", "images", "data", "JPEGImages")
 
 def looks_like_coco(path: Path) -> bool:
     """Whether this is a COCO file, or a folder that holds some in one of the usual places."""
-    return bool(_annotation_files(path))
+    return bool(annotation_files(path))
 
 
 def read_coco(path: str | Path, images: str | Path | None = None, *, policy: Policy = "strict") -> Dataset:
@@ -48,7 +48,7 @@ def read_coco(path: str | Path, images: str | Path | None = None, *, policy: Pol
     >>> read_coco("annotations/instances_val.json", images="val2017/")  # doctest: +SKIP
     """
     root = Path(path)
-    files = _annotation_files(root) or ([root] if root.is_file() else [])
+    files = annotation_files(root) or ([root] if root.is_file() else [])
     if not files:
         raise DataError(
             f"{printable(root)}: expected a COCO file or a folder with some, but found none",
@@ -97,7 +97,7 @@ class _Part:
     records: tuple[Record, ...]
 
 
-def _annotation_files(path: Path) -> list[Path]:
+def annotation_files(path: Path) -> list[Path]:
     """The COCO files that a path stands for: itself, or those in a folder; instances before other kinds."""
     if path.is_file():
         return [path] if path.suffix.lower() == ".json" and _has_keys(path) else []

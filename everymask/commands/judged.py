@@ -1,0 +1,57 @@
+"""What is judged by annotated pictures: models, and predictions that lie in files."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from everymask.commands.options import Scoring, check_order, load_predictor
+from everymask.data.dataset import Dataset
+from everymask.errors import ConfigError, counted, printable
+from everymask.train.folder.layout import BEST
+
+if TYPE_CHECKING:
+    from everymask.evaluate import Judged
+
+_log = logging.getLogger(__name__)
+
+
+def load_judged(verb: str, sources: Sequence[str], data: Path, options: Scoring) -> tuple[list[Judged], Dataset]:
+    """The models or predictions that `sources` name, and the data set by which they are judged, read for their task."""
+    from everymask.commands.sources import read_annotated
+    from everymask.infer.stored import are_predictions, read_predictions, task_of_predictions
+
+    for source in sources:
+        check_order(verb, source, [str(data)])
+    stored = {source: _is_no_model(source) and are_predictions(source) for source in sources}
+    models = {}
+    for source in sources:
+        if not stored[source]:
+            models[source] = load_predictor(source, options)
+    tasks = [models[source].task.name if source in models else task_of_predictions(source) for source in sources]
+    task = next((name for name in tasks if name is not None), None)
+    dataset = read_annotated(data, options, decode=options.on_defect == "skip", task=task)
+    judged: list[Judged] = []
+    for source in sources:
+        if source in models:
+            judged.append(models[source])
+            continue
+        _check_plain(options)
+        part = dataset.split(options.split) if options.split in dataset.splits() else dataset
+        found = read_predictions(source, part)
+        if found.found.unknown:
+            others = counted(found.found.unknown, "prediction")
+            _log.warning("%s: %s of pictures that are not judged", printable(source), others)
+        judged.append(found)
+    return judged, dataset
+
+
+def _check_plain(options: Scoring) -> None:
+    if options.tta_flip != "none" or options.tta_scales != "1":
+        raise ConfigError("predictions in files cannot be made anew", hint="leave out tta-flip and tta-scales")
+
+
+def _is_no_model(source: str) -> bool:
+    return not (Path(source) / BEST).is_file()
