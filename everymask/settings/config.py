@@ -30,6 +30,7 @@ Optimizer = Literal["sgd", "adamw"]
 Schedule = Literal["multistep", "cosine", "poly", "linear", "constant"]
 Precision = Literal["auto", "fp32", "bf16"]
 ClassWeights = Literal["none", "auto"]
+Domain = Literal["upright", "free"]
 _CHOICES = {
     "task": TaskName,
     "norm": Norm,
@@ -37,6 +38,7 @@ _CHOICES = {
     "optimizer": Optimizer,
     "schedule": Schedule,
     "class_weights": ClassWeights,
+    "domain": Domain,
     "precision": Precision,
     "on_defect": Policy,
 }
@@ -52,8 +54,8 @@ _RANGES = {
     "momentum": Range(0, 1, below=True),
     "label_smoothing": Range(0, 1, below=True),
     "warmup_steps": Range(0, 1e9, whole=True),
-    "clip_norm": Range(0, 1e9, above=True),
-    "ema": Range(0, 1, above=True, below=True),
+    "clip_norm": Range(0, 1e9),
+    "ema": Range(0, 1, below=True),
     "patience": Range(1, 1_000_000, whole=True),
     "workers": Range(0, 1024, whole=True),
     "validate_every": Range(1, 1_000_000, whole=True),
@@ -82,7 +84,8 @@ class TrainConfig:
     """Objects one by one (instance), or a class for every pixel (semantic), for which objects are painted; None: as the
     model says, or the data."""
     model: ModelSpec | Architecture | None = None
-    """The network, or its name; None: Mask R-CNN for objects, U-Net for label maps. Its classes come from the data."""
+    """The network, or its name; None: Mask R-CNN for objects (without a GPU the small one), U-Net for label
+    maps. Its classes come from the data."""
     encoder: str | None = None
     """The network that sees, as `everymask models` lists them; semantic networks also take timm's names."""
     norm: Norm | None = None
@@ -111,6 +114,9 @@ class TrainConfig:
     """Short side to which pictures are resized, and the limit of the long side; None: only large ones shrink."""
     augment: Augment = field(default_factory=Augment)
     """How training pictures are varied."""
+    domain: Domain = "upright"
+    """Whether pictures have an up: streets and people do; cells under a microscope and fields seen from above do not
+    (free), and are also turned and mirrored top-bottom."""
 
     loss: str | None = None
     """What a semantic network minimises: ce, bce, dice, tversky, focal, lovasz, boundary, ohem, or a sum such as
@@ -135,9 +141,9 @@ class TrainConfig:
     warmup_steps: int | None = None
     """Steps of linear rise at the start."""
     clip_norm: float | None = None
-    """The longest gradient that is let through."""
+    """The longest gradient that is let through; 0: any."""
     ema: float | None = None
-    """Decay of the running average of the weights, which is then what is validated and kept; for example 0.999."""
+    """Decay of the running average of the weights, which is then what is validated and kept; such as 0.999; 0: none."""
 
     val_fraction: float = 0.2
     """Share of the pictures that validate, where the data brings no split; 0: none, and the last weights are kept."""

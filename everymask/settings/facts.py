@@ -6,14 +6,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeAlias, TypeVar
 
+from everymask.data.feed.augment import Augment
 from everymask.data.feed.preprocess import Preprocess, Resize, Size
 from everymask.data.fingerprint import Fingerprint
 from everymask.errors import ConfigError
 from everymask.models.specs.named import with_options
 from everymask.models.specs.regions import RegionModelSpec
 from everymask.models.specs.semantic import SemanticModelSpec
-from everymask.settings.config import TrainConfig
+from everymask.settings.config import Domain, TrainConfig
 from everymask.settings.plan import Plan
+
+_TURNED = 0.5, 0.75
 
 Model = TypeVar("Model", RegionModelSpec, SemanticModelSpec)
 
@@ -94,6 +97,14 @@ def prepared_for(
         scale = start.preprocess.scale if measured.dtype == "uint8" else start.preprocess.scale / 255 * measured.scale
         return replace(start.preprocess, resize=resize, scale=scale)
     return Preprocess(measured.channels, measured.scale, measured.mean, measured.std, resize)
+
+
+def turned(augment: Augment, domain: Domain, reasons: list[str]) -> Augment:
+    """With turns and mirroring top-bottom where pictures have no up. What is set of the two stays."""
+    if domain == "upright" or augment.vertical or augment.rotate:
+        return augment
+    reasons.append("pictures are turned and mirrored top-bottom too, as they have no up")
+    return replace(augment, vertical=_TURNED[0], rotate=_TURNED[1])
 
 
 def batch_for(size: Size, most: int, gpu: bool, reasons: list[str], *, least: int = 2) -> int:

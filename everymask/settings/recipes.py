@@ -11,11 +11,13 @@ from everymask.data.fingerprint import Fingerprint
 from everymask.models.specs.any_spec import ModelSpec
 from everymask.models.specs.regions import REGION_KINDS, FasterRCNN, MaskRCNN, RegionModelSpec, mask_rcnn_small
 from everymask.settings.config import Optimizer, TrainConfig
-from everymask.settings.facts import Facts, Start, batch_for, model_of, prepared_for, with_machine
+from everymask.settings.facts import Facts, Start, batch_for, model_of, prepared_for, turned, with_machine
 from everymask.settings.plan import InstanceSettings, Plan, plan_of
 
 _LONGEST = 1333
 _LEVELS = 5
+_CLIP = 5.0
+_EMA = 0.998
 
 
 def resolve(config: TrainConfig, measured: Fingerprint, facts: Facts) -> Plan:
@@ -23,19 +25,23 @@ def resolve(config: TrainConfig, measured: Fingerprint, facts: Facts) -> Plan:
 
     What is set stays. `measured` is of the training pictures. `ConfigError` for a model of another task, and as in
     `plan_of`. Sources: learning rate and its scaling with the batch from Detectron2's Mask R-CNN (0.02 for 16 pictures;
-    Goyal et al. 2017), AdamW's from ViTDet.
+    Goyal et al. 2017), AdamW's from ViTDet. From scratch, with norms everywhere, AdamW is fast and the average of the
+    weights steady: measured on nuclei (docs/results.md).
     """
     model = model_of(config, REGION_KINDS, MaskRCNN())
     reasons: list[str] = []
-    start, optimizer = facts.start, config.optimizer or "sgd"
+    start = facts.start
     preprocess = prepared_for(config, measured, start, reasons, longest=_LONGEST)
     spec = _spec(model, config, measured, preprocess, start, reasons)
+    fresh = start is None and spec.fpn_norm
+    optimizer = config.optimizer or ("adamw" if fresh else "sgd")
     size = config.crop or _size(measured, preprocess.resize, facts.gpu, reasons)
     batch = config.batch or batch_for(size, measured.pictures // config.accumulate, facts.gpu, reasons)
     pictures = batch * config.accumulate
     steps_per_epoch = max(1, measured.pictures // pictures)
     epochs = config.epochs or _epochs(steps_per_epoch, start, reasons)
-    lr = config.lr or _rate(optimizer, pictures, reasons)
+    lr = config.lr or _rate(optimizer, pictures, fresh, reasons)
+    steady = fresh and optimizer == "adamw"
     decay = 1e-4 if optimizer == "sgd" else 0.05
     settings = replace(
         with_machine(config, facts),
@@ -45,8 +51,11 @@ def resolve(config: TrainConfig, measured: Fingerprint, facts: Facts) -> Plan:
         size=size,
         batch=batch,
         epochs=epochs,
+        augment=turned(config.augment, config.domain, reasons),
         lr=lr,
         head_lr=config.head_lr or 1.0,
+        clip_norm=_CLIP if steady and config.clip_norm is None else config.clip_norm,
+        ema=_EMA if steady and config.ema is None else config.ema,
         weight_decay=decay if config.weight_decay is None else config.weight_decay,
         warmup_steps=min(500, epochs * steps_per_epoch // 10) if config.warmup_steps is None else config.warmup_steps,
         validate_every=config.validate_every or max(1, epochs // 20),
@@ -129,8 +138,9 @@ def _epochs(steps_per_epoch: int, start: Start | None, reasons: list[str]) -> in
     return epochs
 
 
-def _rate(optimizer: Optimizer, pictures: int, reasons: list[str]) -> float:
-    rate = 0.02 * pictures / 16 if optimizer == "sgd" else 1e-4 * math.sqrt(pictures / 16)
+def _rate(optimizer: Optimizer, pictures: int, fresh: bool, reasons: list[str]) -> float:
+    adamw = 2e-3 * math.sqrt(pictures / 8) if fresh else 1e-4 * math.sqrt(pictures / 16)
+    rate = 0.02 * pictures / 16 if optimizer == "sgd" else adamw
     reasons.append(f"lr {rate:.3g} for {pictures} pictures per step")
     return rate
 

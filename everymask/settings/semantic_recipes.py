@@ -10,7 +10,7 @@ from everymask.data.feed.preprocess import Resize
 from everymask.data.fingerprint import Fingerprint
 from everymask.models.specs.semantic import MIT_ENCODERS, SEMANTIC_KINDS, SemanticSpec, UNet
 from everymask.settings.config import Optimizer, TrainConfig
-from everymask.settings.facts import Facts, Start, batch_for, model_of, prepared_for, with_machine
+from everymask.settings.facts import Facts, Start, batch_for, model_of, prepared_for, turned, with_machine
 from everymask.settings.plan import Plan, SemanticSettings, plan_of
 
 LONGEST = 2048
@@ -38,7 +38,7 @@ def resolve_semantic(config: TrainConfig, measured: Fingerprint, facts: Facts) -
     steps_per_epoch = max(1, measured.pictures // pictures)
     epochs = config.epochs or _epochs(steps_per_epoch, start, reasons)
     spec = replace(model, channels=preprocess.channels)
-    augment = _augment(config.augment, reasons)
+    augment = turned(_augment(config.augment, reasons), config.domain, reasons)
     loss = config.loss or _loss(spec, facts.num_classes, reasons)
     rate, head = config.lr, config.head_lr or 1.0
     if rate is None:

@@ -34,15 +34,17 @@ def asked_task(config: TrainConfig, stored: ModelSpec | None = None) -> Task[Any
     return by_model
 
 
-def settle_task(config: TrainConfig, dataset: Dataset, stored: ModelSpec | None = None) -> tuple[Task[Any], ModelSpec]:
-    """Task and model of a training, by what is set, the weights' `stored` model, and the data set.
+def settle_task(
+    config: TrainConfig, dataset: Dataset, stored: ModelSpec | None = None, *, gpu: bool = False
+) -> tuple[Task[Any], ModelSpec]:
+    """Task and model of a training, by what is set, the weights' `stored` model, the data set, and the machine.
 
     Errors as in `asked_task` and `Dataset.for_task`.
     """
     task = asked_task(config, stored) or task_of(dataset)
     dataset = dataset.for_task(task.name)
     model = config.network or with_options(
-        type(stored)() if stored else task.network, config.encoder, config.norm, config.head
+        type(stored)() if stored else usual_network(config, task, gpu)[0], config.encoder, config.norm, config.head
     )
     model = model if stored is None else model_for_weights(model, stored)
     num_classes = len(dataset.labels)
@@ -54,6 +56,11 @@ def settle_task(config: TrainConfig, dataset: Dataset, stored: ModelSpec | None 
     ):
         model = replace(model, head="multiclass")
     return task, model
+
+
+def usual_network(config: TrainConfig, task: Task[Any], gpu: bool) -> tuple[ModelSpec, str]:
+    """The network where none is named, and why it; one whose encoder is named is of the usual size."""
+    return task.network(gpu or config.encoder is not None)
 
 
 def unseen_classes(train_set: Dataset, val_set: Dataset | None) -> tuple[str, ...]:

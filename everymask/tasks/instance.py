@@ -14,7 +14,7 @@ from everymask.errors import ConfigError, printable
 from everymask.metrics.instances import InstanceMetric
 from everymask.metrics.scores import Metric
 from everymask.models.specs.any_spec import ModelSpec
-from everymask.models.specs.regions import FasterRCNN, MaskRCNN
+from everymask.models.specs.regions import FasterRCNN, MaskRCNN, mask_rcnn_small
 from everymask.results.output import OutputFolder
 from everymask.results.reading_maps import read_numbers
 from everymask.results.writing_instances import InstanceFolder
@@ -33,6 +33,12 @@ def _limits(spec: ModelSpec | None) -> Limits:
     if not isinstance(spec, FasterRCNN):
         raise ConfigError(f"{type(spec).__name__} finds no objects")
     return Limits(spec.max_detections, isinstance(spec, MaskRCNN))
+
+
+def _network(gpu: bool) -> tuple[ModelSpec, str]:
+    if gpu:
+        return MaskRCNN(), "a Mask R-CNN, as no model was named"
+    return mask_rcnn_small(), "the small Mask R-CNN, as no model was named and there is no GPU: it learns in minutes"
 
 
 def _draw(image: Array, found: InstanceSet, labels: Labels, drawing: Drawing) -> ByteArray:
@@ -79,7 +85,7 @@ INSTANCE = Task(
     finds="finds objects",
     content="objects",
     unit="objects",
-    network=MaskRCNN(),
+    network=_network,
     settings=InstanceSettings,
     recipe=resolve,
     feed=InstancePipeline,

@@ -34,6 +34,10 @@ def _metrics(labels: Labels, spec: ModelSpec | None, judging: Judging) -> dict[s
     return {"overlap": overlap, **calibration}
 
 
+def _network(gpu: bool) -> tuple[ModelSpec, str]:
+    return UNet(), "a U-Net, as no model was named"
+
+
 def _draw(image: Array, found: SemanticMap, labels: Labels, drawing: Drawing) -> ByteArray:
     return draw_semantic(image, found, labels, legend=drawing.names, **drawing.options())
 
@@ -88,7 +92,7 @@ SEMANTIC = Task(
     finds="says of every pixel what it is",
     content="class",
     unit="pixels",
-    network=UNet(),
+    network=_network,
     settings=SemanticSettings,
     recipe=resolve_semantic,
     feed=SemanticPipeline,

@@ -101,7 +101,7 @@ class Task(Generic[Kind]):
     """All that differs between one kind of segmentation and another.
 
     - `name` is what users call it, `truth` the type of truth and prediction, and `finds` completes "the model ..."
-    - `network` is built where none is named
+    - `network` is built where none is named, by whether there is a GPU, and why
     - `settings` are those of a training that mean something for this task only; `recipe` chooses what is left open
     - `feed` makes training pictures with the variation that suits the truth
     - `metrics` are those of an evaluation by name, the first of which gives the headline; the network is None where
@@ -121,7 +121,7 @@ class Task(Generic[Kind]):
     finds: str
     content: str
     unit: str
-    network: ModelSpec
+    network: Callable[[bool], tuple[ModelSpec, str]]
     settings: type[TaskSettings]
     recipe: Recipe
     feed: Feed

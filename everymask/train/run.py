@@ -27,7 +27,7 @@ from everymask.models.specs.regions import MaskRCNN
 from everymask.settings.config import TrainConfig
 from everymask.settings.facts import Facts, Start
 from everymask.settings.plan import Plan, plan_of
-from everymask.tasks.choice import asked_task, settle_task, unseen_classes
+from everymask.tasks.choice import asked_task, settle_task, unseen_classes, usual_network
 from everymask.tasks.task import Task
 from everymask.train.folder.given import read_decided, read_preprocess, write_decided, write_given
 from everymask.train.folder.layout import BEST, SPLITS, clear_folder, open_folder
@@ -125,10 +125,10 @@ def _begin(
     """Read the data and the weights and decide everything; what cannot work is refused here."""
     config, longer = read_decided(folder, given) if given.resume else (given, ())
     source = None if config.resume else read_source(config.weights)
-    built = source.spec if source else None
+    built, gpu = source.spec if source else None, device.type == "cuda"
     asked = asked_task(config, built)
     pictures = read_pictures(config, asked.name if asked else None, screen) if dataset is None else dataset
-    task, model = settle_task(config, pictures, built)
+    task, model = settle_task(config, pictures, built, gpu=gpu)
     if source and source.foreign:
         model = source.foreign.network(model)
     config = replace(config, task=task.name, model=model, encoder=None, norm=None, head=None)
@@ -140,6 +140,7 @@ def _begin(
     if isinstance(model, MaskRCNN) and train_set.boxes_only:
         raise DataError("the annotations are boxes without masks", hint="train a detector: --model faster-rcnn")
     unseen = unseen_classes(train_set, val_set)
+    chosen = (usual_network(given, task, gpu)[1],) if given.network is None is built else ()
 
     measured = fingerprint(train_set, seed=config.seed)
     if config.resume:
@@ -157,7 +158,7 @@ def _begin(
     classes = counted(len(train_set.labels), "class", "es")
     counts = f"{counted(len(train_set), 'picture')} for training, {held}, {classes}"
     maps = (train_set.coding.sentence(train_set.labels),) if train_set.coding else ()
-    notes = longer if config.resume else (counts, *left_out, *maps, *unseen, *plan.reasons, beginning)
+    notes = longer if config.resume else (counts, *left_out, *maps, *unseen, *chosen, *plan.reasons, beginning)
     return _Beginning(task, plan, measured, pictures, train_set, val_set, module, order, notes, bool(longer))
 
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields, replace
 
 import pytest
 
+from everymask.data.feed.augment import Augment
 from everymask.data.feed.preprocess import Preprocess, Resize
 from everymask.data.fingerprint import Fingerprint
 from everymask.errors import ConfigError
-from everymask.models.specs.regions import FasterRCNN, MaskRCNN, RegionProfile
+from everymask.models.specs.regions import FasterRCNN, MaskRCNN, RegionProfile, mask_rcnn_small
+from everymask.models.specs.semantic import UNet
 from everymask.settings.config import TrainConfig
 from everymask.settings.facts import Facts, Start
 from everymask.settings.going_on import changed_settings
 from everymask.settings.plan import InstanceSettings
 from everymask.settings.recipes import anchor_sizes, demo_recipe, model_for_weights, resolve
+from everymask.settings.semantic_recipes import resolve_semantic
 
 CELLS = Fingerprint(
     pictures=464,
@@ -176,3 +180,24 @@ def test_an_encoder_is_adapted_to_many_channels() -> None:
     assert plan.preprocess.mean == many.mean
     with pytest.raises(ConfigError, match="for pictures with 3 channels, but these have 5"):
         resolve(TrainConfig(data="d"), many, replace(CPU, start=Start(Preprocess(), detects=True)))
+
+
+def test_pictures_without_an_up_are_turned() -> None:
+    for recipe, model in ((resolve, mask_rcnn_small()), (resolve_semantic, UNet())):
+        upright = recipe(TrainConfig(data="x", model=model), CELLS, Facts(num_classes=2))
+        assert (upright.augment.vertical, upright.augment.rotate) == (0, 0)
+        free = recipe(TrainConfig(data="x", model=model, domain="free"), CELLS, Facts(num_classes=2))
+        assert (free.augment.vertical, free.augment.rotate) == (0.5, 0.75)
+        assert any("no up" in reason for reason in free.reasons)
+        own = TrainConfig(data="x", model=model, domain="free", augment=Augment(rotate=0.1))
+        assert (recipe(own, CELLS, Facts(num_classes=2)).augment.vertical) == 0
+
+
+def test_a_network_with_norms_in_its_heads_learns_from_nothing_by_adamw() -> None:
+    plan = resolve(TrainConfig(data="x", model=mask_rcnn_small(), batch=8), CELLS, Facts(num_classes=2))
+    assert (plan.optimizer, plan.lr, plan.clip_norm, plan.ema) == ("adamw", 2e-3, 5.0, 0.998)
+    off = TrainConfig(data="x", model=mask_rcnn_small(), batch=8, clip_norm=0, ema=0)
+    plan = resolve(off, CELLS, Facts(num_classes=2))
+    assert (plan.clip_norm, plan.ema) == (math.inf, 0)
+    large = resolve(TrainConfig(data="x", model=MaskRCNN(), batch=8), CELLS, Facts(num_classes=2))
+    assert (large.optimizer, large.clip_norm, large.ema) == ("sgd", math.inf, 0)
