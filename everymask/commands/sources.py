@@ -46,7 +46,10 @@ def find_pictures(sources: Iterable[str]) -> list[Path]:
     found = [picture for source in sources for picture in _pictures(source)]
     if not found:
         raise ConfigError("no picture was named", hint="give pictures, folders of pictures, or patterns: photos/*.jpg")
-    return list({picture.resolve(): picture for picture in reversed(found)}.values())[::-1]
+    once: dict[Path, Path] = {}
+    for picture in found:
+        once.setdefault(picture.resolve(), picture)
+    return list(once.values())
 
 
 def _pictures(source: str) -> list[Path]:
