@@ -274,6 +274,20 @@ def test_convert_lists_what_it_leaves_out(tmp_path: Path, capsys: pytest.Capture
     assert "3 pictures: " in said
 
 
+def test_a_data_set_of_which_all_pictures_are_left_out_is_no_success(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_shapes(tmp_path / "data", train=3, val=1, size=64)
+    for picture in (tmp_path / "data" / "images").rglob("*.*"):
+        picture.write_bytes(b"")
+    skip = ["--on-defect", "skip"]
+    assert call("check", tmp_path / "data", *skip) == 3
+    assert "no picture is left" in capsys.readouterr().err
+    assert call("convert", tmp_path / "data", "--to", "yolo", "--out", tmp_path / "new", *skip) == 3
+    assert call("train", tmp_path / "data", "--out", tmp_path / "new", *skip) == 3
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
 def test_a_picture_that_is_cut_off_is_found_and_not_copied(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_shapes(tmp_path / "data", train=3, val=1, size=64)
     cut = next((tmp_path / "data" / "images" / "train").iterdir())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from everymask.commands.options import Reading
@@ -16,7 +16,7 @@ from everymask.data.formats.found_masks import find_masks
 from everymask.data.formats.table import read_dataset
 from everymask.data.issues import Policy
 from everymask.data.pictures.read import SUFFIXES, pictures_among
-from everymask.errors import ConfigError, DataError, counted, printable
+from everymask.errors import ConfigError, DataError, Issue, counted, printable
 
 _log = logging.getLogger(__name__)
 
@@ -35,6 +35,15 @@ def read_annotated(
             decode=decode,
             progress=move,
         )
+
+
+def nothing_left(data: Path, issues: Sequence[Issue] = ()) -> DataError:
+    """The error for a data set all of whose pictures are left out for their defects."""
+    return DataError(
+        f"{printable(data)}: no picture is left, all of them are left out",
+        hint="mend the defects that everymask check lists",
+        issues=issues,
+    )
 
 
 def find_pictures(sources: Iterable[str], passed_over: Counter[str] | None = None) -> list[Path]:
