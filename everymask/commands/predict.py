@@ -56,7 +56,8 @@ class Predict(Running):
     overlay: Literal["png", "jpg", "none"] = "png"
     """Format of the drawn pictures; for many large pictures jpg, or none, saves time and space."""
     maps: Literal["png", "tif"] = "png"
-    """Format of label maps: PNG with a palette of colours, or grey TIFF, which also holds more than 256 classes."""
+    """Format of label maps: PNG with a palette of colours, or grey TIFF, which also holds more than 256 classes and
+    keeps the geographic tags of a GeoTIFF."""
     tile: int | None = None
     """Label maps: predict by windows of this side in pixels, read and written by strips, so that pictures may be larger
     than memory. They keep their own resolution: nothing is resized."""
