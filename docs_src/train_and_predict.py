@@ -1,6 +1,6 @@
 import everymask as em
 
-run = em.train(em.TrainConfig(data="data", out="runs/a", model=em.MaskRCNN(encoder="resnet18"), epochs=20))
+run = em.train(em.TrainConfig(data="data", out="runs/a", model="mask-rcnn", encoder="resnet18", epochs=20))
 
 model = em.load("runs/a")
 result = model.predict("photo.png")

@@ -12,12 +12,14 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Annotated, TypeAlias, assert_never
+from typing import Annotated, Any, TypeAlias, assert_never
 
 import tyro
 
 import everymask
 from everymask.commands import check, compare, convert, demo, evaluate, models, predict, train
+from everymask.commands.terminal import answered, show_json_error
+from everymask.commands.words import check_choices, numbers_last
 from everymask.core.threads import wait_asleep
 from everymask.errors import ConfigError, EverymaskError, printable
 
@@ -27,7 +29,17 @@ Begin with `everymask demo`, or with `everymask check DATA` for your own.
 
 `everymask VERB --help` shows the options of a verb, `--version` the version. After
 a verb, `--traceback` shows where in the program an error arose."""
-VERBS = ("demo", "check", "convert", "train", "evaluate", "compare", "predict", "models")
+_OPTIONS: dict[str, type[Any]] = {
+    "demo": demo.Demo,
+    "check": check.Check,
+    "convert": convert.Convert,
+    "train": train.Train,
+    "evaluate": evaluate.Evaluate,
+    "compare": compare.Compare,
+    "predict": predict.Predict,
+    "models": models.Models,
+}
+VERBS = tuple(_OPTIONS)
 
 Verb: TypeAlias = (
     Annotated[demo.Demo, tyro.conf.subcommand("demo")]
@@ -49,6 +61,7 @@ def main() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Do what the arguments say and return the exit code; help and wrong usage raise `SystemExit`."""
     wait_asleep()
+    answered.set(False)
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING, stream=sys.stderr)
     try:
         _run([argument for argument in arguments if argument != "--traceback"])
@@ -64,7 +77,14 @@ def run(arguments: Sequence[str]) -> int:
         if "--traceback" in arguments:
             traceback.print_exc()
         _complain(str(error) or type(error).__name__)
-        return error.exit_code if isinstance(error, EverymaskError) else 4
+        code = error.exit_code if isinstance(error, EverymaskError) else 4
+        if "--json" in arguments and not answered.get():
+            show_json_error(error, code)
+        return code
+    except SystemExit as stop:
+        if "--json" in arguments and stop.code == 2:
+            show_json_error(ConfigError("the command is not written as it must be", hint="stderr says why"), 2)
+        raise
     return 0
 
 
@@ -81,6 +101,10 @@ def parse(arguments: Sequence[str]) -> Verb:
         near = difflib.get_close_matches(arguments[0], VERBS, n=1)
         hint = f"did you mean {near[0]}?" if near else f"the commands are {', '.join(VERBS)}"
         raise ConfigError(f"there is no command {printable(arguments[0])!r}", hint=hint)
+    if arguments and arguments[0] in VERBS:
+        options = _OPTIONS[arguments[0]]
+        check_choices(options, arguments[1:])
+        arguments = [arguments[0], *numbers_last(options, arguments[1:])]
     return tyro.cli(Verb, prog="everymask", description=_ABOUT, args=arguments, config=(tyro.conf.FlagCreatePairsOff,))
 
 

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from everymask.data.shapes import write_shapes
+from everymask.models.specs.regions import MaskRCNN
+
 # Workers of pytest-xdist share the cores; libraries read this when they are first imported.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -20,3 +23,33 @@ def shared() -> Path:
     if not DATA.is_dir():
         pytest.skip("the real data sets (../shared/data) are not on this machine")
     return DATA
+
+
+@pytest.fixture(scope="session")
+def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("shapes")
+    write_shapes(folder, train=3, val=2, size=64)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder with a small model that knows the shapes' classes and has learned nothing."""
+    import torch
+
+    from everymask.core.labels import labels_of
+    from everymask.data.feed.preprocess import Preprocess, Resize
+    from everymask.models.build import build
+    from everymask.models.card import Card
+    from everymask.models.checkpoint import save_model
+
+    spec = MaskRCNN(
+        encoder="mobilenetv3_small_100", fpn_channels=16, box_fcs=(16,), mask_convs=(16,), score_threshold=0
+    )
+    labels = labels_of(["square", "circle", "triangle"])
+    folder = tmp_path_factory.mktemp("run")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module = build(spec, len(labels))
+    save_model(folder / "best.safetensors", module, Card(spec, labels, Preprocess(resize=Resize(short=64, long=64))))
+    return folder

@@ -19,40 +19,9 @@ from everymask import __version__
 from everymask.cli import VERBS, parse, run
 from everymask.data.pictures.read import write_image
 from everymask.data.shapes import write_shapes
-from everymask.models.specs.regions import MaskRCNN
 from everymask.settings.config import TrainConfig
 
 OPTIONS = Path(__file__).with_name("cli_options.txt")
-
-
-@pytest.fixture(scope="module")
-def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("shapes")
-    write_shapes(folder, train=3, val=2, size=64)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run folder with a small model that knows the shapes' classes and has learned nothing."""
-    import torch
-
-    from everymask.core.labels import labels_of
-    from everymask.data.feed.preprocess import Preprocess, Resize
-    from everymask.models.build import build
-    from everymask.models.card import Card
-    from everymask.models.checkpoint import save_model
-
-    spec = MaskRCNN(
-        encoder="mobilenetv3_small_100", fpn_channels=16, box_fcs=(16,), mask_convs=(16,), score_threshold=0
-    )
-    labels = labels_of(["square", "circle", "triangle"])
-    folder = tmp_path_factory.mktemp("run")
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        module = build(spec, len(labels))
-    save_model(folder / "best.safetensors", module, Card(spec, labels, Preprocess(resize=Resize(short=64, long=64))))
-    return folder
 
 
 def call(*arguments: object) -> int:
@@ -305,6 +274,20 @@ def test_convert_lists_what_it_leaves_out(tmp_path: Path, capsys: pytest.Capture
     assert "3 pictures: " in said
 
 
+def test_a_data_set_of_which_all_pictures_are_left_out_is_no_success(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_shapes(tmp_path / "data", train=3, val=1, size=64)
+    for picture in (tmp_path / "data" / "images").rglob("*.*"):
+        picture.write_bytes(b"")
+    skip = ["--on-defect", "skip"]
+    assert call("check", tmp_path / "data", *skip) == 3
+    assert "no picture is left" in capsys.readouterr().err
+    assert call("convert", tmp_path / "data", "--to", "yolo", "--out", tmp_path / "new", *skip) == 3
+    assert call("train", tmp_path / "data", "--out", tmp_path / "new", *skip) == 3
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
 def test_a_picture_that_is_cut_off_is_found_and_not_copied(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_shapes(tmp_path / "data", train=3, val=1, size=64)
     cut = next((tmp_path / "data" / "images" / "train").iterdir())
@@ -443,26 +426,6 @@ def test_one_picture_is_no_pictures(
     picture = next((shapes / "images" / "val").iterdir())
     assert call("predict", tiny, picture, "--out", tmp_path / "m", "--max-detections", 1, "--min-score", 0) == 0
     assert capsys.readouterr().out == f"1 object in 1 picture: {tmp_path / 'm'}\n"
-
-
-def test_a_limit_that_may_have_cut_objects_is_no_secret(
-    tiny: Path, shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
-) -> None:
-    pictures, out = shapes / "images" / "val", tmp_path / "few"
-    few = ["predict", tiny, pictures, "--out", out, "--max-detections", 2, "--json", "--min-score"]
-    assert call(*few, 0) == 0
-    assert json.loads(capsys.readouterr().out)["cut"] == 2
-    assert "2 of 2 pictures may show more objects" in caplog.text
-    assert "--max-detections 20" in caplog.text
-    images = json.loads((out / "predictions.json").read_text("utf-8"))["images"]
-    assert [image["cut"] for image in images] == [True, True]
-    lines = (out / "predictions.csv").read_text("utf-8").splitlines()
-    assert {line.rpartition(",")[2] for line in lines[1:]} == {"yes"}
-
-    caplog.clear()
-    assert call(*few, 1, "--overwrite") == 0
-    assert json.loads(capsys.readouterr().out)["cut"] == 0
-    assert caplog.text == ""
 
 
 def test_tables_and_pictures_show_an_object_once_unless_all_are_asked_for(

@@ -25,7 +25,7 @@ class Check(ReadingFor):
 
 def run(options: Check) -> None:
     """Print the summary of the data set; then fail if there are defects that the options do not allow."""
-    from everymask.commands.sources import read_annotated
+    from everymask.commands.sources import nothing_left, read_annotated
     from everymask.data.doctor import check
 
     # All defects are to be seen beside the counts, so reading goes on after them; strictness comes at the end.
@@ -41,6 +41,8 @@ def run(options: Check) -> None:
             "is defective",
             hint="mend them, or leave the defective objects out with --on-defect skip",
         )
+    if not summary.pictures:
+        raise nothing_left(options.data)
 
 
 def _show(summary: Summary) -> None:

@@ -26,7 +26,7 @@ class Convert(ReadingFor):
 
 def run(options: Convert) -> None:
     """Read the data set and write it in the other format, whole or not at all."""
-    from everymask.commands.sources import read_annotated
+    from everymask.commands.sources import nothing_left, read_annotated
     from everymask.core.files import whole_folder
     from everymask.data.formats.table import write_dataset
 
@@ -37,6 +37,8 @@ def run(options: Convert) -> None:
         )
     with whole_folder(options.out) as folder:
         dataset = read_annotated(options.data, options, decode=True, task=options.task)
+        if not len(dataset):
+            raise nothing_left(options.data, dataset.issues)
         write_dataset(folder, dataset, options.to)
     for issue in dataset.issues[:_SHOWN]:
         show(f"{issue.severity}: {issue}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -54,7 +56,8 @@ class Predict(Running):
     overlay: Literal["png", "jpg", "none"] = "png"
     """Format of the drawn pictures; for many large pictures jpg, or none, saves time and space."""
     maps: Literal["png", "tif"] = "png"
-    """Format of label maps: PNG with a palette of colours, or grey TIFF, which also holds more than 256 classes."""
+    """Format of label maps: PNG with a palette of colours, or grey TIFF, which also holds more than 256 classes and
+    keeps the geographic tags of a GeoTIFF."""
     tile: int | None = None
     """Label maps: predict by windows of this side in pixels, read and written by strips, so that pictures may be larger
     than memory. They keep their own resolution: nothing is resized."""
@@ -81,14 +84,15 @@ def run(options: Predict) -> None:
     if not 0 <= options.min_score <= 1:
         raise ConfigError(f"min-score must lie between 0 and 1, but got {options.min_score}")
     check_order("predict", options.model, options.sources)
-    pictures = find_pictures(options.sources)
+    passed_over: Counter[str] = Counter()
+    pictures = find_pictures(options.sources, passed_over)
     model = _set_up(load_predictor(options.model, options), options)
     tiling = _tiling(options, model)
     task = model.task
     writing = Writing(options.out, options.overwrite, options.sources, options.overlay, options.maps)
     folder = task.folder(model.card.labels, writing)
     defects: list[Issue] = []
-    shrunk = 0
+    shrunk, scores = 0, _Scores()
     with folder, progress("predicting") as move:
         outcomes: Iterator[Result | DataError | None]
         if tiling is None:
@@ -99,6 +103,7 @@ def run(options: Predict) -> None:
             if isinstance(outcome, DataError):
                 defects.append(Issue("picture", outcome.message, hint=outcome.hint))
             elif outcome is not None:
+                scores.add(outcome)
                 shrunk += "tile" in task.options and _is_shrunk(outcome, model)
             move(done, len(pictures))
     if shrunk:
@@ -113,7 +118,9 @@ def run(options: Predict) -> None:
             f"{folder.cut:,} of {counted(folder.count, 'picture')}",
             10 * (options.max_detections or 100),
         )
-    _answer(folder, defects, options)
+    if folder.count and not folder.found and scores.known:
+        _log.warning("%s", scores.sentence(options.min_score))
+    _answer(folder, defects, +passed_over, options)
     if defects:
         raise DataError(f"{len(defects)} of {counted(len(pictures), 'picture')} could not be predicted", issues=defects)
 
@@ -212,10 +219,40 @@ def _is_cut(result: Result, options: Predict) -> bool:
     return result.cut_below is not None and result.cut_below >= options.min_score
 
 
-def _answer(folder: OutputFolder[Any], defects: list[Issue], options: Predict) -> None:
+@dataclass(slots=True)
+class _Scores:
+    """How many objects there were of any score, and the surest; `known` where there are scores at all."""
+
+    known: bool = False
+    count: int = 0
+    surest: float = 0.0
+
+    def add(self, result: Result) -> None:
+        scores = getattr(result.segmentation, "scores", None)
+        if scores is not None:
+            self.known = True
+            self.count += scores.size
+            self.surest = max(self.surest, float(scores.max(initial=0)))
+
+    def sentence(self, wanted: float) -> str:
+        """Why nothing is written."""
+        if not self.count:
+            return "the model found no object in any picture, whatever its score"
+        shown = math.floor(100 * self.surest) / 100
+        return (
+            f"no object is as sure as --min-score {wanted:g}: the surest of {self.count:,} has the score "
+            f"{self.surest:.3f}, so that --min-score {shown:g} shows it"
+        )
+
+
+def _answer(folder: OutputFolder[Any], defects: list[Issue], passed_over: Counter[str], options: Predict) -> None:
     """Say what was found, as a line or as JSON."""
     if options.json:
         failed = [issue.message for issue in defects]
-        show_json({"out": str(options.out), "pictures": folder.count, **folder.answer(), "failed": failed})
-    elif folder.count:
+        found = {"out": str(options.out), "pictures": folder.count, **folder.answer()}
+        show_json({**found, "failed": failed, "passed_over": dict(passed_over)})
+        return
+    if folder.count:
         show(f"{folder.sentence()} in {counted(folder.count, 'picture')}: {options.out}")
+    if passed_over:
+        show(f"passed over: {', '.join(f'{number:,} {what}' for what, number in passed_over.items())}")

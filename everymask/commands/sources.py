@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import glob
 import logging
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from everymask.commands.options import Reading
@@ -15,7 +16,7 @@ from everymask.data.formats.found_masks import find_masks
 from everymask.data.formats.table import read_dataset
 from everymask.data.issues import Policy
 from everymask.data.pictures.read import SUFFIXES, pictures_among
-from everymask.errors import ConfigError, DataError, counted, printable
+from everymask.errors import ConfigError, DataError, Issue, counted, printable
 
 _log = logging.getLogger(__name__)
 
@@ -36,47 +37,67 @@ def read_annotated(
         )
 
 
-def find_pictures(sources: Iterable[str]) -> list[Path]:
+def nothing_left(data: Path, issues: Sequence[Issue] = ()) -> DataError:
+    """The error for a data set all of whose pictures are left out for their defects."""
+    return DataError(
+        f"{printable(data)}: no picture is left, all of them are left out",
+        hint="mend the defects that everymask check lists",
+        issues=issues,
+    )
+
+
+def find_pictures(sources: Iterable[str], passed_over: Counter[str] | None = None) -> list[Path]:
     """The picture files that `sources` name, each once: files, folders with all that is below them, and patterns.
 
     Files and folders that begin with a dot are left out, and so are the masks of a folder that is a data set, with a
-    logged warning that says how to have them too. `DataError` for what does not exist and for a folder without
-    pictures; `ConfigError` for a pattern that matches nothing, and where no picture is left.
+    logged warning that says how to have them too; `passed_over` counts all that is left out, by what it is.
+    `DataError` for what does not exist and for a folder without pictures; `ConfigError` for a pattern that matches
+    nothing, and where no picture is left.
     """
-    found = [picture for source in sources for picture in _pictures(source)]
+    left_out: Counter[str] = Counter() if passed_over is None else passed_over
+    found = [picture for source in sources for picture in _pictures(source, left_out)]
     if not found:
         raise ConfigError("no picture was named", hint="give pictures, folders of pictures, or patterns: photos/*.jpg")
-    return list({picture.resolve(): picture for picture in reversed(found)}.values())[::-1]
+    once: dict[Path, Path] = {}
+    for picture in found:
+        once.setdefault(picture.resolve(), picture)
+    return list(once.values())
 
 
-def _pictures(source: str) -> list[Path]:
+def _pictures(source: str, left_out: Counter[str]) -> list[Path]:
     path = Path(source)
     if path.is_dir():
-        return _below(path)
+        return _below(path, left_out)
     if path.exists():
         return [path]
     if glob.has_magic(source):
         matches = sorted(map(Path, glob.glob(source, recursive=True)))  # noqa: PTH207 (Path.glob needs a folder)
         if not matches:
             raise ConfigError(f"the pattern {printable(source)!r} matched nothing")
-        return pictures_among(match for match in matches if match.is_file())
+        return _among([match for match in matches if match.is_file()], left_out)
     raise DataError(f"{printable(source)} does not exist", hint="give a picture, a folder of pictures, or a pattern")
 
 
-def _below(folder: Path) -> list[Path]:
-    pictures = pictures_among(
-        path
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
+def _among(files: list[Path], left_out: Counter[str]) -> list[Path]:
+    pictures = pictures_among(files)
+    left_out["not pictures by their endings"] += len(files) - len(pictures)
+    return pictures
+
+
+def _below(folder: Path, left_out: Counter[str]) -> list[Path]:
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    seen = [path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+    left_out["hidden"] += len(files) - len(seen)
+    pictures = _among(seen, left_out)
     if not pictures:
         raise DataError(
             f"there is no picture in the folder {printable(folder)}",
             hint=f"pictures end in {', '.join(sorted(SUFFIXES))}",
         )
     masks = find_masks(folder, pictures)
+    left_out["masks"] += len(masks)
     if masks:
-        left_out, named = counted(len(masks), "mask"), printable(min(masks).relative_to(folder))
+        said, named = counted(len(masks), "mask"), printable(min(masks).relative_to(folder))
         cure = "to predict them too, give their folder or a pattern"
-        _log.warning("%s is a data set: %s left out, such as %s; %s", printable(folder), left_out, named, cure)
+        _log.warning("%s is a data set: %s left out, such as %s; %s", printable(folder), said, named, cure)
     return [picture for picture in pictures if picture not in masks]

@@ -8,10 +8,15 @@ import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Group
+
+answered: ContextVar[bool] = ContextVar("answered", default=False)
+"""Whether JSON has been printed since the command began: what follows then is no answer of its own."""
 
 
 def show(*answers: object) -> None:
@@ -28,7 +33,17 @@ def show(*answers: object) -> None:
 
 def show_json(answer: dict[str, Any]) -> None:
     """Print one JSON object."""
+    answered.set(True)
     sys.stdout.write(json.dumps(answer, ensure_ascii=False, allow_nan=False, indent=2) + "\n")
+
+
+def show_json_error(error: BaseException, exit_code: int) -> None:
+    """Print why there is no answer as one JSON object: kind, message, hint, exit code, and the defects of files."""
+    message, hint = getattr(error, "message", str(error)), getattr(error, "hint", "")
+    issues = [asdict(issue) for issue in getattr(error, "issues", ())]
+    kind = type(error).__name__
+    said = {"kind": kind, "message": message or kind, "hint": hint, "exit_code": exit_code, "issues": issues}
+    show_json({"error": said})
 
 
 def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> Group:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import re
 import unicodedata
 from abc import ABC, abstractmethod
@@ -134,7 +135,10 @@ class OutputFolder(ABC, Generic[Kind]):
 
 
 class OutputNames:
-    """A name for each picture: its path below the input folder (one of `inputs`) without its ending.
+    """A name for each picture: its path below the input folder without its ending.
+
+    Of several folders in `inputs` it is the path below the innermost folder that has them all, and beside pictures that
+    are named one by one the path as it was asked for: so two files never share a path in the tables.
 
     Odd characters become `_`, and two pictures never share a name, nor names that differ only in case or Unicode form:
     the second gets its ending or a number added.
@@ -142,16 +146,14 @@ class OutputNames:
 
     def __init__(self, inputs: Sequence[str | Path]) -> None:
         self._roots = [Path(path) for path in inputs if Path(path).is_dir()]
+        self._base = _common(self._roots) if len(self._roots) == len(inputs) else None
         self._names: dict[str, int] = {}
 
     def shown(self, file: str, id: str = "") -> str:  # noqa: A002
-        """The path of the picture in `file` as the tables give it: below its input folder, or else as it was asked for.
-
-        Where it comes from no file this is its `id`.
-        """
-        for root in self._roots:
-            if file and Path(file).is_relative_to(root):
-                return Path(file).relative_to(root).as_posix()
+        """The path of the picture in `file` as the tables give it; where it comes from no file this is its `id`."""
+        place = Path(os.path.abspath(file))  # noqa: PTH100 (`resolve` would follow links)
+        if file and self._base and place.is_relative_to(self._base):
+            return place.relative_to(self._base).as_posix()
         return Path(file).as_posix() if file else id
 
     def free(self, file: str, shown: str) -> str:
@@ -169,6 +171,14 @@ class OutputNames:
         self._names[_key(plain)] = max(number, 1)
         self._names.setdefault(_key(name), 1)
         return name
+
+
+def _common(folders: Sequence[Path]) -> Path | None:
+    """The innermost folder that all of them are or lie in; None where there is none."""
+    try:
+        return Path(os.path.commonpath([os.path.abspath(folder) for folder in folders]))  # noqa: PTH100
+    except ValueError:
+        return None
 
 
 def check_place(out: Path, inputs: Sequence[Path], *, overwrite: bool) -> None:

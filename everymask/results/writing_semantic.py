@@ -17,6 +17,7 @@ from everymask.core.rows import class_areas, count_classes
 from everymask.core.sample import Sample
 from everymask.core.segmentation import SemanticMap
 from everymask.data.formats.labelmaps.tables import table_text
+from everymask.data.pictures.geotags import read_geotags
 from everymask.data.pictures.map_strips import writing_label_map
 from everymask.data.pictures.read import write_image
 from everymask.errors import DataError, printable
@@ -31,7 +32,7 @@ class SemanticFolder(OutputFolder[SemanticMap]):
 
     - `overlays/<name>.png` (or `.jpg`, as `overlay` says; or none): the picture tinted by class, with a legend
     - `maps/<name>.png`: the class ids, as a PNG whose palette has the classes' colours; `labels.ignore` is none.
-      Or `.tif`, as `maps` says, which also holds ids above 255
+      Or `.tif`, as `maps` says, which also holds ids above 255 and keeps the geographic tags of a GeoTIFF
     - `classes.csv`: which number in the maps is which class, unless a name would be read back as something else
     - `predictions.csv`: file, class, pixels, share of the picture: a line for each class that a picture shows
 
@@ -84,7 +85,8 @@ class SemanticFolder(OutputFolder[SemanticMap]):
         pixels = np.zeros(len(self.labels) + 1, np.int64)
         drawn = _Thinned(size, step)
         with self._adding():
-            with writing_label_map(self.out / f"maps/{name}.{self.maps}", size, self.labels) as write:
+            geotags = read_geotags(file) if file and self.maps == "tif" else ()
+            with writing_label_map(self.out / f"maps/{name}.{self.maps}", size, self.labels, geotags) as write:
                 for image, semantic in strips:
                     write(semantic.ids)
                     pixels += count_classes(semantic.ids, len(self.labels))

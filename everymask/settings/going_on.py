@@ -11,6 +11,8 @@ from everymask.settings.config import TrainConfig
 FREE = ("out", "resume", "overwrite", "epochs", "time_limit", "patience", "device", "workers")
 """Settings that may change when a run goes on; `epochs` can only be raised."""
 
+_OF_NETWORKS = ("encoder", "norm", "head")
+
 
 def continued(stored: TrainConfig, origin: TrainConfig, given: TrainConfig) -> TrainConfig:
     """The settings with which a run goes on: the `stored` ones, except those in `FREE`, which are the given ones.
@@ -21,9 +23,11 @@ def continued(stored: TrainConfig, origin: TrainConfig, given: TrainConfig) -> T
     absent = TrainConfig(data=origin.data)
     changed = []
     for name in (column.name for column in fields(given) if column.name not in FREE):
-        value = getattr(given, name)
-        if value not in (getattr(absent, name), getattr(origin, name), getattr(stored, name)):
-            changed.append(f"{name} was {getattr(stored, name)!r}, now {value!r}")
+        value, before = getattr(given, name), getattr(stored, name)
+        if name in _OF_NETWORKS:
+            before = getattr(stored.network, name, before)
+        if value not in (getattr(absent, name), getattr(origin, name), before):
+            changed.append(f"{name} was {before!r}, now {value!r}")
     if changed:
         raise ConfigError(
             f"a run goes on with the settings it began with: {'; '.join(changed)}",

@@ -14,10 +14,12 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco_masks
 
+from everymask.commands.sources import find_pictures
 from everymask.core.labels import Labels
 from everymask.core.masks import Masks
 from everymask.core.sample import Sample
 from everymask.core.segmentation import InstanceSet
+from everymask.data.pictures.read import write_image
 from everymask.errors import ConfigError, DataError, MachineError
 from everymask.infer.result import Result
 from everymask.results import writing_instances
@@ -139,6 +141,29 @@ def test_every_picture_has_its_own_name(photos: Path, tmp_path: Path, inputs: li
     assert len(files(tmp_path / "out")) == 2 * len(names) + 2
     assert [row["file_name"] for row in coco(tmp_path / "out")["images"]] == inputs
     assert [row["overlay"] for row in coco(tmp_path / "out")["images"]] == [f"overlays/{name}.png" for name in names]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "shown"),
+    [
+        (["d1"], ["p.png", "sub/p.png"]),
+        (["d1", "d2"], ["d1/p.png", "d1/sub/p.png", "d2/p.png"]),
+        (["d1/sub", "d1"], ["sub/p.png", "p.png"]),
+        (["d1/../d2", "d1"], ["d2/p.png", "d1/p.png", "d1/sub/p.png"]),
+        (["p.png", "d2"], ["p.png", "d2/p.png"]),
+    ],
+)
+def test_the_tables_tell_files_of_one_name_apart(
+    inputs: list[str], shown: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("p.png", "d1/p.png", "d1/sub/p.png", "d2/p.png"):
+        write_image(Path(name), np.zeros((4, 4, 3), np.uint8))
+    pictures = find_pictures(inputs)
+    write(tmp_path / "out", *(example(str(file)) for file in pictures), inputs=inputs)
+    assert [image["file_name"] for image in coco(tmp_path / "out")["images"]] == shown
+    assert list(dict.fromkeys(row["file"] for row in rows(tmp_path / "out"))) == shown
+    assert len(set(files(tmp_path / "out"))) == 2 + 2 * len(shown)
 
 
 def test_pictures_without_files_are_numbered(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from everymask.models.specs.any_spec import ModelSpec
 from everymask.models.specs.regions import MaskRCNN, mask_rcnn_small
 from everymask.models.specs.semantic import HRNet, UNet
 from everymask.settings.config import TrainConfig, config_from_json
-from everymask.settings.going_on import changed_settings
+from everymask.settings.going_on import changed_settings, continued
 from everymask.settings.schedule import Phase, layer_phases, phase_at, seconds
 
 
@@ -97,6 +98,16 @@ def test_networks_have_in_python_the_names_of_the_command_line(words: dict[str, 
     assert (config.encoder, config.norm, config.head) == (None, None, None)
     assert config_from_json({"data": "d", **{name: word for name, word in words.items() if name != "model"}})
     assert config_from_json(json.loads(json.dumps(config.to_json()))) == config
+
+
+def test_a_run_goes_on_by_the_words_with_which_it_began() -> None:
+    """Also one of an earlier version, which kept the words for the encoder in the model."""
+    stored = TrainConfig(data="d", model=MaskRCNN(encoder="resnet18"), task="instance", epochs=3)
+    words = TrainConfig(data="d", encoder="resnet18", norm="batch", resume=True)
+    for origin in (replace(words, resume=False), TrainConfig(data="d", model=MaskRCNN(encoder="resnet18"))):
+        assert continued(stored, origin, words).model == stored.model
+        with pytest.raises(ConfigError, match="encoder was 'resnet18', now 'resnet34'"):
+            continued(stored, origin, replace(words, encoder="resnet34"))
 
 
 def test_paths_may_be_paths() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -15,6 +15,7 @@ import numpy as np
 from everymask.core.arrays import ByteArray, IntArray
 from everymask.core.files import whole_file
 from everymask.core.labels import Labels
+from everymask.data.pictures.geotags import GeoTag
 from everymask.data.pictures.png_rows import PALETTE, SIGNATURE, chunk
 from everymask.errors import ConfigError, DataError, printable
 
@@ -28,12 +29,15 @@ _LISTED_BYTES = 9  # the place and the length of a strip in the directory, and a
 
 
 @contextmanager
-def writing_label_map(path: str | Path, size: tuple[int, int], labels: Labels) -> Iterator[Callable[[IntArray], None]]:
+def writing_label_map(
+    path: str | Path, size: tuple[int, int], labels: Labels, geotags: Sequence[GeoTag] = ()
+) -> Iterator[Callable[[IntArray], None]]:
     """Yield `write(rows)`, which takes the next rows [n, W] of a label map of `size` (H, W) from top to bottom.
 
     A `.png` is an 8-bit palette PNG whose indices are the class ids and whose palette has their colours.
     A `.tif` or `.tiff` is a grey TIFF in Deflate strips with 8 bits, or 16 or 32 where `labels.ignore` needs
-    them, and a BigTIFF from 4 GiB. The file appears when the context ends without an error, whole or not at all.
+    them, and a BigTIFF from 4 GiB; it has the `geotags` of the picture (see `read_geotags`). The file appears when the
+    context ends without an error, whole or not at all.
 
     Raises `ConfigError` for another ending; `DataError` for rows of another width, more or fewer than H rows, and ids
     that the file cannot hold; `MachineError` when the disk refuses.
@@ -43,7 +47,7 @@ def writing_label_map(path: str | Path, size: tuple[int, int], labels: Labels) -
     if kind is None:
         raise ConfigError(f"{printable(file)}: expected a name ending in .png, .tif or .tiff")
     with whole_file(file) as temporary, temporary.open("wb") as stream, ExitStack() as spare:
-        writer = kind(stream, size, labels, spare)
+        writer = kind(stream, size, labels, spare, geotags)
         written = 0
 
         def write(rows: IntArray) -> None:
@@ -73,7 +77,9 @@ def writing_label_map(path: str | Path, size: tuple[int, int], labels: Labels) -
 class _Writer(Protocol):
     dtype: np.dtype[Any]
 
-    def __init__(self, stream: IO[bytes], size: tuple[int, int], labels: Labels, spare: ExitStack) -> None: ...
+    def __init__(
+        self, stream: IO[bytes], size: tuple[int, int], labels: Labels, spare: ExitStack, geotags: Sequence[GeoTag]
+    ) -> None: ...
 
     def write(self, rows: IntArray) -> None: ...
 
@@ -83,7 +89,9 @@ class _Writer(Protocol):
 class _PaletteWriter:
     """A palette PNG: rows less the row above, whose long runs of zeros zlib's run-length mode packs fast and small."""
 
-    def __init__(self, stream: IO[bytes], size: tuple[int, int], labels: Labels, spare: ExitStack) -> None:
+    def __init__(
+        self, stream: IO[bytes], size: tuple[int, int], labels: Labels, spare: ExitStack, geotags: Sequence[GeoTag]
+    ) -> None:
         self.dtype = np.dtype(np.uint8)
         self._stream, self._packed = stream, bytearray()
         self._packer = zlib.compressobj(strategy=zlib.Z_RLE)
@@ -116,9 +124,11 @@ class _GreyWriter:
     in a file without a name until all are there. Then it is known too whether the TIFF must be a BigTIFF.
     """
 
-    def __init__(self, stream: IO[bytes], size: tuple[int, int], labels: Labels, spare: ExitStack) -> None:
+    def __init__(
+        self, stream: IO[bytes], size: tuple[int, int], labels: Labels, spare: ExitStack, geotags: Sequence[GeoTag]
+    ) -> None:
         self.dtype = np.min_scalar_type(labels.ignore).newbyteorder("<")
-        self._stream, self._size = stream, size
+        self._stream, self._size, self._geotags = stream, size, geotags
         self._tall = max(1, _STRIP_BYTES // (size[1] * self.dtype.itemsize))
         self._waiting = np.empty((0, size[1]), self.dtype)
         self._lengths: list[int] = []
@@ -138,7 +148,8 @@ class _GreyWriter:
         if len(self._waiting):
             self._pack(self._waiting)
         self._packed.seek(0)
-        big = sum(self._lengths) + _LISTED_BYTES * len(self._lengths) + _HEADER_BYTES > _CLASSIC_BYTES
+        header = _HEADER_BYTES + sum(tag.nbytes for tag in self._geotags)
+        big = sum(self._lengths) + _LISTED_BYTES * len(self._lengths) + header > _CLASSIC_BYTES
         with TiffWriter(self._stream, bigtiff=big, byteorder="<") as tiff:
             tiff.write(
                 (self._packed.read(length) for length in self._lengths),
@@ -149,6 +160,7 @@ class _GreyWriter:
                 compression="zlib",
                 metadata=None,
                 software=False,
+                extratags=[(tag.code, tag.dtype, len(tag.value), tag.value, True) for tag in self._geotags],
             )
 
     def _pack(self, rows: IntArray) -> None:
