@@ -31,6 +31,7 @@ def read_annotated(
             task=task,
             images=options.images,
             policy=policy or options.on_defect,
+            crowds=options.crowds,
             decode=decode,
             progress=move,
         )

@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 
 from everymask.core.segmentation import TaskName
 from everymask.data.feed.augment import Augment
+from everymask.data.formats.crowds import Crowds
 from everymask.data.issues import Policy
 from everymask.errors import ConfigError
 from everymask.models.specs.any_spec import ModelSpec, spec_from_json, spec_to_json
@@ -34,6 +35,7 @@ _CHOICES = {
     "class_weights": ClassWeights,
     "precision": Precision,
     "on_defect": Policy,
+    "crowds": Crowds,
 }
 _OPEN_CHOICES = ("task", "optimizer")
 _RANGES = {
@@ -145,6 +147,9 @@ class TrainConfig:
     """Processes that prepare pictures; batches do not depend on it."""
     on_defect: Policy = "strict"
     """Refuse a data set with defects, or leave out what is defective, count it and list it."""
+    crowds: Crowds = "as-marked"
+    """Leave aside what is marked as a crowd (iscrowd, difficult), or take it as an object, as for masks that CVAT's
+    brush drew."""
     resume: bool = False
     """Continue the run in `out`, exactly where its last saved state ends. More epochs make it longer."""
     overwrite: bool = False

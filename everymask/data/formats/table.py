@@ -13,6 +13,7 @@ from everymask.core.segmentation import TaskName
 from everymask.data.damage import without_damaged
 from everymask.data.dataset import Dataset, not_annotated, panoptic_refused
 from everymask.data.formats.coco.instances import looks_like_coco, read_coco, write_coco
+from everymask.data.formats.crowds import Crowds, crowds_as_objects, note_crowds
 from everymask.data.formats.folders import files_in, folders_in
 from everymask.data.formats.instance_pngs import looks_like_instance_pngs, read_instance_pngs, write_instance_pngs
 from everymask.data.formats.labelmaps.ade20k import looks_like_ade20k, read_ade20k, write_ade20k
@@ -117,6 +118,7 @@ def read_dataset(
     task: TaskName | None = None,
     images: str | Path | None = None,
     policy: Policy = "strict",
+    crowds: Crowds = "as-marked",
     decode: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Dataset:
@@ -126,8 +128,10 @@ def read_dataset(
     read, and otherwise label maps are painted from the objects. With "instance" label maps are refused
     (`Dataset.for_task`).
 
-    `images` is the folder of pictures of a COCO file, where it is not beside it. A picture that lies in two splits is
-    an error; with `policy="skip"` it stays in the last of them, so that no score is taken on pictures trained on.
+    `images` is the folder of pictures of a COCO file, where it is not beside it. With `crowds="as-objects"` what is
+    marked as a crowd (COCO's iscrowd, Pascal VOC's difficult) is an object like the others. A picture that lies in two
+    splits is an error; with `policy="skip"` it stays in the last of them, so that no score is taken on pictures trained
+    on.
 
     Of the pictures only the headers are read, and of label maps too where the format says what they hold. With `decode`
     every picture and label map is decoded, which finds those that are cut off or damaged, or hold what stands for no
@@ -150,7 +154,12 @@ def read_dataset(
     options: dict[str, object] = {} if images is None else {"images": images}
     if chosen.task == "semantic":
         options["decode"] = decode
-    dataset = chosen.read(root, policy=policy, **options).for_task(task)
+    if chosen.name == "coco":
+        options["crowds"] = crowds
+    found = chosen.read(root, policy=policy, **options)
+    found = crowds_as_objects(found) if crowds == "as-objects" else found
+    note_crowds(found, noted)
+    dataset = found.for_task(task)
     if dataset.coding is not None:
         _log.info("%s: %s", printable(root), dataset.coding.sentence(dataset.labels))
     kept = without_leaks(dataset, noted)
