@@ -29,7 +29,8 @@ def stated_turn(keys: Mapping[str, Any], *, file: object, issues: IssueLog) -> f
     unclear = [key for key in _UNCLEAR if keys.get(key) not in (None, "", 0, 0.0, "0", "0.0")]
     if not math.isfinite(degrees) or unclear:
         message = "{count} boxes state an angle in a way that is not known; the boxes are taken as they stand"
-        hint = f"expected degrees clockwise under rotation, as CVAT writes them; found {', '.join(unclear or [repr(found)])}"
+        shown = ", ".join(unclear or [repr(found)])
+        hint = f"expected degrees clockwise under rotation, as CVAT writes them; found {shown}"
         issues.warn_shared("box-angle", message, file=file, hint=hint)
     return math.remainder(degrees, 360.0) if math.isfinite(degrees) else 0.0
 
