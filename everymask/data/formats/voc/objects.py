@@ -28,12 +28,13 @@ from everymask.core.files import write_text
 from everymask.core.labels import labels_of
 from everymask.core.masks import Masks
 from everymask.data.dataset import Annotation, Dataset, MaskFile, Objects, Record, Rle
-from everymask.data.formats.folders import copy_picture, file_stem, folders_in, names_text, pictures_in
+from everymask.data.formats.folders import copy_picture, file_stem, folders_in, pictures_in
 from everymask.data.formats.instance_pngs import check_paintable, paint_objects
 from everymask.data.formats.unannotated import Loose, loose_records
 from everymask.data.formats.voc.classes import (
     VOID,
     Classes,
+    names_list,
     read_class_map,
     read_classes,
     read_object_map,
@@ -94,7 +95,7 @@ def write_voc(folder: str | Path, dataset: Dataset) -> None:
         raise DataError(
             f"VOC's class maps hold 254 classes, but there are {len(names)}", hint="write the data set as COCO"
         )
-    listing = names_text(("_background_", *names))
+    listing = names_list(("_background_", *names))
     if not dataset.boxes_only:
         check_paintable(dataset, 254)
     for index, record in enumerate(dataset.records):
