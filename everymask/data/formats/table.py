@@ -14,6 +14,7 @@ from everymask.data.damage import without_damaged
 from everymask.data.dataset import Dataset, not_annotated, panoptic_refused
 from everymask.data.formats.coco.instances import looks_like_coco, read_coco, write_coco
 from everymask.data.formats.crowds import Crowds, crowds_as_objects, note_crowds
+from everymask.data.formats.finding.archives import is_archive, unpacked
 from everymask.data.formats.folders import files_in, folders_in
 from everymask.data.formats.instance_pngs import looks_like_instance_pngs, read_instance_pngs, write_instance_pngs
 from everymask.data.formats.labelmaps.ade20k import looks_like_ade20k, read_ade20k, write_ade20k
@@ -122,7 +123,7 @@ def read_dataset(
     decode: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Dataset:
-    """Read an annotated data set: a folder or an annotation file, whose format is recognised unless `format` names it.
+    """Read an annotated data set: a folder, an annotation file or an archive, recognised unless `format` names it.
 
     With `task` "semantic" the truth is a label map: where a folder has maps of classes and objects, the former are
     read, and otherwise label maps are painted from the objects. With "instance" label maps are refused
@@ -148,6 +149,7 @@ def read_dataset(
     if not root.exists():
         raise DataError(f"{printable(root)}: there is no such file or folder")
     noted = IssueLog(policy)
+    root = unpacked(root, noted) if root.is_file() and is_archive(root) else root
     chosen = _named(format) if format is not None else _recognised(root, task, noted)
     if images is not None and chosen.name != "coco":
         raise ConfigError(f"a folder of images belongs to COCO files, but {printable(root)} is read as {chosen.name}")

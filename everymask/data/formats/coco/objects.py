@@ -324,7 +324,7 @@ def _stated_area(area: Any, shape: Polygons | Rle, found: float, place: Place) -
 
     Rings that cross or overlap enclose more or less than the mask that they draw; both areas are then accepted.
     """
-    if area is not None and not is_number(area):
+    if area is not None and (not is_number(area) or abs(area) > _FARTHEST**2):
         place.warn("area", "/area", "expected a number; ignored", area)
         return None
     if isinstance(shape, Polygons) and found == 0:

@@ -35,6 +35,19 @@ def is_file(path: Path) -> bool:
         return False
 
 
+def exists(path: Path) -> bool:
+    """Whether there is such a file or folder; what `is_file` says of names holds here too."""
+    return is_file(path) or is_folder(path)
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is such a folder; what `is_file` says of names holds here too."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
 def folded(name: str) -> str:
     """The name in the form in which spellings of one name are equal: letter case and Unicode form do not count."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
@@ -77,35 +90,46 @@ class NamedFiles:
         `file` and `where` are the annotation file and the place in it. A path that leads elsewhere and ends like no
         file here is an error with that `code`, any other a `picture-missing`.
         """
+        path, below, alike = self._search(name, bases, file)
+        if path is None:
+            self._report(name, below, alike, file, where, code)
+        return path
+
+    def look(self, name: str, bases: Sequence[Path], *, file: Path) -> Path | None:
+        """As `find`, but that there is no such file is no error."""
+        return self._search(name, bases, file)[0]
+
+    def _search(self, name: str, bases: Sequence[Path], file: Path) -> tuple[Path | None, list[Path], list[Path]]:
+        """The file, else where it should be in the folder, and the files that are called so elsewhere in it."""
         plain = plain_path(name)
         away = leads_away(name)
+        below = [path for path in (base / plain for base in bases) if not away and self._is_below(path)]
         for base in () if away else bases:
             for path in dict.fromkeys((base / name, base / plain)):
                 if self._is_below(path) and is_file(path):
                     if path != base / name:
                         self.issues.warn_shared("path-elsewhere", _ELSEWHERE, file=file)
-                    return Path(os.path.normpath(path)) if ".." in plain.parts else path
-        below = [path for path in (base / plain for base in bases) if not away and self._is_below(path)]
-        spelled = [found for path in below for found in self._spelled(path)]
-        if len(set(spelled)) == 1:
+                    return Path(os.path.normpath(path)) if ".." in plain.parts else path, below, []
+        spelled = {found for path in below if (found := self._spelled(path)) is not None}
+        if len(spelled) == 1:
             self.issues.warn_shared("name-spelling", _SPELLING, file=file)
-            return spelled[0]
-        relocated = ".." in plain.parts or not any(_is_folder(path.parent) for path in below)
-        found = self._by_end(name, bases) if relocated else self._anywhere(plain.name)
-        if relocated and len(found) == 1:
+            return spelled.pop(), below, []
+        relocated = ".." in plain.parts or not any(is_folder(path.parent) for path in below)
+        alike = self._by_end(name, bases) if relocated else self._anywhere(plain.name)
+        if relocated and len(alike) == 1:
             self.issues.warn_shared("path-elsewhere", _ELSEWHERE, file=file)
-            return found[0]
-        self._report(name, below, found, file, where, code)
-        return None
+            return alike[0], below, []
+        return None, below, alike
 
     def _is_below(self, path: Path) -> bool:
         root = os.path.normpath(self.root.absolute())
         return Path(os.path.normpath(path.absolute())).is_relative_to(root)
 
-    def _spelled(self, path: Path) -> list[Path]:
-        """The files whose paths differ from `path` only in letter case or Unicode form."""
+    def _spelled(self, path: Path) -> Path | None:
+        """The one file whose path differs from `path` only in letter case or Unicode form."""
         wanted = folded(os.path.normpath(path.absolute()))
-        return [found for found in self._anywhere(path.name) if folded(os.path.normpath(found.absolute())) == wanted]
+        found = [file for file in self._anywhere(path.name) if folded(os.path.normpath(file.absolute())) == wanted]
+        return found[0] if len(found) == 1 else None
 
     def _by_end(self, name: str, bases: Sequence[Path]) -> list[Path]:
         """The files that end as the path does, as far as any does: those at `bases`, else those anywhere below."""
@@ -137,9 +161,9 @@ class NamedFiles:
         more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
         hint = f"{listed}{more} in {printable(self.root)} would do: correct the path" if found else ""
         if below:
-            self.issues.error(
-                "picture-missing", "there is no such file", file=below[0], where=f"{file}:{where}", hint=hint
-            )
+            hint = hint or f"put the picture at {printable(below[0])}, or correct the path"
+            message = "there is no such file"
+            self.issues.error("picture-missing", message, file=file, where=where, value=name, hint=hint)
             return
         message = "the path leads out of the folder of the data, and expected was the name of a file below the folder"
         if re.match(r"(?i)(https?|s3|gs|ftp)://", name):
@@ -157,10 +181,3 @@ def _files_below(root: Path) -> Iterator[Path]:
         count += len(names)
         if count > _MOST_FILES:
             return
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except (OSError, ValueError):
-        return False

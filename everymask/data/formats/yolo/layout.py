@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from everymask.data.formats.finding.named import NamedFiles, leads_away, path_ends, plain_path
+from everymask.data.formats.finding.named import NamedFiles, exists, leads_away, path_ends, plain_path
 from everymask.data.formats.folders import (
     SPLIT_FOLDERS,
     files_in,
@@ -160,14 +160,14 @@ def _place(base: str, entry: str, file: Path, split: str, issues: IssueLog) -> P
     whole = entry if leads_away(entry) or not base else f"{base}/{entry}"
     meant = root / plain_path(whole)
     below = Path(os.path.normpath(meant.absolute())).is_relative_to(os.path.normpath(root.absolute()))
-    if not leads_away(whole) and below and meant.exists():
+    if not leads_away(whole) and below and exists(meant):
         return Path(os.path.normpath(meant))
     absolute = Path(whole)
-    if absolute.is_absolute() and absolute.is_relative_to(root.absolute()) and absolute.exists():
+    if absolute.is_absolute() and absolute.is_relative_to(root.absolute()) and exists(absolute):
         return absolute
     tried = [root / plain_path(entry)] if not leads_away(entry) and ".." not in plain_path(entry).parts else []
     tried += [root / end for end in path_ends(whole)]
-    found = next((place for place in tried if place.exists()), None)
+    found = next((place for place in tried if exists(place)), None)
     if found is not None:
         message = "{count} paths lead elsewhere (path, train, val, test); what lies beside the file is taken"
         issues.warn_shared("yaml-elsewhere", message, file=file)
