@@ -11,9 +11,11 @@ from everymask.commands.options import Reading
 from everymask.commands.terminal import progress
 from everymask.core.segmentation import TaskName
 from everymask.data.dataset import Dataset
+from everymask.data.formats.finding.foreign import address_refused
 from everymask.data.formats.found_masks import find_masks
 from everymask.data.formats.table import read_dataset
 from everymask.data.issues import Policy
+from everymask.data.pictures.foreign import passed_over
 from everymask.data.pictures.read import SUFFIXES, pictures_among
 from everymask.errors import ConfigError, DataError, counted, printable
 
@@ -61,20 +63,25 @@ def _pictures(source: str) -> list[Path]:
         if not matches:
             raise ConfigError(f"the pattern {printable(source)!r} matched nothing")
         return pictures_among(match for match in matches if match.is_file())
+    address_refused(source)
     raise DataError(f"{printable(source)} does not exist", hint="give a picture, a folder of pictures, or a pattern")
 
 
 def _below(folder: Path) -> list[Path]:
-    pictures = pictures_among(
+    files = [
         path
         for path in sorted(folder.rglob("*"))
         if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
+    ]
+    pictures = pictures_among(files)
+    count, listed = passed_over(file.name for file in files)
     if not pictures:
         raise DataError(
-            f"there is no picture in the folder {printable(folder)}",
+            f"there is no picture in the folder {printable(folder)}" + (f"; {listed}" if count else ""),
             hint=f"pictures end in {', '.join(sorted(SUFFIXES))}",
         )
+    if count:
+        _log.warning("%s: %s passed over: %s", printable(folder), counted(count, "file"), listed)
     masks = find_masks(folder, pictures)
     if masks:
         left_out, named = counted(len(masks), "mask"), printable(min(masks).relative_to(folder))

@@ -6,15 +6,18 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import assert_never
 
 from everymask.core.segmentation import TaskName
 from everymask.data.damage import without_damaged
-from everymask.data.dataset import Dataset, not_annotated, panoptic_refused
+from everymask.data.dataset import Dataset, LabelMapFile, not_annotated, panoptic_refused
 from everymask.data.formats.coco.instances import looks_like_coco, read_coco, write_coco
 from everymask.data.formats.crowds import Crowds, crowds_as_objects, note_crowds
 from everymask.data.formats.finding.archives import is_archive, unpacked
+from everymask.data.formats.finding.foreign import address_refused, note_passed_over, what_it_is
+from everymask.data.formats.finding.named import exists
 from everymask.data.formats.folders import files_in, folders_in
 from everymask.data.formats.instance_pngs import looks_like_instance_pngs, read_instance_pngs, write_instance_pngs
 from everymask.data.formats.labelmaps.ade20k import looks_like_ade20k, read_ade20k, write_ade20k
@@ -35,7 +38,7 @@ from everymask.data.formats.voc.semantic import (
 from everymask.data.formats.yolo.segments import looks_like_yolo, read_yolo, write_yolo
 from everymask.data.issues import IssueLog, Policy
 from everymask.data.splits import without_leaks
-from everymask.errors import ConfigError, DataError, MachineError, printable
+from everymask.errors import ConfigError, DataError, EverymaskError, printable
 
 _log = logging.getLogger(__name__)
 
@@ -107,6 +110,7 @@ FORMATS = (
     ),
 )
 """The formats in the order in which they are tried; `task` is what their annotations are made for."""
+_MOST_NEAR = 5000
 _BY_CONTENT = ("instance-pngs", "camvid", "image-masks")
 """Those whose layout says nothing about what the maps hold."""
 _OTHER: dict[Reading, Reading] = {"objects": "classes", "classes": "objects"}
@@ -146,7 +150,8 @@ def read_dataset(
     `format`, and for label maps that were to be objects.
     """
     root = Path(path)
-    if not root.exists():
+    if not exists(root):
+        address_refused(path)
         raise DataError(f"{printable(root)}: there is no such file or folder")
     noted = IssueLog(policy)
     root = unpacked(root, noted) if root.is_file() and is_archive(root) else root
@@ -161,6 +166,7 @@ def read_dataset(
     found = chosen.read(root, policy=policy, **options)
     found = crowds_as_objects(found) if crowds == "as-objects" else found
     note_crowds(found, noted)
+    note_passed_over((record.image.parent for record in found.records), noted)
     dataset = found.for_task(task)
     if dataset.coding is not None:
         _log.info("%s: %s", printable(root), dataset.coding.sentence(dataset.labels))
@@ -221,7 +227,7 @@ def _recognised(root: Path, task: TaskName | None, issues: IssueLog) -> Format:
         _log.warning("%s is read as %s; it looks like %s too (choose with --format)", root, found[0].name, others)
     if found:
         return found[0]
-    if root.suffix.lower() == ".json":
+    if root.suffix.lower() == ".json" and not what_it_is(root)[0]:
         return _named("coco")  # whose reader says what is wrong with the file
     raise _unknown(root)
 
@@ -261,22 +267,43 @@ def _unknown(root: Path) -> DataError:
     if unpaired:
         message = f"{printable(root)}: it is not clear which label map belongs to which picture"
         return DataError(message, hint=hint, issues=unpaired, total=lonely.total("error"))
+    found, cure = what_it_is(root)
     looked_for = "".join(f"\n    {known.name}: {known.sign}" for known in FORMATS)
-    message = f"{printable(root)}: no known data set; {_contents(root)}. Looked for:{looked_for}"
-    return DataError(message, hint=hint or "name the folder or file that holds these")
+    what = f"{found} ({_contents(root)})" if found else _contents(root)
+    message = f"{printable(root)}: no known data set; {what}. Looked for:{looked_for}"
+    return DataError(message, hint=hint or cure or "name the folder or file that holds these")
 
 
 def _nearest(root: Path) -> tuple[Path, str] | None:
-    """A data set one or two folders below, else one or two above, and its format."""
+    """A data set one or two folders below, else one or two above whose pictures or annotations lie here; its format."""
     try:
         below = folders_in(root)[:50] if root.is_dir() else []
         inner = [place for folder in below[:20] for place in folders_in(folder)[:20]]
-        for place in (*below, *inner, root.resolve().parent, root.resolve().parent.parent):
+        for place in (*below, *inner):
             if found := find_formats(place):
                 return place, found[0].name
-    except MachineError:  # a folder that cannot be read is no reason to hide the error that brought us here
+        for place in root.resolve().parents[:2]:
+            if _is_small(place) and (found := find_formats(place)) and _has_files_in(root.resolve(), place, found[0]):
+                return place, found[0].name
+    except (EverymaskError, OSError):  # what cannot be read is no reason to hide the error that brought us here
         return None
     return None
+
+
+def _is_small(folder: Path) -> bool:
+    """Whether a folder may be read only to see what is in it."""
+    return sum(1 for _ in islice(folder.rglob("*"), _MOST_NEAR)) < _MOST_NEAR
+
+
+def _has_files_in(root: Path, place: Path, known: Format) -> bool:
+    """Whether the data set at `place` has pictures or label maps in `root`, or pictures called as the files there."""
+    dataset = known.read(place, policy="skip")
+    pictures = [record.image for record in dataset.records]
+    maps = [record.truth.file for record in dataset.records if isinstance(record.truth, LabelMapFile)]
+    stems, here = {file.stem for file in pictures}, [file.stem for file in files_in(root)]
+    if here and 2 * sum(stem in stems for stem in here) > len(here):
+        return True
+    return any(file.resolve().is_relative_to(root) for file in (*pictures, *maps))
 
 
 def _contents(root: Path) -> str:

@@ -7,6 +7,7 @@ files with boxes only; captions, keypoints and other keys are ignored.
 from __future__ import annotations
 
 import mmap
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,12 +20,14 @@ from everymask.data.formats.coco.objects import Place, compact, entry_id, is_id,
 from everymask.data.formats.coco.pictures import Places, around, read_pictures, split_name
 from everymask.data.formats.crowds import Crowds
 from everymask.data.formats.finding.named import NamedFiles
+from everymask.data.formats.finding.named import folded as same_name
 from everymask.data.formats.folders import SPLIT_FOLDERS, copy_picture, files_in, folders_in, unique_ids
 from everymask.data.issues import IssueLog, Policy
 from everymask.data.strict_json import read_strict_json
 from everymask.errors import DataError, printable
 
 _KEYS = ("images", "annotations", "categories")
+_NO_OBJECTS = {"segments_info": "panoptic segments", "caption": "captions"}
 _OTHER_KINDS = ("captions_", "panoptic_", "stuff_", "image_info_", "person_keypoints_", "labels_")
 _PICTURE_FOLDERS = ("", "images", "data", "JPEGImages")
 
@@ -67,7 +70,7 @@ def read_coco(
     given = None if images is None else Path(images)
     places = Places(given, NamedFiles(given or folder, issues))
     parts = [_read_file(file, split, places, crowds, issues) for file, split in zip(files, splits, strict=True)]
-    names = _merge_names(parts, issues)
+    names, parts = _merge_names(parts, issues)
     folder = root if root.is_dir() else root.parent
     records = _check_repeats([record for part in parts for record in _with_classes(part, names)], issues)
     checked, boxes_only = check_shapes(_named(records, folder), issues, root)
@@ -152,6 +155,12 @@ def _read_file(file: Path, split: str | None, places: Places, crowds: Crowds, is
             issues.error("coco-field", f"expected a list called {key}", file=file, where=f"/{key}")
     if len(lists) < len(_KEYS):
         return nothing
+    first = lists["annotations"][0] if lists["annotations"] else None
+    for key in (key for key in _NO_OBJECTS if isinstance(first, dict) and key in first):
+        message = f"the file holds {_NO_OBJECTS[key]}, and expected were objects"
+        hint = "name the file of objects, such as instances_val.json"
+        issues.error("coco-kind", message, file=file, where=f"/annotations/0/{key}", hint=hint)
+        return nothing
     classes, names = _read_categories(lists["categories"], file, issues)
     pictures, image_ids = read_pictures(lists["images"], file, places, issues)
     entries = lists["annotations"]
@@ -184,13 +193,13 @@ def _read_categories(entries: Sequence[Any], file: Path, issues: IssueLog) -> tu
         name, where = entry.get("name"), f"{pointer}/name"
         if not isinstance(name, str) or not name.strip():
             issues.error("category-name", "expected a name", file=file, where=where, value=name)
-        elif name.casefold() in folded:
-            message = f"the name stands in {folded[name.casefold()]} already"
+        elif same_name(name) in folded:
+            message = f"the name stands in {folded[same_name(name)]} already"
             hint = "give the classes different names, or join them under one id"
             issues.error("repeated-class", message, file=file, where=where, value=name, hint=hint)
         else:
             names[number] = name
-            folded[name.casefold()] = where
+            folded[same_name(name)] = where
     ordered = sorted(names)
     return {number: row for row, number in enumerate(ordered)}, tuple(names[number] for number in ordered)
 
@@ -229,15 +238,28 @@ def _read_annotation(entry: Any, index: int, known: _Known, issues: IssueLog) ->
     return None if annotation is None else (image_id, annotation)
 
 
-def _merge_names(parts: Sequence[_Part], issues: IssueLog) -> list[str]:
-    """All class names in the order in which the files bring them."""
-    names = list(dict.fromkeys(name for part in parts for name in part.names))
+def _merge_names(parts: Sequence[_Part], issues: IssueLog) -> tuple[list[str], list[_Part]]:
+    """All class names in the order in which the files bring them, and the parts with these spellings.
+
+    Names that differ only in Unicode form look alike, and are one.
+    """
+    spellings: dict[str, str] = {}
+    for name in (name for part in parts for name in part.names):
+        first = spellings.setdefault(unicodedata.normalize("NFC", name), name)
+        if first != name:
+            message = "{count} class names differ from another file's only in Unicode form; they are one class"
+            issues.warn_shared("class-spelling", message, file=parts[0].file)
+    parts = [
+        replace(part, names=tuple(spellings[unicodedata.normalize("NFC", name)] for name in part.names))
+        for part in parts
+    ]
+    names = list(spellings.values())
     for part in parts:
         missing = [name for name in names if name not in part.names]
         if missing and part.names:
             message = "classes that other files list are missing here"
             issues.warn("other-classes", message, file=part.file, where="/categories", value=missing)
-    return names
+    return names, parts
 
 
 def _with_classes(part: _Part, names: Sequence[str]) -> Iterable[Record]:

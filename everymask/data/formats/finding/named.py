@@ -11,20 +11,22 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
 from everymask.data.issues import IssueLog
 from everymask.errors import printable
 
+Key = TypeVar("Key", str, tuple[Path, str])
 _MOST_FILES = 500_000
 _SHOWN = 3
 _ELSEWHERE = (
     "{count} paths are those of another machine, or lead out of the folder; the files of these names in it are taken"
 )
-_SPELLING = "{count} names differ from the files' only in letter case or Unicode form; these files are taken"
+SPELLING = "{count} names differ from the files' only in letter case or Unicode form; these files are taken"
 
 
 def is_file(path: Path) -> bool:
@@ -51,6 +53,32 @@ def is_folder(path: Path) -> bool:
 def folded(name: str) -> str:
     """The name in the form in which spellings of one name are equal: letter case and Unicode form do not count."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def respelled(files: Mapping[Key, Path], names: Iterable[Key], issues: IssueLog) -> dict[Key, Path]:
+    """The files by those `names` that differ from theirs only in letter case or Unicode form, else by their own.
+
+    A name is a text or a tuple whose last part is one. `issues` is told how many names differ.
+    """
+    wanted: dict[object, list[Key]] = {}
+    for name in dict.fromkeys(names):
+        wanted.setdefault(_folded_key(name), []).append(name)
+    alike: dict[object, list[Key]] = {}
+    for name in files:
+        alike.setdefault(_folded_key(name), []).append(name)
+    found: dict[Key, Path] = {}
+    for key, spelled in alike.items():
+        others = [name for name in wanted.get(key, []) if name not in files]
+        if len(spelled) == len(others) == 1 and spelled[0] not in wanted[key]:
+            issues.warn_shared("name-spelling", SPELLING, file=files[spelled[0]])
+            found[others[0]] = files[spelled[0]]
+        else:
+            found |= {name: files[name] for name in spelled}
+    return found
+
+
+def _folded_key(name: object) -> object:
+    return (*name[:-1], folded(name[-1])) if isinstance(name, tuple) else folded(str(name))
 
 
 def plain_path(name: str) -> PurePosixPath:
@@ -112,7 +140,7 @@ class NamedFiles:
                     return Path(os.path.normpath(path)) if ".." in plain.parts else path, below, []
         spelled = {found for path in below if (found := self._spelled(path)) is not None}
         if len(spelled) == 1:
-            self.issues.warn_shared("name-spelling", _SPELLING, file=file)
+            self.issues.warn_shared("name-spelling", SPELLING, file=file)
             return spelled.pop(), below, []
         relocated = ".." in plain.parts or not any(is_folder(path.parent) for path in below)
         alike = self._by_end(name, bases) if relocated else self._anywhere(plain.name)

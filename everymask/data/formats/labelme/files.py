@@ -18,6 +18,7 @@ needs a file with no shapes.
 from __future__ import annotations
 
 import mmap
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -226,7 +227,8 @@ def _class_names(root: Path, found: list[_Document], issues: IssueLog) -> tuple[
                     "similar-classes", f"the labels {other!r} and {name!r} are two classes", file=root, hint=hint
                 )
         return tuple(sorted(used)) or ("object",)
-    names = tuple(name for name in read_names(file, issues) if name not in IGNORED)
+    listed = (unicodedata.normalize("NFC", name) for name in read_names(file, issues))
+    names = tuple(name for name in listed if name not in IGNORED)
     for document in found:
         for name in sorted(label_names(document.objects) - set(names)):
             hint = f"correct the label, or add it to {file.name}"

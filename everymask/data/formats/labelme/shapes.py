@@ -6,6 +6,7 @@ import base64
 import binascii
 import io
 import math
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -58,6 +59,7 @@ def read_shapes(shapes: list[Any], size: tuple[int, int], file: object, issues: 
     for index, shape in enumerate(shapes):
         where = f"/shapes/{index}"
         label = shape.get("label") if isinstance(shape, dict) else None
+        label = unicodedata.normalize("NFC", label) if isinstance(label, str) else label
         if not isinstance(shape, dict) or not isinstance(label, str) or not label.strip():
             issues.error("label-missing", "expected an object with a label", file=file, where=where, value=label)
             continue

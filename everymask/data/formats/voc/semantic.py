@@ -20,6 +20,7 @@ from everymask.core.files import write_text
 from everymask.core.labels import Labels
 from everymask.data.coding import LabelCoding
 from everymask.data.dataset import Dataset
+from everymask.data.formats.finding.named import respelled
 from everymask.data.formats.folders import copy_picture, file_stem, folders_in, pictures_in
 from everymask.data.formats.labelmaps.contents import count_contents, declared_contents
 from everymask.data.formats.labelmaps.files import LabelledPicture, read_contents, refused, semantic_dataset
@@ -27,7 +28,7 @@ from everymask.data.formats.labelmaps.tables import BACKGROUND_NAMES
 from everymask.data.formats.pairs import Pair
 from everymask.data.formats.unannotated import Loose
 from everymask.data.formats.voc.classes import VOID, Classes, names_list, read_classes, voc_colours, write_palette
-from everymask.data.formats.voc.lists import Entry, read_lists
+from everymask.data.formats.voc.lists import Entry, read_lists, spelled_as
 from everymask.data.issues import IssueLog, Policy
 from everymask.errors import DataError
 
@@ -113,8 +114,8 @@ def _is_root(path: Path) -> bool:
 def _pairs(root: Path, issues: IssueLog) -> tuple[list[Pair], list[Loose]]:
     """The pictures with class maps, and those that are not annotated."""
     pictures = pictures_in(root / "JPEGImages", issues)
-    maps = pictures_in(root / "SegmentationClass", issues)
-    listed = read_lists(root / "ImageSets" / "Segmentation", issues)
+    maps = respelled(pictures_in(root / "SegmentationClass", issues), pictures, issues)
+    listed = spelled_as(read_lists(root / "ImageSets" / "Segmentation", issues), pictures)
     entries = listed or [Entry(stem, None, "") for stem in maps]
     pairs: list[Pair] = []
     loose = [] if listed else [Loose(picture) for stem, picture in pictures.items() if stem not in maps]

@@ -13,6 +13,7 @@ from xml.sax.saxutils import escape
 from everymask.core.files import write_text
 from everymask.core.geometry import turned_corners
 from everymask.data.dataset import Annotation, Box, BoxOnly
+from everymask.data.formats.finding.named import folded
 from everymask.data.formats.turned import note_turned, stated_turn, upright
 from everymask.data.issues import IssueLog
 from everymask.data.pictures.headers import check_picture_size
@@ -51,7 +52,8 @@ def read_voc_xml(file: Path, header: Header | None, issues: IssueLog) -> list[Xm
         issues.error("xml-type", "expected <annotation> at the top", file=file, value=root.tag)
         return None
     named = (root.findtext("filename") or "").strip()
-    if named and file.stem not in (PureWindowsPath(named).stem, PureWindowsPath(named).name):
+    spellings = {folded(PureWindowsPath(named).stem), folded(PureWindowsPath(named).name)}
+    if named and folded(file.stem) not in spellings:
         message = f"expected the name of the picture {file.stem} in <filename>"
         issues.error("xml-filename", message, file=file, where="filename", value=named, hint="correct it, or rename")
         return None
