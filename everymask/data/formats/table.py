@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from everymask.data.formats.crowds import Crowds, crowds_as_objects, note_crowds
 from everymask.data.formats.finding.archives import is_archive, unpacked
 from everymask.data.formats.finding.foreign import address_refused, note_passed_over, what_it_is
 from everymask.data.formats.finding.named import exists
-from everymask.data.formats.folders import files_in, folders_in
+from everymask.data.formats.folders import SPLIT_FOLDERS, files_in, folders_in
 from everymask.data.formats.instance_pngs import looks_like_instance_pngs, read_instance_pngs, write_instance_pngs
 from everymask.data.formats.labelmaps.ade20k import looks_like_ade20k, read_ade20k, write_ade20k
 from everymask.data.formats.labelmaps.camvid import looks_like_camvid, read_camvid, write_camvid
@@ -27,6 +28,7 @@ from everymask.data.formats.labelmaps.image_masks import looks_like_image_masks,
 from everymask.data.formats.labelme.files import looks_like_labelme, read_labelme, write_labelme
 from everymask.data.formats.mask_files import looks_like_mask_files, read_mask_files, write_mask_files
 from everymask.data.formats.pair_lists import find_pairs
+from everymask.data.formats.pairs import MAP_FOLDERS, PICTURE_FOLDERS
 from everymask.data.formats.readings import Reading, judge
 from everymask.data.formats.voc.objects import looks_like_voc, read_voc, write_voc
 from everymask.data.formats.voc.semantic import (
@@ -111,6 +113,7 @@ FORMATS = (
 )
 """The formats in the order in which they are tried; `task` is what their annotations are made for."""
 _MOST_NEAR = 5000
+_PARTS = frozenset({*SPLIT_FOLDERS, *PICTURE_FOLDERS, *MAP_FOLDERS, "segmentationclass", "segmentationobject"})
 _BY_CONTENT = ("instance-pngs", "camvid", "image-masks")
 """Those whose layout says nothing about what the maps hold."""
 _OTHER: dict[Reading, Reading] = {"objects": "classes", "classes": "objects"}
@@ -283,11 +286,19 @@ def _nearest(root: Path) -> tuple[Path, str] | None:
             if found := find_formats(place):
                 return place, found[0].name
         for place in root.resolve().parents[:2]:
-            if _is_small(place) and (found := find_formats(place)) and _has_files_in(root.resolve(), place, found[0]):
+            if not _is_part(root.resolve(), place) or not _is_small(place):
+                continue
+            if (found := find_formats(place)) and _has_files_in(root.resolve(), place, found[0]):
                 return place, found[0].name
     except (EverymaskError, OSError):  # what cannot be read is no reason to hide the error that brought us here
         return None
     return None
+
+
+def _is_part(root: Path, place: Path) -> bool:
+    """Whether a folder of a data set at `place` is named as `root` is: a split, pictures, label maps or annotations."""
+    names = [re.sub(r"\d+$", "", part.lower()) for part in root.relative_to(place).parts]
+    return root.is_file() or all(name in _PARTS for name in names)
 
 
 def _is_small(folder: Path) -> bool:

@@ -106,8 +106,11 @@ def _file(file: Path) -> tuple[str, str]:
         return "the file is empty", "fetch or export it again"
     if file.suffix.lower() in SUFFIXES:
         return "the file is a picture", "name the folder that holds pictures and annotations"
-    if head.lstrip()[:1] in b"{[":
-        return _tool(file, head)
+    if head.lstrip()[:1] in (b"{", b"["):
+        found = _tool(file, head)
+        return found if found[0] or file.suffix else ("the file is JSON without an ending", "give it the ending .json")
+    if b"region_shape_attributes" in head[:1000]:
+        return "the file is a table of VIA", "in VIA: Annotation > Export Annotations (COCO format)"
     if b"<annotations>" in head and b"<image " in head:
         return "the file is CVAT's own XML", "in CVAT: Export task dataset > COCO 1.0"
     if file.suffix:

@@ -85,8 +85,10 @@ def plain_path(name: str) -> PurePosixPath:
     """The path that a name on whatever machine means, with forward slashes, without address and drive."""
     text = name
     if "://" in text:
-        parts = urlsplit(text) if "[" not in text and "]" not in text else None
-        text = unquote(parts.path if parts is not None else text.split("://", 1)[1])
+        try:
+            text = unquote(urlsplit(text).path)
+        except ValueError:
+            text = text.split("://", 1)[1]
     _, marked, local = name.partition("local-files/?d=")  # Label Studio's pictures on its own disk
     return PurePosixPath(re.sub(r"^[A-Za-z]:", "", (unquote(local) if marked else text).replace("\\", "/")))
 
@@ -129,6 +131,10 @@ class NamedFiles:
 
     def _search(self, name: str, bases: Sequence[Path], file: Path) -> tuple[Path | None, list[Path], list[Path]]:
         """The file, else where it should be in the folder, and the files that are called so elsewhere in it."""
+        if not name.startswith("/") and not any(sign in name for sign in ("\\", "..", ":")):
+            usual = next((path for path in (base / name for base in bases) if is_file(path)), None)
+            if usual is not None:
+                return usual, [], []
         plain = plain_path(name)
         away = leads_away(name)
         below = [path for path in (base / plain for base in bases) if not away and self._is_below(path)]

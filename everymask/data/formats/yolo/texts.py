@@ -33,9 +33,10 @@ def label_folders(pictures: Path, root: Path) -> list[Path]:
 def find_texts(pictures: Sequence[Path], root: Path, issues: IssueLog) -> list[Path | None]:
     """The text file of each picture, or None where there is none; `issues` is told what is unusual about them."""
     listings: dict[Path, dict[str, list[Path]]] = {}
+    places = {folder: label_folders(folder, root) for folder in {picture.parent for picture in pictures}}
     found = []
     for picture in pictures:
-        folders = label_folders(picture.parent, root)
+        folders = places[picture.parent]
         text = next((text for folder in folders if (text := _text(picture, folder, listings))), None)
         if text is not None and text.parent == picture.parent and len(folders) > 1:
             message = "{count} text files lie beside their pictures, and not in labels/; they are used"

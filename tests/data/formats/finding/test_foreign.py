@@ -27,6 +27,8 @@ PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(40)
         ("photo.png", PICTURE, r"is a picture(?s:.*)folder that holds pictures"),
         ("photo", PICTURE, r"a picture \(PNG\) without an ending(?s:.*)\.png"),
         ("notes", b"words", r"one without an ending, and no picture"),
+        ("annotations", b'{"images": [], "annotations": []}', r"JSON without an ending(?s:.*)\.json"),
+        ("via.csv", b"filename,file_size,region_shape_attributes\n", r"a table of VIA"),
         ("set", b"PK\x03\x04", r"an archive without an ending"),
         ("nothing.csv", b"", r"the file is empty"),
     ],
