@@ -62,7 +62,8 @@ def read_pictures(
         number = entry_id(entry, (file, pointer), seen, issues)
         if number is None:
             continue
-        name = _file_name(entry.get("file_name"), f"{pointer}/file_name", file, issues)
+        named = entry.get("file_name", entry.get("coco_url"))  # LVIS has addresses alone
+        name = _file_name(named, f"{pointer}/file_name", file, issues)
         height, width = entry.get("height"), entry.get("width")
         wrong = [side for side in ("height", "width") if type(entry.get(side)) is not int or entry[side] < 1]
         for side in wrong:

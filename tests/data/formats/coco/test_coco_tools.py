@@ -99,3 +99,14 @@ def test_paths_of_another_machine_are_found_by_name(tmp_path, prefix):
     ]
     notes = [(issue.code, issue.count) for issue in found.issues]
     assert notes == [("path-elsewhere", 2)]
+
+
+def test_pictures_of_lvis_are_named_by_their_addresses(tmp_path):
+    content = document()
+    for entry in content["images"]:
+        entry["coco_url"] = f"http://images.cocodataset.org/images/{entry.pop('file_name')}"
+    for entry in content["annotations"]:
+        del entry["iscrowd"]
+    found = read_dataset(lay_out(tmp_path, content))
+    assert [record.image.name for record in found.records] == ["a.png", "b.png"]
+    assert sorted((issue.code, issue.count) for issue in found.issues) == [("crowd-missing", 1), ("path-elsewhere", 2)]

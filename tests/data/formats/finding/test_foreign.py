@@ -115,3 +115,10 @@ def test_a_folder_above_is_meant_only_if_its_pictures_are_these(tmp_path):
     assert "did you mean" not in str(caught.value)
     with pytest.raises(DataError, match=r"did you mean .*\(coco\)"):
         read_dataset(tmp_path / "images")
+
+
+def test_prediction_says_what_it_passes_over(tmp_path, caplog):
+    save(tmp_path / "a.png")
+    (tmp_path / "b.heic").touch()
+    assert [path.name for path in find_pictures([str(tmp_path)])] == ["a.png"]
+    assert "1 file passed over: 1 x AVIF or HEIC" in caplog.text
