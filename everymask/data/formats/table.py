@@ -272,7 +272,7 @@ def _unknown(root: Path) -> DataError:
         return DataError(message, hint=hint, issues=unpaired, total=lonely.total("error"))
     found, cure = what_it_is(root)
     looked_for = "".join(f"\n    {known.name}: {known.sign}" for known in FORMATS)
-    what = f"{found} ({_contents(root)})" if found else _contents(root)
+    what = _contents(root) + (f": {found}" if found else "")
     message = f"{printable(root)}: no known data set; {what}. Looked for:{looked_for}"
     return DataError(message, hint=hint or cure or "name the folder or file that holds these")
 
