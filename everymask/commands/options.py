@@ -35,6 +35,9 @@ class Reading:
     """The folder of the pictures, where it is not beside the annotations."""
     on_defect: Literal["strict", "skip"] = "strict"
     """Refuse a data set with defects, or leave out what is defective, count it and list it."""
+    crowds: Literal["as-marked", "as-objects"] = "as-marked"
+    """Leave aside what is marked as a crowd (iscrowd, difficult), or take it as an object, as for masks that CVAT's
+    brush drew."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,9 +12,11 @@ from everymask.commands.options import Reading
 from everymask.commands.terminal import progress
 from everymask.core.segmentation import TaskName
 from everymask.data.dataset import Dataset
+from everymask.data.formats.finding.foreign import address_refused
 from everymask.data.formats.found_masks import find_masks
 from everymask.data.formats.table import read_dataset
 from everymask.data.issues import Policy
+from everymask.data.pictures.foreign import passed_over
 from everymask.data.pictures.read import SUFFIXES, pictures_among
 from everymask.errors import ConfigError, DataError, Issue, counted, printable
 
@@ -32,6 +34,7 @@ def read_annotated(
             task=task,
             images=options.images,
             policy=policy or options.on_defect,
+            crowds=options.crowds,
             decode=decode,
             progress=move,
         )
@@ -75,6 +78,7 @@ def _pictures(source: str, left_out: Counter[str]) -> list[Path]:
         if not matches:
             raise ConfigError(f"the pattern {printable(source)!r} matched nothing")
         return _among([match for match in matches if match.is_file()], left_out)
+    address_refused(source)
     raise DataError(f"{printable(source)} does not exist", hint="give a picture, a folder of pictures, or a pattern")
 
 
@@ -89,11 +93,14 @@ def _below(folder: Path, left_out: Counter[str]) -> list[Path]:
     seen = [path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
     left_out["hidden"] += len(files) - len(seen)
     pictures = _among(seen, left_out)
+    count, listed = passed_over(file.name for file in seen)
     if not pictures:
         raise DataError(
-            f"there is no picture in the folder {printable(folder)}",
+            f"there is no picture in the folder {printable(folder)}" + (f"; {listed}" if count else ""),
             hint=f"pictures end in {', '.join(sorted(SUFFIXES))}",
         )
+    if count:
+        _log.warning("%s: %s passed over: %s", printable(folder), counted(count, "file"), listed)
     masks = find_masks(folder, pictures)
     left_out["masks"] += len(masks)
     if masks:

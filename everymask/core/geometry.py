@@ -239,3 +239,12 @@ def _filled(size: Size, like: Array, fill: Array | float) -> Array:
         row[:] = fill
         out.reshape(size[0], -1)[:] = row.reshape(-1)
     return out
+
+
+def turned_corners(box: tuple[float, float, float, float], degrees: float) -> FloatArray:
+    """The corners [4, 2] of an xyxy `box` turned about its middle by `degrees`, clockwise as the picture is seen."""
+    x1, y1, x2, y2 = box
+    middle = np.array([(x1 + x2) / 2, (y1 + y2) / 2])
+    corners = np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]]) - middle
+    cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    return np.asarray(corners @ np.array([[cosine, sine], [-sine, cosine]]) + middle)

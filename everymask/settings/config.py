@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 
 from everymask.core.segmentation import TaskName
 from everymask.data.feed.augment import Augment
+from everymask.data.formats.crowds import Crowds
 from everymask.data.issues import Policy
 from everymask.errors import ConfigError, unknown
 from everymask.models.specs.any_spec import KINDS, ModelSpec, spec_from_json, spec_to_json
@@ -41,6 +42,7 @@ _CHOICES = {
     "domain": Domain,
     "precision": Precision,
     "on_defect": Policy,
+    "crowds": Crowds,
 }
 _OPEN_CHOICES = ("task", "norm", "head", "optimizer")
 _RANGES = {
@@ -163,6 +165,9 @@ class TrainConfig:
     """Processes that prepare pictures; batches do not depend on it."""
     on_defect: Policy = "strict"
     """Refuse a data set with defects, or leave out what is defective, count it and list it."""
+    crowds: Crowds = "as-marked"
+    """Leave aside what is marked as a crowd (iscrowd, difficult), or take it as an object, as for masks that CVAT's
+    brush drew."""
     resume: bool = False
     """Continue the run in `out`, exactly where its last saved state ends. More epochs make it longer."""
     overwrite: bool = False

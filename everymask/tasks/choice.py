@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from everymask.data.dataset import Dataset
-from everymask.errors import ConfigError, DataError, printable
+from everymask.data.formats.crowds import CURE, count_crowds
+from everymask.errors import ConfigError, DataError, counted, printable
 from everymask.models.specs.any_spec import ModelSpec
 from everymask.models.specs.named import with_options
 from everymask.models.specs.semantic import SemanticSpec
@@ -67,12 +68,13 @@ def unseen_classes(train_set: Dataset, val_set: Dataset | None) -> tuple[str, ..
     """A line about the classes that no training picture shows; `DataError` where a part shows nothing at all."""
     task = task_of(train_set)
     shown = task.shown(train_set)
-    for part, seen in (("training", shown), ("validation", None if val_set is None else task.shown(val_set))):
-        if seen is not None and not seen:
-            raise DataError(
-                f"the {part} pictures show no {task.content}",
-                hint="put annotated pictures among them, or draw the split with another --seed",
-            )
+    for part, pictures in (("training", train_set), ("validation", val_set)):
+        seen = None if pictures is None else task.shown(pictures)
+        if pictures is not None and seen is not None and not seen:
+            crowds, _ = count_crowds(pictures)
+            only = f" but {counted(crowds, 'crowd')}, from which nothing can be learned" if crowds else ""
+            hint = CURE if crowds else "put annotated pictures among them, or draw the split with another --seed"
+            raise DataError(f"the {part} pictures show no {task.content}{only}", hint=hint)
     absent = [
         printable(name, 40)
         for class_id, name in enumerate(train_set.labels.names)

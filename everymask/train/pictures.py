@@ -29,6 +29,7 @@ def read_pictures(config: TrainConfig, task: TaskName | None, screen: Console) -
             task=task,
             images=config.images,
             policy=config.on_defect,
+            crowds=config.crowds,
             decode=config.on_defect == "skip",
             progress=move,
         )

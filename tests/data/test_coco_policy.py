@@ -23,11 +23,23 @@ def test_c13_what_marks_nothing_is_left_out_only_by_choice(tmp_path, outline):
 
 def test_c25_a_missing_iscrowd_is_zero_by_choice(tmp_path):
     content = document()
-    for entry in content["annotations"]:
-        del entry["iscrowd"]
+    del content["annotations"][0]["iscrowd"]
+    del content["annotations"][2]["iscrowd"]
     found = read_coco(lay_out(tmp_path, content), policy="skip")
     assert [a.crowd for a in found.records[0].objects.annotations] == [False] * 3
-    assert [issue.code for issue in found.issues] == ["crowd-missing"] * 3
+    assert [issue.code for issue in found.issues] == ["crowd-missing"] * 2
+    with pytest.raises(DataError, match=r"(?s)2 defects .*/annotations/0/iscrowd: iscrowd is missing"):
+        read_coco(tmp_path)
+
+
+def test_c25_where_no_object_has_iscrowd_it_is_zero_with_one_note(tmp_path):
+    """As in LVIS, and as many tools export."""
+    content = document()
+    for entry in content["annotations"]:
+        del entry["iscrowd"]
+    found = read_coco(lay_out(tmp_path, content))
+    assert [a.crowd for a in found.records[0].objects.annotations] == [False] * 3
+    assert [(issue.code, issue.severity) for issue in found.issues] == [("crowd-missing", "warning")]
 
 
 def test_c27_the_largest_file_has_a_limit(tmp_path, monkeypatch):

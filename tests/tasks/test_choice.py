@@ -42,3 +42,13 @@ def test_b11_regions_to_ignore_show_no_class() -> None:
     assert unseen_classes(both.semantic(), None) == ("no training picture shows cat",)
     with pytest.raises(DataError, match="the validation pictures show no class"):
         unseen_classes(both.semantic(), objects.semantic())
+
+
+def test_pictures_of_crowds_alone_say_so_and_how_to_read_them() -> None:
+    """As of a COCO file whose masks were drawn with CVAT's brush."""
+    ring = np.array([[1.0, 1.0], [9.0, 1.0], [9.0, 9.0]])
+    crowd = Annotation(0, Polygons((ring,)), crowd=True)
+    record = Record("a", Path("a.png"), (10, 10), Objects((crowd, crowd)))
+    dataset = Dataset(labels_of(["cat"]), (record,), "coco", Path())
+    with pytest.raises(DataError, match=r"show no objects but 2 crowds(?s:.*)--crowds as-objects"):
+        unseen_classes(dataset, None)

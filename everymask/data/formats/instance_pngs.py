@@ -5,7 +5,8 @@
 
 and every other layout of `pairs`. 0 is background, every other number one object; 8, 16 or 32 bits, palette files count
 by index. In an 8-bit map that holds 255 but not 254, 255 is void, as in Pascal VOC; in 16 bits 65535. Several classes
-need `labels.json` in the root: {"X": {"1": "cat", "2": "dog"}}, picture by picture, and optionally `classes.txt` for
+need `labels.json` in the root (or above it, where it is a split of a set): {"X": {"1": "cat", "2": "dog"}}, picture by
+picture, and optionally `classes.txt` for
 their order.
 
 A folder of class maps (semantic segmentation) has the same layouts. `readings` tells them apart; a folder of class maps
@@ -38,7 +39,7 @@ from everymask.data.formats.labelmaps.ade20k import looks_like_ade20k
 from everymask.data.formats.labelmaps.cityscapes import looks_like_cityscapes
 from everymask.data.formats.pair_lists import find_pairs, has_pairs
 from everymask.data.formats.pairs import Pair, shared_maps
-from everymask.data.formats.readings import SAMPLED, judge, judge_maps, void_number
+from everymask.data.formats.readings import SAMPLED, judge, judge_maps, objects_table, void_number
 from everymask.data.issues import IssueLog, Policy
 from everymask.data.pictures.headers import read_headers
 from everymask.data.pictures.read import write_image
@@ -78,9 +79,10 @@ def read_instance_pngs(path: str | Path, *, policy: Policy = "strict") -> Datase
         issues.error("no-pictures", "expected pictures with label maps", file=root, hint=hint)
     shared = shared_maps(pairs, issues)
     pairs = [pair for pair in pairs if pair.map not in shared]
-    table = _read_table(root / "labels.json", issues)
-    names = _class_names(root, pairs, table, issues)
-    classes = _Classes(names, table, root / "labels.json")
+    listing = objects_table(root)
+    table = _read_table(listing, issues)
+    names = _class_names(listing.parent, pairs, table, issues)
+    classes = _Classes(names, table, listing)
     records: list[Record] = []
     sampled: list[IntArray] = []
     pictures = [pair.picture for pair in pairs]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path, PurePosixPath
 
+from everymask.data.formats.finding.named import is_file
 from everymask.data.formats.folders import SPLIT_FOLDERS, files_in, read_lines
 from everymask.data.formats.pairs import Pair, named_pairs
 from everymask.data.issues import IssueLog
@@ -75,13 +76,13 @@ def _below(root: Path, word: str, file: Path, where: str, issues: IssueLog) -> P
     path = PurePosixPath(word.replace("\\", "/"))
     parts = path.parts
     if not path.is_absolute() and ".." not in parts and not re.match(r"[A-Za-z]:", word):
-        if (root / path).is_file():
+        if is_file(root / path):
             return root / path
         issues.error("picture-missing", "the list names a file that is not there", file=file, where=where, value=word)
         return None
     for start in range(1, len(parts)) if ".." not in parts else ():
         tail = PurePosixPath(*parts[start:])
-        if (root / tail).is_file():
+        if is_file(root / tail):
             message = "{count} paths in lists lead elsewhere; the files of these names in this folder are taken"
             issues.warn_shared("list-path", message, file=file)
             return root / tail

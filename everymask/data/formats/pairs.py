@@ -25,6 +25,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from everymask.data.formats.finding.named import SPELLING, respelled
 from everymask.data.formats.folders import SPLIT_FOLDERS, files_in, folders_in, split_of
 from everymask.data.issues import IssueLog
 from everymask.data.pictures.read import pictures_among, read_image, read_label_map
@@ -104,15 +105,20 @@ def match_folders(root: Path, picture_folder: Path, map_folder: Path, issues: Is
     """Pictures and label maps of the same folder below the two, and of the same name but for endings."""
     maps, pictures = _by_name(map_folder, issues), _by_name(picture_folder, issues)
     named = _one_ending(pictures, maps) or _any_ending(pictures, maps)
+    named |= _spelled_otherwise(pictures, maps, named, issues)
     for name, picture in pictures.items():
         split = split_of(picture, root) or _split_in_name(picture_folder)
         if name in named:
+            if unicodedata.is_normalized("NFC", picture.stem) != unicodedata.is_normalized("NFC", named[name].stem):
+                issues.warn_shared("name-spelling", SPELLING, file=named[name])
             yield Pair(picture, named[name], split)
         elif split == "test":
             issues.warn("unlabelled", "a test picture without a label map is left out", file=picture)
         else:
             message = f"the picture has no label map in {printable(map_folder.name)}/"
             hint = f"expected {picture.stem}.png or {picture.stem}_mask.png; where nothing is shown, a map of zeros"
+            if re.search(r"_000[1-9]$", name[1]) and (name[0], f"{name[1][:-1]}0") in pictures:
+                hint = f"it is another channel of {name[1][:-1]}0 (nnU-Net): join the channels of a case in one TIFF"
             issues.error("mask-missing", message, file=picture, hint=hint)
     taken = set(named.values())
     for lonely in maps.values():
@@ -210,6 +216,18 @@ def _any_ending(pictures: Mapping[Name, Path], maps: Mapping[Name, Path]) -> dic
         if found is not None:
             named[place, stem] = found
     return named
+
+
+def _spelled_otherwise(
+    pictures: Mapping[Name, Path], maps: Mapping[Name, Path], named: Mapping[Name, Path], issues: IssueLog
+) -> dict[Name, Path]:
+    """The maps of pictures without one whose names differ from theirs only in letter case."""
+    lonely = [name for name in pictures if name not in named]
+    taken = set(named.values())
+    left = {name: file for name, file in maps.items() if file not in taken} if lonely else {}
+    bare = {(place, _without_ending(stem, MAP_ENDINGS)): file for (place, stem), file in left.items()}
+    found = respelled(bare if len(bare) == len(left) else left, lonely, issues)
+    return {name: found[name] for name in lonely if name in found}
 
 
 def _suffix_pairs(root: Path, endings: tuple[str, ...], issues: IssueLog) -> Iterator[Pair]:

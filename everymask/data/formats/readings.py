@@ -36,7 +36,7 @@ import numpy as np
 
 from everymask.core.arrays import BoolArray, IntArray
 from everymask.core.masks import Masks
-from everymask.data.formats.folders import object_ids, read_lines
+from everymask.data.formats.folders import SPLIT_FOLDERS, object_ids, read_lines
 from everymask.data.formats.labelmaps.tables import find_table, read_table
 from everymask.data.formats.pairs import Pair
 from everymask.data.issues import IssueLog
@@ -53,6 +53,7 @@ _MANY, _VERY_MANY = 6, 20
 _MOST_CLASSES = 254
 _SMOOTH, _SPECK = 8, 3
 _LISTED = 8
+_OBJECTS_FILE = "labels.json"
 _OBJECT_NAMES = ("pedmasks", "instance", "cp_masks")
 _CLASS_NAMES = ("semantic", "annot", "class")
 
@@ -159,10 +160,17 @@ def table_folders(root: Path, pairs: Sequence[Pair]) -> list[Path]:
     return list(dict.fromkeys(place for place in places if place == root or root in place.parents))
 
 
+def objects_table(root: Path) -> Path:
+    """The file that says the class of each object, in the root, or above it where the root is one split of a set."""
+    above = root.absolute().parent / _OBJECTS_FILE
+    is_split = root.absolute().name.lower() in SPLIT_FOLDERS
+    return above if is_split and above.is_file() and not (root / _OBJECTS_FILE).is_file() else root / _OBJECTS_FILE
+
+
 def _stated(root: Path, pairs: Sequence[Pair]) -> Reading | None:
     """What files beside the label maps say that they hold."""
     issues = IssueLog("skip")
-    objects = root / "labels.json"
+    objects = objects_table(root)
     if objects.is_file():
         found = read_strict_json(objects, issues)
         if isinstance(found, dict) and all(isinstance(entries, dict) for entries in found.values()):

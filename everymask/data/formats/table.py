@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 from everymask.core.segmentation import TaskName
 from everymask.data.damage import without_damaged
-from everymask.data.dataset import Dataset, not_annotated
+from everymask.data.dataset import Dataset, LabelMapFile, not_annotated
 from everymask.data.formats.coco.instances import looks_like_coco, read_coco, write_coco
-from everymask.data.formats.folders import files_in, folders_in
+from everymask.data.formats.crowds import Crowds, crowds_as_objects, note_crowds
+from everymask.data.formats.finding.archives import is_archive, unpacked
+from everymask.data.formats.finding.foreign import address_refused, note_passed_over, what_it_is
+from everymask.data.formats.finding.named import exists
+from everymask.data.formats.folders import SPLIT_FOLDERS, files_in, folders_in
 from everymask.data.formats.instance_pngs import looks_like_instance_pngs, read_instance_pngs, write_instance_pngs
 from everymask.data.formats.labelmaps.ade20k import looks_like_ade20k, read_ade20k, write_ade20k
 from everymask.data.formats.labelmaps.camvid import looks_like_camvid, read_camvid, write_camvid
@@ -21,6 +27,7 @@ from everymask.data.formats.labelmaps.image_masks import looks_like_image_masks,
 from everymask.data.formats.labelme.files import looks_like_labelme, read_labelme, write_labelme
 from everymask.data.formats.mask_files import looks_like_mask_files, read_mask_files, write_mask_files
 from everymask.data.formats.pair_lists import find_pairs
+from everymask.data.formats.pairs import MAP_FOLDERS, PICTURE_FOLDERS
 from everymask.data.formats.readings import Reading, judge
 from everymask.data.formats.voc.objects import looks_like_voc, read_voc, write_voc
 from everymask.data.formats.voc.semantic import (
@@ -32,7 +39,7 @@ from everymask.data.formats.voc.semantic import (
 from everymask.data.formats.yolo.segments import looks_like_yolo, read_yolo, write_yolo
 from everymask.data.issues import IssueLog, Policy
 from everymask.data.splits import without_leaks
-from everymask.errors import ConfigError, DataError, MachineError, printable
+from everymask.errors import ConfigError, DataError, EverymaskError, printable
 
 _log = logging.getLogger(__name__)
 
@@ -63,7 +70,7 @@ FORMATS = (
         "a .json file with images, annotations and categories",
         read_coco,
         write_coco,
-        options=frozenset({"images"}),
+        options=frozenset({"images", "crowds"}),
     ),
     Format("yolo", looks_like_yolo, "a data.yaml, or images/ beside labels/ with .txt files", read_yolo, write_yolo),
     Format(
@@ -128,6 +135,8 @@ FORMATS = (
     ),
 )
 """The formats in the order in which they are tried."""
+_MOST_NEAR = 5000
+_PARTS = frozenset({*SPLIT_FOLDERS, *PICTURE_FOLDERS, *MAP_FOLDERS, "segmentationclass", "segmentationobject"})
 _BY_CONTENT = ("instance-pngs", "camvid", "image-masks")
 """Those whose layout says nothing about what the maps hold."""
 _OTHER: dict[Reading, Reading] = {"objects": "classes", "classes": "objects"}
@@ -140,17 +149,20 @@ def read_dataset(
     task: TaskName | None = None,
     images: str | Path | None = None,
     policy: Policy = "strict",
+    crowds: Crowds = "as-marked",
     decode: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Dataset:
-    """Read an annotated data set: a folder or an annotation file, whose format is recognised unless `format` names it.
+    """Read an annotated data set: a folder, an annotation file or an archive, recognised unless `format` names it.
 
     With `task` "semantic" the truth is a label map: where a folder has maps of classes and objects, the former are
     read, and otherwise label maps are painted from the objects. With "instance" label maps are refused
     (`Dataset.for_task`).
 
-    `images` is the folder of pictures of a COCO file, where it is not beside it. A picture that lies in two splits is
-    an error; with `policy="skip"` it stays in the last of them, so that no score is taken on pictures trained on.
+    `images` is the folder of pictures of a COCO file, where it is not beside it. With `crowds="as-objects"` what is
+    marked as a crowd (COCO's iscrowd, Pascal VOC's difficult) is an object like the others. A picture that lies in two
+    splits is an error; with `policy="skip"` it stays in the last of them, so that no score is taken on pictures trained
+    on.
 
     Of the pictures only the headers are read, and of label maps too where the format says what they hold. With `decode`
     every picture and label map is decoded, which finds those that are cut off or damaged, or hold what stands for no
@@ -164,15 +176,21 @@ def read_dataset(
     `format`, and for label maps that were to be objects.
     """
     root = Path(path)
-    if not root.exists():
+    if not exists(root):
+        address_refused(path)
         raise DataError(f"{printable(root)}: there is no such file or folder")
     noted = IssueLog(policy)
+    root = unpacked(root, noted) if root.is_file() and is_archive(root) else root
     chosen = _named(format) if format is not None else _recognised(root, task, noted)
     if images is not None and "images" not in chosen.options:
         raise ConfigError(f"a folder of images belongs to COCO files, but {printable(root)} is read as {chosen.name}")
-    given: dict[str, object] = {"images": images, "decode": decode}
+    given: dict[str, object] = {"images": images, "decode": decode, "crowds": crowds}
     options = {name: given[name] for name in chosen.options}
-    dataset = chosen.read(root, policy=policy, **options).for_task(task)
+    found = chosen.read(root, policy=policy, **options)
+    found = crowds_as_objects(found) if crowds == "as-objects" else found
+    note_crowds(found, noted)
+    note_passed_over((record.image.parent for record in found.records), noted)
+    dataset = found.for_task(task)
     if dataset.coding is not None:
         _log.info("%s: %s", printable(root), dataset.coding.sentence(dataset.labels))
     kept = without_leaks(dataset, noted)
@@ -222,7 +240,7 @@ def _recognised(root: Path, task: TaskName | None, issues: IssueLog) -> Format:
         _log.warning("%s is read as %s; it looks like %s too (choose with --format)", root, found[0].name, others)
     if found:
         return found[0]
-    if root.suffix.lower() == ".json":
+    if root.suffix.lower() == ".json" and not what_it_is(root)[0]:
         return _named("coco")  # whose reader says what is wrong with the file
     raise _unknown(root)
 
@@ -262,22 +280,51 @@ def _unknown(root: Path) -> DataError:
     if unpaired:
         message = f"{printable(root)}: it is not clear which label map belongs to which picture"
         return DataError(message, hint=hint, issues=unpaired, total=lonely.total("error"))
+    found, cure = what_it_is(root)
     looked_for = "".join(f"\n    {known.name}: {known.sign}" for known in FORMATS)
-    message = f"{printable(root)}: no known data set; {_contents(root)}. Looked for:{looked_for}"
-    return DataError(message, hint=hint or "name the folder or file that holds these")
+    what = _contents(root) + (f": {found}" if found else "")
+    message = f"{printable(root)}: no known data set; {what}. Looked for:{looked_for}"
+    return DataError(message, hint=hint or cure or "name the folder or file that holds these")
 
 
 def _nearest(root: Path) -> tuple[Path, str] | None:
-    """A data set one or two folders below, else one or two above, and its format."""
+    """A data set one or two folders below, else one or two above whose pictures or annotations lie here; its format."""
     try:
         below = folders_in(root)[:50] if root.is_dir() else []
         inner = [place for folder in below[:20] for place in folders_in(folder)[:20]]
-        for place in (*below, *inner, root.resolve().parent, root.resolve().parent.parent):
+        for place in (*below, *inner):
             if found := find_formats(place):
                 return place, found[0].name
-    except MachineError:  # a folder that cannot be read is no reason to hide the error that brought us here
+        for place in root.resolve().parents[:2]:
+            if not _is_part(root.resolve(), place) or not _is_small(place):
+                continue
+            if (found := find_formats(place)) and _has_files_in(root.resolve(), place, found[0]):
+                return place, found[0].name
+    except (EverymaskError, OSError):  # what cannot be read is no reason to hide the error that brought us here
         return None
     return None
+
+
+def _is_part(root: Path, place: Path) -> bool:
+    """Whether a folder of a data set at `place` is named as `root` is: a split, pictures, label maps or annotations."""
+    names = [re.sub(r"\d+$", "", part.lower()) for part in root.relative_to(place).parts]
+    return root.is_file() or all(name in _PARTS for name in names)
+
+
+def _is_small(folder: Path) -> bool:
+    """Whether a folder may be read only to see what is in it."""
+    return sum(1 for _ in islice(folder.rglob("*"), _MOST_NEAR)) < _MOST_NEAR
+
+
+def _has_files_in(root: Path, place: Path, known: Format) -> bool:
+    """Whether the data set at `place` has pictures or label maps in `root`, or pictures called as the files there."""
+    dataset = known.read(place, policy="skip")
+    pictures = [record.image for record in dataset.records]
+    maps = [record.truth.file for record in dataset.records if isinstance(record.truth, LabelMapFile)]
+    stems, here = {file.stem for file in pictures}, [file.stem for file in files_in(root)]
+    if here and 2 * sum(stem in stems for stem in here) > len(here):
+        return True
+    return any(file.resolve().is_relative_to(root) for file in (*pictures, *maps))
 
 
 def _contents(root: Path) -> str:

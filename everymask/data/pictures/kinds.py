@@ -22,6 +22,7 @@ _MAGIC = (
     (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG2000"),
     (b"\x93NUMPY", "NPY"),
 )
+_HEIC = (b"avif", b"avis", b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _SHOWN_FORMATS = "PNG, JPEG, BMP, TIFF, WebP, GIF, PPM, JPEG 2000 or NumPy (.npy)"
 
 
@@ -57,8 +58,14 @@ def kind_of(stream: IO[bytes], file: Path) -> str:
         found, hint = "a web page", "the download was refused or redirected: fetch the file again"
     elif text.startswith((b"%!ps", b"\xc5\xd0\xd3\xc6", b"%pdf", b"8bps", b"<svg", b"<?xml", b"\xd7\xcd\xc6\x9a")):
         found = "a document or drawing (PostScript, PDF, PSD, SVG, WMF)"
-    elif head[4:8] == b"ftyp" and head[8:12] in (b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1"):
+    elif head[4:8] == b"ftyp" and head[8:12] in _HEIC:
         found, hint = "AVIF or HEIC", "convert it to PNG or JPEG"
+    elif head[4:8] == b"ftyp" or head[:4] == b"\x1aE\xdf\xa3" or (head[:4] == b"RIFF" and head[8:12] == b"AVI "):
+        found, hint = "a video", "write its frames as pictures: ffmpeg -i FILE frames/%06d.png"
+    elif head[128:132] == b"DICM" or head[344:348] in (b"n+1\0", b"ni1\0") or file.name.lower().endswith(".nii.gz"):
+        found, hint = "a volume (DICOM or NIfTI)", "export its slices as PNG or TIFF files"
+    elif head[:4] == b"PK\x03\x04" or head[:2] == b"\x1f\x8b":
+        found, hint = "an archive", "unpack it, and name the folder"
     else:
         found = "something else"
     raise DataError(f"{printable(file)}: expected a picture, but found {found}", hint=hint)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from everymask.errors import DataError, EverymaskError, MachineError, printable
 Readable: TypeAlias = "str | Path | bytes | bytearray | memoryview | IO[bytes]"
 """A path, the bytes of a picture file, or a file that was opened in binary mode."""
 _NAMELESS = "picture given as bytes"
+_NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
+"""No file can have such a name: it is too long for the disk, leads through a file or in a circle."""
 
 
 @contextmanager
@@ -47,9 +50,9 @@ def picture_errors(file: Path) -> Iterator[None]:
         raise
     except MemoryError as error:
         raise MachineError(f"{printable(file)}: not enough memory to decode the picture") from error
-    except FileNotFoundError as error:
-        raise DataError(f"{printable(file)}: there is no such file") from error
     except Exception as error:  # damaged files make Pillow's parsers raise nearly every class
+        if isinstance(error, OSError) and error.errno in _NO_FILE:
+            raise DataError(f"{printable(file)}: there is no such file") from error
         if isinstance(error, OSError) and error.errno is not None:
             raise MachineError(f"{printable(file)}: cannot be read: {error.strerror}") from error
         raise DataError(

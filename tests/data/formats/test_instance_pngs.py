@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from everymask.data.formats.instance_pngs import looks_like_instance_pngs, read_instance_pngs
+from everymask.core.labels import labels_of
+from everymask.data.dataset import Annotation, Dataset, Objects, Polygons, Record
+from everymask.data.formats.instance_pngs import looks_like_instance_pngs, read_instance_pngs, write_instance_pngs
 from everymask.data.formats.mask_files import read_mask_files
 from everymask.data.formats.readings import judge_maps
+from everymask.data.formats.table import read_dataset
 from everymask.data.pictures.read import read_label_map
 from everymask.errors import DataError
 
@@ -211,3 +214,20 @@ def test_bad_input_is_listed(tmp_path, spoil, code):
     assert code in [issue.code for issue in error.value.issues]
     assert all(issue.file for issue in error.value.issues)
     assert len(read_instance_pngs(tmp_path, policy="skip")) >= 1
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_few_objects_per_picture_come_back_as_objects_in_every_part(tmp_path, count):
+    """Maps that hold the same few numbers could as well hold classes: labels.json says what they hold."""
+    records = []
+    for number, split in enumerate(("train", "train", "val")):
+        image = tmp_path / f"p{number}.png"
+        Image.new("RGB", (40, 20), (number, 0, 0)).save(image)
+        corners = np.array([[1.0, 1.0], [9.0, 1.0], [9.0, 9.0], [1.0, 9.0]])
+        objects = tuple(Annotation(0, Polygons((corners + np.array([12.0 * k, 0.0]),))) for k in range(count))
+        records.append(Record(f"p{number}", image, (20, 40), Objects(objects), split))
+    write_instance_pngs(tmp_path / "out", Dataset(labels_of(["cell"]), tuple(records), "fake", tmp_path))
+    for part, pictures in (("", 3), ("train", 2), ("val", 1)):
+        found = read_dataset(tmp_path / "out" / part)
+        assert (found.format, found.labels.names, found.issues) == ("instance-pngs", ("cell",), ())
+        assert [len(record.objects.annotations) for record in found.records] == [count] * pictures

@@ -7,23 +7,27 @@ files with boxes only; captions, keypoints and other keys are ignored.
 from __future__ import annotations
 
 import mmap
-import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from everymask.core.files import write_json
 from everymask.core.labels import Labels
 from everymask.data.dataset import Annotation, Dataset, MaskFile, Objects, Polygons, Record, Rle, check_shapes
-from everymask.data.formats.coco.objects import Place, compact, is_id, read_object
+from everymask.data.formats.coco.objects import Place, compact, entry_id, is_id, read_object
+from everymask.data.formats.coco.pictures import Places, around, read_pictures, split_name
+from everymask.data.formats.crowds import Crowds
+from everymask.data.formats.finding.named import NamedFiles
+from everymask.data.formats.finding.named import folded as same_name
 from everymask.data.formats.folders import SPLIT_FOLDERS, copy_picture, files_in, folders_in, unique_ids
 from everymask.data.issues import IssueLog, Policy
-from everymask.data.pictures.headers import check_picture_size, read_headers
 from everymask.data.strict_json import read_strict_json
 from everymask.errors import DataError, printable
 
 _KEYS = ("images", "annotations", "categories")
+_NO_OBJECTS = {"segments_info": "panoptic segments", "caption": "captions"}
 _OTHER_KINDS = ("captions_", "panoptic_", "stuff_", "image_info_", "person_keypoints_", "labels_")
 _PICTURE_FOLDERS = ("", "images", "data", "JPEGImages")
 
@@ -33,7 +37,9 @@ def looks_like_coco(path: Path) -> bool:
     return bool(annotation_files(path))
 
 
-def read_coco(path: str | Path, images: str | Path | None = None, *, policy: Policy = "strict") -> Dataset:
+def read_coco(
+    path: str | Path, images: str | Path | None = None, *, policy: Policy = "strict", crowds: Crowds = "as-marked"
+) -> Dataset:
     """Read a COCO file, or a folder with one file or several, each of which becomes a split named after it.
 
     A file on its own is a split only if its name says train: data for validation may be all that somebody trains on.
@@ -41,7 +47,9 @@ def read_coco(path: str | Path, images: str | Path | None = None, *, policy: Pol
     are looked for in `images`, or in the usual places around the annotation file; every picture's header is checked.
 
     A box without area is replaced by that of the mask, with a warning; where the mask has no area either, the object
-    is a defect. So is a missing `iscrowd`, since a group taken for one object spoils training and scores.
+    is a defect. So is a missing `iscrowd`, since a group taken for one object spoils training and scores; where no
+    object of a file has one, it is 0, with a warning. With `crowds="as-objects"` it counts nowhere. Boxes that CVAT
+    turned (`attributes`, `rotation`) become their outlines.
     Raises `DataError` that lists all defects with their JSON pointers; with `policy="skip"` the defective objects and
     pictures are left out instead, and a missing `iscrowd` is taken as 0.
 
@@ -55,11 +63,14 @@ def read_coco(path: str | Path, images: str | Path | None = None, *, policy: Pol
             hint="name the .json file that has 'images', 'annotations' and 'categories'",
         )
     issues = IssueLog(policy)
-    splits: list[str | None] = [_split_name(file) for file in files]
+    splits: list[str | None] = [split_name(file) for file in files]
     if len(files) == 1 and splits != ["train"]:
         splits = [None]
-    parts = [_read_file(file, split, images, issues) for file, split in zip(files, splits, strict=True)]
-    names = _merge_names(parts, issues)
+    folder = root if root.is_dir() else around(root)[-1]
+    given = None if images is None else Path(images)
+    places = Places(given, NamedFiles(given or folder, issues))
+    parts = [_read_file(file, split, places, crowds, issues) for file, split in zip(files, splits, strict=True)]
+    names, parts = _merge_names(parts, issues)
     folder = root if root.is_dir() else root.parent
     records = _check_repeats([record for part in parts for record in _with_classes(part, names)], issues)
     checked, boxes_only = check_shapes(_named(records, folder), issues, root)
@@ -127,17 +138,7 @@ def _has_keys(file: Path) -> bool:
         return False
 
 
-def _split_name(file: Path) -> str:
-    """`instances_val2017.json` is val; `valid/_annotations.coco.json` is val; other names stand for themselves."""
-    words = re.split(r"[^a-z]+", file.stem.lower())
-    known = [SPLIT_FOLDERS[word] for word in words if word in SPLIT_FOLDERS]
-    folder = file.parent.name.lower()
-    if known:
-        return known[0]
-    return SPLIT_FOLDERS.get(folder, folder) if file.stem.startswith("_annotations") else file.stem
-
-
-def _read_file(file: Path, split: str | None, images: str | Path | None, issues: IssueLog) -> _Part:
+def _read_file(file: Path, split: str | None, places: Places, crowds: Crowds, issues: IssueLog) -> _Part:
     document = read_strict_json(file, issues, compact=compact)
     nothing = _Part(file, (), ())
     if document is None:
@@ -154,11 +155,22 @@ def _read_file(file: Path, split: str | None, images: str | Path | None, issues:
             issues.error("coco-field", f"expected a list called {key}", file=file, where=f"/{key}")
     if len(lists) < len(_KEYS):
         return nothing
+    first = lists["annotations"][0] if lists["annotations"] else None
+    for key in (key for key in _NO_OBJECTS if isinstance(first, dict) and key in first):
+        message = f"the file holds {_NO_OBJECTS[key]}, and expected were objects"
+        hint = "name the file of objects, such as instances_val.json"
+        issues.error("coco-kind", message, file=file, where=f"/annotations/0/{key}", hint=hint)
+        return nothing
     classes, names = _read_categories(lists["categories"], file, issues)
-    pictures, image_ids = _read_pictures(lists["images"], file, images, issues)
-    known = _Known(file, classes, image_ids, pictures, {})
-    objects: dict[int, list[Annotation]] = {number: [] for number in pictures}
+    pictures, image_ids = read_pictures(lists["images"], file, places, issues)
     entries = lists["annotations"]
+    unmarked = not any(isinstance(entry, dict) and "iscrowd" in entry for entry in entries)
+    if unmarked and entries and crowds == "as-marked":
+        message = "no object has iscrowd, so it counts as 0: every annotation is one object"
+        issues.warn("crowd-missing", message, file=file, where="/annotations")
+    outlined = any(isinstance(entry, dict) and entry.get("segmentation") not in (None, []) for entry in entries)
+    known = _Known(file, classes, image_ids, pictures, {}, crowds, unmarked, outlined)
+    objects: dict[int, list[Annotation]] = {number: [] for number in pictures}
     for index in range(len(entries)):
         entry, entries[index] = entries[index], None  # frees the parsed file while the data set grows
         found = _read_annotation(entry, index, known, issues)
@@ -168,22 +180,6 @@ def _read_file(file: Path, split: str | None, images: str | Path | None, issues:
     return _Part(file, names, tuple(records))
 
 
-def _entry_id(entry: Any, place: tuple[Path, str], seen: dict[int, str], issues: IssueLog) -> int | None:
-    """The id of an entry that stands at `place` (file, pointer), unless it is no id or stands in `seen` already."""
-    file, pointer = place
-    found = entry.get("id") if isinstance(entry, dict) else entry
-    if not isinstance(entry, dict) or not is_id(found):
-        issues.error("id", "expected a whole number from 0", file=file, where=f"{pointer}/id", value=found)
-        return None
-    number: int = entry["id"]
-    if number in seen:
-        message = f"the id stands in {seen[number]}/id already"
-        issues.error("repeated-id", message, file=file, where=f"{pointer}/id", value=number, hint="ids must differ")
-        return None
-    seen[number] = pointer
-    return number
-
-
 def _read_categories(entries: Sequence[Any], file: Path, issues: IssueLog) -> tuple[dict[int, int], tuple[str, ...]]:
     """Category id -> class id, and the names by class id."""
     names: dict[int, str] = {}
@@ -191,91 +187,21 @@ def _read_categories(entries: Sequence[Any], file: Path, issues: IssueLog) -> tu
     folded: dict[str, str] = {}
     for index, entry in enumerate(entries):
         pointer = f"/categories/{index}"
-        number = _entry_id(entry, (file, pointer), seen, issues)
+        number = entry_id(entry, (file, pointer), seen, issues)
         if number is None:
             continue
         name, where = entry.get("name"), f"{pointer}/name"
         if not isinstance(name, str) or not name.strip():
             issues.error("category-name", "expected a name", file=file, where=where, value=name)
-        elif name.casefold() in folded:
-            message = f"the name stands in {folded[name.casefold()]} already"
+        elif same_name(name) in folded:
+            message = f"the name stands in {folded[same_name(name)]} already"
             hint = "give the classes different names, or join them under one id"
             issues.error("repeated-class", message, file=file, where=where, value=name, hint=hint)
         else:
             names[number] = name
-            folded[name.casefold()] = where
+            folded[same_name(name)] = where
     ordered = sorted(names)
     return {number: row for row, number in enumerate(ordered)}, tuple(names[number] for number in ordered)
-
-
-def _read_pictures(
-    entries: Sequence[Any], file: Path, images: str | Path | None, issues: IssueLog
-) -> tuple[dict[int, Record], set[int]]:
-    """Image id -> record without annotations where entry and file are sound; and all ids that the file lists."""
-    sound: dict[int, tuple[str, PurePosixPath, tuple[int, int]]] = {}
-    seen: dict[int, str] = {}
-    for index, entry in enumerate(entries):
-        pointer = f"/images/{index}"
-        number = _entry_id(entry, (file, pointer), seen, issues)
-        if number is None:
-            continue
-        name = _file_name(entry.get("file_name"), f"{pointer}/file_name", file, issues)
-        height, width = entry.get("height"), entry.get("width")
-        wrong = [side for side in ("height", "width") if type(entry.get(side)) is not int or entry[side] < 1]
-        for side in wrong:
-            message = "expected a whole number of pixels"
-            issues.error("image-size", message, file=file, where=f"{pointer}/{side}", value=entry.get(side))
-        if name is not None and not wrong:
-            sound[number] = (f"{file}:{pointer}", name, (height, width))
-    folder = _picture_folder(file, [name for _, name, _ in sound.values()], images)
-    paths = [folder / name for _, name, _ in sound.values()]
-    headers = read_headers(paths, issues, where=[f"{place}/file_name" for place, _, _ in sound.values()])
-    records = {}
-    for (number, (place, _, size)), path, header in zip(sound.items(), paths, headers, strict=True):
-        if header is not None and check_picture_size(header, size, issues, file=path, where=place):
-            records[number] = Record("", path, size, Objects())
-    return records, set(seen)
-
-
-def _file_name(name: Any, where: str, file: Path, issues: IssueLog) -> PurePosixPath | None:
-    hint = "write the name relative to the folder of pictures, with forward slashes"
-    if not isinstance(name, str) or not name.strip():
-        issues.error(
-            "file-name", "expected the name of the picture file", file=file, where=where, value=name, hint=hint
-        )
-        return None
-    foreign = "://" in name or "\\" in name or "\0" in name or re.match(r"[A-Za-z]:", name) is not None
-    parts = PurePosixPath(name)
-    if foreign or parts.is_absolute() or ".." in parts.parts:
-        message = "expected a name below the folder of pictures"
-        issues.error("file-name", message, file=file, where=where, value=name, hint=hint)
-        return None
-    return parts
-
-
-def _picture_folder(file: Path, names: Sequence[PurePosixPath], images: str | Path | None) -> Path:
-    """The folder around the annotation file that has most of the pictures (judged by up to 50 of them)."""
-    stem = file.stem.removeprefix("instances_").removeprefix("person_keypoints_").removeprefix("labels_")
-    split = _split_name(file)
-    beside = [file.parent, file.parent.parent] if file.parent.name.lower().startswith("annotation") else [file.parent]
-    bases = [Path(images)] if images is not None else beside
-    tails = dict.fromkeys((stem, split, file.stem, *(word for word, name in SPLIT_FOLDERS.items() if name == split)))
-    places: list[Path] = []
-    for base in bases:
-        tops = [base] if images is not None else [base / name for name in _PICTURE_FOLDERS]
-        places += [place for top in tops for place in (top, *(top / tail for tail in tails))]
-    places += [sub for base in bases for top in (base, base / "images") if top.is_dir() for sub in folders_in(top)]
-    sample = names[:: max(1, len(names) // 50)][:50]
-    best, most = places[0], 0
-    for place in dict.fromkeys(places):
-        if not place.is_dir():
-            continue
-        found = sum((place / name).is_file() for name in sample)
-        if found > most:
-            best, most = place, found
-        if found == len(sample):
-            break
-    return best
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,12 +213,15 @@ class _Known:
     image_ids: set[int]
     pictures: dict[int, Record]
     seen: dict[int, str]
+    crowds: Crowds
+    unmarked: bool
+    outlined: bool
 
 
 def _read_annotation(entry: Any, index: int, known: _Known, issues: IssueLog) -> tuple[int, Annotation] | None:
     """The image id and the annotation, or None when the log was told why not, or the picture cannot be used."""
     pointer = f"/annotations/{index}"
-    if _entry_id(entry, (known.file, pointer), known.seen, issues) is None:
+    if entry_id(entry, (known.file, pointer), known.seen, issues) is None:
         return None
     image_id, category_id = entry.get("image_id"), entry.get("category_id")
     for key, value, ids in (("image", image_id, known.image_ids), ("category", category_id, known.classes)):
@@ -304,20 +233,33 @@ def _read_annotation(entry: Any, index: int, known: _Known, issues: IssueLog) ->
     record = known.pictures.get(image_id)
     if record is None:
         return None
-    place = Place(known.file, pointer, record.size, issues)
+    place = Place(known.file, pointer, record.size, issues, known.crowds, known.unmarked, known.outlined)
     annotation = read_object(entry, known.classes[category_id], place)
     return None if annotation is None else (image_id, annotation)
 
 
-def _merge_names(parts: Sequence[_Part], issues: IssueLog) -> list[str]:
-    """All class names in the order in which the files bring them."""
-    names = list(dict.fromkeys(name for part in parts for name in part.names))
+def _merge_names(parts: Sequence[_Part], issues: IssueLog) -> tuple[list[str], list[_Part]]:
+    """All class names in the order in which the files bring them, and the parts with these spellings.
+
+    Names that differ only in Unicode form look alike, and are one.
+    """
+    spellings: dict[str, str] = {}
+    for name in (name for part in parts for name in part.names):
+        first = spellings.setdefault(unicodedata.normalize("NFC", name), name)
+        if first != name:
+            message = "{count} class names differ from another file's only in Unicode form; they are one class"
+            issues.warn_shared("class-spelling", message, file=parts[0].file)
+    parts = [
+        replace(part, names=tuple(spellings[unicodedata.normalize("NFC", name)] for name in part.names))
+        for part in parts
+    ]
+    names = list(spellings.values())
     for part in parts:
         missing = [name for name in names if name not in part.names]
         if missing and part.names:
             message = "classes that other files list are missing here"
             issues.warn("other-classes", message, file=part.file, where="/categories", value=missing)
-    return names
+    return names, parts
 
 
 def _with_classes(part: _Part, names: Sequence[str]) -> Iterable[Record]:

@@ -12,8 +12,11 @@ import numpy as np
 from everymask.core.arrays import FloatArray
 from everymask.core.forms.polygons import ring_area
 from everymask.core.forms.rle import check_runs, runs_from_string, string_from_runs
+from everymask.core.geometry import turned_corners
 from everymask.core.masks import Masks
 from everymask.data.dataset import Annotation, Box, BoxOnly, Polygons, Rle, Shape
+from everymask.data.formats.crowds import Crowds
+from everymask.data.formats.turned import ANGLES, note_turned, stated_turn, upright
 from everymask.data.issues import IssueLog
 from everymask.errors import DataError
 
@@ -43,12 +46,19 @@ def _fits(number: float) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where an entry stands, and what it must fit to."""
+    """Where an entry stands, and what it must fit to.
+
+    `crowds` says what becomes of crowds, `unmarked` that no object of the file has `iscrowd`, `outlined` that some have
+    a mask.
+    """
 
     file: Path
     pointer: str
     size: tuple[int, int]
     issues: IssueLog
+    crowds: Crowds = "as-marked"
+    unmarked: bool = False
+    outlined: bool = True
 
     def error(self, code: str, field: str, message: str, value: object = None, hint: str = "") -> None:
         """Note a defect of `field`, a JSON pointer below this entry."""
@@ -69,9 +79,30 @@ def is_number(value: object) -> bool:
     return type(value) in (int, float)
 
 
+def entry_id(entry: Any, place: tuple[Path, str], seen: dict[int, str], issues: IssueLog) -> int | None:
+    """The id of an entry that stands at `place` (file, pointer), unless it is no id or stands in `seen` already."""
+    file, pointer = place
+    found = entry.get("id") if isinstance(entry, dict) else entry
+    if not isinstance(entry, dict) or not is_id(found):
+        issues.error("id", "expected a whole number from 0", file=file, where=f"{pointer}/id", value=found)
+        return None
+    number: int = entry["id"]
+    if number in seen:
+        message = f"the id stands in {seen[number]}/id already"
+        issues.error("repeated-id", message, file=file, where=f"{pointer}/id", value=number, hint="ids must differ")
+        return None
+    seen[number] = pointer
+    return number
+
+
 def read_object(entry: Mapping[str, Any], class_id: int, place: Place) -> Annotation | None:
     """The annotation, or None when the log was told why it cannot be used."""
     shape = _shape(entry.get("segmentation"), place)
+    turned = _turned(entry, shape, place)
+    if turned is not None:
+        note_turned(place.outlined, file=place.file, issues=place.issues)
+        shape = Polygons((turned,)) if place.outlined else BoxOnly()
+        entry = {**entry, "bbox": _without_turn(turned, place)}
     extent = _extent(shape) if isinstance(shape, Polygons) else None
     if extent is not None and not _lies_inside(extent, place):
         shape = None
@@ -94,7 +125,38 @@ def read_object(entry: Mapping[str, Any], class_id: int, place: Place) -> Annota
     return Annotation(class_id, shape, box, crowd, entry["id"], area)
 
 
+def _turned(entry: Mapping[str, Any], shape: Shape | None, place: Place) -> FloatArray | None:
+    """The corners [4, 2] of a box that stands at an angle, where there is no outline or that of the upright box."""
+    box, attributes = entry.get("bbox"), entry.get("attributes")
+    keys = {**entry, **(attributes if isinstance(attributes, dict) else {})}
+    if not isinstance(shape, BoxOnly | Polygons) or not (keys.keys() & ANGLES):
+        return None
+    if type(box) is not list or len(box) != 4 or not all(is_number(v) and abs(v) <= _FARTHEST for v in box):
+        return None
+    x, y, width, height = box
+    corners = turned_corners((x, y, x + width, y + height), 0)
+    if isinstance(shape, Polygons) and not _is_ring(shape, corners):
+        return None
+    degrees = stated_turn(keys, file=place.file, issues=place.issues)
+    return turned_corners((x, y, x + width, y + height), degrees) if degrees and width > 0 and height > 0 else None
+
+
+def _is_ring(shape: Polygons, corners: FloatArray) -> bool:
+    """Whether an outline is that of the four corners, in whatever order."""
+    if len(shape.rings) != 1 or not 4 <= len(shape.rings[0]) <= 5:
+        return False
+    distances = np.abs(shape.rings[0][:, None] - corners[None]).max(axis=2)
+    return bool((distances.min(axis=0) <= _SLACK).all() and (distances.min(axis=1) <= _SLACK).all())
+
+
+def _without_turn(corners: FloatArray, place: Place) -> list[float]:
+    x1, y1, x2, y2 = upright(corners, place.size)
+    return [x1, y1, x2 - x1, y2 - y1]
+
+
 def _crowd(entry: Mapping[str, Any], shape: Shape | None, place: Place) -> bool | None:
+    if place.crowds == "as-objects" or place.unmarked:
+        return False
     if "iscrowd" not in entry:
         hint = "write 0, or 1 for a region of many objects; --on-defect skip takes it as 0"
         place.error("crowd-missing", "/iscrowd", "iscrowd is missing", hint=hint)
@@ -104,7 +166,7 @@ def _crowd(entry: Mapping[str, Any], shape: Shape | None, place: Place) -> bool 
         place.error("crowd", "/iscrowd", "expected 0 or 1", crowd)
         return None
     if crowd and isinstance(shape, Polygons):
-        hint = "crowd regions are run-lengths in COCO: set iscrowd to 0, or store the mask as RLE"
+        hint = "crowd regions are run-lengths in COCO: set iscrowd to 0 (--crowds as-objects), or store the mask as RLE"
         place.error("crowd-polygon", "/iscrowd", "a crowd must not be a polygon", crowd, hint)
         return None
     return bool(crowd)
@@ -262,7 +324,7 @@ def _stated_area(area: Any, shape: Polygons | Rle, found: float, place: Place) -
 
     Rings that cross or overlap enclose more or less than the mask that they draw; both areas are then accepted.
     """
-    if area is not None and not is_number(area):
+    if area is not None and (not is_number(area) or abs(area) > _FARTHEST**2):
         place.warn("area", "/area", "expected a number; ignored", area)
         return None
     if isinstance(shape, Polygons) and found == 0:

@@ -10,6 +10,7 @@ a line for each class, all of one kind:
     sky                     the lines count from 0, or from -1 where the first is __ignore__
     3 sky                   or 3: sky, 3, sky
     sky:128,128,128::       what follows another colon means nothing
+    sky:::                  the same without a colour
     128 128 128 sky         or with commas
 
 Pixels of a class called void, ignore, ignored, unlabelled or unlabeled have no truth. `_background_` is read as
@@ -21,6 +22,7 @@ from __future__ import annotations
 import csv
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +41,7 @@ TABLE_FILES = (
 )  # fmt: skip
 _VOID_NUMBERS = (255, 65_535)
 VOID_NAMES = frozenset({"__ignore__", "ignore", "ignored", "void", "unlabelled", "unlabeled"})
+BACKGROUND_NAMES = frozenset({"background", "_background_", "__background__"})
 _COLUMNS = {
     "name": ("name", "class", "class name", "classname", "label", "category"),
     "number": ("number", "value", "pixel value", "id", "index", "class id"),
@@ -51,6 +54,7 @@ _LINES = {
     "colour first": re.compile(rf"{_RGB}[\s,;:]+(?P<name>\D.*)"),
     "colour last": re.compile(rf"(?P<name>[^:]*?\S)[\s:,]+{_RGB}(?::.*)?"),
     "number": re.compile(r"(?P<number>\d+)[\s:=,;]+(?P<name>\S.*)"),
+    "name": re.compile(r"(?P<name>[^:]*[^:\s])\s*::[^:]*:[^:]*"),
 }
 
 
@@ -66,6 +70,11 @@ class Row:
     def void(self) -> bool:
         """Whether its pixels have no truth."""
         return self.name.lower() in VOID_NAMES
+
+    @property
+    def background(self) -> bool:
+        """Whether its pixels show none of the other classes."""
+        return self.name.lower() in BACKGROUND_NAMES
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +110,7 @@ class ClassTable:
     def colours(self) -> LabelCoding:
         """Label maps hold the rows' colours."""
         ids = self._ids()
-        rows = {_code(row.colour): ids[row.name] for row in self.rows if row.colour is not None}
+        rows = {colour_code(row.colour): ids[row.name] for row in self.rows if row.colour is not None}
         return LabelCoding("colours", tuple(rows.items()), self.file.name)
 
     def _ids(self) -> dict[str, int | None]:
@@ -127,8 +136,10 @@ def read_table(file: Path, issues: IssueLog) -> ClassTable | None:
     }
     for what, counts in columns.items():
         for value in [value for value, count in counts.items() if count > 1]:
+            same = " and ".join(row.name for row in rows if value in (row.name, row.number, row.colour))
             hint = "each class stands for itself: give each row its own"
-            issues.error("repeated-class", f"a {what} stands there twice", file=file, value=value, hint=hint)
+            shown = value if what == "name" else f"{value} for {same}"
+            issues.error("repeated-class", f"a {what} stands there twice", file=file, value=shown, hint=hint)
     classes = [row for row in rows if not row.void]
     if len(classes) > MOST_CLASSES:
         issues.error("too-many-classes", f"expected up to {MOST_CLASSES} classes", file=file, value=len(classes))
@@ -153,6 +164,13 @@ def table_text(labels: Labels) -> str:
         quoted = '"' + name.replace('"', '""') + '"' if set(name) & set(',"') else name
         lines.append(",".join((str(number), quoted, *map(str, colour))))
     return "\n".join(lines) + "\n"
+
+
+def plain_names(names: Sequence[str]) -> bool:
+    """Whether names, one a line, are read as these names: none of them means something else in a table."""
+    lines = list(enumerate(names, 1))
+    named = not any(Row(name, 0).void or Row(name, 0).background or _name(name) != name for name in names)
+    return named and not any(_share(form, lines) > 0.5 for form in _LINES.values())
 
 
 def _csv_rows(file: Path, issues: IssueLog) -> tuple[list[Row], bool]:
@@ -227,6 +245,7 @@ def _name(text: str) -> str:
     return "background" if text == "_background_" else text
 
 
-def _code(colour: Colour) -> int:
+def colour_code(colour: Colour) -> int:
+    """0xRRGGBB."""
     red, green, blue = colour
     return red << 16 | green << 8 | blue

@@ -1,8 +1,9 @@
 """labelme: a JSON file per picture, beside it or elsewhere below the folder.
 
 The picture is the file that `imagePath` names, relative to the JSON file. If it is not there but a file of that name
-lies beside the JSON file, that one is taken, with a warning. A picture embedded in `imageData` is never used, but
-compared: its size always, its content for the first pictures of a data set.
+lies in the folder, that one is taken, with a warning (see `finding.named`). A picture embedded in `imageData` is used
+where there is no file: it is unpacked into the user's cache folder. Otherwise it is compared: its size always, its
+content for the first pictures of a data set.
 
 Polygons, rectangles, circles and masks are objects; shapes of one label and one `group_id` are one object. Polygons are
 rasterised as COCO does it, circles as labelme does it. A shape with the flag `crowd` stands for a group.
@@ -16,24 +17,20 @@ needs a file with no shapes.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import mmap
-import os
-import tempfile
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
-from everymask.core.arrays import Array
 from everymask.core.files import write_json, write_text
 from everymask.core.labels import labels_of
 from everymask.data.dataset import Annotation, BoxOnly, Dataset, Objects, Polygons, Record, Rle, draw_shapes
+from everymask.data.formats.finding.named import NamedFiles
 from everymask.data.formats.folders import (
     copy_picture,
     file_stem,
@@ -43,6 +40,7 @@ from everymask.data.formats.folders import (
     split_of,
     unique_ids,
 )
+from everymask.data.formats.labelme.embedded import compare_embedded, unpack_picture
 from everymask.data.formats.labelme.shapes import (
     IGNORED,
     NO_TRUTH,
@@ -54,7 +52,7 @@ from everymask.data.formats.labelme.shapes import (
 from everymask.data.formats.unannotated import Loose, loose_records
 from everymask.data.issues import IssueLog, Policy
 from everymask.data.pictures.headers import check_picture_size, read_headers
-from everymask.data.pictures.read import SUFFIXES, Header, read_header, read_image
+from everymask.data.pictures.read import SUFFIXES, Header
 from everymask.data.strict_json import read_strict_json
 from everymask.errors import DataError
 
@@ -162,6 +160,7 @@ def _has_keys(file: Path) -> bool:
 
 def _documents(files: list[Path], root: Path, issues: IssueLog) -> list[_Document]:
     found: list[tuple[Path, Path, dict[str, Any]]] = []
+    named = NamedFiles(root, issues)
     for file in files:
         data = read_strict_json(file, issues)
         if data is None:
@@ -172,9 +171,12 @@ def _documents(files: list[Path], root: Path, issues: IssueLog) -> list[_Documen
         if not isinstance(data["shapes"], list):
             issues.error("shapes", "expected a list", file=file, where="/shapes", value=data["shapes"])
             continue
-        picture = _picture(data, file, root, issues)
+        picture, embedded = _picture(data, file, named), data.pop("imageData", None)
+        if picture is None and embedded and _is_name(data["imagePath"]):
+            picture = unpack_picture(embedded, file, issues)
+        elif picture is not None:
+            compare_embedded(embedded, file, picture, len(found) < _COMPARED, issues)
         if picture is not None:
-            _compare_embedded(data.pop("imageData", None), file, picture, len(found) < _COMPARED, issues)
             found.append((file, picture, data))
     pictures, places = [picture for _, picture, _ in found], [str(file) for file, _, _ in found]
     documents: list[_Document] = []
@@ -185,35 +187,19 @@ def _documents(files: list[Path], root: Path, issues: IssueLog) -> list[_Documen
     return documents
 
 
-def _picture(data: dict[str, Any], file: Path, root: Path, issues: IssueLog) -> Path | None:
-    """The picture file that `imagePath` means, or None when `issues` was told why there is none."""
-    named = data["imagePath"]
-    if not isinstance(named, str) or not named.strip() or "\0" in named:
-        issues.error("image-path", "expected the name of a picture", file=file, where="/imagePath", value=named)
+def _picture(data: dict[str, Any], file: Path, files: NamedFiles) -> Path | None:
+    """The picture file that `imagePath` means, or None when the log was told why there is none, or one is embedded."""
+    name = data["imagePath"]
+    if not _is_name(name):
+        files.issues.error("image-path", "expected the name of a picture", file=file, where="/imagePath", value=name)
         return None
-    name = PurePosixPath(named.replace("\\", "/"))
-    path = Path(os.path.normpath(file.parent / name))
-    below = Path(os.path.normpath(path.absolute())).is_relative_to(os.path.normpath(root.absolute()))
-    foreign = name.is_absolute() or ":" in named or not below
-    if not foreign and path.is_file():
-        return path
-    beside = file.parent / name.name
-    if name.name not in ("", "..") and beside.is_file():
-        message = f"the picture {beside.name} beside the file is used, since imagePath leads elsewhere"
-        issues.warn("image-path", message, file=file, where="/imagePath", value=named)
-        return beside
-    if foreign:
-        message = "expected the path of a picture below the data set's folder, relative to this file"
-        hint = "put the picture beside the file, or name the folder that holds both"
-        issues.error("image-path", message, file=file, where="/imagePath", value=named, hint=hint)
-    elif data.get("imageData"):
-        hint = f"write the embedded picture to a file first: labelme_export_json {file.name}"
-        message = "the picture exists only inside the JSON file (imageData)"
-        issues.error("picture-missing", message, file=file, where="/imagePath", value=named, hint=hint)
-    else:
-        hint = "put the picture there, or correct imagePath"
-        issues.error("picture-missing", "there is no such file", file=file, where="/imagePath", value=named, hint=hint)
-    return None
+    if data.get("imageData"):
+        return files.look(name, [file.parent], file=file)
+    return files.find(name, [file.parent], file=file, where="/imagePath", code="image-path")
+
+
+def _is_name(name: object) -> bool:
+    return isinstance(name, str) and bool(name.strip()) and "\0" not in name
 
 
 def _check_size(data: dict[str, Any], header: Header, file: Path, issues: IssueLog) -> bool:
@@ -226,44 +212,6 @@ def _check_size(data: dict[str, Any], header: Header, file: Path, issues: IssueL
         issues.error("picture-size", message, file=file, where=where, value=[height, width])
         return False
     return check_picture_size(header, (height, width), issues, file=file, where="/imageHeight")
-
-
-def _compare_embedded(embedded: Any, file: Path, picture: Path, content: bool, issues: IssueLog) -> None:
-    """Note where the embedded picture is another one than the file: in size, or, if `content`, in what it shows.
-
-    labelme compresses the picture anew to embed it, so that neither bytes nor pixels need to be equal.
-    """
-    if embedded is None:
-        return
-    place = "/imageData"
-    hint = f"correct imagePath, or open and save the annotation in labelme with {picture.name}"
-    try:
-        data = base64.b64decode(embedded, validate=True) if isinstance(embedded, str) else b""
-        with tempfile.TemporaryDirectory() as folder:
-            inside = Path(folder) / "embedded"
-            inside.write_bytes(data)
-            sizes = read_header(inside).size, read_header(picture).size
-            if sizes[0] != sizes[1]:
-                (height, width), (file_height, file_width) = sizes
-                message = f"the embedded picture is {width} x {height} pixels, the file {file_width} x {file_height}"
-                issues.error("embedded-picture", message, file=file, where=place, value=picture.name, hint=hint)
-            elif content and _differ(read_image(inside), read_image(picture)):
-                message = "the embedded picture shows something else than the file"
-                issues.error("embedded-picture", message, file=file, where=place, value=picture.name, hint=hint)
-    except (DataError, binascii.Error, ValueError):
-        if picture.is_file():
-            issues.warn(
-                "embedded-unreadable", "the embedded picture cannot be read; the file is used", file=file, where=place
-            )
-
-
-def _differ(first: Array, second: Array) -> bool:
-    """Whether two pictures of one size look different when they are made small: by more than 8 % of the range."""
-    small = []
-    for image in (first, second):
-        grey = image.mean(axis=2, dtype=np.float32) / (1.0 if image.dtype.kind == "f" else np.iinfo(image.dtype).max)
-        small.append(cv2.resize(grey, (32, 32), interpolation=cv2.INTER_AREA))
-    return bool(np.abs(small[0] - small[1]).mean() > 0.08)
 
 
 def _class_names(root: Path, found: list[_Document], issues: IssueLog) -> tuple[str, ...]:
@@ -279,7 +227,8 @@ def _class_names(root: Path, found: list[_Document], issues: IssueLog) -> tuple[
                     "similar-classes", f"the labels {other!r} and {name!r} are two classes", file=root, hint=hint
                 )
         return tuple(sorted(used)) or ("object",)
-    names = tuple(name for name in read_names(file, issues) if name not in IGNORED)
+    listed = (unicodedata.normalize("NFC", name) for name in read_names(file, issues))
+    names = tuple(name for name in listed if name not in IGNORED)
     for document in found:
         for name in sorted(label_names(document.objects) - set(names)):
             hint = f"correct the label, or add it to {file.name}"

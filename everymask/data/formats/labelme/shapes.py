@@ -6,6 +6,7 @@ import base64
 import binascii
 import io
 import math
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,7 @@ from everymask.data.issues import IssueLog
 
 NO_TRUTH, BACKGROUND = IGNORED = ("__ignore__", "_background_")
 _MAX_POINTS = 100_000
+_FARTHEST = 1e15
 _POINTS = {"polygon": (3, _MAX_POINTS), "rectangle": (2, 4), "rotation": (4, 4), "oriented_rectangle": (4, 4),
            "circle": (2, 2), "mask": (2, 2)}  # fmt: skip
 """The shape types with an area, and how many points each has."""
@@ -57,6 +59,7 @@ def read_shapes(shapes: list[Any], size: tuple[int, int], file: object, issues: 
     for index, shape in enumerate(shapes):
         where = f"/shapes/{index}"
         label = shape.get("label") if isinstance(shape, dict) else None
+        label = unicodedata.normalize("NFC", label) if isinstance(label, str) else label
         if not isinstance(shape, dict) or not isinstance(label, str) or not label.strip():
             issues.error("label-missing", "expected an object with a label", file=file, where=where, value=label)
             continue
@@ -88,7 +91,7 @@ def _add_shape(
     """Whether the shape could be used and was added; `place` is the file and the JSON pointer."""
     file, where = place
     kind = shape.get("shape_type") or "polygon"
-    if kind not in _POINTS:
+    if not isinstance(kind, str) or kind not in _POINTS:
         hint = "draw the object's outline, or remove the shape; lines and points have no area"
         message = f"expected one of {', '.join(_POINTS)}"
         issues.error("shape-type", message, file=file, where=f"{where}/shape_type", value=kind, hint=hint)
@@ -124,8 +127,8 @@ def _points(found: Any, kind: str, place: tuple[object, str], issues: IssueLog) 
     file, where = place[0], f"{place[1]}/points"
     pairs = found if isinstance(found, list) else []
     for index, pair in enumerate(pairs):
-        if not isinstance(pair, list) or len(pair) != 2 or not all(type(value) in (int, float) for value in pair):
-            issues.error("point", "expected [x, y]", file=file, where=f"{where}/{index}", value=pair)
+        if not isinstance(pair, list) or len(pair) != 2 or not all(map(_is_place, pair)):
+            issues.error("point", "expected [x, y] in pixels", file=file, where=f"{where}/{index}", value=pair)
             return None
     low, high = _POINTS[kind]
     if not low <= len(pairs) <= high or (kind == "rectangle" and len(pairs) == 3):
@@ -133,6 +136,10 @@ def _points(found: Any, kind: str, place: tuple[object, str], issues: IssueLog) 
         issues.error("point-count", message, file=file, where=where, value=len(pairs) if pairs else found)
         return None
     return np.array(pairs, np.float64)
+
+
+def _is_place(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _FARTHEST
 
 
 def _check_inside(points: FloatArray, size: tuple[int, int], place: tuple[object, str], issues: IssueLog) -> bool:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from everymask.data.formats.finding.named import folded
 from everymask.data.formats.folders import files_in, read_lines
 from everymask.data.issues import IssueLog
 from everymask.data.pictures.read import SUFFIXES
@@ -55,6 +57,19 @@ def read_lists(folder: Path, issues: IssueLog) -> list[Entry]:
                 entries.setdefault(stem, Entry(stem, split, where))
             seen.add(stem or "")
     return list(entries.values())
+
+
+def spelled_as(entries: Iterable[Entry], stems: Iterable[str]) -> list[Entry]:
+    """The entries under the names of files, where theirs differ only in letter case or Unicode form."""
+    known = set(stems)
+    alike: dict[str, list[str]] = {}
+    for stem in known:
+        alike.setdefault(folded(stem), []).append(stem)
+    listed = []
+    for entry in entries:
+        others = alike.get(folded(entry.stem), [])
+        listed.append(replace(entry, stem=others[0]) if entry.stem not in known and len(others) == 1 else entry)
+    return listed
 
 
 def _stem(line: str) -> str | None:

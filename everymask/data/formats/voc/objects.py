@@ -28,18 +28,20 @@ from everymask.core.files import write_text
 from everymask.core.labels import labels_of
 from everymask.core.masks import Masks
 from everymask.data.dataset import Annotation, Dataset, MaskFile, Objects, Record, Rle
-from everymask.data.formats.folders import copy_picture, file_stem, folders_in, names_text, pictures_in
+from everymask.data.formats.finding.named import respelled
+from everymask.data.formats.folders import copy_picture, file_stem, folders_in, pictures_in
 from everymask.data.formats.instance_pngs import check_paintable, paint_objects
 from everymask.data.formats.unannotated import Loose, loose_records
 from everymask.data.formats.voc.classes import (
     VOID,
     Classes,
+    names_list,
     read_class_map,
     read_classes,
     read_object_map,
     write_palette,
 )
-from everymask.data.formats.voc.lists import Entry, read_lists
+from everymask.data.formats.voc.lists import Entry, read_lists, spelled_as
 from everymask.data.formats.voc.xml import XmlObject, read_voc_xml, to_annotation, write_voc_xml
 from everymask.data.issues import IssueLog, Policy
 from everymask.data.pictures.headers import read_headers
@@ -94,7 +96,7 @@ def write_voc(folder: str | Path, dataset: Dataset) -> None:
         raise DataError(
             f"VOC's class maps hold 254 classes, but there are {len(names)}", hint="write the data set as COCO"
         )
-    listing = names_text(("_background_", *names))
+    listing = names_list(("_background_", *names))
     if not dataset.boxes_only:
         check_paintable(dataset, 254)
     for index, record in enumerate(dataset.records):
@@ -154,7 +156,8 @@ def _pairs(
 
     Pictures that are not annotated go to `loose`.
     """
-    entries = read_lists(root / "ImageSets" / kind, issues)
+    found = respelled(found, pictures, issues)
+    entries = spelled_as(read_lists(root / "ImageSets" / kind, issues), pictures)
     listed = bool(entries)
     for entry in entries or [Entry(stem, None, "") for stem in found]:
         if entry.stem not in found:
@@ -181,7 +184,7 @@ def _read_masks(
     root: Path, pictures: dict[str, Path], classes: Classes, loose: list[Loose], issues: IssueLog
 ) -> Iterator[Record]:
     maps = pictures_in(root / "SegmentationObject", issues)
-    class_maps = pictures_in(root / "SegmentationClass", issues)
+    class_maps = respelled(pictures_in(root / "SegmentationClass", issues), pictures, issues)
     pairs = list(_pairs(root, pictures, "Segmentation", maps, loose, issues))
     for pair, header in zip(pairs, read_headers([pair.picture for pair in pairs], issues), strict=True):
         stem = pair.entry.stem

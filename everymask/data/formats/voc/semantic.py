@@ -5,7 +5,8 @@
     ImageSets/Segmentation/train.txt, val.txt, ...      which pictures there are; without lists all pairs count
 
 Maps may be palette or grey PNG, or RGB in the colours of `labelmap.txt` or VOC. Class names come from `class_names.txt`
-or `labelmap.txt`, else they are VOC's twenty; background is the first class. A folder with SegmentationObject is
+or `labelmap.txt`, else they are VOC's twenty; background is the class of
+that name, or the first. A folder with SegmentationObject is
 recognised as a data set of objects, and read here where class maps are asked for.
 """
 
@@ -19,18 +20,17 @@ from everymask.core.files import write_text
 from everymask.core.labels import Labels
 from everymask.data.coding import LabelCoding
 from everymask.data.dataset import Dataset
-from everymask.data.formats.folders import copy_picture, file_stem, folders_in, names_text, pictures_in
+from everymask.data.formats.finding.named import respelled
+from everymask.data.formats.folders import copy_picture, file_stem, folders_in, pictures_in
 from everymask.data.formats.labelmaps.contents import count_contents, declared_contents
 from everymask.data.formats.labelmaps.files import LabelledPicture, read_contents, refused, semantic_dataset
+from everymask.data.formats.labelmaps.tables import BACKGROUND_NAMES
 from everymask.data.formats.pairs import Pair
 from everymask.data.formats.unannotated import Loose
-from everymask.data.formats.voc.classes import VOC_VOID_NAMES, VOID, Classes, read_classes, voc_colours, write_palette
-from everymask.data.formats.voc.lists import Entry, read_lists
+from everymask.data.formats.voc.classes import VOID, Classes, names_list, read_classes, voc_colours, write_palette
+from everymask.data.formats.voc.lists import Entry, read_lists, spelled_as
 from everymask.data.issues import IssueLog, Policy
 from everymask.errors import DataError
-
-_BACKGROUND = "background"
-_BORDER = 0xE0E0C0
 
 
 def looks_like_voc_semantic(path: Path) -> bool:
@@ -60,7 +60,7 @@ def read_voc_semantic(path: str | Path, *, policy: Policy = "strict", decode: bo
             message = "expected pictures in JPEGImages and class maps in SegmentationClass"
             issues.error("no-pictures", message, file=root)
         raise refused(root, issues)
-    names = (_BACKGROUND, *classes.names)
+    names = classes.all_names()
     own = voc_colours()[: len(names)].tolist() if len(names) <= 256 else []
     labels = Labels(names, tuple((red, green, blue) for red, green, blue in own))
     hint = "list the classes in class_names.txt, background first, one per line; numbers must not be shifted"
@@ -71,14 +71,14 @@ def read_voc_semantic(path: str | Path, *, policy: Policy = "strict", decode: bo
 def write_voc_semantic(folder: str | Path, dataset: Dataset) -> None:
     """Write pictures, palette PNGs of classes, lists and `class_names.txt`.
 
-    `DataError` unless the first class is called background, where a class is called as VOC calls void, and for
-    more than 255 classes.
+    `DataError` unless one of the classes is called background, and for more than 255 classes.
     """
     root, painted = Path(folder), dataset.semantic()
     names = painted.labels.names
-    if names[0] != _BACKGROUND or set(names) & set(VOC_VOID_NAMES):
+    place = next((row for row, name in enumerate(names) if name.lower() in BACKGROUND_NAMES), None)
+    if place is None:
         raise DataError(
-            f"VOC's class maps begin with background, and void is no class, but the classes are {', '.join(names)}",
+            f"VOC's class maps have background among the classes, but these are {', '.join(names)}",
             hint="write the data set as image-masks",
         )
     if len(names) > VOID:
@@ -86,7 +86,7 @@ def write_voc_semantic(folder: str | Path, dataset: Dataset) -> None:
             f"VOC's class maps hold {VOID} classes, but there are {len(names)}",
             hint="write the data set as image-masks",
         )
-    listing = names_text(names)
+    listing = names_list(names, place)
     lists: dict[str, list[str]] = {}
     for index, record in enumerate(painted.records):
         copy_picture(record, root / "JPEGImages")
@@ -114,8 +114,8 @@ def _is_root(path: Path) -> bool:
 def _pairs(root: Path, issues: IssueLog) -> tuple[list[Pair], list[Loose]]:
     """The pictures with class maps, and those that are not annotated."""
     pictures = pictures_in(root / "JPEGImages", issues)
-    maps = pictures_in(root / "SegmentationClass", issues)
-    listed = read_lists(root / "ImageSets" / "Segmentation", issues)
+    maps = respelled(pictures_in(root / "SegmentationClass", issues), pictures, issues)
+    listed = spelled_as(read_lists(root / "ImageSets" / "Segmentation", issues), pictures)
     entries = listed or [Entry(stem, None, "") for stem in maps]
     pairs: list[Pair] = []
     loose = [] if listed else [Loose(picture) for stem, picture in pictures.items() if stem not in maps]
@@ -144,10 +144,7 @@ def _pairs(root: Path, issues: IssueLog) -> tuple[list[Pair], list[Loose]]:
 
 def _coding(classes: Classes, pictures: list[LabelledPicture]) -> LabelCoding:
     source = classes.file or "Pascal VOC's classes"
-    rows = {value: name + 1 if name >= 0 else None for value, name in enumerate(classes.values)}
-    if not any(picture.content.coloured for picture in pictures):
-        return LabelCoding("numbers", tuple((rows | {0: 0, VOID: None}).items()), source)
-    red, green, blue = voc_colours().astype(int).T
-    table = classes.colours or {int(code): row for row, code in enumerate(red << 16 | green << 8 | blue) if row in rows}
-    coloured: dict[int, int | None] = {code: 0 if row == 0 else rows[row] for code, row in table.items()}
-    return LabelCoding("colours", tuple(({_BORDER: None} | coloured).items()), source)
+    coloured = any(picture.content.coloured for picture in pictures)
+    stored = classes.colour_table() if coloured else {VOID: VOID} | classes.numbers
+    rows = {value: classes.class_id(stands_for) for value, stands_for in stored.items()}
+    return LabelCoding("colours" if coloured else "numbers", tuple(rows.items()), source)

@@ -11,7 +11,10 @@ from xml.parsers import expat
 from xml.sax.saxutils import escape
 
 from everymask.core.files import write_text
+from everymask.core.geometry import turned_corners
 from everymask.data.dataset import Annotation, Box, BoxOnly
+from everymask.data.formats.finding.named import folded
+from everymask.data.formats.turned import note_turned, stated_turn, upright
 from everymask.data.issues import IssueLog
 from everymask.data.pictures.headers import check_picture_size
 from everymask.data.pictures.read import Header
@@ -49,7 +52,8 @@ def read_voc_xml(file: Path, header: Header | None, issues: IssueLog) -> list[Xm
         issues.error("xml-type", "expected <annotation> at the top", file=file, value=root.tag)
         return None
     named = (root.findtext("filename") or "").strip()
-    if named and file.stem not in (PureWindowsPath(named).stem, PureWindowsPath(named).name):
+    spellings = {folded(PureWindowsPath(named).stem), folded(PureWindowsPath(named).name)}
+    if named and folded(file.stem) not in spellings:
         message = f"expected the name of the picture {file.stem} in <filename>"
         issues.error("xml-filename", message, file=file, where="filename", value=named, hint="correct it, or rename")
         return None
@@ -139,10 +143,22 @@ def _objects(root: Element, file: Path, size: tuple[int, int], issues: IssueLog)
             texts = [element.findtext(f"bndbox/{side}") for side in _SIDES]
             issues.error("box-number", message, file=file, where=f"{where}/bndbox", value=texts)
             continue
-        box = _clipped((x1 - 1, y1 - 1, x2, y2), size, file, f"{where}/bndbox", issues)
+        degrees = stated_turn(_attributes(element), file=file, issues=issues)
+        found: Box = (x1 - 1, y1 - 1, x2, y2)
+        if degrees and x2 > x1 - 1 and y2 > y1 - 1:
+            note_turned(outlined=False, file=file, issues=issues)
+            found = upright(turned_corners((x1 - 1, y1 - 1, x2, y2), degrees), size)
+        box = _clipped(found, size, file, f"{where}/bndbox", issues)
         if box is not None:
             difficult = (element.findtext("difficult") or "0").strip().lower() in ("1", "true", "yes")
             yield XmlObject(name, box, difficult, where)
+
+
+def _attributes(element: Element) -> dict[str, str]:
+    """What an object says beside its box: CVAT's `<attribute>`s, and elements of their own."""
+    found = {child.tag: child.text or "" for child in element if not len(child)}
+    rows = element.iterfind("attributes/attribute")
+    return found | {row.findtext("name") or "": row.findtext("value") or "" for row in rows}
 
 
 def _clipped(box: Box, size: tuple[int, int], file: Path, where: str, issues: IssueLog) -> Box | None:

@@ -10,7 +10,7 @@ with a warning. Where more than half are missing, these pictures count as not an
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,19 +24,20 @@ from everymask.core.forms.polygons import ring_area
 from everymask.core.labels import Labels
 from everymask.core.masks import Masks
 from everymask.data.dataset import Annotation, BoxOnly, Dataset, Objects, Polygons, Record
+from everymask.data.formats.finding.named import folded
 from everymask.data.formats.folders import copy_picture, files_in, read_lines, unique_ids
 from everymask.data.formats.yolo.layout import (
     find_settings,
-    label_folder,
     list_pictures,
     names_splits,
     picture_folders,
     read_class_names,
+    read_settings,
 )
+from everymask.data.formats.yolo.texts import find_texts, is_text_of_rows, label_folders
 from everymask.data.issues import IssueLog, Policy
 from everymask.data.pictures.headers import read_headers
 from everymask.data.pictures.read import pictures_among
-from everymask.data.strict_yaml import read_strict_yaml
 from everymask.errors import DataError, printable
 
 _SLACK = 0.01  # of the picture's side that a coordinate may lie outside
@@ -47,7 +48,7 @@ _log = logging.getLogger(__name__)
 def looks_like_yolo(path: Path) -> bool:
     """Whether this is a `data.yaml`, a folder with one, or a folder with `images` beside `labels`."""
     if path.is_file():
-        return path.suffix.lower() in (".yaml", ".yml") and names_splits(path)
+        return path.suffix.lower() in (".yaml", ".yml", ".data") and names_splits(path)
     return path.is_dir() and (find_settings(path) is not None or bool(picture_folders(path)))
 
 
@@ -67,7 +68,7 @@ def read_yolo(path: str | Path, *, policy: Policy = "strict") -> Dataset:
     issues = IssueLog(policy)
     settings_file = given if given.is_file() else find_settings(given)
     root = given if given.is_dir() else given.parent
-    settings = read_strict_yaml(settings_file, issues) if settings_file is not None else {}
+    settings = read_settings(settings_file, issues) if settings_file is not None else {}
     names = read_class_names(settings or {}, settings_file, root, issues)
     pictures = list_pictures(settings or {}, settings_file, root, issues)
     if settings is not None and not pictures and not issues.total("error"):
@@ -110,72 +111,99 @@ def _records(
     pictures: Sequence[tuple[Path, str | None]], root: Path, num_classes: int | None, issues: IssueLog
 ) -> tuple[Record, ...]:
     files = [picture for picture, _ in pictures]
-    labels = [label_folder(file.parent) / f"{file.stem}.txt" for file in files]
-    unlabelled = _check_pairs(files, labels, issues)
+    labels = find_texts(files, root, issues)
+    unlabelled = _check_pairs(files, labels, root, issues)
     records, boxes = [], []
     rows = zip(pictures, labels, unique_ids(files, root), read_headers(files, issues), strict=True)
     for (picture, split), label, name, header in rows:
         if header is None or picture in unlabelled:
             continue
         objects = []
-        for number, line in read_lines(label, issues) if label.is_file() else []:
-            annotation = _read_line(line, _Line(label, number, header.size, num_classes, issues))
+        for number, line in read_lines(label, issues) if label is not None else []:
+            annotation = _read_line(line, _Line(label or root, number, header.size, num_classes, issues))
             if annotation is not None:
                 objects.append(annotation)
                 if isinstance(annotation.shape, BoxOnly):
                     boxes.append((label, number))
         records.append(Record(name, picture, header.size, Objects(tuple(objects)), split))
-    if len(boxes) == sum(len(record.objects.annotations) for record in records):
+    outlines = sum(len(record.objects.annotations) for record in records) - len(boxes)
+    if not boxes or not outlines:
         return tuple(records)
+    if len(boxes) > outlines:
+        message = f"{outlines} outlines among {len(boxes)} boxes; all objects are read as boxes"
+        hint = "to learn masks, draw the outline of every object"
+        issues.warn("mixed-lines", message, file=root, hint=hint)
+        return tuple(_with_objects(record, map(_boxed, record.objects.annotations)) for record in records)
     for label, number in boxes:
-        issues.error(
-            "mixed-lines",
-            "a box among outlines",
-            file=label,
-            where=f"line {number}",
-            hint="draw its outline, or remove the line",
-        )
+        message = f"a box among outlines ({len(boxes)} of {len(boxes) + outlines} objects are boxes)"
+        hint = "draw its outline, or remove the line"
+        issues.error("mixed-lines", message, file=label, where=f"line {number}", hint=hint)
     return tuple(
-        replace(
-            record,
-            truth=Objects(tuple(a for a in record.objects.annotations if not isinstance(a.shape, BoxOnly))),
-        )
+        _with_objects(record, (a for a in record.objects.annotations if not isinstance(a.shape, BoxOnly)))
         for record in records
     )
 
 
-def _check_pairs(files: Sequence[Path], labels: Sequence[Path], issues: IssueLog) -> frozenset[Path]:
+def _with_objects(record: Record, annotations: Iterable[Annotation]) -> Record:
+    return replace(record, truth=Objects(tuple(annotations)))
+
+
+def _boxed(annotation: Annotation) -> Annotation:
+    """The object by its box alone."""
+    if not isinstance(annotation.shape, Polygons):
+        return annotation
+    corners = np.concatenate(annotation.shape.rings)
+    (x1, y1), (x2, y2) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
+    return replace(annotation, shape=BoxOnly(), box=(x1, y1, x2, y2))
+
+
+def _check_pairs(files: Sequence[Path], labels: Sequence[Path | None], root: Path, issues: IssueLog) -> frozenset[Path]:
     """Note pictures without a text file, text files without a picture, and pictures that share a text file.
 
     Some may lack their other half, and are noted as warnings; more than half of them are an error. Returned are the
     pictures that cannot be used because of that.
     """
-    missing = [file for file, label in zip(files, labels, strict=True) if not label.is_file()]
+    missing = [file for file, label in zip(files, labels, strict=True) if label is None]
     most = len(missing) > len(files) / 2
     for file in missing:
         if most:
             message = f"{len(missing)} of {len(files)} pictures have no text file, so this one counts as not annotated"
-            hint = f"looked in {label_folder(file.parent)}; give pictures without objects an empty text file"
+            looked = " and ".join(dict.fromkeys(map(str, label_folders(file.parent, root))))
+            hint = f"looked in {looked}; give pictures without objects an empty text file"
             issues.error("labels-missing", message, file=file, hint=hint)
         else:
             message = "no text file belongs to this picture; it counts as one without objects"
             issues.warn("label-missing", message, file=file)
     owners: dict[Path, Path] = {}
     for file, label in zip(files, labels, strict=True):
-        if owners.setdefault(label, file) != file:
+        if label is not None and owners.setdefault(label, file) != file:
             message = f"this and {owners[label].name} share one text file"
             issues.error("repeated-picture", message, file=file, hint="rename or remove one of them")
-    folders = {label.parent: file.parent for file, label in zip(files, labels, strict=True)}
+    _check_texts(files, labels, root, owners, issues)
+    return frozenset(missing if most else ())
+
+
+def _check_texts(
+    files: Sequence[Path],
+    labels: Sequence[Path | None],
+    root: Path,
+    owners: dict[Path, Path],
+    issues: IssueLog,
+) -> None:
+    """Note the text files that belong to no picture."""
+    folders = {
+        (label.parent if label is not None else label_folders(file.parent, root)[0]): file.parent
+        for file, label in zip(files, labels, strict=True)
+    }
     for folder, pictures in folders.items():
-        stems = {file.stem for file in pictures_among(files_in(pictures))}
-        texts = [text for text in files_in(folder) if text.suffix == ".txt" and text.name != "classes.txt"]
-        orphans = [text for text in texts if text not in owners and text.stem not in stems]
+        stems = {folded(file.stem) for file in pictures_among(files_in(pictures))}
+        texts = [text for text in files_in(folder) if is_text_of_rows(text)]
+        orphans = [text for text in texts if text not in owners and folded(text.stem) not in stems]
         for text in orphans:
             issues.warn("no-picture", "no picture belongs to this text file; it is not used", file=text)
         if len(orphans) > len(texts) / 2:
             message = f"{len(orphans)} of {len(texts)} text files have no picture"
             issues.error("pictures-missing", message, file=orphans[0], hint=f"looked in {pictures}")
-    return frozenset(missing if most else ())
 
 
 @dataclass(frozen=True, slots=True)

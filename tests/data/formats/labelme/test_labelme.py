@@ -277,7 +277,7 @@ def test_a_picture_beside_the_file_stands_in_for_a_stale_path(tmp_path, path):
     annotate(tmp_path, shape(), imagePath=path)
     dataset = read_labelme(tmp_path)
     assert dataset.records[0].image == tmp_path / "a.png"
-    assert [(issue.code, issue.value) for issue in dataset.issues] == [("image-path", path)]
+    assert [(issue.code, issue.count) for issue in dataset.issues] == [("path-elsewhere", 1)]
 
 
 def test_an_embedded_picture_that_shows_the_same_is_fine(tmp_path):
@@ -315,7 +315,16 @@ def test_an_exif_flag_is_applied_before_sizes_are_compared(tmp_path):
     assert "EXIF" in error.value.issues[0].hint
 
 
+HUGE = 10**399
 BAD_SHAPES = [
+    pytest.param(shape(kind=["polygon"]), "shape-type", "/shapes/1/shape_type", id="C06 list for a type"),
+    pytest.param(shape(kind={"a": 1}), "shape-type", "/shapes/1/shape_type", id="C06 object for a type"),
+    pytest.param(shape(kind=7), "shape-type", "/shapes/1/shape_type", id="C06 number for a type"),
+    pytest.param(shape({"a": 1}), "point-count", "/shapes/1/points", id="C06 object for points"),
+    pytest.param(shape(group_id=[1]), "group-id", "/shapes/1/group_id", id="C06 list for a group"),
+    pytest.param(shape([[1, 2], [3, HUGE], [5, 1]]), "point", "/shapes/1/points/1", id="C16 400 digits"),
+    pytest.param(shape([[1, HUGE], [3, 4]], "circle"), "point", "/shapes/1/points/0", id="C16 circle of 400 digits"),
+    pytest.param(shape([[1, -1e300], [3, 4]], "mask", mask="x"), "point", "/shapes/1/points/0", id="C16 mask far away"),
     pytest.param(shape(kind="line", points=TRIANGLE[:2]), "shape-type", "/shapes/1/shape_type", id="D16 line"),
     pytest.param(shape(kind="linestrip"), "shape-type", "/shapes/1/shape_type", id="D16 line strip"),
     pytest.param(shape(kind="point", points=[[1, 1]]), "shape-type", "/shapes/1/shape_type", id="D16 point"),
@@ -376,7 +385,13 @@ BAD_FILES = [
     pytest.param({"imagePath": "/b.png"}, "image-path", id="C12 absolute"),
     pytest.param({"imagePath": "../b.png"}, "image-path", id="C12 parent folder"),
     pytest.param({"imagePath": "b.png"}, "picture-missing", id="A02 picture missing"),
-    pytest.param({"imagePath": "b.png", "imageData": png(noise())}, "picture-missing", id="D15 embedded only"),
+    pytest.param({"imagePath": "b.png", "imageData": "!!!"}, "picture-missing", id="D15 embedded only, damaged"),
+    pytest.param({"imagePath": "b.png", "imageData": [1]}, "picture-missing", id="D15 embedded only, no text"),
+    pytest.param(
+        {"imagePath": "b.png", "imageData": png(noise(size=(40, 70)))}, "picture-size", id="D15 embedded size"
+    ),
+    pytest.param({"imagePath": "x" * 300 + ".png"}, "picture-missing", id="A33 a name no disk has"),
+    pytest.param({"imagePath": "a.json/b.png"}, "picture-missing", id="A33 through a file"),
     pytest.param({"imageData": png(noise(size=(40, 70)))}, "embedded-picture", id="D15 other size"),
     pytest.param({"imageData": png(255 - noise(2))}, "embedded-picture", id="D15 other content"),
     pytest.param({"imageHeight": 41}, "picture-size", id="C11 other size"),
@@ -394,10 +409,23 @@ def test_bad_files_are_listed(tmp_path, change, code):
     assert [(issue.code, issue.file) for issue in error.value.issues] == [(code, str(file))]
 
 
-def test_an_embedded_only_picture_says_how_to_export_it(tmp_path):
-    annotate(tmp_path, shape(), picture=False, imageData=png(noise()))
-    with pytest.raises(DataError, match=r"labelme_export_json a\.json"):
-        read_labelme(tmp_path)
+def test_pictures_that_are_only_embedded_are_read(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for name, seed in (("a", 0), ("b", 1)):
+        annotate(tmp_path / "set", shape(), name=name, picture=False, imageData=png(noise(seed)))
+    found = read_labelme(tmp_path / "set")
+    assert [record.id for record in found.records] == ["a", "b"]
+    assert np.array_equal(found[1].image, noise(1))
+    assert [(issue.code, issue.count) for issue in found.issues] == [("embedded-used", 2)]
+    assert sorted(path.name for path in (tmp_path / "set").iterdir()) == ["a.json", "b.json"]
+
+
+def test_where_there_is_no_place_to_unpack_it_says_how_to_export_it(tmp_path, monkeypatch):
+    (tmp_path / "cache").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    annotate(tmp_path / "set", shape(), picture=False, imageData=png(noise()))
+    with pytest.raises(DataError, match=r"no place to unpack it(?s:.*)labelme_export_json a\.json"):
+        read_labelme(tmp_path / "set")
 
 
 def test_broken_json_is_listed_with_the_rest(tmp_path):
