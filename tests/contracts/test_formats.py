@@ -15,6 +15,7 @@ from everymask.core.masks import Masks
 from everymask.core.randomness import rng
 from everymask.data.dataset import Annotation, Dataset, MaskFile, Objects, Polygons, Record, Rle
 from everymask.data.formats.coco.instances import write_coco
+from everymask.data.formats.cvat.files import write_cvat
 from everymask.data.formats.instance_pngs import write_instance_pngs
 from everymask.data.formats.labelme.files import write_labelme
 from everymask.data.formats.mask_files import write_mask_files
@@ -40,6 +41,7 @@ CASES = {
     "voc": Case(write_voc, overlap=False),
     "mask-files": Case(write_mask_files),
     "instance-pngs": Case(write_instance_pngs, overlap=False),
+    "cvat": Case(write_cvat, crowd=True),
 }
 READERS = {known.name: known.read for known in FORMATS}
 every_format = pytest.mark.parametrize("name", CASES)

@@ -10,7 +10,6 @@ COUNTS = {"B": 14, "C": 28, "D": 22}
 ELSEWHERE = {
     "D17": "Label Studio's files are not read",
     "D18": "Label Studio's files are not read",
-    "D19": "CVAT's own files are not read; what it exports as COCO, VOC and YOLO is",
 }
 
 

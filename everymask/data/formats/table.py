@@ -13,6 +13,7 @@ from everymask.core.segmentation import TaskName
 from everymask.data.damage import without_damaged
 from everymask.data.dataset import Dataset, not_annotated, panoptic_refused
 from everymask.data.formats.coco.instances import looks_like_coco, read_coco, write_coco
+from everymask.data.formats.cvat.files import looks_like_cvat, read_cvat, write_cvat
 from everymask.data.formats.folders import files_in, folders_in
 from everymask.data.formats.instance_pngs import looks_like_instance_pngs, read_instance_pngs, write_instance_pngs
 from everymask.data.formats.labelmaps.ade20k import looks_like_ade20k, read_ade20k, write_ade20k
@@ -48,10 +49,19 @@ class Format:
     read: Callable[..., Dataset]
     write: Callable[[Path, Dataset], None]
     task: TaskName = "instance"
+    images: bool = False
+    """Whether `read` takes the folder of the pictures (`images=`), where they are not beside the annotations."""
 
 
 FORMATS = (
-    Format("coco", looks_like_coco, "a .json file with images, annotations and categories", read_coco, write_coco),
+    Format(
+        "coco",
+        looks_like_coco,
+        "a .json file with images, annotations and categories",
+        read_coco,
+        write_coco,
+        images=True,
+    ),
     Format("yolo", looks_like_yolo, "a data.yaml, or images/ beside labels/ with .txt files", read_yolo, write_yolo),
     Format(
         "labelme",
@@ -74,6 +84,9 @@ FORMATS = (
         "pictures with maps of object numbers, such as images/ with masks/",
         read_instance_pngs,
         write_instance_pngs,
+    ),
+    Format(
+        "cvat", looks_like_cvat, "annotations.xml of CVAT for images or for video", read_cvat, write_cvat, images=True
     ),
     Format("camvid", looks_like_camvid, "train/ with trainannot/", read_camvid, write_camvid, "semantic"),
     Format(
@@ -126,8 +139,9 @@ def read_dataset(
     read, and otherwise label maps are painted from the objects. With "instance" label maps are refused
     (`Dataset.for_task`).
 
-    `images` is the folder of pictures of a COCO file, where it is not beside it. A picture that lies in two splits is
-    an error; with `policy="skip"` it stays in the last of them, so that no score is taken on pictures trained on.
+    `images` is the folder of pictures, where it is not beside an annotation file (of COCO, CVAT ...). A picture that
+    lies in two splits is an error; with `policy="skip"` it stays in the last of them, so that no score is taken on
+    pictures trained on.
 
     Of the pictures only the headers are read, and of label maps too where the format says what they hold. With `decode`
     every picture and label map is decoded, which finds those that are cut off or damaged, or hold what stands for no
@@ -145,8 +159,10 @@ def read_dataset(
         raise DataError(f"{printable(root)}: there is no such file or folder")
     noted = IssueLog(policy)
     chosen = _named(format) if format is not None else _recognised(root, task, noted)
-    if images is not None and chosen.name != "coco":
-        raise ConfigError(f"a folder of images belongs to COCO files, but {printable(root)} is read as {chosen.name}")
+    if images is not None and not chosen.images:
+        taking = ", ".join(known.name for known in FORMATS if known.images)
+        message = f"a folder of images belongs to files of {taking}, but {printable(root)} is read as {chosen.name}"
+        raise ConfigError(message)
     options: dict[str, object] = {} if images is None else {"images": images}
     if chosen.task == "semantic":
         options["decode"] = decode

@@ -20,6 +20,7 @@ from everymask.data.issues import IssueLog
 
 NO_TRUTH, BACKGROUND = IGNORED = ("__ignore__", "_background_")
 _MAX_POINTS = 100_000
+_FARTHEST = 1e15
 _POINTS = {"polygon": (3, _MAX_POINTS), "rectangle": (2, 4), "rotation": (4, 4), "oriented_rectangle": (4, 4),
            "circle": (2, 2), "mask": (2, 2)}  # fmt: skip
 """The shape types with an area, and how many points each has."""
@@ -124,7 +125,7 @@ def _points(found: Any, kind: str, place: tuple[object, str], issues: IssueLog) 
     file, where = place[0], f"{place[1]}/points"
     pairs = found if isinstance(found, list) else []
     for index, pair in enumerate(pairs):
-        if not isinstance(pair, list) or len(pair) != 2 or not all(type(value) in (int, float) for value in pair):
+        if not isinstance(pair, list) or len(pair) != 2 or not all(map(_is_pixels, pair)):
             issues.error("point", "expected [x, y]", file=file, where=f"{where}/{index}", value=pair)
             return None
     low, high = _POINTS[kind]
@@ -133,6 +134,10 @@ def _points(found: Any, kind: str, place: tuple[object, str], issues: IssueLog) 
         issues.error("point-count", message, file=file, where=where, value=len(pairs) if pairs else found)
         return None
     return np.array(pairs, np.float64)
+
+
+def _is_pixels(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) <= _FARTHEST
 
 
 def _check_inside(points: FloatArray, size: tuple[int, int], place: tuple[object, str], issues: IssueLog) -> bool:
