@@ -17,6 +17,7 @@ from everymask.data.dataset import Annotation, Dataset, MaskFile, Objects, Polyg
 from everymask.data.formats.coco.instances import write_coco
 from everymask.data.formats.cvat.files import write_cvat
 from everymask.data.formats.instance_pngs import write_instance_pngs
+from everymask.data.formats.label_studio.files import write_label_studio
 from everymask.data.formats.labelme.files import write_labelme
 from everymask.data.formats.mask_files import write_mask_files
 from everymask.data.formats.table import FORMATS, find_formats, read_dataset
@@ -42,6 +43,7 @@ CASES = {
     "mask-files": Case(write_mask_files),
     "instance-pngs": Case(write_instance_pngs, overlap=False),
     "cvat": Case(write_cvat, crowd=True),
+    "label-studio": Case(write_label_studio),
 }
 READERS = {known.name: known.read for known in FORMATS}
 every_format = pytest.mark.parametrize("name", CASES)

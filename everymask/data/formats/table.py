@@ -16,6 +16,11 @@ from everymask.data.formats.coco.instances import looks_like_coco, read_coco, wr
 from everymask.data.formats.cvat.files import looks_like_cvat, read_cvat, write_cvat
 from everymask.data.formats.folders import files_in, folders_in
 from everymask.data.formats.instance_pngs import looks_like_instance_pngs, read_instance_pngs, write_instance_pngs
+from everymask.data.formats.label_studio.files import (
+    looks_like_label_studio,
+    read_label_studio,
+    write_label_studio,
+)
 from everymask.data.formats.labelmaps.ade20k import looks_like_ade20k, read_ade20k, write_ade20k
 from everymask.data.formats.labelmaps.camvid import looks_like_camvid, read_camvid, write_camvid
 from everymask.data.formats.labelmaps.cityscapes import looks_like_cityscapes, read_cityscapes, write_cityscapes
@@ -87,6 +92,14 @@ FORMATS = (
     ),
     Format(
         "cvat", looks_like_cvat, "annotations.xml of CVAT for images or for video", read_cvat, write_cvat, images=True
+    ),
+    Format(
+        "label-studio",
+        looks_like_label_studio,
+        "a .json file with Label Studio's list of tasks",
+        read_label_studio,
+        write_label_studio,
+        images=True,
     ),
     Format("camvid", looks_like_camvid, "train/ with trainannot/", read_camvid, write_camvid, "semantic"),
     Format(

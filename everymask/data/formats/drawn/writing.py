@@ -35,6 +35,14 @@ class Piece:
     crop: BoolArray | None = None
     corner: tuple[int, int] = (0, 0)
 
+    def dense(self, size: tuple[int, int]) -> BoolArray:
+        """The mask in a picture of `size` (H, W)."""
+        mask = np.zeros(size, np.bool_)
+        if self.crop is not None:
+            (x, y), (height, width) = self.corner, self.crop.shape
+            mask[y : y + height, x : x + width] = self.crop
+        return mask
+
 
 def pieces(dataset: Dataset, index: int, lost: Counter[str]) -> Iterator[Piece]:
     """The objects of one picture; those without a pixel, and regions to be ignored, are counted in `lost`."""
