@@ -21,6 +21,7 @@ from everymask.data.formats.label_studio.files import write_label_studio
 from everymask.data.formats.labelme.files import write_labelme
 from everymask.data.formats.mask_files import write_mask_files
 from everymask.data.formats.table import FORMATS, find_formats, read_dataset
+from everymask.data.formats.via.files import write_via
 from everymask.data.formats.voc.objects import write_voc
 from everymask.data.formats.yolo.segments import write_yolo
 from everymask.errors import DataError
@@ -44,6 +45,7 @@ CASES = {
     "instance-pngs": Case(write_instance_pngs, overlap=False),
     "cvat": Case(write_cvat, crowd=True),
     "label-studio": Case(write_label_studio),
+    "via": Case(write_via),
 }
 READERS = {known.name: known.read for known in FORMATS}
 every_format = pytest.mark.parametrize("name", CASES)

@@ -32,7 +32,7 @@ from everymask.data.formats.drawn.shapes import Drawn
 from everymask.data.formats.drawn.writing import Piece, pieces, report_lost
 from everymask.data.formats.folders import SPLIT_FOLDERS, copy_picture, files_in, folders_in
 from everymask.data.issues import IssueLog, Policy
-from everymask.data.strict_xml import check_xml_text, read_strict_xml
+from everymask.data.strict.xml_files import check_xml_text, read_strict_xml
 from everymask.errors import DataError, printable
 
 _MAX_BYTES = 1 << 30

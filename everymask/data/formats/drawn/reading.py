@@ -103,7 +103,13 @@ def _without_repeats(listed: Sequence[Listed], issues: IssueLog) -> list[Listed]
         known = first.setdefault(item.picture, item)
         if known is not item:
             message = f"the picture {item.picture.name} is listed in {known.where or known.file} already"
-            issues.error("repeated-picture", message, file=item.file, where=item.where, hint="list it once")
+            issues.error(
+                "repeated-picture",
+                message,
+                file=item.file,
+                where=item.where,
+                hint="keep it in one place, or name the file that is meant",
+            )
     return list(first.values())
 
 

@@ -14,7 +14,7 @@ from everymask.data.dataset import Annotation, Box, BoxOnly
 from everymask.data.issues import IssueLog
 from everymask.data.pictures.headers import check_picture_size
 from everymask.data.pictures.read import Header
-from everymask.data.strict_xml import read_strict_xml
+from everymask.data.strict.xml_files import read_strict_xml
 
 _MAX_BYTES = 16 << 20
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
