@@ -20,6 +20,7 @@ from everymask.data.formats.instance_pngs import write_instance_pngs
 from everymask.data.formats.label_studio.files import write_label_studio
 from everymask.data.formats.labelme.files import write_labelme
 from everymask.data.formats.mask_files import write_mask_files
+from everymask.data.formats.supervisely.files import write_supervisely
 from everymask.data.formats.table import FORMATS, find_formats, read_dataset
 from everymask.data.formats.via.files import write_via
 from everymask.data.formats.voc.objects import write_voc
@@ -46,6 +47,7 @@ CASES = {
     "cvat": Case(write_cvat, crowd=True),
     "label-studio": Case(write_label_studio),
     "via": Case(write_via),
+    "supervisely": Case(write_supervisely),
 }
 READERS = {known.name: known.read for known in FORMATS}
 every_format = pytest.mark.parametrize("name", CASES)

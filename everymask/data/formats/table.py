@@ -29,6 +29,11 @@ from everymask.data.formats.labelme.files import looks_like_labelme, read_labelm
 from everymask.data.formats.mask_files import looks_like_mask_files, read_mask_files, write_mask_files
 from everymask.data.formats.pair_lists import find_pairs
 from everymask.data.formats.readings import Reading, judge
+from everymask.data.formats.supervisely.files import (
+    looks_like_supervisely,
+    read_supervisely,
+    write_supervisely,
+)
 from everymask.data.formats.via.files import looks_like_via, read_via, write_via
 from everymask.data.formats.voc.objects import looks_like_voc, read_voc, write_voc
 from everymask.data.formats.voc.semantic import (
@@ -103,6 +108,13 @@ FORMATS = (
         images=True,
     ),
     Format("via", looks_like_via, "a .json or .csv file of VIA, the VGG annotator", read_via, write_via, images=True),
+    Format(
+        "supervisely",
+        looks_like_supervisely,
+        "meta.json beside folders with img/ and ann/",
+        read_supervisely,
+        write_supervisely,
+    ),
     Format("camvid", looks_like_camvid, "train/ with trainannot/", read_camvid, write_camvid, "semantic"),
     Format(
         "cityscapes", looks_like_cityscapes, "leftImg8bit/ with gtFine/", read_cityscapes, write_cityscapes, "semantic"
