@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from everymask.infer.predictor import Predictor
 
 Format: TypeAlias = Literal[
-    "coco", "yolo", "labelme", "voc", "mask-files", "instance-pngs", "cvat", "label-studio", "via", "supervisely",
+    "coco", "yolo", "labelme", "voc", "mask-files", "instance-pngs",
+    "cvat", "label-studio", "via", "supervisely", "rle-csv",
     "camvid", "cityscapes", "ade20k", "voc-semantic", "image-masks",
 ]  # fmt: skip
 Data: TypeAlias = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DATA")]

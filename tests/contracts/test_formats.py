@@ -20,6 +20,7 @@ from everymask.data.formats.instance_pngs import write_instance_pngs
 from everymask.data.formats.label_studio.files import write_label_studio
 from everymask.data.formats.labelme.files import write_labelme
 from everymask.data.formats.mask_files import write_mask_files
+from everymask.data.formats.rle_tables.files import write_rle_table
 from everymask.data.formats.supervisely.files import write_supervisely
 from everymask.data.formats.table import FORMATS, find_formats, read_dataset
 from everymask.data.formats.via.files import write_via
@@ -48,6 +49,7 @@ CASES = {
     "label-studio": Case(write_label_studio),
     "via": Case(write_via),
     "supervisely": Case(write_supervisely),
+    "rle-csv": Case(write_rle_table),
 }
 READERS = {known.name: known.read for known in FORMATS}
 every_format = pytest.mark.parametrize("name", CASES)

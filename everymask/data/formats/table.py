@@ -29,6 +29,7 @@ from everymask.data.formats.labelme.files import looks_like_labelme, read_labelm
 from everymask.data.formats.mask_files import looks_like_mask_files, read_mask_files, write_mask_files
 from everymask.data.formats.pair_lists import find_pairs
 from everymask.data.formats.readings import Reading, judge
+from everymask.data.formats.rle_tables.files import looks_like_rle_table, read_rle_table, write_rle_table
 from everymask.data.formats.supervisely.files import (
     looks_like_supervisely,
     read_supervisely,
@@ -114,6 +115,14 @@ FORMATS = (
         "meta.json beside folders with img/ and ann/",
         read_supervisely,
         write_supervisely,
+    ),
+    Format(
+        "rle-csv",
+        looks_like_rle_table,
+        "a .csv file with columns such as ImageId and EncodedPixels",
+        read_rle_table,
+        write_rle_table,
+        images=True,
     ),
     Format("camvid", looks_like_camvid, "train/ with trainannot/", read_camvid, write_camvid, "semantic"),
     Format(

@@ -44,7 +44,7 @@ def read_strict_csv(file: Path, issues: IssueLog) -> list[Row] | None:
         csv.field_size_limit(usual)
 
 
-def read_header(file: Path) -> list[str]:
+def read_column_names(file: Path) -> list[str]:
     """The names in the first line, empty where there are none or the file cannot be read."""
     try:
         with file.open("rb") as stream:
@@ -52,6 +52,17 @@ def read_header(file: Path) -> list[str]:
         return [name.strip() for name in next(csv.reader([line]), [])]
     except (OSError, UnicodeDecodeError, csv.Error):
         return []
+
+
+def read_first_rows(file: Path) -> list[dict[str, str]]:
+    """The rows in the first 64 KiB by their columns, to recognise a table by; empty where they cannot be read."""
+    try:
+        with file.open("rb") as stream:
+            lines = stream.read(1 << 16).decode("utf-8-sig", errors="replace").splitlines()
+        names, *rows = csv.reader(lines) if lines else [[]]
+    except (OSError, csv.Error):
+        return []
+    return [dict(zip((name.strip() for name in names), row, strict=True)) for row in rows if len(row) == len(names)]
 
 
 def _rows(text: str, file: Path, issues: IssueLog) -> list[Row] | None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from everymask.data.formats.folders import files_in, folders_in
+from everymask.data.formats.pairs import MAP_FOLDERS
 from everymask.data.issues import IssueLog
 from everymask.data.pictures.read import ARRAY_SUFFIX, SUFFIXES
 
@@ -41,6 +42,8 @@ class Pictures:
             message = f"there is no such picture below {self.folder}"
             issues.error("picture-missing", message, file=file, where=where, value=name, hint=_HINT)
             return None
+        # Masks of another kind may have the pictures' names.
+        candidates = [found for found in candidates if found.parent.name.lower() not in MAP_FOLDERS] or candidates
         agreeing = [_agreement(path.parent, candidate.parent) for candidate in candidates]
         best = [found for found, far in zip(candidates, agreeing, strict=True) if far == max(agreeing)]
         if len(best) > 1:

@@ -32,7 +32,7 @@ from everymask.data.formats.drawn.writing import CROWDS, Piece, one_ring, pieces
 from everymask.data.formats.folders import SPLIT_FOLDERS, copy_picture, files_in, folders_in
 from everymask.data.formats.via.regions import ClassAttribute, Region, class_attribute, read_region
 from everymask.data.issues import IssueLog, Policy
-from everymask.data.strict.csv_files import read_header, read_strict_csv
+from everymask.data.strict.csv_files import read_column_names, read_strict_csv
 from everymask.data.strict_json import escape, parse_strict_json, read_strict_json
 from everymask.errors import DataError, printable
 
@@ -127,7 +127,7 @@ def _annotation_files(path: Path) -> list[Path]:
 
 def _is_via(file: Path) -> bool:
     if file.suffix.lower() == ".csv":
-        return {name.lstrip("#") for name in read_header(file)} >= set(_COLUMNS)
+        return {name.lstrip("#") for name in read_column_names(file)} >= set(_COLUMNS)
     if file.suffix.lower() != ".json":
         return False
     try:
