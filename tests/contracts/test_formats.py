@@ -16,6 +16,7 @@ from everymask.core.randomness import rng
 from everymask.data.dataset import Annotation, Dataset, MaskFile, Objects, Polygons, Record, Rle
 from everymask.data.formats.coco.instances import write_coco
 from everymask.data.formats.cvat.files import write_cvat
+from everymask.data.formats.geojson.files import write_geojson
 from everymask.data.formats.instance_pngs import write_instance_pngs
 from everymask.data.formats.label_studio.files import write_label_studio
 from everymask.data.formats.labelme.files import write_labelme
@@ -50,6 +51,7 @@ CASES = {
     "via": Case(write_via),
     "supervisely": Case(write_supervisely),
     "rle-csv": Case(write_rle_table),
+    "geojson": Case(write_geojson, crowd=True),
 }
 READERS = {known.name: known.read for known in FORMATS}
 every_format = pytest.mark.parametrize("name", CASES)

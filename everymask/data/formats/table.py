@@ -15,6 +15,7 @@ from everymask.data.dataset import Dataset, not_annotated, panoptic_refused
 from everymask.data.formats.coco.instances import looks_like_coco, read_coco, write_coco
 from everymask.data.formats.cvat.files import looks_like_cvat, read_cvat, write_cvat
 from everymask.data.formats.folders import files_in, folders_in
+from everymask.data.formats.geojson.files import looks_like_geojson, read_geojson, write_geojson
 from everymask.data.formats.instance_pngs import looks_like_instance_pngs, read_instance_pngs, write_instance_pngs
 from everymask.data.formats.label_studio.files import (
     looks_like_label_studio,
@@ -122,6 +123,14 @@ FORMATS = (
         "a .csv file with columns such as ImageId and EncodedPixels",
         read_rle_table,
         write_rle_table,
+        images=True,
+    ),
+    Format(
+        "geojson",
+        looks_like_geojson,
+        "a .geojson file in pixels for each picture",
+        read_geojson,
+        write_geojson,
         images=True,
     ),
     Format("camvid", looks_like_camvid, "train/ with trainannot/", read_camvid, write_camvid, "semantic"),

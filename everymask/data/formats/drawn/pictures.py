@@ -57,6 +57,10 @@ class Pictures:
         """Whether a picture has this name, without its folders."""
         return _composed(name) in self._by_name
 
+    def has_stem(self, name: str) -> bool:
+        """Whether a picture has this name, without folders and ending."""
+        return _composed(name) in self._by_stem
+
     def __iter__(self) -> Iterator[Path]:
         return (file for files in self._by_name.values() for file in files)
 

@@ -65,8 +65,9 @@ def drawn_dataset(
             continue
         place = Place(item.file, item.where, header.size, issues)
         found.append((item, header.size, list(item.draw(place)) if item.draw is not None else []))
-    classes = tuple(names) or _used_names([shape for _, _, shapes in found for shape in shapes], root, issues)
-    boxes_only = _are_boxes([shape for _, _, shapes in found for shape in shapes], root, issues)
+    drawn = [shape for _, _, shapes in found for shape in shapes if not shape.ignored]
+    classes = tuple(names) or _used_names(drawn, root, issues)
+    boxes_only = _are_boxes(drawn, root, issues)
     ids = unique_ids([item.picture for item, _, _ in found if item.draw is not None], root)
     free_ids = iter(ids)
     records, loose = [], []
@@ -74,9 +75,10 @@ def drawn_dataset(
         if item.draw is None:
             loose.append(Loose(item.picture, item.split))
             continue
-        kept = [shape for shape in shapes if _is_known(shape, classes, item.file, issues)]
+        kept = [shape for shape in shapes if not shape.ignored and _is_known(shape, classes, item.file, issues)]
+        ignored = tuple(shape.shape for shape in shapes if shape.ignored)
         annotations = tuple(_annotations(kept, classes, size, boxes_only, item.picture))
-        records.append(Record(next(free_ids), item.picture, size, Objects(annotations), item.split))
+        records.append(Record(next(free_ids), item.picture, size, Objects(annotations, ignored), item.split))
     if not listed and not issues.total("error"):
         issues.error("no-pictures", "no picture is listed", file=root)
     loose += [Loose(file) for file in _unlisted(listed, issues)]

@@ -25,7 +25,8 @@ _ROUNDED = 6  # decimals that survive fractions of a side: a millionth of a pixe
 class Drawn:
     """One shape: its label, what it covers, and the number of the `group` of shapes that are one object.
 
-    `box` is set where the shape is `BoxOnly`: an upright rectangle, whose meaning depends on what else is drawn.
+    `ignored` marks a region without truth, which is no object. `box` is set where the shape is `BoxOnly`: an upright
+    rectangle, whose meaning depends on what else is drawn.
     """
 
     label: str
@@ -34,6 +35,7 @@ class Drawn:
     box: Box | None = None
     crowd: bool = False
     group: Hashable = None
+    ignored: bool = False
 
 
 def ring_shape(points: Array, place: Place, field: str = "") -> Polygons | None:
