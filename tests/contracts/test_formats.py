@@ -17,6 +17,7 @@ from everymask.data.dataset import Annotation, Dataset, MaskFile, Objects, Polyg
 from everymask.data.formats.coco.instances import write_coco
 from everymask.data.formats.cvat.files import write_cvat
 from everymask.data.formats.geojson.files import write_geojson
+from everymask.data.formats.imagej.files import write_imagej
 from everymask.data.formats.instance_pngs import write_instance_pngs
 from everymask.data.formats.label_studio.files import write_label_studio
 from everymask.data.formats.labelme.files import write_labelme
@@ -52,6 +53,7 @@ CASES = {
     "supervisely": Case(write_supervisely),
     "rle-csv": Case(write_rle_table),
     "geojson": Case(write_geojson, crowd=True),
+    "imagej": Case(write_imagej),
 }
 READERS = {known.name: known.read for known in FORMATS}
 every_format = pytest.mark.parametrize("name", CASES)

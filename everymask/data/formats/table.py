@@ -16,6 +16,7 @@ from everymask.data.formats.coco.instances import looks_like_coco, read_coco, wr
 from everymask.data.formats.cvat.files import looks_like_cvat, read_cvat, write_cvat
 from everymask.data.formats.folders import files_in, folders_in
 from everymask.data.formats.geojson.files import looks_like_geojson, read_geojson, write_geojson
+from everymask.data.formats.imagej.files import looks_like_imagej, read_imagej, write_imagej
 from everymask.data.formats.instance_pngs import looks_like_instance_pngs, read_instance_pngs, write_instance_pngs
 from everymask.data.formats.label_studio.files import (
     looks_like_label_studio,
@@ -131,6 +132,14 @@ FORMATS = (
         "a .geojson file in pixels for each picture",
         read_geojson,
         write_geojson,
+        images=True,
+    ),
+    Format(
+        "imagej",
+        looks_like_imagej,
+        "a .zip of ImageJ's ROIs for each picture",
+        read_imagej,
+        write_imagej,
         images=True,
     ),
     Format("camvid", looks_like_camvid, "train/ with trainannot/", read_camvid, write_camvid, "semantic"),
