@@ -22,6 +22,7 @@ from everymask.data.formats.instance_pngs import write_instance_pngs
 from everymask.data.formats.label_studio.files import write_label_studio
 from everymask.data.formats.labelme.files import write_labelme
 from everymask.data.formats.mask_files import write_mask_files
+from everymask.data.formats.open_images.files import write_open_images
 from everymask.data.formats.rle_tables.files import write_rle_table
 from everymask.data.formats.supervisely.files import write_supervisely
 from everymask.data.formats.table import FORMATS, find_formats, read_dataset
@@ -54,6 +55,7 @@ CASES = {
     "rle-csv": Case(write_rle_table),
     "geojson": Case(write_geojson, crowd=True),
     "imagej": Case(write_imagej),
+    "open-images": Case(write_open_images),
 }
 READERS = {known.name: known.read for known in FORMATS}
 every_format = pytest.mark.parametrize("name", CASES)

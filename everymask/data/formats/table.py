@@ -29,6 +29,7 @@ from everymask.data.formats.labelmaps.cityscapes import looks_like_cityscapes, r
 from everymask.data.formats.labelmaps.image_masks import looks_like_image_masks, read_image_masks, write_image_masks
 from everymask.data.formats.labelme.files import looks_like_labelme, read_labelme, write_labelme
 from everymask.data.formats.mask_files import looks_like_mask_files, read_mask_files, write_mask_files
+from everymask.data.formats.open_images.files import looks_like_open_images, read_open_images, write_open_images
 from everymask.data.formats.pair_lists import find_pairs
 from everymask.data.formats.readings import Reading, judge
 from everymask.data.formats.rle_tables.files import looks_like_rle_table, read_rle_table, write_rle_table
@@ -140,6 +141,14 @@ FORMATS = (
         "a .zip of ImageJ's ROIs for each picture",
         read_imagej,
         write_imagej,
+        images=True,
+    ),
+    Format(
+        "open-images",
+        looks_like_open_images,
+        "a .csv file with the columns MaskPath, ImageID and LabelName",
+        read_open_images,
+        write_open_images,
         images=True,
     ),
     Format("camvid", looks_like_camvid, "train/ with trainannot/", read_camvid, write_camvid, "semantic"),

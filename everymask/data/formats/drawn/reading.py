@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TypeAlias
 
 from everymask.core.labels import labels_of
 from everymask.core.masks import Masks
-from everymask.data.dataset import Annotation, BoxOnly, Dataset, Objects, Polygons, Record, Rle, draw_shapes
+from everymask.data.dataset import Annotation, BoxOnly, Dataset, MaskFile, Objects, Polygons, Record, Rle, draw_shapes
 from everymask.data.formats.coco.objects import Place
 from everymask.data.formats.drawn.shapes import Drawn, box_ring
 from everymask.data.formats.folders import SPLIT_FOLDERS, files_in, unique_ids
@@ -92,6 +93,13 @@ def split_name(name: str | None) -> str | None:
     return SPLIT_FOLDERS.get(given.lower(), None if given.lower() in ("", "default") else given)
 
 
+def table_splits(files: Sequence[Path]) -> list[str | None]:
+    """The split of each table by its name; one table alone is a split only if its name says train."""
+    words = [[word for word in re.split(r"[^a-z]+", file.stem.lower()) if word in SPLIT_FOLDERS] for file in files]
+    splits = [SPLIT_FOLDERS[found[0]] if found else file.stem for file, found in zip(files, words, strict=True)]
+    return [None] if len(files) == 1 and splits != ["train"] else [*splits]
+
+
 def warn_no_area(kind: str, place: Place) -> None:
     """Count a shape that covers nothing and is left out, such as a line."""
     message = f"{{count}} shapes of the kind {kind} are left out: they cover no area"
@@ -158,13 +166,13 @@ def _annotations(
             yield Annotation(class_id, _joined(parts, size, picture), crowd=crowd, id=number)
 
 
-def _joined(parts: Sequence[Drawn], size: tuple[int, int], picture: Path) -> Polygons | Rle:
+def _joined(parts: Sequence[Drawn], size: tuple[int, int], picture: Path) -> Polygons | Rle | MaskFile:
     shapes = [
         Polygons((box_ring(part.box),)) if part.box is not None and isinstance(part.shape, BoxOnly) else part.shape
         for part in parts
     ]
     rings = [ring for shape in shapes if isinstance(shape, Polygons) for ring in shape.rings]
-    runs = [shape for shape in shapes if isinstance(shape, Rle)]
+    runs = [shape for shape in shapes if isinstance(shape, Rle | MaskFile)]
     if not runs:
         return Polygons(tuple(rings))
     if len(runs) == 1 and not rings:

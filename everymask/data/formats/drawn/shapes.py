@@ -13,7 +13,7 @@ import numpy as np
 
 from everymask.core.arrays import Array, BoolArray, FloatArray
 from everymask.core.masks import Masks
-from everymask.data.dataset import Box, BoxOnly, Polygons, Rle
+from everymask.data.dataset import Box, BoxOnly, MaskFile, Polygons, Rle
 from everymask.data.formats.coco.objects import Place
 
 MAX_POINTS = 100_000
@@ -30,7 +30,7 @@ class Drawn:
     """
 
     label: str
-    shape: Polygons | Rle | BoxOnly
+    shape: Polygons | Rle | MaskFile | BoxOnly
     where: str
     box: Box | None = None
     crowd: bool = False

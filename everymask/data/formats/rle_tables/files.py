@@ -34,10 +34,10 @@ from everymask.core.masks import Masks
 from everymask.data.dataset import Dataset, Rle
 from everymask.data.formats.coco.objects import Place
 from everymask.data.formats.drawn.pictures import Pictures
-from everymask.data.formats.drawn.reading import Listed, drawn_dataset
+from everymask.data.formats.drawn.reading import Listed, drawn_dataset, table_splits
 from everymask.data.formats.drawn.shapes import Drawn
 from everymask.data.formats.drawn.writing import CROWDS, pieces, report_lost
-from everymask.data.formats.folders import SPLIT_FOLDERS, copy_picture, files_in, names_text, read_names
+from everymask.data.formats.folders import copy_picture, files_in, names_text, read_names
 from everymask.data.formats.rle_tables.columns import Columns, find_columns, has_ending
 from everymask.data.formats.rle_tables.order import follow_rows
 from everymask.data.issues import IssueLog, Policy
@@ -83,12 +83,9 @@ def read_rle_table(path: str | Path, images: str | Path | None = None, *, policy
         raise DataError(f"{printable(given)}: expected a table of run-lengths, but found none", hint=hint)
     issues = IssueLog(policy)
     pictures = Pictures(root if images is None else Path(images))
-    splits = [_split_name(file) for file in files]
-    if len(files) == 1 and splits != ["train"]:
-        splits = [None]
     found = [
         item
-        for file, split in zip(files, splits, strict=True)
+        for file, split in zip(files, table_splits(files), strict=True)
         for item in _read_table(file, split, pictures, issues)
     ]  # fmt: skip
     by_rows = follow_rows((item.path, [pairs for _, pairs, _ in item.masks]) for item in found)
@@ -153,11 +150,6 @@ def _is_table(file: Path) -> bool:
     texts = [row[columns.runs].strip() for row in read_first_rows(file)]
     masks = [text for text in texts if text.lower() not in _NOTHING]
     return 2 * sum(re.match(r"\d+\s+\d+", text) is not None for text in masks) >= len(masks)
-
-
-def _split_name(file: Path) -> str | None:
-    words = [word for word in re.split(r"[^a-z]+", file.stem.lower()) if word in SPLIT_FOLDERS]
-    return SPLIT_FOLDERS[words[0]] if words else file.stem
 
 
 def _by_number(name: str) -> tuple[bool, int, str]:
