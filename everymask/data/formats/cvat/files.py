@@ -26,7 +26,7 @@ from everymask.data.dataset import Dataset
 from everymask.data.formats.coco.objects import Place
 from everymask.data.formats.cvat.elements import CROWD, Marked, mask_attributes, read_element
 from everymask.data.formats.cvat.tracks import track_pictures
-from everymask.data.formats.drawn.pictures import Pictures
+from everymask.data.formats.drawn.pictures import Pictures, files_of_kind
 from everymask.data.formats.drawn.reading import Listed, drawn_dataset, split_name
 from everymask.data.formats.drawn.shapes import Drawn
 from everymask.data.formats.drawn.writing import Piece, pieces, report_lost
@@ -114,10 +114,9 @@ def _annotation_files(path: Path) -> list[Path]:
     if not path.is_dir():
         return []
     for places in ([path], folders_in(path)):
-        found = [file for place in places for file in files_in(place) if file.suffix.lower() == ".xml"]
-        # Of Pascal VOC's thousands of files the first one says enough.
-        if found and _has_head(found[0]):
-            return [file for file in found if _has_head(file)]
+        files = [file for place in places for file in files_in(place) if file.suffix.lower() == ".xml"]
+        if found := files_of_kind(files, _has_head):
+            return found
     return []
 
 

@@ -1,9 +1,9 @@
-"""Finding the pictures that an annotation file names, wherever below a folder they lie."""
+"""Finding annotation files, and the pictures that they name, wherever below a folder they lie."""
 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from everymask.data.formats.folders import files_in, folders_in
@@ -13,6 +13,20 @@ from everymask.data.pictures.read import ARRAY_SUFFIX, SUFFIXES
 
 _DEPTH = 6
 _HINT = "put the picture there, or name the folder of pictures with --images"
+
+
+_MANY = 200
+_FIRST = 10
+
+
+def files_of_kind(files: Sequence[Path], is_kind: Callable[[Path], bool]) -> list[Path]:
+    """Those of the files that are of a kind; of more than 200 none, unless one of the first ten is.
+
+    So many are one for each picture and of one kind, and looking into each of thousands would take minutes.
+    """
+    if len(files) > _MANY and not any(map(is_kind, files[:_FIRST])):
+        return []
+    return [file for file in files if is_kind(file)]
 
 
 class Pictures:

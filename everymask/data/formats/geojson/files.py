@@ -27,7 +27,7 @@ from everymask.core.files import write_json, write_text
 from everymask.core.labels import Labels
 from everymask.data.dataset import Dataset
 from everymask.data.formats.coco.objects import Place
-from everymask.data.formats.drawn.pictures import Pictures
+from everymask.data.formats.drawn.pictures import Pictures, files_of_kind
 from everymask.data.formats.drawn.reading import Listed, drawn_dataset
 from everymask.data.formats.drawn.shapes import Drawn
 from everymask.data.formats.drawn.writing import Piece, parts_of, pieces, report_lost
@@ -108,8 +108,9 @@ def _files(path: Path, depth: int = _DEPTH) -> list[Path]:
         return [path] if _is_geojson(path) else []
     if not path.is_dir():
         return []
-    here = [file for file in files_in(path) if file.suffix.lower() in (".geojson", ".json")]
-    found = [file for file in here if file.suffix.lower() == ".geojson" or _is_geojson(file)]
+    here = files_in(path)
+    found = [file for file in here if file.suffix.lower() == ".geojson"]
+    found += files_of_kind([file for file in here if file.suffix.lower() == ".json"], _is_geojson)
     inner = folders_in(path) if depth else []
     return found + [file for folder in inner for file in _files(folder, depth - 1)]
 

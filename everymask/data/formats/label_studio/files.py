@@ -28,7 +28,7 @@ from xml.sax.saxutils import quoteattr
 from everymask.core.files import write_json, write_text
 from everymask.data.dataset import Dataset
 from everymask.data.formats.coco.objects import Place
-from everymask.data.formats.drawn.pictures import Pictures
+from everymask.data.formats.drawn.pictures import Pictures, files_of_kind
 from everymask.data.formats.drawn.reading import Listed, drawn_dataset, split_name
 from everymask.data.formats.drawn.shapes import Drawn
 from everymask.data.formats.drawn.writing import CROWDS, Piece, pieces, report_lost
@@ -111,7 +111,7 @@ def write_label_studio(folder: str | Path, dataset: Dataset) -> None:
 def _annotation_files(path: Path) -> list[Path]:
     if path.is_file():
         return [path] if path.suffix.lower() == ".json" and _has_keys(path) else []
-    return [file for file in files_in(path) if file.suffix.lower() == ".json" and _has_keys(file)]
+    return files_of_kind([file for file in files_in(path) if file.suffix.lower() == ".json"], _has_keys)
 
 
 def _has_keys(file: Path) -> bool:

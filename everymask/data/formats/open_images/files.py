@@ -29,7 +29,7 @@ from everymask.core.arrays import BoolArray
 from everymask.core.files import whole_file, write_text
 from everymask.data.dataset import Dataset, MaskFile, Rle
 from everymask.data.formats.coco.objects import Place
-from everymask.data.formats.drawn.pictures import Pictures
+from everymask.data.formats.drawn.pictures import Pictures, files_of_kind
 from everymask.data.formats.drawn.reading import Listed, drawn_dataset, table_splits
 from everymask.data.formats.drawn.shapes import Drawn, mask_shape
 from everymask.data.formats.drawn.writing import CROWDS, Piece, pieces, report_lost
@@ -69,7 +69,7 @@ def read_open_images(path: str | Path, images: str | Path | None = None, *, poli
     called = _descriptions(root, issues)
     listed: list[Listed] = []
     for file, split in zip(files, table_splits(files), strict=True):
-        if set(read_column_names(file)) >= set(_COLUMNS):
+        if _is_table(file):
             listed += _listed(file, split, (pictures, masks), called, issues)
         else:
             issues.error("csv-header", f"expected the columns {', '.join(_COLUMNS)}", file=file)
@@ -114,10 +114,12 @@ def write_open_images(folder: str | Path, dataset: Dataset) -> None:
 
 
 def _tables(path: Path) -> list[Path]:
-    found = [path] if path.is_file() else files_in(path)
-    return [
-        file for file in found if file.suffix.lower() == ".csv" and set(read_column_names(file)) >= set(_COLUMNS)
-    ]  # fmt: skip
+    files = [path] if path.is_file() else files_in(path)
+    return files_of_kind([file for file in files if file.suffix.lower() == ".csv"], _is_table)
+
+
+def _is_table(file: Path) -> bool:
+    return set(read_column_names(file)) >= set(_COLUMNS)
 
 
 def _descriptions(root: Path, issues: IssueLog) -> dict[str, str]:

@@ -33,7 +33,7 @@ from everymask.core.forms.rle import string_from_runs
 from everymask.core.masks import Masks
 from everymask.data.dataset import Dataset, Rle
 from everymask.data.formats.coco.objects import Place
-from everymask.data.formats.drawn.pictures import Pictures
+from everymask.data.formats.drawn.pictures import Pictures, files_of_kind
 from everymask.data.formats.drawn.reading import Listed, drawn_dataset, table_splits
 from everymask.data.formats.drawn.shapes import Drawn
 from everymask.data.formats.drawn.writing import CROWDS, pieces, report_lost
@@ -139,7 +139,8 @@ def write_rle_table(folder: str | Path, dataset: Dataset) -> None:
 def _tables(path: Path) -> list[Path]:
     if path.is_file():
         return [path] if _is_table(path) else []
-    return [file for file in files_in(path) if "submission" not in file.stem.lower() and _is_table(file)]
+    files = [file for file in files_in(path) if file.suffix.lower() == ".csv"]
+    return files_of_kind([file for file in files if "submission" not in file.stem.lower()], _is_table)
 
 
 def _is_table(file: Path) -> bool:

@@ -25,7 +25,7 @@ from typing import Any
 from everymask.core.files import write_json
 from everymask.data.dataset import Dataset
 from everymask.data.formats.coco.objects import Place
-from everymask.data.formats.drawn.pictures import Pictures
+from everymask.data.formats.drawn.pictures import Pictures, files_of_kind
 from everymask.data.formats.drawn.reading import Listed, drawn_dataset
 from everymask.data.formats.drawn.shapes import Drawn
 from everymask.data.formats.drawn.writing import CROWDS, Piece, one_ring, pieces, report_lost
@@ -120,9 +120,9 @@ def _annotation_files(path: Path) -> list[Path]:
         return [path] if _is_via(path) else []
     if not path.is_dir():
         return []
-    here = [file for file in files_in(path) if _is_via(file)]
-    splits = [folder for folder in folders_in(path) if folder.name.lower() in SPLIT_FOLDERS]
-    return here + [file for folder in splits for file in files_in(folder) if _is_via(file)]
+    places = [path, *(folder for folder in folders_in(path) if folder.name.lower() in SPLIT_FOLDERS)]
+    files = [[file for file in files_in(place) if file.suffix.lower() in (".json", ".csv")] for place in places]
+    return [file for listed in files for file in files_of_kind(listed, _is_via)]
 
 
 def _is_via(file: Path) -> bool:
