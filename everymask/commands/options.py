@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 Format: TypeAlias = Literal[
     "coco", "yolo", "labelme", "voc", "mask-files", "instance-pngs",
+    "cvat", "label-studio", "via", "supervisely", "rle-csv", "geojson", "imagej", "open-images",
     "camvid", "cityscapes", "ade20k", "voc-semantic", "image-masks",
 ]  # fmt: skip
 Data: TypeAlias = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DATA")]

@@ -15,10 +15,18 @@ from everymask.core.masks import Masks
 from everymask.core.randomness import rng
 from everymask.data.dataset import Annotation, Dataset, MaskFile, Objects, Polygons, Record, Rle
 from everymask.data.formats.coco.instances import write_coco
+from everymask.data.formats.cvat.files import write_cvat
+from everymask.data.formats.geojson.files import write_geojson
+from everymask.data.formats.imagej.files import write_imagej
 from everymask.data.formats.instance_pngs import write_instance_pngs
+from everymask.data.formats.label_studio.files import write_label_studio
 from everymask.data.formats.labelme.files import write_labelme
 from everymask.data.formats.mask_files import write_mask_files
+from everymask.data.formats.open_images.files import write_open_images
+from everymask.data.formats.rle_tables.files import write_rle_table
+from everymask.data.formats.supervisely.files import write_supervisely
 from everymask.data.formats.table import FORMATS, find_formats, read_dataset
+from everymask.data.formats.via.files import write_via
 from everymask.data.formats.voc.objects import write_voc
 from everymask.data.formats.yolo.segments import write_yolo
 from everymask.errors import DataError
@@ -40,6 +48,14 @@ CASES = {
     "voc": Case(write_voc, overlap=False),
     "mask-files": Case(write_mask_files),
     "instance-pngs": Case(write_instance_pngs, overlap=False),
+    "cvat": Case(write_cvat, crowd=True),
+    "label-studio": Case(write_label_studio),
+    "via": Case(write_via),
+    "supervisely": Case(write_supervisely),
+    "rle-csv": Case(write_rle_table),
+    "geojson": Case(write_geojson, crowd=True),
+    "imagej": Case(write_imagej),
+    "open-images": Case(write_open_images),
 }
 READERS = {known.name: known.read for known in FORMATS}
 every_format = pytest.mark.parametrize("name", CASES)

@@ -83,10 +83,10 @@ def test_paths_and_names_that_do_not_exist(tmp_path):
         read_dataset(tmp_path, format="cocoa")
 
 
-def test_images_go_with_coco_alone(shared, tmp_path):
+def test_images_go_with_files_that_list_pictures(shared, tmp_path):
     nuclei = shared / "nuclei"
     assert len(read_dataset(nuclei / "val.json", images=nuclei / "val")) == 100
-    with pytest.raises(ConfigError, match=r"belongs to COCO files, but .* is read as labelme"):
+    with pytest.raises(ConfigError, match=r"belongs to files of coco, .*cvat.*, but .* is read as labelme"):
         read_dataset(shared / "labelme/instance_segmentation/data_annotated", images=tmp_path)
 
 

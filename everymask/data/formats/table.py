@@ -15,20 +15,36 @@ from everymask.data.damage import without_damaged
 from everymask.data.dataset import Dataset, LabelMapFile, not_annotated
 from everymask.data.formats.coco.instances import looks_like_coco, read_coco, write_coco
 from everymask.data.formats.crowds import Crowds, crowds_as_objects, note_crowds
+from everymask.data.formats.cvat.files import looks_like_cvat, read_cvat, write_cvat
 from everymask.data.formats.finding.archives import is_archive, unpacked
 from everymask.data.formats.finding.foreign import address_refused, note_passed_over, what_it_is
 from everymask.data.formats.finding.named import exists
 from everymask.data.formats.folders import SPLIT_FOLDERS, files_in, folders_in
+from everymask.data.formats.geojson.files import looks_like_geojson, read_geojson, write_geojson
+from everymask.data.formats.imagej.files import looks_like_imagej, read_imagej, write_imagej
 from everymask.data.formats.instance_pngs import looks_like_instance_pngs, read_instance_pngs, write_instance_pngs
+from everymask.data.formats.label_studio.files import (
+    looks_like_label_studio,
+    read_label_studio,
+    write_label_studio,
+)
 from everymask.data.formats.labelmaps.ade20k import looks_like_ade20k, read_ade20k, write_ade20k
 from everymask.data.formats.labelmaps.camvid import looks_like_camvid, read_camvid, write_camvid
 from everymask.data.formats.labelmaps.cityscapes import looks_like_cityscapes, read_cityscapes, write_cityscapes
 from everymask.data.formats.labelmaps.image_masks import looks_like_image_masks, read_image_masks, write_image_masks
 from everymask.data.formats.labelme.files import looks_like_labelme, read_labelme, write_labelme
 from everymask.data.formats.mask_files import looks_like_mask_files, read_mask_files, write_mask_files
+from everymask.data.formats.open_images.files import looks_like_open_images, read_open_images, write_open_images
 from everymask.data.formats.pair_lists import find_pairs
 from everymask.data.formats.pairs import MAP_FOLDERS, PICTURE_FOLDERS
 from everymask.data.formats.readings import Reading, judge
+from everymask.data.formats.rle_tables.files import looks_like_rle_table, read_rle_table, write_rle_table
+from everymask.data.formats.supervisely.files import (
+    looks_like_supervisely,
+    read_supervisely,
+    write_supervisely,
+)
+from everymask.data.formats.via.files import looks_like_via, read_via, write_via
 from everymask.data.formats.voc.objects import looks_like_voc, read_voc, write_voc
 from everymask.data.formats.voc.semantic import (
     has_class_maps,
@@ -63,6 +79,7 @@ class Format:
 
 
 _MAPS = frozenset({"decode"})
+_IMAGES = frozenset({"images"})
 FORMATS = (
     Format(
         "coco",
@@ -94,6 +111,64 @@ FORMATS = (
         "pictures with maps of object numbers, such as images/ with masks/",
         read_instance_pngs,
         write_instance_pngs,
+    ),
+    Format(
+        "cvat",
+        looks_like_cvat,
+        "annotations.xml of CVAT for images or for video",
+        read_cvat,
+        write_cvat,
+        options=_IMAGES,
+    ),
+    Format(
+        "label-studio",
+        looks_like_label_studio,
+        "a .json file with Label Studio's list of tasks",
+        read_label_studio,
+        write_label_studio,
+        options=_IMAGES,
+    ),
+    Format(
+        "via", looks_like_via, "a .json or .csv file of VIA, the VGG annotator", read_via, write_via, options=_IMAGES
+    ),
+    Format(
+        "supervisely",
+        looks_like_supervisely,
+        "meta.json beside folders with img/ and ann/",
+        read_supervisely,
+        write_supervisely,
+    ),
+    Format(
+        "rle-csv",
+        looks_like_rle_table,
+        "a .csv file with columns such as ImageId and EncodedPixels",
+        read_rle_table,
+        write_rle_table,
+        options=_IMAGES,
+    ),
+    Format(
+        "geojson",
+        looks_like_geojson,
+        "a .geojson file in pixels for each picture",
+        read_geojson,
+        write_geojson,
+        options=_IMAGES,
+    ),
+    Format(
+        "imagej",
+        looks_like_imagej,
+        "a .zip of ImageJ's ROIs for each picture",
+        read_imagej,
+        write_imagej,
+        options=_IMAGES,
+    ),
+    Format(
+        "open-images",
+        looks_like_open_images,
+        "a .csv file with the columns MaskPath, ImageID and LabelName",
+        read_open_images,
+        write_open_images,
+        options=_IMAGES,
     ),
     Format("camvid", looks_like_camvid, "train/ with trainannot/", read_camvid, write_camvid, "semantic", _MAPS),
     Format(
@@ -159,10 +234,10 @@ def read_dataset(
     read, and otherwise label maps are painted from the objects. With "instance" label maps are refused
     (`Dataset.for_task`).
 
-    `images` is the folder of pictures of a COCO file, where it is not beside it. With `crowds="as-objects"` what is
-    marked as a crowd (COCO's iscrowd, Pascal VOC's difficult) is an object like the others. A picture that lies in two
-    splits is an error; with `policy="skip"` it stays in the last of them, so that no score is taken on pictures trained
-    on.
+    `images` is the folder of pictures, where it is not beside an annotation file (of COCO, CVAT ...). With
+    `crowds="as-objects"` what is marked as a crowd (COCO's iscrowd, Pascal VOC's difficult) is an object like the
+    others. A picture that lies in two splits is an error; with `policy="skip"` it stays in the last of them, so that no
+    score is taken on pictures trained on.
 
     Of the pictures only the headers are read, and of label maps too where the format says what they hold. With `decode`
     every picture and label map is decoded, which finds those that are cut off or damaged, or hold what stands for no
@@ -180,10 +255,13 @@ def read_dataset(
         address_refused(path)
         raise DataError(f"{printable(root)}: there is no such file or folder")
     noted = IssueLog(policy)
-    root = unpacked(root, noted) if root.is_file() and is_archive(root) else root
+    if root.is_file() and is_archive(root) and not find_formats(root):
+        root = unpacked(root, noted)
     chosen = _named(format) if format is not None else _recognised(root, task, noted)
     if images is not None and "images" not in chosen.options:
-        raise ConfigError(f"a folder of images belongs to COCO files, but {printable(root)} is read as {chosen.name}")
+        taking = ", ".join(known.name for known in FORMATS if "images" in known.options)
+        message = f"a folder of images belongs to files of {taking}, but {printable(root)} is read as {chosen.name}"
+        raise ConfigError(message)
     given: dict[str, object] = {"images": images, "decode": decode, "crowds": crowds}
     options = {name: given[name] for name in chosen.options}
     found = chosen.read(root, policy=policy, **options)

@@ -132,6 +132,8 @@ def _has_keys(file: Path) -> bool:
     """Whether at least two of COCO's three keys occur, without parsing the file."""
     try:
         with file.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            if data[:64].lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n\0").startswith(b"["):
+                return False  # a list: results, or another program's tasks
             encoding = "utf-16-le" if data[:2] == b"\xff\xfe" else "utf-16-be" if data[:2] == b"\xfe\xff" else "utf-8"
             return sum(data.find(f'"{key}"'.encode(encoding)) >= 0 for key in _KEYS) >= 2
     except (OSError, ValueError):

@@ -6,8 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
-from xml.etree.ElementTree import Element, TreeBuilder
-from xml.parsers import expat
+from xml.etree.ElementTree import Element
 from xml.sax.saxutils import escape
 
 from everymask.core.files import write_text
@@ -18,7 +17,7 @@ from everymask.data.formats.turned import note_turned, stated_turn, upright
 from everymask.data.issues import IssueLog
 from everymask.data.pictures.headers import check_picture_size
 from everymask.data.pictures.read import Header
-from everymask.errors import MachineError
+from everymask.data.strict.xml_files import read_strict_xml
 
 _MAX_BYTES = 16 << 20
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
@@ -34,10 +33,6 @@ class XmlObject:
     where: str
 
 
-class _DtdError(Exception):
-    pass
-
-
 def read_voc_xml(file: Path, header: Header | None, issues: IssueLog) -> list[XmlObject] | None:
     """The objects of one file, or None when `issues` was told why it cannot be used; bad objects are left out.
 
@@ -45,7 +40,7 @@ def read_voc_xml(file: Path, header: Header | None, issues: IssueLog) -> list[Xm
     both ends, so x1 = xmin - 1 and x2 = xmax. A box that reaches out by at most one pixel is clipped, with a warning.
     Refused are any DTD, a missing or another size, another file name, and boxes turned inside out or further outside.
     """
-    root = _parse(file, issues)
+    root = read_strict_xml(file, issues, max_bytes=_MAX_BYTES)
     if root is None:
         return None
     if root.tag != "annotation":
@@ -87,39 +82,6 @@ def write_voc_xml(
 def to_annotation(found: XmlObject, names: tuple[str, ...], number: int) -> Annotation:
     """The object as annotation `number`; what is marked difficult becomes a crowd: neither trained on nor missed."""
     return Annotation(names.index(found.name), BoxOnly(), found.box, found.difficult, number)
-
-
-def _parse(file: Path, issues: IssueLog) -> Element | None:
-    try:
-        data = file.read_bytes() if file.stat().st_size <= _MAX_BYTES else None
-    except OSError as error:
-        raise MachineError(f"cannot read {file}: {error.strerror or error}") from error
-    if data is None:
-        issues.error("xml-too-large", f"expected at most {_MAX_BYTES} bytes", file=file)
-        return None
-    builder, parser = TreeBuilder(), expat.ParserCreate()
-    parser.buffer_text = True
-    parser.StartElementHandler = builder.start
-    parser.EndElementHandler = builder.end
-    parser.CharacterDataHandler = builder.data
-    parser.StartDoctypeDeclHandler = _refuse_dtd
-    try:
-        parser.Parse(data, True)
-    except _DtdError:
-        hint = "remove the <!DOCTYPE ...> block"
-        where = f"line {parser.CurrentLineNumber}"
-        issues.error("xml-dtd", "a document type definition is not allowed", file=file, where=where, hint=hint)
-        return None
-    except (expat.ExpatError, ValueError) as error:
-        hint = "the file seems damaged or cut short: export it again"
-        where = f"line {parser.CurrentLineNumber}"
-        issues.error("xml-syntax", f"not XML: {error}", file=file, where=where, hint=hint)
-        return None
-    return builder.close()
-
-
-def _refuse_dtd(*_: object) -> None:
-    raise _DtdError
 
 
 def _size(root: Element) -> tuple[int, int] | None:

@@ -24,6 +24,7 @@ from everymask.core.forms.polygons import ring_area
 from everymask.core.labels import Labels
 from everymask.core.masks import Masks
 from everymask.data.dataset import Annotation, BoxOnly, Dataset, Objects, Polygons, Record
+from everymask.data.formats.drawn.writing import bridged
 from everymask.data.formats.finding.named import folded
 from everymask.data.formats.folders import copy_picture, files_in, read_lines, unique_ids
 from everymask.data.formats.yolo.layout import (
@@ -301,7 +302,4 @@ def _one_ring(annotation: Annotation, masks: Masks, index: int) -> FloatArray | 
         case Polygons((ring,)) if ring.min() >= 0 and (ring <= (width, height)).all():
             return ring
     rings = [ring for part in masks.to_polygons(index) for ring in part]
-    if not rings:
-        return None
-    start = rings[0][:1]
-    return np.concatenate([rings[0], *(piece for ring in rings[1:] for piece in (start, ring, ring[:1])), start])
+    return bridged(rings) if rings else None

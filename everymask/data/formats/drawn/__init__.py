@@ -1,0 +1,1 @@
+"""Reading and writing what annotation programs draw: outlines, boxes, masks, one file for many pictures."""

@@ -1,0 +1,1 @@
+"""GeoJSON in pixels of a picture, as QuPath exports its objects."""

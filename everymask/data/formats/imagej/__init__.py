@@ -1,0 +1,1 @@
+"""ImageJ's and Fiji's ROI files."""

@@ -1,0 +1,1 @@
+"""Tables of masks as run-lengths: a row per object."""

@@ -1,0 +1,1 @@
+"""VIA, the VGG Image Annotator, versions 1 and 2."""

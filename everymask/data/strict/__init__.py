@@ -1,0 +1,1 @@
+"""Reading XML and CSV files without what their usual readers let pass."""

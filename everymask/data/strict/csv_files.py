@@ -1,0 +1,86 @@
+"""CSV files with a header, without what `csv` lets pass."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from pathlib import Path
+
+from everymask.data.issues import IssueLog
+from everymask.errors import MachineError
+
+_MAX_BYTES = 2 << 30
+_SHOWN = 10
+Row = tuple[int, dict[str, str]]
+"""The number of a row's last line, counted from 1, and its values by column."""
+
+
+def read_strict_csv(file: Path, issues: IssueLog) -> list[Row] | None:
+    """The rows of a CSV file by the names in its first line, or None when `issues` was told why it cannot be used.
+
+    Refused are text that is not UTF-8, NUL characters, columns of one name, and files above 2 GiB; a row with more or
+    fewer values than the header has is an error and left out, an empty line is passed over. Raises `MachineError` when
+    the disk refuses.
+    """
+    try:
+        if file.stat().st_size > _MAX_BYTES:
+            issues.error("csv-too-large", f"expected at most {_MAX_BYTES:,} bytes", file=file)
+            return None
+        text = file.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise MachineError(f"cannot read {file}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        where, hint = f"byte {error.start}", "save the file as UTF-8"
+        issues.error("text-encoding", "expected UTF-8", file=file, where=where, hint=hint)
+        return None
+    usual = csv.field_size_limit(sys.maxsize >> 32)  # outlines and run-lengths are longer than the usual 131,072
+    try:
+        return _rows(text, file, issues)
+    except csv.Error as error:
+        issues.error("csv-syntax", f"not CSV: {error}", file=file, hint="the file seems damaged: export it again")
+        return None
+    finally:
+        csv.field_size_limit(usual)
+
+
+def read_column_names(file: Path) -> list[str]:
+    """The names in the first line, empty where there are none or the file cannot be read."""
+    try:
+        with file.open("rb") as stream:
+            line = stream.readline(1 << 16).decode("utf-8-sig")
+        return [name.strip() for name in next(csv.reader([line]), [])]
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return []
+
+
+def read_first_rows(file: Path) -> list[dict[str, str]]:
+    """The rows in the first 64 KiB by their columns, to recognise a table by; empty where they cannot be read."""
+    try:
+        with file.open("rb") as stream:
+            lines = stream.read(1 << 16).decode("utf-8-sig", errors="replace").splitlines()
+        names, *rows = csv.reader(lines) if lines else [[]]
+    except (OSError, csv.Error):
+        return []
+    return [dict(zip((name.strip() for name in names), row, strict=True)) for row in rows if len(row) == len(names)]
+
+
+def _rows(text: str, file: Path, issues: IssueLog) -> list[Row] | None:
+    if "\0" in text:
+        issues.error("text-encoding", "expected UTF-8 without NUL characters", file=file, hint="save the file as UTF-8")
+        return None
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    names = [name.strip() for name in next(reader, [])]
+    if len(set(names)) != len(names) or not names:
+        issues.error("csv-header", "expected a first line with names of columns that differ", file=file, value=names)
+        return None
+    rows: list[Row] = []
+    for values in reader:
+        if not values:
+            continue
+        if len(values) != len(names):
+            where, message = f"line {reader.line_num}", f"expected {len(names)} values"
+            issues.error("csv-row", message, file=file, where=where, value=values[:_SHOWN])
+            continue
+        rows.append((reader.line_num, dict(zip(names, values, strict=True))))
+    return rows

@@ -1,0 +1,62 @@
+"""XML files without what XML lets pass: no document type definitions, no files without bound."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from xml.etree.ElementTree import Element, TreeBuilder
+from xml.parsers import expat
+
+from everymask.data.issues import IssueLog
+from everymask.errors import DataError, MachineError, printable
+
+_FOREIGN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+class _DtdError(Exception):
+    pass
+
+
+def read_strict_xml(file: Path, issues: IssueLog, *, max_bytes: int) -> Element | None:
+    """The root of an XML file, or None when `issues` was told why it cannot be used.
+
+    Refused are, each with its line: bad syntax, a truncated file, any DTD (a few lines of it can unfold to gigabytes),
+    and files above `max_bytes`. Raises `MachineError` when the disk refuses.
+    """
+    try:
+        data = file.read_bytes() if file.stat().st_size <= max_bytes else None
+    except OSError as error:
+        raise MachineError(f"cannot read {file}: {error.strerror or error}") from error
+    if data is None:
+        issues.error("xml-too-large", f"expected at most {max_bytes} bytes", file=file)
+        return None
+    builder, parser = TreeBuilder(), expat.ParserCreate()
+    parser.buffer_text = True
+    parser.StartElementHandler = builder.start
+    parser.EndElementHandler = builder.end
+    parser.CharacterDataHandler = builder.data
+    parser.StartDoctypeDeclHandler = _refuse_dtd
+    try:
+        parser.Parse(data, True)
+    except _DtdError:
+        hint = "remove the <!DOCTYPE ...> block"
+        where = f"line {parser.CurrentLineNumber}"
+        issues.error("xml-dtd", "a document type definition is not allowed", file=file, where=where, hint=hint)
+        return None
+    # An encoding that Python does not know is a LookupError.
+    except (expat.ExpatError, ValueError, LookupError) as error:
+        hint = "the file seems damaged or cut short: export it again"
+        where = f"line {parser.CurrentLineNumber}"
+        issues.error("xml-syntax", f"not XML: {error}", file=file, where=where, hint=hint)
+        return None
+    return builder.close()
+
+
+def check_xml_text(text: str) -> None:
+    """Raise `DataError` where a text has characters that XML 1.0 cannot hold, such as control characters."""
+    if _FOREIGN.search(text):
+        raise DataError(f"the name {printable(text)} has characters that XML cannot hold", hint="rename it")
+
+
+def _refuse_dtd(*_: object) -> None:
+    raise _DtdError
