@@ -105,8 +105,13 @@ def test_classes_that_only_one_side_has_are_listed_unless_they_are_shown(
     assert evaluate(Oracle(labels_of(["moon", *shapes.labels.names]), shapes.labels), wider).headline == 1
     assert "does not know, and of which there is nothing: star" in caplog.text
     assert "classes of the model that the data set does not have: moon" in caplog.text
+    fewer = Oracle(labels_of(["square", "circle"]), SimpleNamespace(names=("square", "circle", "square")))  # type: ignore[arg-type]
     with pytest.raises(DataError, match="does not know: triangle"):
-        evaluate(Oracle(labels_of(["square", "circle"]), shapes.labels), shapes)
+        evaluate(fewer, shapes)
+    crowds = tuple(replace(one, crowd=True, class_id=2) for one in shapes.records[0].objects.annotations)
+    only_crowds = replace(shapes, records=(replace(shapes.records[0], truth=Objects(crowds)),))
+    with pytest.raises(DataError, match="does not know: triangle"):
+        evaluate(fewer, only_crowds)
 
 
 def test_the_limit_of_detections_is_that_of_the_model_or_the_one_asked_for(shapes: Dataset) -> None:
