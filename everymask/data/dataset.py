@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, TypeAlias, assert_never
+from typing import ClassVar, Literal, TypeAlias, assert_never
 
 import numpy as np
 
@@ -73,14 +73,24 @@ class Annotation:
 class Objects:
     """The truth of a picture as objects one by one; `ignored` are regions marked as having no truth, no objects."""
 
+    found: ClassVar[str] = "has objects"
+    pixels: ClassVar[tuple[int, ...]] = ()
     annotations: tuple[Annotation, ...] = ()
     ignored: tuple[Shape, ...] = ()
+
+    @property
+    def num_objects(self) -> int:
+        """How many there are, crowds aside."""
+        return sum(not item.crowd for item in self.annotations)
 
 
 @dataclass(frozen=True, slots=True)
 class LabelMapFile:
     """The truth of a picture as a label file, and how many `pixels` of it each class has (empty: not counted)."""
 
+    found: ClassVar[str] = "has a label map"
+    annotations: ClassVar[tuple[Annotation, ...]] = ()
+    num_objects: ClassVar[int] = 0
     file: Path
     pixels: tuple[int, ...] = ()
 
@@ -89,16 +99,31 @@ class LabelMapFile:
 class PanopticFile:
     """The truth of a picture as a file of segment numbers, and what each segment is."""
 
+    found: ClassVar[str] = "has a panoptic map"
+    annotations: ClassVar[tuple[Annotation, ...]] = ()
+    pixels: ClassVar[tuple[int, ...]] = ()
     file: Path
     segments: tuple[Segment, ...]
+
+    @property
+    def num_objects(self) -> int:
+        """How many segments there are, crowds aside."""
+        return sum(not segment.crowd for segment in self.segments)
 
 
 @dataclass(frozen=True, slots=True)
 class NotAnnotated:
     """Nobody has said what the picture shows, which is something else than that it shows nothing."""
 
+    found: ClassVar[str] = "is not annotated"
+    annotations: ClassVar[tuple[Annotation, ...]] = ()
+    pixels: ClassVar[tuple[int, ...]] = ()
+    num_objects: ClassVar[int] = 0
+
 
 Truth: TypeAlias = Objects | LabelMapFile | PanopticFile | NotAnnotated
+"""Each says what its picture has (`found`), its objects' `annotations` and `num_objects`, and how many `pixels` each
+class has (empty: not counted)."""
 Kind: TypeAlias = Literal["objects", "label maps", "panoptic"]
 """What the truth of a data set's pictures is."""
 _WORDS: dict[Kind, str] = {"objects": "objects", "label maps": "label maps", "panoptic": "panoptic maps"}
@@ -119,13 +144,9 @@ class Record:
     @property
     def objects(self) -> Objects:
         """The truth where it is objects; `DataError` where it is something else, or nothing is known."""
-        match self.truth:
-            case Objects() as objects:
-                return objects
-            case LabelMapFile() | PanopticFile() | NotAnnotated():
-                raise _other_truth(self, "objects")
-            case _:
-                assert_never(self.truth)
+        if isinstance(self.truth, Objects):
+            return self.truth
+        raise _other_truth(self, "objects")
 
     @property
     def annotated(self) -> bool:
@@ -291,15 +312,11 @@ class Dataset:
         """
         self.require("panoptic")
         record = self.records[index]
-        match record.truth:
-            case PanopticFile(file, segments):
-                found = read_segments(file, segments)
-                _check_size(found.ids.shape, record.size, file, "panoptic map")
-                return found
-            case Objects() | LabelMapFile() | NotAnnotated():
-                raise _other_truth(record, "a panoptic map")
-            case _:
-                assert_never(record.truth)
+        if not isinstance(record.truth, PanopticFile):
+            raise _other_truth(record, "a panoptic map")
+        found = read_segments(record.truth.file, record.truth.segments)
+        _check_size(found.ids.shape, record.size, record.truth.file, "panoptic map")
+        return found
 
     def objects(self, index: int) -> InstanceSet:
         """The objects of one picture, in the order of its annotations; a mask file is decoded once.
@@ -363,28 +380,13 @@ def panoptic_refused(dataset: Dataset, what: str) -> ConfigError:
 
 
 def _other_truth(record: Record, expected: str) -> DataError:
-    match record.truth:
-        case Objects():
-            found = "has objects"
-        case LabelMapFile():
-            found = "has a label map"
-        case PanopticFile():
-            found = "has a panoptic map"
-        case NotAnnotated():
-            found = "is not annotated"
-        case _:
-            assert_never(record.truth)
-    return DataError(f"{printable(record.image)}: expected {expected}, but the picture {found}")
+    return DataError(f"{printable(record.image)}: expected {expected}, but the picture {record.truth.found}")
 
 
 def _label_file(record: Record) -> Path:
-    match record.truth:
-        case LabelMapFile(file):
-            return file
-        case Objects() | PanopticFile() | NotAnnotated():
-            raise _other_truth(record, "a label map")
-        case _:
-            assert_never(record.truth)
+    if isinstance(record.truth, LabelMapFile):
+        return record.truth.file
+    raise _other_truth(record, "a label map")
 
 
 def check_shapes(records: Iterable[Record], issues: IssueLog, file: object) -> tuple[tuple[Record, ...], bool]:

@@ -18,11 +18,7 @@ from everymask.data.dataset import (
     Annotation,
     BoxOnly,
     Dataset,
-    LabelMapFile,
     MaskFile,
-    NotAnnotated,
-    Objects,
-    PanopticFile,
     Polygons,
     Record,
     Rle,
@@ -90,7 +86,7 @@ def check(dataset: Dataset) -> Summary:
     """
     match dataset.kind:
         case "objects":
-            return _summary(dataset, dataset.annotated(), _annotations)
+            return _summary(dataset, dataset.annotated(), lambda record: record.truth.annotations)
         case "label maps":
             # Objects of which label maps are painted are not what is learned.
             annotated = dataset.annotated()
@@ -137,13 +133,13 @@ def _label_maps(dataset: Dataset) -> dict[str, Any]:
     """What a summary says of a semantic data set."""
     coding = dataset.coding
     rows = range(len(dataset))
-    if not all(map(_pixels, dataset.records)):
+    if not all(record.truth.pixels for record in dataset.records):
         rows = rows[:: max(1, len(rows) // _SAMPLED)]
     pixels: dict[str, IntArray] = {}
     total = empty = 0
     for row in rows:
         record = dataset.records[row]
-        counts = np.array(_pixels(record) or _pixels_by_class(dataset, row), np.int64)
+        counts = np.array(record.truth.pixels or _pixels_by_class(dataset, row), np.int64)
         split = record.split or "all"
         pixels[split] = pixels.get(split, np.zeros(len(counts), np.int64)) + counts
         total += record.size[0] * record.size[1]
@@ -161,27 +157,6 @@ def _label_maps(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def _annotations(record: Record) -> tuple[Annotation, ...]:
-    match record.truth:
-        case Objects(annotations):
-            return annotations
-        case LabelMapFile() | PanopticFile() | NotAnnotated():
-            return ()
-        case _:
-            assert_never(record.truth)
-
-
-def _pixels(record: Record) -> tuple[int, ...]:
-    """The pixels of each class where they have been counted."""
-    match record.truth:
-        case LabelMapFile(pixels=pixels):
-            return pixels
-        case Objects() | PanopticFile() | NotAnnotated():
-            return ()
-        case _:
-            assert_never(record.truth)
-
-
 def _pixels_by_class(dataset: Dataset, row: int) -> list[int]:
     count = len(dataset.labels)
     found: list[int] = np.bincount(dataset.label_map(row).ids.ravel(), minlength=count)[:count].tolist()
@@ -192,7 +167,7 @@ def _note_crossings(dataset: Dataset, issues: IssueLog) -> None:
     rings = [
         (record, number, ring)
         for record in dataset.records
-        for number, annotation in enumerate(_annotations(record), 1)
+        for number, annotation in enumerate(record.truth.annotations, 1)
         if isinstance(annotation.shape, Polygons)
         for ring in annotation.shape.rings
     ]
@@ -200,7 +175,7 @@ def _note_crossings(dataset: Dataset, issues: IssueLog) -> None:
     for (record, number, _), crosses in zip(rings, crossing_rings(ring for *_, ring in rings), strict=True):
         if crosses and (record.image, number) not in noted:
             noted.add((record.image, number))
-            found = _annotations(record)[number - 1].id
+            found = record.truth.annotations[number - 1].id
             where = f"object {number}" if found is None else f"annotation id {found}"
             message = "the outline crosses itself; parts inside its loops may count as outside"
             issues.warn("polygon-crossing", message, file=record.image, where=where, hint="draw it again")

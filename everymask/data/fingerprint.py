@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any, assert_never
+from typing import Any
 
 import numpy as np
 
 from everymask.core.arrays import Array, FloatArray
 from everymask.core.randomness import rng
-from everymask.data.dataset import Dataset, LabelMapFile, NotAnnotated, Objects, PanopticFile, Record
+from everymask.data.dataset import Dataset
 from everymask.data.feed.preprocess import match_channels
 from everymask.errors import DataError, printable
 
@@ -88,22 +88,10 @@ def fingerprint(dataset: Dataset, *, seed: int, pictures: int = 50) -> Fingerpri
         mean=mean,
         std=std,
         object_sizes=tuple(round(float(size), 2) for size in np.quantile(sizes, QUANTILES)) if sizes else (),
-        max_objects=max(map(_num_objects, dataset.records)),
+        max_objects=max(record.truth.num_objects for record in dataset.records),
         tall=round(float((sides[:, 0] > sides[:, 1]).mean()), 6),
         class_shares=tuple(np.round(pixels / pixels.sum(), 6).tolist()) if pixels.any() else (),
     )
-
-
-def _num_objects(record: Record) -> int:
-    match record.truth:
-        case Objects(annotations):
-            return sum(not item.crowd for item in annotations)
-        case PanopticFile(segments=segments):
-            return sum(not segment.crowd for segment in segments)
-        case LabelMapFile() | NotAnnotated():
-            return 0
-        case _:
-            assert_never(record.truth)
 
 
 def _thinned(image: Array) -> Array:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import assert_never, overload
+from typing import overload
 
 import numpy as np
 
@@ -25,7 +25,6 @@ from everymask.data.dataset import (
     Dataset,
     LabelMapFile,
     MaskFile,
-    NotAnnotated,
     Objects,
     PanopticFile,
     Polygons,
@@ -37,7 +36,7 @@ from everymask.data.dataset import (
 from everymask.data.feed.outlined import Outlined
 
 _POLYGONS, _RLE, _MASK_FILE, _MASK_VALUE, _BOX_ONLY = range(5)
-_OBJECTS, _LABEL_MAP, _PANOPTIC, _NOT_ANNOTATED = range(4)
+_OBJECTS, _LABEL_MAP, _PANOPTIC, _OTHER = range(4)
 
 
 def packed(dataset: Dataset) -> Dataset:
@@ -75,7 +74,14 @@ class PackedRecords(Sequence[Record]):
         self._pack_truths([record.truth for record in listed])
 
     def _pack_truths(self, truths: list[Truth]) -> None:
-        self._truths = np.array([_kind(truth) for truth in truths], np.uint8)
+        kinds = [_kind(truth) for truth in truths]
+        self._truths = np.array(kinds, np.uint8)
+        # Of truths without arrays of their own there are few different ones: each is kept once.
+        others = {row: truth for row, (truth, kind) in enumerate(zip(truths, kinds, strict=True)) if kind == _OTHER}
+        self._others = tuple(dict.fromkeys(others.values()))
+        numbers = {truth: number for number, truth in enumerate(self._others)}
+        self._other = np.zeros(len(truths), np.int64)
+        self._other[list(others)] = [numbers[truth] for truth in others.values()]
         objects = [truth if isinstance(truth, Objects) else Objects() for truth in truths]
         maps = [truth if isinstance(truth, LabelMapFile) else LabelMapFile(Path()) for truth in truths]
         panoptic = [truth if isinstance(truth, PanopticFile) else PanopticFile(Path(), ()) for truth in truths]
@@ -177,7 +183,7 @@ class PackedRecords(Sequence[Record]):
                     for (number, class_id), score, crowd in listed
                 ),
             )
-        return NotAnnotated() if kind == _NOT_ANNOTATED else Objects()
+        return self._others[self._other[index]] if kind == _OTHER else Objects()
 
     def outlined(self, index: int) -> Outlined | None:
         """The objects of a picture, if there are any and all of them are polygons; without making annotations."""
@@ -231,10 +237,8 @@ def _kind(truth: Truth) -> int:
             return _LABEL_MAP
         case PanopticFile():
             return _PANOPTIC
-        case NotAnnotated():
-            return _NOT_ANNOTATED
         case _:
-            assert_never(truth)
+            return _OTHER
 
 
 def _starts(lengths: Iterable[int]) -> IntArray:
