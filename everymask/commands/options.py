@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 import tyro
 
 from everymask.commands.terminal import quoted
+from everymask.core.segmentation import TaskName
 from everymask.errors import ConfigError, printable, require
 from everymask.train.folder.layout import BEST
 
@@ -40,7 +41,7 @@ class Reading:
 class ReadingFor(Reading):
     """How an annotated data set is read, and what for."""
 
-    task: Literal["semantic", "instance"] | None = None
+    task: TaskName | None = None
     """A class for every pixel (semantic), for which objects are painted, or objects one by one (instance); None: as it
     is annotated."""
 

@@ -250,7 +250,8 @@ class PanopticMap:
 
 
 Segmentation: TypeAlias = SemanticMap | InstanceSet | PanopticMap
-Kind = TypeVar("Kind", SemanticMap, InstanceSet, PanopticMap)
+Kind = TypeVar("Kind", bound=Segmentation)
+Other = TypeVar("Other", bound=Segmentation)
 Rows: TypeAlias = Sequence[ObjectRow] | Sequence[ClassArea]
 TaskName: TypeAlias = Literal["semantic", "instance"]
 """What truth is to say: of every pixel its class, or objects one by one."""
@@ -262,6 +263,11 @@ def expected(kind: type[Kind], found: Segmentation | None, where: str) -> Kind:
         return found
     name = "nothing" if found is None else found.noun
     raise DataError(f"{where}: expected {kind.noun} as truth, but got {name}")
+
+
+def expected_either(kind: type[Kind], other: type[Other], found: Segmentation | None, where: str) -> Kind | Other:
+    """What was `found`, which must be of one of two kinds; else a `DataError` that says `where`."""
+    return found if isinstance(found, other) else expected(kind, found, where)
 
 
 def _each(array: Array, warp: Warp, fill: float) -> Array:

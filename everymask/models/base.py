@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -12,11 +12,15 @@ from torch import Tensor, nn
 from everymask.core.segmentation import Segmentation
 from everymask.data.feed.batches import stack, windows_of
 from everymask.data.feed.pipelines import Prepared
+from everymask.errors import ConfigError
 from everymask.models.specs.any_spec import ModelSpec
 from everymask.models.specs.regions import MaskPaste
 from everymask.models.specs.semantic import Head
 
 LAST_STAGE = 5
+
+Criterion: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+"""A scalar that tells how far logits [B, K, H, W] are from a target."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,16 +112,20 @@ class Network(nn.Module):
         """The last layers, whose rounding would show: they keep float32 where others calculate in bfloat16."""
         return ()
 
-    def forward(self, images: Tensor, windows: Tensor | None = None) -> RegionOutputs | SemanticOutputs:
+    def forward(self, images: Tensor, windows: Tensor | None = None) -> object:
         """Predict for pictures [B, C, H, W]; `windows` [B, 4] xyxy are those without their padding (None: no padding).
 
-        The type of what it gives never depends on the mode.
+        What it gives is one of `everymask.models.build.NetworkOutputs`, and its type never depends on the mode.
         """
         raise NotImplementedError
 
     def loss(self, batch: Batch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Scalar losses by name; their sum is what is minimised. `generator` draws whatever is sampled."""
         raise NotImplementedError
+
+    def minimise(self, criterion: Callable[[Head], Criterion]) -> None:
+        """Learn by that loss of pixels, made for the network's head; `ConfigError` where it has no answer for each."""
+        raise ConfigError(f"a loss of pixels needs an answer for each, which {type(self.spec).__name__} does not give")
 
     def class_rows(self) -> ClassRows:
         """Which tensors have rows for each class."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import assert_never
+from typing import TypeAlias, assert_never
 
-from everymask.models.base import Network
+from everymask.models.base import Network, RegionOutputs, SemanticOutputs
 from everymask.models.regions.rcnn import RCNN
 from everymask.models.semantic.build import build_semantic
 from everymask.models.specs.any_spec import ModelSpec
 from everymask.models.specs.regions import FasterRCNN
 from everymask.models.specs.semantic import SemanticSpec
+
+NetworkOutputs: TypeAlias = RegionOutputs | SemanticOutputs
+"""What the networks give that `build` builds."""
 
 
 def build(spec: ModelSpec, num_classes: int, *, pretrained_encoder: bool = False) -> Network:

@@ -10,15 +10,14 @@ from everymask.data.feed.augment import Augment
 from everymask.data.feed.preprocess import Preprocess, Resize, Size
 from everymask.data.fingerprint import Fingerprint
 from everymask.errors import ConfigError
+from everymask.models.specs.any_spec import ModelSpec
 from everymask.models.specs.named import with_options
-from everymask.models.specs.regions import RegionModelSpec
-from everymask.models.specs.semantic import SemanticModelSpec
 from everymask.settings.config import Domain, TrainConfig
 from everymask.settings.plan import Plan
 
 _TURNED = 0.5, 0.75
 
-Model = TypeVar("Model", RegionModelSpec, SemanticModelSpec)
+Model = TypeVar("Model", bound=ModelSpec)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ class InstanceSettings:
 
     networks: ClassVar[str] = "networks that find objects"
     example: ClassVar[str] = "mask-rcnn"
+    pixel_loss: ClassVar[None] = None
     max_detections: int
     """Objects per picture that evaluation and prediction keep."""
 
@@ -45,6 +46,11 @@ class SemanticSettings:
     """How much each class weighs in losses of pixels; empty: all alike."""
     label_smoothing: float
 
+    @property
+    def pixel_loss(self) -> SemanticSettings:
+        """These name one."""
+        return self
+
     @classmethod
     def of(cls, settings: TrainConfig, measured: Fingerprint) -> SemanticSettings:
         """Those among `settings`, for a data set that measures so; `ConfigError` where one is still open."""
@@ -56,6 +62,7 @@ class SemanticSettings:
 
 
 TaskSettings: TypeAlias = InstanceSettings | SemanticSettings
+"""Each says whose settings they are (`networks`, such as `example`), and which `pixel_loss` they name, or None."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

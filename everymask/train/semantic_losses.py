@@ -16,9 +16,9 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from everymask.models.semantic.network import Criterion, SemanticModel
+from everymask.models.base import Criterion, Network
 from everymask.models.semantic.pixel_losses import (
     IGNORED,
     LEAST,
@@ -30,7 +30,7 @@ from everymask.models.semantic.pixel_losses import (
 )
 from everymask.models.specs.semantic import Head
 from everymask.settings.loss_terms import LossTerm, read_loss
-from everymask.settings.plan import InstanceSettings, SemanticSettings, TaskSettings
+from everymask.settings.plan import TaskSettings
 
 _OHEM_PROBABILITY = 0.7
 _OHEM_SHARE = 1 / 16
@@ -47,21 +47,15 @@ class LossSum:
         return torch.stack([weight * loss(logits, target) for weight, loss in self.terms]).sum()
 
 
-def set_criterion(module: nn.Module, settings: TaskSettings) -> None:
-    """Give a semantic network the loss that its settings name; a network that finds objects has its own."""
-    match settings:
-        case SemanticSettings():
-            assert isinstance(module, SemanticModel)
-            module.criterion = build_loss(
-                settings.loss,
-                module.spec.head,
-                class_weights=settings.class_weights,
-                label_smoothing=settings.label_smoothing,
+def set_criterion(module: Network, settings: TaskSettings) -> None:
+    """Give a network the loss of pixels that its settings name; without one it has its own."""
+    named = settings.pixel_loss
+    if named is not None:
+        module.minimise(
+            lambda head: build_loss(
+                named.loss, head, class_weights=named.class_weights, label_smoothing=named.label_smoothing
             )
-        case InstanceSettings():
-            pass
-        case _:
-            assert_never(settings)
+        )
 
 
 def build_loss(

@@ -15,6 +15,7 @@ from everymask.infer.backends.outputs import DecidedMaps, Outputs, RegionArrays,
 from everymask.infer.backends.pytorch_decode import decode_on_device
 from everymask.infer.predictor import Predictor
 from everymask.models.base import Network, RegionOutputs, SemanticOutputs
+from everymask.models.build import NetworkOutputs
 from everymask.models.card import Card
 from everymask.models.inference import ready_to_predict
 from everymask.models.specs.any_spec import ModelSpec
@@ -51,7 +52,7 @@ class TorchBackend:
     def run(self, images: FloatArray, windows: IntArray, wanted: Wanted | None = None) -> Outputs:
         """As the protocol says; label maps are decided on every device but the processor."""
         batch = torch.from_numpy(images).to(self.where, non_blocking=True, memory_format=torch.channels_last)
-        outputs: RegionOutputs | SemanticOutputs = self.module(batch, torch.from_numpy(windows))
+        outputs: NetworkOutputs = self.module(batch, torch.from_numpy(windows))
         match outputs:
             case RegionOutputs(boxes, class_ids, scores, mask_logits, image_index, paste, cut):
                 return RegionArrays(

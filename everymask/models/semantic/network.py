@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Self, TypeAlias, assert_never
+from typing import Any, Self, assert_never
 
 import numpy as np
 import torch
@@ -12,16 +12,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from everymask.core.arrays import IntArray
-from everymask.core.segmentation import InstanceSet, PanopticMap, Segmentation, SemanticMap, expected
+from everymask.core.segmentation import InstanceSet, Segmentation, SemanticMap, expected, expected_either
 from everymask.errors import ConfigError, DataError
-from everymask.models.base import Batch, ClassRows, Network, SemanticOutputs
+from everymask.models.base import Batch, ClassRows, Criterion, Network, SemanticOutputs
 from everymask.models.blocks.layers import Classifier
 from everymask.models.semantic.pixel_losses import IGNORED, binary_cross_entropy, cross_entropy
 from everymask.models.specs.semantic import Head, SemanticModelSpec
 
 AUXILIARY_WEIGHT = 0.4
-
-Criterion: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
 
 class SemanticModel(Network):
@@ -86,6 +84,9 @@ class SemanticModel(Network):
         tensors = [f"{name}.{kind}" for name in names for kind in ("weight", "bias")]
         return ClassRows(dict.fromkeys(tensors, 1), 0, frozenset(tensors[::2]))
 
+    def minimise(self, criterion: Callable[[Head], Criterion]) -> None:
+        self.criterion = criterion(self.spec.head)
+
     def with_detections(self, most: int) -> SemanticModel:
         raise ConfigError(
             "the number of detections limits objects, but this model says of every pixel what it is",
@@ -140,13 +141,15 @@ def semantic_targets(batch: Batch, num_classes: int, head: Head) -> Tensor:
 
 
 def _target(truth: Segmentation | None, num_classes: int, head: Head, size: tuple[int, int], file: str) -> IntArray:
-    match truth:
-        case InstanceSet() if head == "multilabel":
-            return _object_planes(truth, num_classes, size)
-        case SemanticMap() | InstanceSet() | PanopticMap() | None:
-            return _id_plane(expected(SemanticMap, truth, file), num_classes, size, file)
-        case _:
-            assert_never(truth)
+    if head != "multilabel":
+        return _id_plane(expected(SemanticMap, truth, file), num_classes, size, file)
+    match expected_either(SemanticMap, InstanceSet, truth, file):
+        case SemanticMap() as ids:
+            return _id_plane(ids, num_classes, size, file)
+        case InstanceSet() as objects:
+            return _object_planes(objects, num_classes, size)
+        case other:
+            assert_never(other)
 
 
 def _id_plane(truth: SemanticMap, num_classes: int, size: tuple[int, int], file: str) -> IntArray:
