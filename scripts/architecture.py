@@ -14,6 +14,7 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -22,22 +23,16 @@ PICTURE = ROOT / "docs" / "images" / "architecture.svg"
 PAGE = ROOT / "docs" / "design.md"
 BEGIN, END = "<!-- numbers: python scripts/architecture.py --write -->", "<!-- /numbers -->"
 
-# Whoever takes a value for one of these asks for its task.
-FAMILIES = (
-    {"InstanceSet", "SemanticMap", "PanopticMap"},
-    {"FasterRCNN", "RegionModelSpec", "SemanticSpec", "SemanticModelSpec"},
-    {"RCNN", "SemanticModel"},
-    {"RegionOutputs", "SemanticOutputs"},
-    {"RegionArrays", "SemanticArrays"},
-    {"InstanceSettings", "SemanticSettings"},
-    {"InstanceScores", "SemanticScores"},
-    {"InstanceMetric", "SemanticMetric"},
-    {"InstancePipeline", "SemanticPipeline"},
-    {"InstanceFolder", "SemanticFolder"},
-)
-KINDS = frozenset().union(*FAMILIES)
-TASK_NAMES = {"semantic", "instance", "panoptic", "label maps"}
-TASKS = {"INSTANCE", "SEMANTIC"}
+# What `Dataset.kind` and formats call the truth of some tasks, besides the tasks' own names.
+OTHER_NAMES = {"panoptic", "label maps"}
+# Where the unions stand that a task adds to, and what is met on the way that does not say which task it is.
+UNIONS = {
+    "everymask.core.segmentation": "Segmentation",
+    "everymask.models.build": "NetworkOutputs",
+    "everymask.models.specs.any_spec": "ModelSpec",
+    "everymask.settings.plan": "TaskSettings",
+}
+NO_TASKS = {"Dataset", "CalibrationMetric", "CalibrationScores"}
 # Rooms from the ground up, several on one floor, as import-linter's contract in pyproject.toml has them.
 FLOORS = (
     ("errors",),
@@ -87,6 +82,80 @@ def imports(known: dict[str, Path]) -> dict[str, set[str]]:
     return found
 
 
+@cache
+def kinds() -> frozenset[str]:
+    """The classes that one task has for itself. Whoever takes a value for one of these asks for its task.
+
+    They are the truths and specs that lead to a task, what tasks are made of, and what gives or holds their answers:
+    networks, outputs, metrics, scores and folders.
+    """
+    found: set[str] = set()
+    for module, path in modules().items():
+        tree = ast.parse(path.read_text("utf-8"))
+        if module.startswith("everymask.tasks."):
+            found |= _made_of(tree)
+        if module in UNIONS:
+            found |= _members(tree, UNIONS[module])
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                found |= _of_one_task(node)
+    return frozenset(found - NO_TASKS)
+
+
+@cache
+def task_values() -> frozenset[str]:
+    """The names of the values that are tasks."""
+    trees = [ast.parse(path.read_text("utf-8")) for path in sorted((PACKAGE / "tasks").glob("*.py"))]
+    made = [node for tree in trees for node in tree.body if isinstance(node, ast.Assign)]
+    return frozenset(ast.unparse(node.targets[0]) for node in made if _calls(node.value, "Task"))
+
+
+@cache
+def task_names() -> frozenset[str]:
+    """What users call the tasks, and what data sets do."""
+    tree = ast.parse((PACKAGE / "core" / "segmentation.py").read_text("utf-8"))
+    return frozenset(_members(tree, "TaskName")) | OTHER_NAMES
+
+
+def _made_of(tree: ast.Module) -> set[str]:
+    """The classes that a file of a task matches, and those that it makes a task or its metrics of."""
+    found = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.MatchClass(cls=ast.Name(id=name)):
+                found.add(name)
+            case ast.Call(func=ast.Name(id="Task"), keywords=words):
+                found |= {word.value.id for word in words if isinstance(word.value, ast.Name)}
+            case ast.Call(func=ast.Name(id=name)) if name.endswith("Metric"):
+                found.add(name)
+    return {name for name in found if name[0].isupper()}
+
+
+def _of_one_task(node: ast.ClassDef) -> set[str]:
+    """The class, if it is a task's network, outputs or folder; the scores that a metric gives."""
+    bases = {name.id for base in node.bases for name in ast.walk(base) if isinstance(name, ast.Name)}
+    methods = {method.name: method for method in node.body if isinstance(method, ast.FunctionDef)}
+    if "Protocol" in bases:
+        return set()
+    if node.name.endswith("Metric") and "compute" in methods:
+        scores = methods["compute"].returns
+        return {scores.id} if isinstance(scores, ast.Name) else set()
+    own = bases & {"Network", "OutputFolder"} or {"segmentation", "planes"} <= methods.keys()
+    return {node.name} if own else set()
+
+
+def _members(tree: ast.Module, alias: str) -> set[str]:
+    """The classes of a union, or the texts of a Literal, that a module calls `alias`."""
+    named = {ast.unparse(node.target): node.value for node in tree.body if isinstance(node, ast.AnnAssign)}
+    parts = list(ast.walk(named[alias] or tree))
+    texts = {str(node.value) for node in parts if isinstance(node, ast.Constant)}
+    return texts | {node.id for node in parts if isinstance(node, ast.Name)} - {"Literal"}
+
+
+def _calls(node: ast.AST, name: str) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name
+
+
 def two_way(edges: dict[str, set[str]]) -> list[tuple[str, str]]:
     """Pairs of modules that import each other."""
     return sorted({tuple(sorted((a, b))) for a, others in edges.items() for b in others if a in edges.get(b, ())})  # type: ignore[misc]
@@ -125,15 +194,15 @@ def asks(node: ast.AST) -> bool:
     """Whether this piece of code asks for the task."""
     match node:
         case ast.Call(func=ast.Name(id="isinstance"), args=[_, kind]):
-            return bool({n.id for n in ast.walk(kind) if isinstance(n, ast.Name)} & KINDS)
+            return bool({n.id for n in ast.walk(kind) if isinstance(n, ast.Name)} & kinds())
         case ast.MatchClass(cls=ast.Name(id=name)):
-            return name in KINDS
+            return name in kinds()
         case ast.Compare(comparators=[ast.Constant(value=str(value))]):
-            return value in TASK_NAMES
+            return value in task_names()
         case ast.Compare(comparators=[ast.Name(id=name)]):
-            return name in TASKS
+            return name in task_values()
         case ast.MatchValue(value=ast.Constant(value=str(value))):
-            return value in TASK_NAMES
+            return value in task_names()
         case ast.Attribute(attr="is_semantic"):
             return True
         case _:

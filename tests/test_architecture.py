@@ -10,9 +10,11 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from everymask.core.segmentation import TaskName
 from scripts import architecture
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -118,6 +120,19 @@ def test_few_places_ask_for_the_task_and_each_names_every_kind() -> None:
     places = architecture.asking(architecture.modules())
     assert [place for place in places if not place.exhaustive] == []
     assert len(places) <= 8
+
+
+def test_what_belongs_to_one_task_is_found_in_the_code() -> None:
+    """There is no list to keep: the classes of a further task are noticed because it has them."""
+    found = architecture.kinds()
+    for kind in ("Instance", "Semantic"):
+        assert {f"{kind}{word}" for word in ("Settings", "Scores", "Metric", "Pipeline", "Folder")} <= found
+    assert {"InstanceSet", "SemanticMap", "PanopticMap", "FasterRCNN", "SemanticSpec"} <= found
+    assert {"RegionModelSpec", "SemanticModelSpec", "RCNN", "SemanticModel"} <= found
+    assert {"RegionOutputs", "SemanticOutputs", "RegionArrays", "SemanticArrays"} <= found
+    assert not found & {"Dataset", "Labels", "Sample", "Task", "Network", "OutputFolder", "TaskName"}
+    assert architecture.task_values() == {name.upper() for name in get_args(TaskName)}
+    assert architecture.task_names() >= {*get_args(TaskName), "label maps"}
 
 
 def test_asking_for_the_task_is_noticed() -> None:
