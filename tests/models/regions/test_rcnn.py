@@ -10,7 +10,7 @@ import torch
 
 from everymask.core.masks import Masks
 from everymask.core.segmentation import InstanceSet
-from everymask.errors import DataError
+from everymask.errors import ConfigError, DataError
 from tests.models.networks import REGIONS, object_batch, own_network
 
 
@@ -20,6 +20,11 @@ def test_pictures_without_objects_train(name: str) -> None:
     losses = own_network(REGIONS[name]).loss(replace(object_batch(), truths=(empty, empty)))
     assert all(torch.isfinite(loss) for loss in losses.values())
     torch.stack(list(losses.values())).sum().backward()
+
+
+def test_a_loss_of_pixels_is_refused() -> None:
+    with pytest.raises(ConfigError, match="answer for each, which FasterRCNN does not give"):
+        own_network(REGIONS["faster-rcnn"]).minimise(lambda head: torch.nn.functional.cross_entropy)
 
 
 def test_crowds_and_flat_boxes_are_not_trained_on() -> None:
