@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, Literal, TypeAlias, assert_never
+from typing import ClassVar, Literal, TypeAlias, assert_never, get_args
 
 import numpy as np
 
@@ -126,7 +126,11 @@ Truth: TypeAlias = Objects | LabelMapFile | PanopticFile | NotAnnotated
 class has (empty: not counted)."""
 Kind: TypeAlias = Literal["objects", "label maps", "panoptic"]
 """What the truth of a data set's pictures is."""
-_WORDS: dict[Kind, str] = {"objects": "objects", "label maps": "label maps", "panoptic": "panoptic maps"}
+_WORDS: dict[Kind, str] = {kind: kind for kind in get_args(Kind)} | {"panoptic": "panoptic maps"}
+_FLAT = (
+    "leave out --task, choose a semantic network such as --model unet, or name the format of object maps: "
+    "--format instance-pngs"
+)
 Coding: TypeAlias = LabelCoding | Painting | PanopticCoding
 """How what the files hold becomes a class, or a segment, for every pixel."""
 
@@ -248,25 +252,28 @@ class Dataset:
         `ConfigError` where label maps were to be objects and for a panoptic data set, `DataError` as in `semantic`.
         Where it was not the user who named the task, `why` says what asks for it, and `hint` what to do instead.
         """
-        match self.kind:
-            case "objects":
-                return self._painted() if task == "semantic" else self
-            case "label maps":
-                if task != "instance":
-                    return self
-                raise ConfigError(
-                    f"{printable(self.root)} has label maps ({self.format}), which do not tell objects apart, and "
-                    f"{why or 'the task is instance'}",
-                    hint=hint
-                    or "leave out --task, choose a semantic network such as --model unet, or name the format of "
-                    "object maps: --format instance-pngs",
-                )
-            case "panoptic":
-                if task is None:
-                    return self
-                raise panoptic_refused(self, "used where " + (why or f"the task is {task}"))
+        match task:
+            case None:
+                return self
+            case "semantic":
+                wanted: Kind = "label maps"
+            case "instance":
+                wanted = "objects"
             case _:
-                assert_never(self.kind)
+                assert_never(task)
+        if self.kind == wanted:
+            return self
+        if (self.kind, wanted) == ("objects", "label maps"):
+            return self._painted()
+        asked = why or f"the task is {task}"
+        if self.kind == "panoptic":
+            raise panoptic_refused(self, f"used where {asked}")
+        flat = (self.kind, wanted) == ("label maps", "objects")
+        held = f"{printable(self.root)} has {_WORDS[self.kind]} ({self.format})"
+        raise ConfigError(
+            f"{held}{', which do not tell objects apart,' if flat else ''} and {asked}",
+            hint=hint or (_FLAT if flat else f"leave out --task, or choose data with {_WORDS[wanted]}"),
+        )
 
     def truth(self, index: int) -> Segmentation | None:
         """What one picture shows, without decoding it, as `kind` says; None where it is not annotated."""
