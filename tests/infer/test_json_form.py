@@ -97,7 +97,7 @@ def test_what_belongs_to_another_picture_or_is_damaged_is_refused() -> None:
             Result.from_json({**data, "size": [5, 17]}, IMAGE[:5])
         with pytest.raises(DataError, match="schema 7"):
             Result.from_json({**data, "schema": 7}, IMAGE)
-        with pytest.raises(DataError, match="of kind instances or semantic or panoptic, but got 'volume'"):
+        with pytest.raises(DataError, match=f"of kind {' or '.join(FORMS)}, but got 'volume'"):
             Result.from_json({**data, "kind": "volume"}, IMAGE)
     data = result(FOUND["map"]).to_json()
     with pytest.raises(DataError, match="incomplete or damaged"):
