@@ -50,6 +50,7 @@ FLOORS = (
     ("api",),
     ("commands",),
     ("cli",),
+    ("__main__",),
 )
 
 
