@@ -18,6 +18,7 @@ import tyro
 
 import everymask
 from everymask.commands import check, compare, convert, demo, evaluate, models, predict, train
+from everymask.core.memory import memory_ran_out
 from everymask.core.threads import wait_asleep
 from everymask.errors import ConfigError, EverymaskError, printable
 
@@ -60,10 +61,13 @@ def run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         _complain("stopped")
         return 130
-    except (EverymaskError, OSError, MemoryError) as error:
+    except Exception as error:
+        full = memory_ran_out(error)
+        if not full and not isinstance(error, (EverymaskError, OSError)):
+            raise
         if "--traceback" in arguments:
             traceback.print_exc()
-        _complain(str(error) or type(error).__name__)
+        _complain("the memory is full" if full else str(error) or type(error).__name__)
         return error.exit_code if isinstance(error, EverymaskError) else 4
     return 0
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from everymask.core.labels import map_classes
+from everymask.core.memory import room_for
 from everymask.data.dataset import Dataset, not_annotated
 from everymask.data.formats.table import read_dataset
 from everymask.data.splits import read_split
@@ -97,7 +98,8 @@ def evaluate(
     and what the metrics keep of them. `progress(done, total)` is called after every picture.
 
     `DataError` when the data set cannot be read, is empty or names a class that the model does not know; `ConfigError`
-    when it has no such split, or no truth of the model's kind, and for the calibration of a model that finds objects.
+    when it has no such split, or no truth of the model's kind, and for the calibration of a model that finds objects;
+    `UnusableHere` names the picture for which there is not enough memory: scores of the others would be another number.
 
     >>> report = evaluate(load("runs/a"), "data", split="val")
     """
@@ -120,9 +122,10 @@ def evaluate(
     seconds = 0.0
     samples = (dataset[index] for index in range(len(dataset)))
     for done, result in enumerate(predictor.stream(samples, batch=batch), start=1):
-        truth = task.truth_of(result.sample).relabelled(classes)
-        for metric in metrics.values():
-            metric.update(result.segmentation, truth, result.sample)
+        with room_for(result.sample.file or result.sample.id, "make the picture smaller, or cut it into pieces"):
+            truth = task.truth_of(result.sample).relabelled(classes)
+            for metric in metrics.values():
+                metric.update(result.segmentation, truth, result.sample)
         seconds += result.seconds
         if progress:
             progress(done, len(dataset))

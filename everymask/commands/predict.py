@@ -15,8 +15,9 @@ import tyro
 from everymask.commands.options import Running, Trained, check_order, load_predictor
 from everymask.commands.terminal import progress, show, show_json
 from everymask.core.arrays import Array
+from everymask.core.memory import room_for
 from everymask.core.segmentation import SemanticMap
-from everymask.errors import ConfigError, DataError, Issue, counted, printable
+from everymask.errors import ConfigError, DataError, Issue, UnusableHere, counted, printable
 
 if TYPE_CHECKING:
     from everymask.infer.predictor import Predictor
@@ -87,7 +88,7 @@ def run(options: Predict) -> None:
     writing = Writing(options.out, options.overwrite, options.sources, options.overlay, options.maps)
     folder = task.folder(model.card.labels, writing)
     defects: list[Issue] = []
-    shrunk = 0
+    shrunk = unreadable = 0
     with folder, progress("predicting") as move:
         outcomes: Iterator[Result | DataError | None]
         if tiling is None:
@@ -97,6 +98,7 @@ def run(options: Predict) -> None:
         for done, outcome in enumerate(outcomes, start=1):
             if isinstance(outcome, DataError):
                 defects.append(Issue("picture", outcome.message, hint=outcome.hint))
+                unreadable += isinstance(outcome, UnusableHere)
             elif outcome is not None and task.tiled:
                 shrunk += _is_shrunk(outcome, model)
             move(done, len(pictures))
@@ -108,7 +110,8 @@ def run(options: Predict) -> None:
         )
     _answer(folder, defects, options)
     if defects:
-        raise DataError(f"{len(defects)} of {counted(len(pictures), 'picture')} could not be predicted", issues=defects)
+        message = f"{len(defects)} of {counted(len(pictures), 'picture')} could not be predicted"
+        raise (UnusableHere if unreadable else DataError)(message, issues=defects)
 
 
 def _set_up(model: Predictor, options: Predict) -> Predictor:
@@ -145,8 +148,11 @@ def _by_whole(
 
 
 def _written(folder: OutputFolder[Any], model: Predictor, result: Result, options: Predict) -> Result | DataError:
+    from everymask.infer.stream import smaller
+
     try:
-        folder.add(result.sample, model.task.keep_sure(result.segmentation, options.min_score))
+        with room_for(result.sample.file, smaller(model)):
+            folder.add(result.sample, model.task.keep_sure(result.segmentation, options.min_score))
     except DataError as error:
         return error
     return result
@@ -160,9 +166,12 @@ def _by_tiles(
     move: Callable[[float, int], None],
 ) -> Iterator[DataError | None]:
     """Why each picture could not be predicted, or None."""
+    from everymask.infer.stream import SMALLER_TILES
+
     for place, picture in enumerate(pictures):
         try:
-            _add_strips(folder, model, picture, tiling, partial(_move_within, move, place, len(pictures)))
+            with room_for(picture, SMALLER_TILES):
+                _add_strips(folder, model, picture, tiling, partial(_move_within, move, place, len(pictures)))
         except DataError as error:
             yield error
         else:

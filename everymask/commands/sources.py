@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import glob
 import logging
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from everymask.commands.options import Reading
 from everymask.commands.terminal import progress
+from everymask.core.files import is_there, real_path
 from everymask.core.segmentation import TaskName
 from everymask.data.dataset import Dataset
 from everymask.data.formats.found_masks import find_masks
@@ -46,29 +48,31 @@ def find_pictures(sources: Iterable[str]) -> list[Path]:
     found = [picture for source in sources for picture in _pictures(source)]
     if not found:
         raise ConfigError("no picture was named", hint="give pictures, folders of pictures, or patterns: photos/*.jpg")
-    return list({picture.resolve(): picture for picture in reversed(found)}.values())[::-1]
+    return list({real_path(picture): picture for picture in reversed(found)}.values())[::-1]
 
 
 def _pictures(source: str) -> list[Path]:
     path = Path(source)
-    if path.is_dir():
-        return _below(path)
-    if path.exists():
-        return [path]
+    if is_there(path):
+        return _below(path) if path.is_dir() else [path]
     if glob.has_magic(source):
         matches = sorted(map(Path, glob.glob(source, recursive=True)))  # noqa: PTH207 (Path.glob needs a folder)
         if not matches:
             raise ConfigError(f"the pattern {printable(source)!r} matched nothing")
         return pictures_among(match for match in matches if match.is_file())
-    raise DataError(f"{printable(source)} does not exist", hint="give a picture, a folder of pictures, or a pattern")
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise DataError(
+            f"{printable(source)} does not exist", hint="give a picture, a folder of pictures, or a pattern"
+        ) from None
+    except (OSError, ValueError):
+        pass  # whatever is in the way of it is told when its turn comes
+    return [path]
 
 
 def _below(folder: Path) -> list[Path]:
-    pictures = pictures_among(
-        path
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
+    pictures = pictures_among(_files_below(folder))
     if not pictures:
         raise DataError(
             f"there is no picture in the folder {printable(folder)}",
@@ -80,3 +84,16 @@ def _below(folder: Path) -> list[Path]:
         cure = "to predict them too, give their folder or a pattern"
         _log.warning("%s is a data set: %s left out, such as %s; %s", printable(folder), left_out, named, cure)
     return [picture for picture in pictures if picture not in masks]
+
+
+def _files_below(folder: Path) -> list[Path]:
+    """The files below a folder, without what begins with a dot; a folder that cannot be read is logged as a warning."""
+
+    def tell(error: OSError) -> None:
+        _log.warning("%s cannot be read and is left out: %s", printable(error.filename), error.strerror)
+
+    found = []
+    for base, folders, files in os.walk(folder, onerror=tell):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(base, name) for name in files if not name.startswith(".")]
+    return sorted(path for path in found if path.is_symlink() or path.is_file())

@@ -7,12 +7,33 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from everymask.errors import ConfigError, MachineError
+
+
+def is_there(path: str | Path) -> bool:
+    """Whether there is a file or folder; False where that cannot be found out (a name too long, a forbidden folder)."""
+    with suppress(OSError, ValueError):
+        return Path(path).exists()
+    return False
+
+
+def is_folder(path: str | Path) -> bool:
+    """Whether there is a folder; False where that cannot be found out."""
+    with suppress(OSError, ValueError):
+        return Path(path).is_dir()
+    return False
+
+
+def real_path(path: str | Path) -> Path:
+    """The absolute path behind all links, as far as they can be followed: a link to itself stays."""
+    with suppress(ValueError):
+        return Path(os.path.realpath(path))
+    return Path(path)
 
 
 @contextmanager

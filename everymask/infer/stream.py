@@ -10,11 +10,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import assert_never
 
+from everymask.core.memory import room_for
 from everymask.core.sample import Sample
 from everymask.core.segmentation import Segmentation
 from everymask.data.feed.batches import frame_of, stack, windows_of
 from everymask.data.feed.pipelines import Prepared, prepare
-from everymask.errors import DataError
+from everymask.errors import DataError, UnusableHere
 from everymask.infer.backends.backend import Wanted
 from everymask.infer.backends.outputs import DecidedMaps, Outputs, RegionArrays, SemanticArrays
 from everymask.infer.decode_instances import decode_instances
@@ -25,7 +26,9 @@ from everymask.infer.running import Running
 from everymask.infer.sources import Source, as_sample
 from everymask.infer.tiling import Tiling, predict_tiled
 from everymask.models.specs.regions import FasterRCNN
+from everymask.tasks.table import task_of
 
+SMALLER_TILES = "choose a smaller tile"
 _MOST_PICTURES = 32
 _MOST_HELPERS = 4
 _GROUPS_AHEAD = 3
@@ -41,6 +44,10 @@ class _Read:
     seconds: float
 
     @property
+    def name(self) -> str:
+        return self.sample.file or self.sample.id
+
+    @property
     def nbytes(self) -> int:
         return self.sample.image.nbytes + self.prepared.image.nbytes
 
@@ -49,11 +56,20 @@ def predict_one(predictor: Running, source: Source, tiling: Tiling | None, name:
     """The result of one picture; `DataError` where there is none."""
     if tiling is not None:
         sample, started = as_sample(source, name), time.perf_counter()
-        found = predict_tiled(predictor, sample, tiling)
+        with room_for(sample.file or sample.id, SMALLER_TILES):
+            found = predict_tiled(predictor, sample, tiling)
         return Result(sample, found, predictor.card.labels, time.perf_counter() - started)
     read = _read(predictor, source, name)
-    outputs, seconds = _calculated(predictor, [read])
+    with room_for(read.name, smaller(predictor)):
+        outputs, seconds = _calculated(predictor, [read])
     return _decoded(predictor, outputs, 0, read, seconds)
+
+
+def smaller(predictor: Running) -> str:
+    """What to do with a picture for which there is not enough memory."""
+    if task_of(predictor.card.spec).tiled:
+        return "predict it by windows (everymask predict --tile 1024, Tiling in Python), or make the picture smaller"
+    return "make the picture smaller, or cut it into pieces that hold whole objects"
 
 
 def predict_many(
@@ -76,7 +92,8 @@ def predict_many(
 
 def _read(predictor: Running, source: Source, name: str) -> _Read:
     sample, started = as_sample(source, name), time.perf_counter()
-    prepared = prepare(replace(sample, truth=None), predictor.card.preprocess)
+    with room_for(sample.file or sample.id, smaller(predictor)):
+        prepared = prepare(replace(sample, truth=None), predictor.card.preprocess)
     return _Read(sample, prepared, time.perf_counter() - started)
 
 
@@ -92,7 +109,8 @@ def _calculated(predictor: Running, group: list[_Read]) -> tuple[Outputs, float]
 
 def _decoded(predictor: Running, outputs: Outputs, index: int, read: _Read, seconds: float) -> Result:
     started = time.perf_counter()
-    found = _segmentation(predictor, outputs, index, read.prepared)
+    with room_for(read.name, smaller(predictor)):
+        found = _segmentation(predictor, outputs, index, read.prepared)
     seconds += read.seconds + time.perf_counter() - started
     return Result(read.sample, found, predictor.card.labels, seconds)
 
@@ -128,10 +146,10 @@ class _Job:
         """Waits for it."""
         try:
             self.read.result()
+            assert self.group is not None
+            return self.group.result()[self.place].result()
         except DataError as error:
             return error
-        assert self.group is not None
-        return self.group.result()[self.place].result()
 
 
 class _Line:
@@ -212,8 +230,19 @@ class _Line:
             each.group, each.place = calculated, place
 
     def _calculate(self, group: list[_Read]) -> list[Future[Result]]:
-        outputs, seconds = _calculated(self._predictor, group)
-        return [
-            self._helpers.submit(_decoded, self._predictor, outputs, index, read, seconds)
-            for index, read in enumerate(group)
-        ]
+        """Pictures that are too many at once are halved, so that only one that is too much by itself fails."""
+        try:
+            with room_for(group[0].name, smaller(self._predictor)):
+                outputs, seconds = _calculated(self._predictor, group)
+        except UnusableHere as error:
+            if len(group) == 1:
+                failed: Future[Result] = Future()
+                failed.set_exception(error)
+                return [failed]
+        else:
+            return [
+                self._helpers.submit(_decoded, self._predictor, outputs, index, read, seconds)
+                for index, read in enumerate(group)
+            ]
+        half = len(group) // 2
+        return self._calculate(group[:half]) + self._calculate(group[half:])

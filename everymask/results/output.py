@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Generic, Literal, Self, TypeVar
 
 from everymask.core.arrays import Array
-from everymask.core.files import whole_file
+from everymask.core.files import is_folder, real_path, whole_file
 from everymask.core.labels import Labels
 from everymask.core.sample import Sample
 from everymask.core.segmentation import Segmentation
@@ -140,7 +140,7 @@ class OutputNames:
     """
 
     def __init__(self, inputs: Sequence[str | Path]) -> None:
-        self._roots = [Path(path) for path in inputs if Path(path).is_dir()]
+        self._roots = [Path(path) for path in inputs if is_folder(path)]
         self._names: dict[str, int] = {}
 
     def shown(self, file: str, id: str = "") -> str:  # noqa: A002
@@ -177,10 +177,10 @@ def check_place(out: Path, inputs: Sequence[Path], *, overwrite: bool) -> None:
     """
     if out.exists() and not out.is_dir():
         raise ConfigError(f"{printable(out)} is a file, but the results need a folder", hint="choose another --out")
-    place = out.resolve()
+    place = real_path(out)
     for path in inputs:
-        source = path.resolve()
-        if source.is_dir() and place.is_relative_to(source):
+        source = real_path(path)
+        if is_folder(source) and place.is_relative_to(source):
             raise ConfigError(
                 f"the output folder {printable(out)} lies inside the input folder {printable(path)}",
                 hint="choose a folder beside it: pictures that were written would be read as input next time",
