@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -13,6 +14,18 @@ from pathlib import Path
 from typing import Any
 
 from everymask.errors import ConfigError, MachineError
+
+_LEFTOVER = re.compile(r"\.[0-9a-f]{32}(\.\w+)?")
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Remove what writing whole files and folders leaves in `folder` where it is killed; nobody may write there now."""
+    for path in folder.iterdir() if is_folder(folder) else ():
+        if _LEFTOVER.fullmatch(path.name):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def is_there(path: str | Path) -> bool:
