@@ -9,9 +9,13 @@ from __future__ import annotations
 import difflib
 import logging
 import os
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 from typing import Annotated, TypeAlias, assert_never
 
 import tyro
@@ -51,6 +55,11 @@ def run(arguments: Sequence[str]) -> int:
     """Do what the arguments say and return the exit code; help and wrong usage raise `SystemExit`."""
     wait_asleep()
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING, stream=sys.stderr)
+    with _terminated_as_interrupted():
+        return _exit_code(arguments)
+
+
+def _exit_code(arguments: Sequence[str]) -> int:
     try:
         _run([argument for argument in arguments if argument != "--traceback"])
         sys.stdout.flush()
@@ -58,9 +67,9 @@ def run(arguments: Sequence[str]) -> int:
         # The reader of stdout (`| head`) has left: nothing to say, and nowhere to say it when Python flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         _complain("stopped")
-        return 130
+        return 143 if isinstance(stop, _Terminated) else 130
     except Exception as error:
         full = memory_ran_out(error)
         if not full and not isinstance(error, (EverymaskError, OSError)):
@@ -70,6 +79,28 @@ def run(arguments: Sequence[str]) -> int:
         _complain("the memory is full" if full else str(error) or type(error).__name__)
         return error.exit_code if isinstance(error, EverymaskError) else 4
     return 0
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends a command as Ctrl-C does: what is done is kept."""
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, _: FrameType | None) -> None:
+        # Once: a second one would break off what keeps the results.
+        signal.signal(number, signal.SIG_IGN)
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _run(arguments: list[str]) -> None:

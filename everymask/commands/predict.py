@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -64,6 +64,8 @@ class Predict(Running):
     """How many pictures of one size the network is given at once; otherwise as many small ones as keep it busy."""
     overwrite: bool = False
     """Write into a folder that is not empty; files of other names stay."""
+    resume: bool = False
+    """Go on with a prediction into this folder that was stopped: pictures that are done are not predicted again."""
     json: bool = False
     """Print the answer as one JSON object."""
 
@@ -81,15 +83,28 @@ def run(options: Predict) -> None:
     if not 0 <= options.min_score <= 1:
         raise ConfigError(f"min-score must lie between 0 and 1, but got {options.min_score}")
     check_order("predict", options.model, options.sources)
+    if options.resume and options.overwrite:
+        raise ConfigError("resume and overwrite exclude each other: continue the prediction in out, or replace it")
     pictures = find_pictures(options.sources)
     model = _set_up(load_predictor(options.model, options), options)
     tiling = _tiling(options, model)
     task = model.task
-    writing = Writing(options.out, options.overwrite, options.sources, options.overlay, options.maps)
+    writing = Writing(
+        options.out,
+        options.overwrite,
+        options.sources,
+        options.overlay,
+        options.maps,
+        _about(model, options),
+        options.resume,
+    )
     folder = task.folder(model.card.labels, writing)
     defects: list[Issue] = []
     shrunk = unreadable = 0
-    with folder, progress("predicting") as move:
+    with folder, _said_how_to_go_on(folder), progress("predicting") as move:
+        if folder.done:
+            _log.warning("%s done already", counted(len(folder.done), "picture"))
+            pictures = [picture for picture in pictures if str(picture) not in folder.done]
         outcomes: Iterator[Result | DataError | None]
         if tiling is None:
             outcomes = _by_whole(folder, model, pictures, options)
@@ -112,6 +127,28 @@ def run(options: Predict) -> None:
     if defects:
         message = f"{len(defects)} of {counted(len(pictures), 'picture')} could not be predicted"
         raise (UnusableHere if unreadable else DataError)(message, issues=defects)
+
+
+def _about(model: Predictor, options: Predict) -> dict[str, object]:
+    """All on which the results depend."""
+    wanted = (
+        "min_score", "max_detections", "duplicate_iou", "overlay", "maps", "tile", "tile_overlap", "precision",
+        "tta_flip", "tta_scales",
+    )  # fmt: skip
+    return {"model": repr(model.card), **{name: getattr(options, name) for name in wanted}}
+
+
+@contextmanager
+def _said_how_to_go_on(folder: OutputFolder[Any]) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        if folder.count:
+            _log.warning(
+                "stopped after %s, which are written; the same command with --resume goes on",
+                counted(folder.count, "picture"),
+            )
+        raise
 
 
 def _set_up(model: Predictor, options: Predict) -> Predictor:
