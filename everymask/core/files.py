@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -49,12 +50,27 @@ def real_path(path: str | Path) -> Path:
     return Path(path)
 
 
+def refused(target: Path, error: Exception, needed: int = 0) -> MachineError:
+    """The error for a file or folder that could not be written; of a full disk it says how much room there is.
+
+    `needed` is how many bytes were to be written, as far as that is known.
+    """
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    with suppress(OSError):
+        free = shutil.disk_usage(target.parent).free
+        if free < needed:
+            reason += f"; it needs {needed:,} bytes, but {free:,} are free: {needed - free:,} are missing"
+        elif getattr(error, "errno", None) == errno.ENOSPC:
+            reason += f"; {free:,} bytes are free"
+    return MachineError(f"cannot write {target}: {reason}")
+
+
 @contextmanager
-def whole_file(path: str | Path) -> Iterator[Path]:
+def whole_file(path: str | Path, needed: int = 0) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is flushed to disk and renamed to `path`.
 
     Whatever is killed or fails leaves the old file or the whole new one. Folders above are made. `MachineError` names
-    the path when the disk refuses.
+    the path when the disk refuses, and how many of the `needed` bytes are missing where that is known.
     """
     target = Path(path)
     try:
@@ -70,7 +86,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         _sync_folder(target.parent)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise MachineError(f"cannot write {target}: {error.strerror or error}") from error
+        raise refused(target, error, needed) from error
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -111,7 +127,7 @@ def _sync_folder(folder: Path) -> None:
 
 def write_bytes(path: str | Path, data: bytes) -> None:
     """Write a whole file or none."""
-    with whole_file(path) as temporary:
+    with whole_file(path, len(data)) as temporary:
         temporary.write_bytes(data)
 
 

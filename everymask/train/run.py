@@ -224,5 +224,13 @@ def _facts(num_classes: int, device: torch.device, start: Start | None) -> Facts
 def _batches(begun: _Beginning, device: torch.device, first: int, last: int) -> Iterator[Batch]:
     plan = begun.plan
     pipeline = begun.task.feed(packed(begun.train), plan.preprocess, plan.augment, plan.seed, plan.crop)
-    divisor, pin = plan.preprocess.divisor, device.type == "cuda"
-    return read_batches(pipeline, begun.order, first=first, last=last, workers=plan.workers, divisor=divisor, pin=pin)
+    return read_batches(
+        pipeline,
+        begun.order,
+        first=first,
+        last=last,
+        workers=plan.workers,
+        divisor=plan.preprocess.divisor,
+        pin=device.type == "cuda",
+        files=[record.image for record in begun.train.records],
+    )

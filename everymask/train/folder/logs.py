@@ -211,9 +211,8 @@ def memory(device: torch.device) -> float:
 
 
 def _cut(file: Path, step: int) -> None:
-    entries = read_log(file)
-    kept = [entry for entry in entries if entry.get("step", 0) <= step]
-    if entries:
+    if file.exists():
+        kept = [entry for entry in read_log(file) if entry.get("step", 0) <= step]
         write_text(file, "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in kept))
 
 

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from everymask.core.files import clear_leftovers, whole_file, write_json
+from everymask.core.files import clear_leftovers, refused, whole_file, write_json
 from everymask.core.json.sealed import read_sealed, sealed
 from everymask.core.json.values import value_of
 from everymask.errors import EverymaskError, MachineError, WeightsError
@@ -70,10 +70,11 @@ def write_state(folder: Path, training: Training, config: TrainConfig) -> Path:
     """
     clear_leftovers(folder)
     target = _free_name(folder, training.progress.step)
-    temporary = folder / f".{uuid.uuid4().hex}"
+    temporary, tensors = folder / f".{uuid.uuid4().hex}", _tensors(training)
+    needed = sum(tensor.nbytes for tensor in tensors.values())
     try:
-        with whole_file(temporary / _TENSORS) as path:
-            save_file(_tensors(training), path)
+        with whole_file(temporary / _TENSORS, needed) as path:
+            save_file(tensors, path)
         facts = {
             "version": _VERSION,
             "progress": asdict(training.progress),
@@ -83,8 +84,8 @@ def write_state(folder: Path, training: Training, config: TrainConfig) -> Path:
         }
         write_json(temporary / _FACTS, sealed(facts), indent=1)
         temporary.rename(target)
-    except OSError as error:
-        raise MachineError(f"cannot write {target}: {error.strerror or error}") from error
+    except (OSError, SafetensorError) as error:  # the latter when the disk is full
+        raise refused(target, error, needed) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     try:
