@@ -7,8 +7,17 @@ from contextlib import contextmanager
 
 from everymask.errors import EverymaskError, UnusableHere, printable
 
-# Torch's allocator on CPUs, cuBLAS and cuDNN, OpenCV and ONNX Runtime have no classes of their own for it.
-_SIGNS = ("DefaultCPUAllocator", "_ALLOC_FAILED", "Insufficient memory", "Failed to allocate memory", "bad_alloc")
+# Torch's allocator on CPUs, oneDNN, cuBLAS and cuDNN, OpenCV and ONNX Runtime have no classes of their own for it.
+_SIGNS = (
+    "DefaultCPUAllocator",
+    "could not create a primitive",
+    "could not create a memory",
+    "_ALLOC_FAILED",
+    "Insufficient memory",
+    "Failed to allocate memory",
+    "bad_alloc",
+    "can't start new thread",
+)
 
 
 def memory_ran_out(error: BaseException) -> bool:

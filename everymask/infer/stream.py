@@ -91,7 +91,12 @@ def predict_many(
 
 
 def _read(predictor: Running, source: Source, name: str) -> _Read:
-    sample, started = as_sample(source, name), time.perf_counter()
+    try:
+        sample, started = as_sample(source, name), time.perf_counter()
+    except UnusableHere as error:
+        if isinstance(error.__cause__, MemoryError):
+            error.hint = smaller(predictor)
+        raise
     with room_for(sample.file or sample.id, smaller(predictor)):
         prepared = prepare(replace(sample, truth=None), predictor.card.preprocess)
     return _Read(sample, prepared, time.perf_counter() - started)

@@ -205,7 +205,7 @@ def _interval(plan: Plan, progress: Progress) -> float:
     """Seconds until the state is saved again: at the beginning fewer, when a fault would cost all that there is."""
     if math.isfinite(plan.save_every):
         return plan.save_every
-    return min(SAVE_SECONDS, max(_FIRST_SAVE, progress.seconds))
+    return min(SAVE_SECONDS, max(_FIRST_SAVE, progress.seconds / 2))
 
 
 def _save(folder: Path, training: Training, plan: Plan, rank: Rank, *, needed: bool) -> None:

@@ -379,7 +379,7 @@ def test_states_are_saved_sooner_at_the_beginning(tmp_path: Path) -> None:
         plan = planned(settings(tmp_path, **changes))
         return [loop._interval(plan, Progress(seconds=trained)) for trained in (0, 60, 3600)]
 
-    assert waits() == [20, 60, 300]
+    assert waits() == [20, 30, 300]
     assert waits(save_every="90s") == [90, 90, 90]
 
 
