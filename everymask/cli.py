@@ -9,9 +9,13 @@ from __future__ import annotations
 import difflib
 import logging
 import os
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 from typing import Annotated, Any, TypeAlias, assert_never
 
 import tyro
@@ -20,6 +24,7 @@ import everymask
 from everymask.commands import check, compare, convert, demo, evaluate, models, predict, train
 from everymask.commands.terminal import answered, show_json_error
 from everymask.commands.words import check_choices, numbers_last
+from everymask.core.memory import memory_ran_out
 from everymask.core.threads import wait_asleep
 from everymask.errors import ConfigError, EverymaskError, printable
 
@@ -63,6 +68,11 @@ def run(arguments: Sequence[str]) -> int:
     wait_asleep()
     answered.set(False)
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING, stream=sys.stderr)
+    with _terminated_as_interrupted():
+        return _exit_code(arguments)
+
+
+def _exit_code(arguments: Sequence[str]) -> int:
     try:
         _run([argument for argument in arguments if argument != "--traceback"])
         sys.stdout.flush()
@@ -70,13 +80,16 @@ def run(arguments: Sequence[str]) -> int:
         # The reader of stdout (`| head`) has left: nothing to say, and nowhere to say it when Python flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         _complain("stopped")
-        return 130
-    except (EverymaskError, OSError, MemoryError) as error:
+        return 143 if isinstance(stop, _Terminated) else 130
+    except Exception as error:
+        full = memory_ran_out(error)
+        if not full and not isinstance(error, (EverymaskError, OSError)):
+            raise
         if "--traceback" in arguments:
             traceback.print_exc()
-        _complain(str(error) or type(error).__name__)
+        _complain("the memory is full" if full else str(error) or type(error).__name__)
         code = error.exit_code if isinstance(error, EverymaskError) else 4
         if "--json" in arguments and not answered.get():
             show_json_error(error, code)
@@ -86,6 +99,28 @@ def run(arguments: Sequence[str]) -> int:
             show_json_error(ConfigError("the command is not written as it must be", hint="stderr says why"), 2)
         raise
     return 0
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends a command as Ctrl-C does: what is done is kept."""
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, _: FrameType | None) -> None:
+        # Once: a second one would break off what keeps the results.
+        signal.signal(number, signal.SIG_IGN)
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _run(arguments: list[str]) -> None:

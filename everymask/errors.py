@@ -85,6 +85,15 @@ class MachineError(EverymaskError):
     exit_code = 4
 
 
+class UnusableHere(DataError, MachineError):
+    """One file that the machine does not give: a permission, a broken disk, a name too long, too little memory for it.
+
+    It is as good as damaged, and others are not: whoever goes on behind a damaged file goes on behind this one.
+    """
+
+    exit_code = 4
+
+
 class MissingExtra(MachineError):
     """An optional package is not installed."""
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from everymask.core.labels import map_classes, unknown_classes, unknown_shown
+from everymask.core.memory import room_for
 from everymask.data.dataset import Dataset, not_annotated
 from everymask.data.formats.table import read_dataset
 from everymask.data.splits import read_split
@@ -106,7 +107,8 @@ def evaluate(
 
     `DataError` when the data set cannot be read, is empty or shows a class that the model does not know; `ConfigError`
     when it has no such split, or no truth of the model's kind, for `classes` that there are not, and for the
-    calibration of a model that finds objects.
+    calibration of a model that finds objects; `UnusableHere` names the picture for which there is not enough memory:
+    scores of the others would be another number.
 
     >>> report = evaluate(load("runs/a"), "data", split="val")
     """
@@ -123,13 +125,14 @@ def evaluate(
     metrics = predictor.metrics(Judging(void, calibration))
     seconds = 0.0
     for done, result in enumerate(predictor.answers(dataset, batch=batch), start=1):
-        truth = task.truth_of(result.sample)
-        shown = {row.name for row in truth.rows(dataset.labels)} if unknown else set()
-        if shown & unknown:
-            raise unknown_shown(sorted(shown & unknown), predictor.labels)
-        truth = truth.relabelled(mapped)
-        for metric in metrics.values():
-            metric.update(result.segmentation, truth, result.sample)
+        with room_for(result.sample.file or result.sample.id, "make the picture smaller, or cut it into pieces"):
+            truth = task.truth_of(result.sample)
+            shown = {row.name for row in truth.rows(dataset.labels)} if unknown else set()
+            if shown & unknown:
+                raise unknown_shown(sorted(shown & unknown), predictor.labels)
+            truth = truth.relabelled(mapped)
+            for metric in metrics.values():
+                metric.update(result.segmentation, truth, result.sample)
         seconds += result.seconds
         if progress:
             progress(done, len(dataset))

@@ -48,6 +48,7 @@ FLOORS = (
     ("api",),
     ("commands",),
     ("cli",),
+    ("__main__",),
 )
 
 

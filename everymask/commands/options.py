@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 import tyro
 
 from everymask.commands.terminal import quoted
+from everymask.core.files import is_there
 from everymask.core.segmentation import TaskName
 from everymask.errors import ConfigError, printable, require
 from everymask.train.folder.layout import BEST
@@ -129,6 +130,6 @@ def _is_model(word: str) -> bool:
     from everymask.models.catalog import catalog
 
     path = Path(word)
-    if path.exists():
+    if is_there(path):
         return (path / BEST).is_file() or path.suffix in (".safetensors", ".pth")
     return word in {row.name for row in catalog()}

@@ -6,7 +6,7 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,8 +17,9 @@ import tyro
 from everymask.commands.options import Running, Trained, check_order, load_predictor
 from everymask.commands.terminal import progress, show, show_json
 from everymask.core.arrays import Array
+from everymask.core.memory import room_for
 from everymask.core.segmentation import SemanticMap
-from everymask.errors import ConfigError, DataError, Issue, counted, printable
+from everymask.errors import ConfigError, DataError, Issue, UnusableHere, counted, printable
 
 if TYPE_CHECKING:
     from everymask.infer.predictor import Predictor
@@ -67,6 +68,8 @@ class Predict(Running):
     """How many pictures of one size the network is given at once; otherwise as many small ones as keep it busy."""
     overwrite: bool = False
     """Write into a folder that is not empty; files of other names stay."""
+    resume: bool = False
+    """Go on with a prediction into this folder that was stopped: pictures that are done are not predicted again."""
     json: bool = False
     """Print the answer as one JSON object."""
 
@@ -76,24 +79,28 @@ def run(options: Predict) -> None:
     from everymask.commands.sources import find_pictures
     from everymask.tasks.task import Writing
 
-    if not options.sources:
-        raise ConfigError(
-            f"predict needs a model and pictures, but got only {printable(options.model)}",
-            hint="for example: everymask predict runs/a photos/ --out masks",
-        )
-    if not 0 <= options.min_score <= 1:
-        raise ConfigError(f"min-score must lie between 0 and 1, but got {options.min_score}")
-    check_order("predict", options.model, options.sources)
+    _check(options)
     passed_over: Counter[str] = Counter()
     pictures = find_pictures(options.sources, passed_over)
     model = _set_up(load_predictor(options.model, options), options)
     tiling = _tiling(options, model)
     task = model.task
-    writing = Writing(options.out, options.overwrite, options.sources, options.overlay, options.maps)
+    writing = Writing(
+        options.out,
+        options.overwrite,
+        options.sources,
+        options.overlay,
+        options.maps,
+        _about(model, options),
+        options.resume,
+    )
     folder = task.folder(model.card.labels, writing)
     defects: list[Issue] = []
-    shrunk, scores = 0, _Scores()
-    with folder, progress("predicting") as move:
+    shrunk, unreadable, scores = 0, 0, _Scores()
+    with folder, _said_how_to_go_on(folder), progress("predicting") as move:
+        if folder.done:
+            _log.warning("%s done already", counted(len(folder.done), "picture"))
+            pictures = [picture for picture in pictures if str(picture) not in folder.done]
         outcomes: Iterator[Result | DataError | None]
         if tiling is None:
             outcomes = _by_whole(folder, model, pictures, options)
@@ -102,6 +109,7 @@ def run(options: Predict) -> None:
         for done, outcome in enumerate(outcomes, start=1):
             if isinstance(outcome, DataError):
                 defects.append(Issue("picture", outcome.message, hint=outcome.hint))
+                unreadable += isinstance(outcome, UnusableHere)
             elif outcome is not None:
                 scores.add(outcome)
                 shrunk += "tile" in task.options and _is_shrunk(outcome, model)
@@ -122,7 +130,43 @@ def run(options: Predict) -> None:
         _log.warning("%s", scores.sentence(options.min_score))
     _answer(folder, defects, +passed_over, options)
     if defects:
-        raise DataError(f"{len(defects)} of {counted(len(pictures), 'picture')} could not be predicted", issues=defects)
+        message = f"{len(defects)} of {counted(len(pictures), 'picture')} could not be predicted"
+        raise (UnusableHere if unreadable else DataError)(message, issues=defects)
+
+
+def _check(options: Predict) -> None:
+    if not options.sources:
+        raise ConfigError(
+            f"predict needs a model and pictures, but got only {printable(options.model)}",
+            hint="for example: everymask predict runs/a photos/ --out masks",
+        )
+    if not 0 <= options.min_score <= 1:
+        raise ConfigError(f"min-score must lie between 0 and 1, but got {options.min_score}")
+    if options.resume and options.overwrite:
+        raise ConfigError("resume and overwrite exclude each other: continue the prediction in out, or replace it")
+    check_order("predict", options.model, options.sources)
+
+
+def _about(model: Predictor, options: Predict) -> dict[str, object]:
+    """All on which the results depend."""
+    wanted = (
+        "min_score", "max_detections", "duplicate_iou", "overlay", "maps", "tile", "tile_overlap", "precision",
+        "tta_flip", "tta_scales",
+    )  # fmt: skip
+    return {"model": repr(model.card), **{name: getattr(options, name) for name in wanted}}
+
+
+@contextmanager
+def _said_how_to_go_on(folder: OutputFolder[Any]) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        if folder.count:
+            _log.warning(
+                "stopped after %s, which are written; the same command with --resume goes on",
+                counted(folder.count, "picture"),
+            )
+        raise
 
 
 def _set_up(model: Predictor, options: Predict) -> Predictor:
@@ -158,9 +202,12 @@ def _by_whole(
 
 
 def _written(folder: OutputFolder[Any], model: Predictor, result: Result, options: Predict) -> Result | DataError:
+    from everymask.infer.stream import smaller
+
     try:
         sure = model.task.keep_sure(result.segmentation, options.min_score)
-        folder.add(result.sample, sure, cut=_is_cut(result, options))
+        with room_for(result.sample.file, smaller(model)):
+            folder.add(result.sample, sure, cut=_is_cut(result, options))
     except DataError as error:
         return error
     return result
@@ -174,9 +221,12 @@ def _by_tiles(
     move: Callable[[float, int], None],
 ) -> Iterator[DataError | None]:
     """Why each picture could not be predicted, or None."""
+    from everymask.infer.stream import SMALLER_TILES
+
     for place, picture in enumerate(pictures):
         try:
-            _add_strips(folder, model, picture, tiling, partial(_move_within, move, place, len(pictures)))
+            with room_for(picture, SMALLER_TILES):
+                _add_strips(folder, model, picture, tiling, partial(_move_within, move, place, len(pictures)))
         except DataError as error:
             yield error
         else:

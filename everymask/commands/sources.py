@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import glob
 import logging
+import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from everymask.commands.options import Reading
 from everymask.commands.terminal import progress
+from everymask.core.files import is_there, real_path
 from everymask.core.segmentation import TaskName
 from everymask.data.dataset import Dataset
 from everymask.data.formats.finding.foreign import address_refused
@@ -63,23 +65,29 @@ def find_pictures(sources: Iterable[str], passed_over: Counter[str] | None = Non
         raise ConfigError("no picture was named", hint="give pictures, folders of pictures, or patterns: photos/*.jpg")
     once: dict[Path, Path] = {}
     for picture in found:
-        once.setdefault(picture.resolve(), picture)
+        once.setdefault(real_path(picture), picture)
     return list(once.values())
 
 
 def _pictures(source: str, left_out: Counter[str]) -> list[Path]:
     path = Path(source)
-    if path.is_dir():
-        return _below(path, left_out)
-    if path.exists():
-        return [path]
+    if is_there(path):
+        return _below(path, left_out) if path.is_dir() else [path]
     if glob.has_magic(source):
         matches = sorted(map(Path, glob.glob(source, recursive=True)))  # noqa: PTH207 (Path.glob needs a folder)
         if not matches:
             raise ConfigError(f"the pattern {printable(source)!r} matched nothing")
         return _among([match for match in matches if match.is_file()], left_out)
     address_refused(source)
-    raise DataError(f"{printable(source)} does not exist", hint="give a picture, a folder of pictures, or a pattern")
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise DataError(
+            f"{printable(source)} does not exist", hint="give a picture, a folder of pictures, or a pattern"
+        ) from None
+    except (OSError, ValueError):
+        pass  # whatever is in the way of it is told when its turn comes
+    return [path]
 
 
 def _among(files: list[Path], left_out: Counter[str]) -> list[Path]:
@@ -89,9 +97,7 @@ def _among(files: list[Path], left_out: Counter[str]) -> list[Path]:
 
 
 def _below(folder: Path, left_out: Counter[str]) -> list[Path]:
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-    seen = [path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
-    left_out["hidden"] += len(files) - len(seen)
+    seen = _files_below(folder, left_out)
     pictures = _among(seen, left_out)
     count, listed = passed_over(file.name for file in seen)
     if not pictures:
@@ -108,3 +114,24 @@ def _below(folder: Path, left_out: Counter[str]) -> list[Path]:
         cure = "to predict them too, give their folder or a pattern"
         _log.warning("%s is a data set: %s left out, such as %s; %s", printable(folder), said, named, cure)
     return [picture for picture in pictures if picture not in masks]
+
+
+def _files_below(folder: Path, left_out: Counter[str]) -> list[Path]:
+    """The files below a folder, without what begins with a dot; a folder that cannot be read is logged as a warning."""
+
+    def tell(error: OSError) -> None:
+        _log.warning("%s cannot be read and is left out: %s", printable(error.filename), error.strerror)
+
+    found, hidden = [], 0
+    for base, _, files in os.walk(folder, onerror=tell):
+        inside = Path(base).relative_to(folder).parts
+        for name in files:
+            path = Path(base, name)
+            if not (path.is_symlink() or path.is_file()):
+                continue
+            if any(part.startswith(".") for part in (*inside, name)):
+                hidden += 1
+            else:
+                found.append(path)
+    left_out["hidden"] += hidden
+    return sorted(found)

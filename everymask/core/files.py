@@ -2,25 +2,75 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from everymask.errors import ConfigError, MachineError
 
+_LEFTOVER = re.compile(r"\.[0-9a-f]{32}(\.\w+)?")
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Remove what writing whole files and folders leaves in `folder` where it is killed; nobody may write there now."""
+    for path in folder.iterdir() if is_folder(folder) else ():
+        if _LEFTOVER.fullmatch(path.name):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def is_there(path: str | Path) -> bool:
+    """Whether there is a file or folder; False where that cannot be found out (a name too long, a forbidden folder)."""
+    with suppress(OSError, ValueError):
+        return Path(path).exists()
+    return False
+
+
+def is_folder(path: str | Path) -> bool:
+    """Whether there is a folder; False where that cannot be found out."""
+    with suppress(OSError, ValueError):
+        return Path(path).is_dir()
+    return False
+
+
+def real_path(path: str | Path) -> Path:
+    """The absolute path behind all links, as far as they can be followed: a link to itself stays."""
+    with suppress(ValueError):
+        return Path(os.path.realpath(path))
+    return Path(path)
+
+
+def refused(target: Path, error: Exception, needed: int = 0) -> MachineError:
+    """The error for a file or folder that could not be written; of a full disk it says how much room there is.
+
+    `needed` is how many bytes were to be written, as far as that is known.
+    """
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    with suppress(OSError):
+        free = shutil.disk_usage(target.parent).free
+        if free < needed:
+            reason += f"; it needs {needed:,} bytes, but {free:,} are free: {needed - free:,} are missing"
+        elif getattr(error, "errno", None) == errno.ENOSPC:
+            reason += f"; {free:,} bytes are free"
+    return MachineError(f"cannot write {target}: {reason}")
+
 
 @contextmanager
-def whole_file(path: str | Path) -> Iterator[Path]:
+def whole_file(path: str | Path, needed: int = 0) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is flushed to disk and renamed to `path`.
 
     Whatever is killed or fails leaves the old file or the whole new one. Folders above are made. `MachineError` names
-    the path when the disk refuses.
+    the path when the disk refuses, and how many of the `needed` bytes are missing where that is known.
     """
     target = Path(path)
     try:
@@ -36,7 +86,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         _sync_folder(target.parent)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise MachineError(f"cannot write {target}: {error.strerror or error}") from error
+        raise refused(target, error, needed) from error
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -77,7 +127,7 @@ def _sync_folder(folder: Path) -> None:
 
 def write_bytes(path: str | Path, data: bytes) -> None:
     """Write a whole file or none."""
-    with whole_file(path) as temporary:
+    with whole_file(path, len(data)) as temporary:
         temporary.write_bytes(data)
 
 

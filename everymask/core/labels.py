@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,10 +11,12 @@ from typing import Any
 import numpy as np
 
 from everymask.core.arrays import IntArray
+from everymask.core.json.values import value_of
 from everymask.errors import DataError, printable, unknown
 
 Colour = tuple[int, int, int]
 _BY_NUMBER = -1
+_MOST_CLASSES = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,7 @@ class Labels:
     ignore: int = _BY_NUMBER
 
     def __post_init__(self) -> None:
-        repeated = sorted({name for name in self.names if self.names.count(name) > 1})
+        repeated = sorted(name for name, count in Counter(self.names).items() if count > 1)
         if repeated:
             raise DataError(
                 f"class names must differ, but {', '.join(map(repr, repeated))} stands there more than once"
@@ -74,14 +77,23 @@ class Labels:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Labels:
-        """The labels that `to_json` wrote; what earlier versions wrote says 255 for any number of classes."""
-        ignore = int(data.get("ignore", _BY_NUMBER))
-        return cls(
-            names=tuple(data["names"]),
-            colours=tuple((int(r), int(g), int(b)) for r, g, b in data.get("colours", ())),
-            things=frozenset(data.get("things", ())),
-            ignore=ignore if ignore >= len(data["names"]) else _BY_NUMBER,
-        )
+        """The labels that `to_json` wrote; what earlier versions wrote says 255 for any number of classes.
+
+        `KeyError` without names, `ValueError` for a value that is none of its kind.
+        """
+        names = _stored(tuple[str, ...], data["names"], "names")
+        ignore = _stored(int, data.get("ignore", _BY_NUMBER), "ignore")
+        colours = _stored(tuple[Colour, ...], data.get("colours", ()), "colours")
+        things = _stored(tuple[int, ...], data.get("things", ()), "things")
+        if not all(0 <= value <= 255 for colour in colours for value in colour):
+            raise ValueError("labels.colours must be numbers from 0 to 255")
+        if not all(0 <= thing < len(names) for thing in things):
+            raise ValueError(f"labels.things must be ids of the {len(names)} classes")
+        return cls(names, colours, frozenset(things), ignore if ignore >= len(names) else _BY_NUMBER)
+
+
+def _stored(kind: Any, value: Any, name: str) -> Any:
+    return value_of(kind, value, f"labels.{name}", most_values=_MOST_CLASSES)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -21,7 +21,7 @@ def without_damaged(
     """The data set without pictures that cannot be decoded to their end, each of which is noted as an error.
 
     Pictures that are not annotated are not looked at. `progress(done, total)` is called after every other. Raises
-    `MachineError` when the disk or the memory refuses.
+    `MachineError` where no file can be read.
     """
     rows = [row for row, record in enumerate(dataset.records) if record.annotated]
     damaged = set()

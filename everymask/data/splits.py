@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from everymask.core.files import write_json
+from everymask.core.json.sealed import sealed, unsealed
 from everymask.core.randomness import rng
 from everymask.data.dataset import Dataset
 from everymask.data.issues import IssueLog
@@ -82,21 +83,28 @@ def write_split(path: str | Path, dataset: Dataset) -> None:
         if record.split is None:
             raise DataError(f"{printable(record.id)} has no split: draw one first")
         listed.setdefault(record.split, []).append(record.id)
-    write_json(path, {name: sorted(ids) for name, ids in listed.items()}, indent=1)
+    write_json(path, sealed({name: sorted(ids) for name, ids in listed.items()}), indent=1)
 
 
 def read_split(path: str | Path, dataset: Dataset) -> Dataset:
-    """The data set with the splits that `write_split` wrote; `DataError` unless every picture stands in just one.
+    """The data set with the splits that `write_split` wrote; `DataError` unless every picture stands in just one, and
+    where the file is not as it was written.
 
     Pictures that are not annotated may stand in none, and then have no split.
     """
     file = Path(path)
     issues = IssueLog()
     found = read_strict_json(file, issues)
+    if found is not None:
+        try:
+            found = unsealed(found) if isinstance(found, dict) else {}
+        except ValueError as error:
+            hint = "bring it back as it was; where it was edited on purpose, take its checksum out"
+            issues.error("split-file", str(error), file=file, hint=hint)
     issues.finish(printable(file))
     owners: dict[str, str] = {}
     known = {record.id for record in dataset.records}
-    for name, ids in found.items() if isinstance(found, dict) else ():
+    for name, ids in found.items():
         for place, sample in enumerate(ids if isinstance(ids, list) else [ids]):
             where = f"/{name}/{place}"
             if not isinstance(sample, str) or sample not in known:

@@ -9,16 +9,19 @@ from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
+from everymask.core.memory import room_for
 from everymask.core.sample import Sample
 from everymask.data.feed.batches import frame_of, stack, windows_of
 from everymask.data.feed.pipelines import Prepared, prepare
-from everymask.errors import DataError
+from everymask.errors import DataError, UnusableHere
 from everymask.infer.backends.outputs import Outputs, Wanted
 from everymask.infer.result import Result
 from everymask.infer.running import Running
 from everymask.infer.sources import Source, as_sample
 from everymask.infer.tiling import Tiling, predict_tiled
+from everymask.tasks.table import task_of
 
+SMALLER_TILES = "choose a smaller tile"
 _MOST_PICTURES = 32
 _MOST_HELPERS = 4
 _GROUPS_AHEAD = 3
@@ -34,6 +37,10 @@ class _Read:
     seconds: float
 
     @property
+    def name(self) -> str:
+        return self.sample.file or self.sample.id
+
+    @property
     def nbytes(self) -> int:
         return self.sample.image.nbytes + self.prepared.image.nbytes
 
@@ -42,10 +49,20 @@ def predict_one(predictor: Running, source: Source, tiling: Tiling | None, name:
     """The result of one picture; `DataError` where there is none."""
     if tiling is not None:
         sample, started = as_sample(source, name), time.perf_counter()
-        found = predict_tiled(predictor, sample, tiling)
+        with room_for(sample.file or sample.id, SMALLER_TILES):
+            found = predict_tiled(predictor, sample, tiling)
         return Result(sample, found, predictor.card.labels, time.perf_counter() - started)
     read = _read(predictor, source, name)
-    return _decoded(predictor, _calculated(predictor, [read]), 0, read)
+    with room_for(read.name, smaller(predictor)):
+        answer = _calculated(predictor, [read])
+    return _decoded(predictor, answer, 0, read)
+
+
+def smaller(predictor: Running) -> str:
+    """What to do with a picture for which there is not enough memory."""
+    if "tile" in task_of(predictor.card.spec).options:
+        return "predict it by windows (everymask predict --tile 1024, Tiling in Python), or make the picture smaller"
+    return "make the picture smaller, or cut it into pieces that hold whole objects"
 
 
 def predict_many(
@@ -67,8 +84,14 @@ def predict_many(
 
 
 def _read(predictor: Running, source: Source, name: str) -> _Read:
-    sample, started = as_sample(source, name), time.perf_counter()
-    prepared = prepare(replace(sample, truth=None), predictor.card.preprocess)
+    try:
+        sample, started = as_sample(source, name), time.perf_counter()
+    except UnusableHere as error:
+        if isinstance(error.__cause__, MemoryError):
+            error.hint = smaller(predictor)
+        raise
+    with room_for(sample.file or sample.id, smaller(predictor)):
+        prepared = prepare(replace(sample, truth=None), predictor.card.preprocess)
     return _Read(sample, prepared, time.perf_counter() - started)
 
 
@@ -92,7 +115,8 @@ def _calculated(predictor: Running, group: list[_Read]) -> _Answer:
 
 def _decoded(predictor: Running, answer: _Answer, index: int, read: _Read) -> Result:
     started = time.perf_counter()
-    found = answer.outputs.segmentation(index, answer.wanted)
+    with room_for(read.name, smaller(predictor)):
+        found = answer.outputs.segmentation(index, answer.wanted)
     seconds = answer.seconds + read.seconds + time.perf_counter() - started
     return Result(read.sample, found, predictor.card.labels, seconds, answer.outputs.cut_below(index))
 
@@ -109,10 +133,10 @@ class _Job:
         """Waits for it."""
         try:
             self.read.result()
+            assert self.group is not None
+            return self.group.result()[self.place].result()
         except DataError as error:
             return error
-        assert self.group is not None
-        return self.group.result()[self.place].result()
 
 
 class _Line:
@@ -193,7 +217,18 @@ class _Line:
             each.group, each.place = calculated, place
 
     def _calculate(self, group: list[_Read]) -> list[Future[Result]]:
-        answer = _calculated(self._predictor, group)
-        return [
-            self._helpers.submit(_decoded, self._predictor, answer, index, read) for index, read in enumerate(group)
-        ]
+        """Pictures that are too many at once are halved, so that only one that is too much by itself fails."""
+        try:
+            with room_for(group[0].name, smaller(self._predictor)):
+                answer = _calculated(self._predictor, group)
+        except UnusableHere as error:
+            if len(group) == 1:
+                failed: Future[Result] = Future()
+                failed.set_exception(error)
+                return [failed]
+        else:
+            return [
+                self._helpers.submit(_decoded, self._predictor, answer, index, read) for index, read in enumerate(group)
+            ]
+        half = len(group) // 2
+        return self._calculate(group[:half]) + self._calculate(group[half:])

@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import everymask
+from everymask.core.json.values import value_of
 from everymask.core.labels import Labels
 from everymask.data.feed.preprocess import Preprocess
-from everymask.errors import WeightsError
+from everymask.errors import ConfigError, DataError, WeightsError, printable
 from everymask.models.specs.any_spec import ModelSpec, spec_from_json, spec_to_json
 
 SCHEMA = 1
+_MOST_METRICS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,21 +46,32 @@ class Card:
         }
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Card:
-        """The card that `to_json` wrote; `WeightsError` when it is incomplete or from a newer version."""
-        if data.get("schema", 0) > SCHEMA:
-            raise WeightsError(
-                f"the model was written by everymask {data.get('version', '?')}, which stores more than this one reads",
-                hint="upgrade with pip",
-            )
+    def from_json(cls, data: Any) -> Card:
+        """The card that `to_json` wrote; `WeightsError` when it is incomplete, not a card, or from a newer version."""
         try:
+            refuse_newer(data)
             return cls(
                 spec=spec_from_json(data["spec"]),
                 labels=Labels.from_json(data["labels"]),
                 preprocess=Preprocess.from_json(data["preprocess"]),
-                metrics=data.get("metrics", {}),
-                licence=data.get("licence", ""),
-                source=data.get("source", ""),
+                metrics=value_of(Mapping[str, float], data.get("metrics", {}), "metrics", most_values=_MOST_METRICS),
+                licence=value_of(str, data.get("licence", ""), "licence"),
+                source=value_of(str, data.get("source", ""), "source"),
             )
         except KeyError as error:
             raise WeightsError(f"the model's description lacks {error}") from error
+        except (AttributeError, TypeError, ValueError, ConfigError, DataError) as error:
+            raise WeightsError(f"the model's description cannot be used: {error}") from error
+
+
+def refuse_newer(data: Mapping[str, Any]) -> None:
+    """`WeightsError` where a newer version has written the description, or the number of its form is none."""
+    schema = data.get("schema", 0)
+    if not isinstance(schema, int):
+        raise WeightsError(f"the model's description is of the form {printable(schema)!r}, which is no number")
+    if schema > SCHEMA:
+        raise WeightsError(
+            f"the model was written by everymask {printable(data.get('version', '?'))}, which stores more than this "
+            "one reads",
+            hint="upgrade with pip",
+        )

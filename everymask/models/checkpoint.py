@@ -15,23 +15,26 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from everymask.core.files import write_bytes
-from everymask.errors import WeightsError
+from everymask.core.json.sealed import sealed, unsealed
+from everymask.errors import EverymaskError, WeightsError, counted, printable
 from everymask.models.base import Network
 from everymask.models.build import build
-from everymask.models.card import Card
+from everymask.models.card import Card, refuse_newer
 
 _KEY = "everymask"
+_TENSORS = "sha256"
+_DAMAGED = "copy or train it again"
 
 
 def save_model(path: str | Path, module: nn.Module, card: Card) -> None:
     """Write the weights of `module` and its card: the whole file, or none."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
-    description = card.to_json() | {"sha256": _digest(tensors)}
+    description = sealed(card.to_json() | {_TENSORS: _digest(tensors)})
     write_bytes(path, save(tensors, {_KEY: json.dumps(description, allow_nan=False)}))
 
 
 def load_model(path: str | Path) -> tuple[Network, Card]:
-    """The network and its card from a file that `save_model` wrote, checked against its hash; in evaluation mode.
+    """The network and its card from a file that `save_model` wrote, checked against its hashes; in evaluation mode.
 
     `WeightsError` when the file is missing, damaged, not ours, or does not fit its own description.
     """
@@ -49,13 +52,35 @@ def read_model(path: str | Path) -> tuple[dict[str, Tensor], Card]:
             f"{path} holds weights without a description of the network",
             hint="use it with everymask train --weights FILE, or through the catalogue (everymask models)",
         )
+    card = _card(metadata[_KEY], tensors, path)
+    _check_buildable(card, tensors, path)
+    return tensors, card
+
+
+def _card(text: str, tensors: Mapping[str, Tensor], path: str | Path) -> Card:
+    """What the header says, compared with its hashes: of the tensors, and of all else, which older files lack."""
     try:
-        description = json.loads(metadata[_KEY])
-    except ValueError as error:
-        raise WeightsError(f"{path}: the description in the header is damaged: {error}") from error
-    if description.get("sha256") != _digest(tensors):
-        raise WeightsError(f"{path} is damaged: its weights do not match their hash", hint="copy or train it again")
-    return tensors, Card.from_json(description)
+        found = json.loads(text)
+        if isinstance(found, dict):
+            refuse_newer(found)
+        description = unsealed(found)
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(f"{path}: the description in the header is damaged: {error}", hint=_DAMAGED) from error
+    if description.get(_TENSORS) != _digest(tensors):
+        raise WeightsError(f"{path} is damaged: its weights do not match their hash", hint=_DAMAGED)
+    return Card.from_json(description)
+
+
+def _check_buildable(card: Card, tensors: Mapping[str, Tensor], path: str | Path) -> None:
+    """`WeightsError` unless the network that the card describes has just these tensors; none of its memory is taken."""
+    try:
+        with torch.device("meta"):
+            module = build(card.spec, len(card.labels))
+    except EverymaskError:
+        raise
+    except Exception as error:  # whatever the layers of a network that cannot be make of it
+        raise WeightsError(f"{path}: its description makes no network: {printable(error)}") from error
+    _check_fit(module, tensors, path)
 
 
 def describes_itself(path: str | Path) -> bool:
@@ -85,8 +110,16 @@ def _opened(path: str | Path) -> Iterator[Any]:
 def load_exactly(module: nn.Module, tensors: Mapping[str, Tensor], path: object) -> None:
     """Give the module these weights; `WeightsError` lists every key that is missing, unexpected or of another shape.
 
-    The counters of batch norm (`num_batches_tracked`) may be missing: frozen norms are stored without them.
+    Weights that are not finite are refused too. The counters of batch norm (`num_batches_tracked`) may be missing:
+    frozen norms are stored without them.
     """
+    given = _check_fit(module, tensors, path)
+    check_finite(given, path)
+    module.load_state_dict(given, strict=False)
+
+
+def _check_fit(module: nn.Module, tensors: Mapping[str, Tensor], path: object) -> dict[str, Tensor]:
+    """The tensors that the module takes: without counters that it does not have."""
     own = module.state_dict()
     counters = {name for name in own if name.endswith("num_batches_tracked")}
     given = {
@@ -101,7 +134,18 @@ def load_exactly(module: nn.Module, tensors: Mapping[str, Tensor], path: object)
     ]
     if problems:
         raise WeightsError(f"{path} does not fit the network:\n  " + "\n  ".join(problems))
-    module.load_state_dict(given, strict=False)
+    return given
+
+
+def check_finite(tensors: Mapping[str, Tensor], path: object) -> None:
+    """`WeightsError` names the tensors that hold NaN or infinite numbers."""
+    bad = [name for name, tensor in tensors.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+    if bad:
+        shown = ", ".join(map(printable, bad[:5])) + (", ..." if len(bad) > 5 else "")
+        raise WeightsError(
+            f"{path}: {counted(len(bad), 'tensor')} with NaN or infinite numbers: {shown}",
+            hint="the training that wrote it diverged, or the file is damaged: use an earlier one",
+        )
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:

@@ -11,6 +11,7 @@ from torch import Tensor
 from everymask.core.labels import Labels
 from everymask.errors import WeightsError
 from everymask.models.base import Network
+from everymask.models.checkpoint import check_finite
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +41,12 @@ def fit_weights(
     """Copy into `module` every tensor that fits it.
 
     Tensors with a row per class take the rows of classes that bear the same name in `source_labels`, and in detectors
-    the background's; the other rows stay as initialised. `WeightsError` when nothing of the encoder fits.
+    the background's; the other rows stay as initialised. `WeightsError` when nothing of the encoder fits, and for
+    numbers that are not finite.
     """
     own = module.state_dict()
     of_classes = module.class_rows()
+    check_finite({name: tensor for name, tensor in tensors.items() if name in own}, "the weights to start from")
     kept: list[str] = []
     reset: list[str] = []
     with torch.no_grad():

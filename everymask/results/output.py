@@ -9,18 +9,19 @@ import re
 import unicodedata
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any, BinaryIO, Generic, Literal, Self, TypeVar
 
 from everymask.core.arrays import Array
-from everymask.core.files import whole_file
+from everymask.core.files import is_folder, real_path, whole_file
 from everymask.core.labels import Labels
 from everymask.core.sample import Sample
 from everymask.core.segmentation import Segmentation
 from everymask.errors import ConfigError, DataError, MachineError, printable
+from everymask.results.journal import Done, Journal, is_unfinished
 
 Kind = TypeVar("Kind", bound=Segmentation)
 _MAX_NAME_BYTES = 150
@@ -28,6 +29,9 @@ _MAX_NAME_BYTES = 150
 
 class OutputFolder(ABC, Generic[Kind]):
     """A folder into which results are written one at a time; its tables appear whole when it is closed.
+
+    With `about`, which says how pictures are predicted, one that was killed can go on: `resume` keeps the pictures that
+    are `done` (see `everymask.results.journal`).
 
     `count` pictures have been written, which show as many objects or pixels of each class as `found` says; `cut` of
     them may show more. Without any there are no tables either, nor a folder that was made for them. What kind of
@@ -45,6 +49,8 @@ class OutputFolder(ABC, Generic[Kind]):
         overwrite: bool = False,
         inputs: Sequence[str | Path] = (),
         overlay: Literal["png", "jpg", "none"] = "png",
+        about: Mapping[str, object] | None = None,
+        resume: bool = False,
     ) -> None:
         self.out = Path(out)
         self.labels = labels
@@ -53,18 +59,42 @@ class OutputFolder(ABC, Generic[Kind]):
         self.cut = 0
         self.found: Counter[str] = Counter()
         self._names = OutputNames(inputs)
-        check_place(self.out, [Path(path) for path in inputs], overwrite=overwrite)
+        check_place(self.out, [Path(path) for path in inputs], overwrite=overwrite or resume)
+        self._journal = None if about is None else Journal(self.out, about, resume=resume)
+
+    @property
+    def done(self) -> frozenset[str]:
+        """The files that an earlier part of this prediction has written already."""
+        return frozenset(entry.file for entry in self._journal.done) if self._journal else frozenset()
 
     def __enter__(self) -> Self:
         self._made = [place for place in (self.out, *self.out.parents) if not place.exists()]
         self._there = {place for place in self.out.rglob("*") if place.is_dir()}
         with ExitStack() as stack:
-            self._csv = stack.enter_context(whole_stream(self.out / "predictions.csv"))
+            if self._journal:
+                self._journal.begin()
+            self._csv = stack.enter_context(self._table("predictions.csv"))
             self._csv.write(csv_line(self.columns))
             self._tables = (self._csv, *self._opened(stack))
-            self._commit()
+            self._ends = [table.tell() for table in self._tables]
+            self._take_up()
             self._stack = stack.pop_all()
         return self
+
+    def _take_up(self) -> None:
+        """Go on behind the pictures that are done already and stand in the tables."""
+        if self._journal is None:
+            return
+        sizes = [table.seek(0, os.SEEK_END) for table in self._tables]
+        kept = []
+        for entry in self._journal.done:
+            if len(entry.ends) != len(sizes) or any(end > size for end, size in zip(entry.ends, sizes, strict=True)):
+                break
+            kept.append(entry)
+            self._names.take(entry.name)
+            self.found, self._ends = Counter(entry.found), list(entry.ends)
+        self._journal.done, self.count = kept, len(kept)
+        self._rewind()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -76,11 +106,19 @@ class OutputFolder(ABC, Generic[Kind]):
         with self._stack:
             self._rewind()
             self._finish()
+        if self._journal and error is None:
+            self._journal.end()
+
+    def _table(self, name: str) -> AbstractContextManager[BinaryIO]:
+        """A table that appears in the folder when it is closed."""
+        return self._journal.table(self.out / name) if self._journal else whole_stream(self.out / name)
 
     def _withdraw(self) -> None:
         """Close the tables as after a failure, so that none appears, and remove the empty folders that were made."""
         nothing = DataError("no picture was written")
         self._stack.__exit__(DataError, nothing, None)
+        if self._journal:
+            self._journal.end()
         below = [place for place in self.out.rglob("*") if place.is_dir() and place not in self._there]
         for folder in (*sorted(below, reverse=True), *self._made):
             with suppress(OSError):
@@ -113,25 +151,25 @@ class OutputFolder(ABC, Generic[Kind]):
         """Write what ends the tables."""
 
     @contextmanager
-    def _adding(self) -> Iterator[None]:
-        """Within, one picture is written; unless that ends well the tables stay without it."""
+    def _adding(self, file: str, name: str) -> Iterator[None]:
+        """Within, the picture in `file` is written under `name`; unless that ends well the tables stay without it."""
         self._rewind()
         try:
             yield
         except OSError as error:
             raise MachineError(f"cannot write into {printable(self.out)}: {error.strerror or error}") from error
         self.count += 1
-        self._commit()
+        self._ends = [table.tell() for table in self._tables]
+        if self._journal:
+            for table in self._tables:
+                table.flush()
+            self._journal.add(Done(file, name, tuple(self._ends), dict(self.found)))
 
     def _rewind(self) -> None:
         """Cut off what a picture that did not end well has left in the tables."""
         for table, end in zip(self._tables, self._ends, strict=True):
             table.seek(end)
             table.truncate()
-
-    def _commit(self) -> None:
-        """Remember how far the tables are complete."""
-        self._ends = [table.tell() for table in self._tables]
 
 
 class OutputNames:
@@ -145,7 +183,7 @@ class OutputNames:
     """
 
     def __init__(self, inputs: Sequence[str | Path]) -> None:
-        self._roots = [Path(path) for path in inputs if Path(path).is_dir()]
+        self._roots = [Path(path) for path in inputs if is_folder(path)]
         self._base = _common(self._roots) if len(self._roots) == len(inputs) else None
         self._names: dict[str, int] = {}
 
@@ -169,8 +207,12 @@ class OutputNames:
             number += 1
             name = f"{plain}_{number}"
         self._names[_key(plain)] = max(number, 1)
-        self._names.setdefault(_key(name), 1)
+        self.take(name)
         return name
+
+    def take(self, name: str) -> None:
+        """A name that a picture has."""
+        self._names.setdefault(_key(name), 1)
 
 
 def _common(folders: Sequence[Path]) -> Path | None:
@@ -188,10 +230,10 @@ def check_place(out: Path, inputs: Sequence[Path], *, overwrite: bool) -> None:
     """
     if out.exists() and not out.is_dir():
         raise ConfigError(f"{printable(out)} is a file, but the results need a folder", hint="choose another --out")
-    place = out.resolve()
+    place = real_path(out)
     for path in inputs:
-        source = path.resolve()
-        if source.is_dir() and place.is_relative_to(source):
+        source = real_path(path)
+        if is_folder(source) and place.is_relative_to(source):
             raise ConfigError(
                 f"the output folder {printable(out)} lies inside the input folder {printable(path)}",
                 hint="choose a folder beside it: pictures that were written would be read as input next time",
@@ -204,7 +246,9 @@ def check_place(out: Path, inputs: Sequence[Path], *, overwrite: bool) -> None:
     if not overwrite and out.is_dir() and any(out.iterdir()):
         raise ConfigError(
             f"the output folder {printable(out)} is not empty",
-            hint="choose another --out, or write into it with --overwrite",
+            hint="a prediction into it was stopped: continue it with --resume, or begin anew with --overwrite"
+            if is_unfinished(out)
+            else "choose another --out, or write into it with --overwrite",
         )
 
 

@@ -6,7 +6,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, closing
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,7 +17,7 @@ from everymask.core.sample import Sample
 from everymask.core.segmentation import InstanceSet
 from everymask.data.pictures.read import write_image
 from everymask.errors import DataError, counted, printable
-from everymask.results.output import OutputFolder, csv_line, whole_stream
+from everymask.results.output import OutputFolder, csv_line
 from everymask.viz.draw import draw_instances
 
 _IMAGES_KEPT_IN_MEMORY = 1 << 20
@@ -49,12 +49,18 @@ class InstanceFolder(OutputFolder[InstanceSet]):
     columns = ("file", "object", "class", "score", "area", "x1", "y1", "x2", "y2", "cut")
 
     def _opened(self, stack: ExitStack) -> Sequence[BinaryIO]:
-        self._json = stack.enter_context(whole_stream(self.out / "predictions.json"))
-        images = stack.enter_context(tempfile.SpooledTemporaryFile(_IMAGES_KEPT_IN_MEMORY))  # noqa: SIM115
-        self._images: BinaryIO = images  # type: ignore[assignment]
+        self._json = stack.enter_context(self._table("predictions.json"))
+        self._images = stack.enter_context(self._images_table())
         categories = [{"id": k + 1, "name": _utf8(name)} for k, name in enumerate(self.labels.names)]
         self._json.write(b'{"categories":' + _json(categories) + b',"annotations":[')
         return self._json, self._images
+
+    def _images_table(self) -> AbstractContextManager[BinaryIO]:
+        """Where the images wait until the annotations, before which JSON cannot hold them, are complete."""
+        if self._journal:
+            return self._journal.table(None, "images.json")
+        kept: Any = tempfile.SpooledTemporaryFile(_IMAGES_KEPT_IN_MEMORY)  # noqa: SIM115
+        return closing(kept)
 
     def add(self, sample: Sample, found: InstanceSet, *, cut: bool = False) -> str:
         """Write what was found in one picture; returns its name. `cut` says that there may be more.
@@ -66,7 +72,7 @@ class InstanceFolder(OutputFolder[InstanceSet]):
         image = {"id": self.count + 1, "file_name": _utf8(shown)}
         image["height"], image["width"] = sample.size
         image |= {"cut": True} if cut else {}
-        with self._adding():
+        with self._adding(sample.file, name):
             if found.masks is not None:
                 image["ids"] = f"ids/{name}.png"
                 self._write_ids(self.out / f"ids/{name}.png", sample.id, found)
@@ -76,8 +82,8 @@ class InstanceFolder(OutputFolder[InstanceSet]):
                 write_image(self.out / f"overlays/{name}.{self.overlay}", drawn)
             self._write_rows(found, shown, sample.size, image_id=self.count + 1, cut=cut)
             self._images.write((b"," if self.count else b"") + _json(image))
-        self.found.update(self.labels.names[k] for k in found.class_ids.tolist())
-        self.cut += cut
+            self.found.update(self.labels.names[k] for k in found.class_ids.tolist())
+            self.cut += cut
         return name
 
     def answer(self) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
@@ -54,8 +54,10 @@ class SemanticFolder(OutputFolder[SemanticMap]):
         inputs: Sequence[str | Path] = (),
         overlay: Literal["png", "jpg", "none"] = "png",
         maps: Literal["png", "tif"] = "png",
+        about: Mapping[str, object] | None = None,
+        resume: bool = False,
     ) -> None:
-        super().__init__(out, labels, overwrite=overwrite, inputs=inputs, overlay=overlay)
+        super().__init__(out, labels, overwrite=overwrite, inputs=inputs, overlay=overlay, about=about, resume=resume)
         self.maps = maps
 
     def add(self, sample: Sample, found: SemanticMap, *, cut: bool = False) -> str:
@@ -84,7 +86,7 @@ class SemanticFolder(OutputFolder[SemanticMap]):
         name = self._names.free(file, shown)
         pixels = np.zeros(len(self.labels) + 1, np.int64)
         drawn = _Thinned(size, step)
-        with self._adding():
+        with self._adding(file, name):
             geotags = read_geotags(file) if file and self.maps == "tif" else ()
             with writing_label_map(self.out / f"maps/{name}.{self.maps}", size, self.labels, geotags) as write:
                 for image, semantic in strips:
@@ -96,10 +98,10 @@ class SemanticFolder(OutputFolder[SemanticMap]):
                 write_image(self.out / f"overlays/{name}.{self.overlay}", drawn.drawing(self.labels))
             areas = class_areas(pixels, self.labels)
             self._csv.write(b"".join(csv_line((shown, row.name, row.pixels, f"{row.share:.6f}")) for row in areas))
+            self.found.update({row.name: row.pixels for row in areas})
         if self.count == 1:
             with suppress(DataError):
                 write_text(self.out / "classes.csv", table_text(self.labels))
-        self.found.update({row.name: row.pixels for row in areas})
         return name
 
     def answer(self) -> dict[str, Any]:

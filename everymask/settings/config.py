@@ -104,6 +104,8 @@ class TrainConfig:
     """Rounds through the training pictures."""
     time_limit: str | None = None
     """Stop training after this long (90s, 30m, 2h). The learning rate then follows the clock where that is ahead."""
+    save_every: str | None = None
+    """Save the state of the run after this long (90s, 5m); otherwise after 5 minutes, at the beginning sooner."""
     patience: int | None = None
     """Stop when so many epochs brought no better score."""
     batch: int | None = None
@@ -189,8 +191,9 @@ class TrainConfig:
             raise ConfigError("val_fraction and test_fraction leave no pictures to train on; their sum must be below 1")
         if self.resume and self.overwrite:
             raise ConfigError("resume and overwrite exclude each other: continue the run in `out`, or replace it")
-        if self.time_limit is not None:
-            seconds(self.time_limit)
+        for duration in (self.time_limit, self.save_every):
+            if duration is not None:
+                seconds(duration)
         if self.loss is not None:
             read_loss(self.loss)
         last = layer_phases(self.layers)[-2:-1]

@@ -8,7 +8,7 @@ from typing import Any
 from everymask.errors import ConfigError
 from everymask.settings.config import TrainConfig
 
-FREE = ("out", "resume", "overwrite", "epochs", "time_limit", "patience", "device", "workers")
+FREE = ("out", "resume", "overwrite", "epochs", "time_limit", "save_every", "patience", "device", "workers")
 """Settings that may change when a run goes on; `epochs` can only be raised."""
 
 _OF_NETWORKS = ("encoder", "norm", "head")

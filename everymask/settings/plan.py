@@ -85,6 +85,8 @@ class Plan:
     epochs: int
     time_limit: float
     """In seconds."""
+    save_every: float
+    """In seconds; infinite: as the loop does by itself."""
     patience: float
     """In epochs."""
     validate_every: int
@@ -137,6 +139,7 @@ def plan_of(
         workers=decided("workers", settings.workers),
         epochs=decided("epochs", settings.epochs),
         time_limit=math.inf if settings.time_limit is None else seconds(settings.time_limit),
+        save_every=math.inf if settings.save_every is None else seconds(settings.save_every),
         patience=settings.patience or math.inf,
         validate_every=decided("validate_every", settings.validate_every),
         phases=layer_phases(settings.layers),

@@ -47,7 +47,13 @@ def _draw(image: Array, found: InstanceSet, labels: Labels, drawing: Drawing) ->
 
 def _folder(labels: Labels, writing: Writing) -> OutputFolder[InstanceSet]:
     return InstanceFolder(
-        writing.out, labels, overwrite=writing.overwrite, inputs=writing.inputs, overlay=writing.overlay
+        writing.out,
+        labels,
+        overwrite=writing.overwrite,
+        inputs=writing.inputs,
+        overlay=writing.overlay,
+        about=writing.about,
+        resume=writing.resume,
     )
 
 

@@ -50,6 +50,8 @@ def _folder(labels: Labels, writing: Writing) -> OutputFolder[SemanticMap]:
         inputs=writing.inputs,
         overlay=writing.overlay,
         maps=writing.maps,
+        about=writing.about,
+        resume=writing.resume,
     )
 
 

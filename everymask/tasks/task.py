@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Literal, Protocol, TypeAlias
@@ -78,13 +78,18 @@ class Drawing:
 
 @dataclass(frozen=True, slots=True)
 class Writing:
-    """Where and how predictions are written: see `OutputFolder`; `maps` is the file kind of label maps."""
+    """Where and how predictions are written: see `OutputFolder`; `maps` is the file kind of label maps.
+
+    `about` says how they are predicted, so that one that was killed can go on, with `resume`.
+    """
 
     out: Path
     overwrite: bool = False
     inputs: Sequence[str | Path] = ()
     overlay: Literal["png", "jpg", "none"] = "png"
     maps: Literal["png", "tif"] = "png"
+    about: Mapping[str, object] | None = None
+    resume: bool = False
 
 
 class Feed(Protocol):

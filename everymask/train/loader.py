@@ -6,7 +6,8 @@ import gc
 import multiprocessing
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, cast
@@ -17,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from everymask.core.randomness import rng
 from everymask.data.feed.pipelines import Prepared
-from everymask.errors import ConfigError, EverymaskError
+from everymask.errors import ConfigError, EverymaskError, MachineError, printable
 from everymask.models.base import Batch, collate
 from everymask.train.machine.failures import machine_failures
 from everymask.train.machine.interrupt import ignore_in_worker
@@ -27,6 +28,8 @@ from everymask.train.slots import Parcel, Slots
 Pipeline = Callable[[int, int], Prepared]
 
 _AHEAD = 2  # batches that each worker prepares before they are asked for
+_PATIENCE = 600.0  # seconds in which a batch must be prepared
+_LOOKS = 10  # how often in that time is asked, so that a machine that slept is not taken for a process that hangs
 _SLOT = 2**28  # bytes for a batch; a larger one is handed over in a file of its own
 
 
@@ -80,37 +83,85 @@ def _permutation(seed: int, epoch: int, count: int) -> list[int]:
 
 
 def read_batches(
-    pipeline: Pipeline, order: Order, *, first: int, last: int, workers: int = 0, divisor: int = 32, pin: bool = False
+    pipeline: Pipeline,
+    order: Order,
+    *,
+    first: int,
+    last: int,
+    workers: int = 0,
+    divisor: int = 32,
+    pin: bool = False,
+    files: Sequence[object] = (),
+    patience: float = _PATIENCE,
 ) -> Iterator[Batch]:
     """The batches of optimizer steps `first` to `last` (exclusive), `order.passes` for each.
 
     They are equal for every number of `workers`. Whatever `EverymaskError` a worker meets is raised here unchanged;
-    `MachineError` when a worker dies.
+    `MachineError` when a worker dies, or gives no batch for `patience` seconds: it names the pictures by their `files`.
     """
     context = _context() if workers else None
     slots = _slots(workers) if context and context.get_start_method() == "fork" else None
+    asked: deque[list[tuple[int, int]]] = deque()
     jobs = (order.pictures(step, index) for step in range(first, last) for index in range(order.passes))
     loader = DataLoader(
         _Batches(pipeline, divisor, slots),
-        sampler=_Plan(jobs, slots),
+        sampler=_Plan(jobs, slots, asked),
         batch_size=None,
         collate_fn=cast(Any, _unchanged),
         num_workers=workers,
         prefetch_factor=_AHEAD if workers else None,
         worker_init_fn=_start_worker if workers else None,
         multiprocessing_context=context,
+        timeout=patience / _LOOKS if workers else 0,
     )
     with warnings.catch_warnings():
         # Workers only decode pictures and call numpy: no lock or thread of the parent is used after the fork.
         warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
         batches = iter(loader)
-    return _delivered(batches, slots, pin)
+    return _delivered(_answered(batches, asked, files, patience), batches, slots, pin)
 
 
-def _delivered(batches: Iterator[Batch | Parcel | EverymaskError], slots: Slots | None, pin: bool) -> Iterator[Batch]:
+def _answered(
+    batches: Iterator[Batch | Parcel | EverymaskError],
+    asked: deque[list[tuple[int, int]]],
+    files: Sequence[object],
+    patience: float,
+) -> Iterator[Batch | Parcel | EverymaskError]:
+    """The batches as they come; `MachineError` names the pictures of one for which nobody answers."""
+    looks = 0
+    while True:
+        try:
+            found = next(batches)
+        except StopIteration:
+            return
+        except RuntimeError as error:
+            if "DataLoader timed out" not in str(error):
+                raise
+            looks += 1
+            if looks < _LOOKS:
+                continue
+            processes = getattr(batches, "_workers", ())
+            # All that it had to do: a stopped process may keep a batch that is ready.
+            pictures = [index for batch in list(asked)[:: len(processes)] for _, index in batch]
+            names = ", ".join(printable(files[index] if files else f"picture {index}") for index in pictures)
+            for process in processes:
+                process.kill()  # one that is stopped hears nothing else, and its end is waited for
+            raise MachineError(
+                f"a process that prepares pictures has not answered for {patience:g} s; it was to prepare {names}",
+                hint="look whether these pictures can be read, and whether the process was stopped; then go on with "
+                "--resume",
+            ) from error
+        looks = 0
+        asked.popleft()
+        yield found
+
+
+def _delivered(
+    answers: Iterator[Batch | Parcel | EverymaskError], batches: object, slots: Slots | None, pin: bool
+) -> Iterator[Batch]:
     with machine_failures():
         try:
-            for found in batches:
+            for found in answers:
                 if isinstance(found, EverymaskError):
                     raise found
                 # No name holds the batch while the next one is waited for: its memory is free when the user's is gone.
@@ -160,9 +211,12 @@ class _Plan:
 
     jobs: Iterator[list[tuple[int, int]]]
     slots: Slots | None
+    asked: deque[list[tuple[int, int]]]
 
     def __iter__(self) -> Iterator[_Job]:
-        return (_Job(pictures, self.slots.take() if self.slots else None) for pictures in self.jobs)
+        for pictures in self.jobs:
+            self.asked.append(pictures)
+            yield _Job(pictures, self.slots.take() if self.slots else None)
 
 
 class _Batches(Dataset["Batch | Parcel | EverymaskError"]):

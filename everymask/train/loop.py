@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from everymask.core.files import write_json
-from everymask.errors import MachineError, TrainingError, printable
+from everymask.errors import EverymaskError, MachineError, TrainingError, printable
 from everymask.models.base import Batch, Network
 from everymask.settings.plan import Plan
 from everymask.settings.schedule import phase_at
@@ -33,6 +33,7 @@ from everymask.train.optim import build_optimizer, clip_gradients, learning_rate
 from everymask.train.step import TrainStep
 
 SAVE_SECONDS = 300.0
+_FIRST_SAVE = 20.0
 _logger = logging.getLogger(__name__)
 Reason = Literal["finished", "time limit", "no progress", "interrupted"]
 
@@ -90,10 +91,12 @@ def fit(
             due = position == 0 and epoch % plan.validate_every == 0
             due = (due or progress.step == total or progress.seconds >= limit) and progress.step > progress.validated
             if validate and due and not rank.agreed(interrupt.number):
+                if progress.best is None:  # whatever room the disk has, it is for the state first
+                    _save(folder, training, plan, rank, needed=False)
                 _validate(training, validate, keep, log, interrupt, rank)
 
             reason = rank.agreed(_reason_to_stop(progress, total, plan, order, interrupt.number))
-            if reason or time.monotonic() - saved > SAVE_SECONDS:
+            if reason or time.monotonic() - saved > _interval(plan, progress):
                 _save(folder, training, plan, rank, needed=reason is not None)
                 saved = time.monotonic()
             if reason:
@@ -109,7 +112,14 @@ def fit(
             rate = learning_rate(plan, progress.step, progress.step / done if done else total)
             set_rate(training.optimizer, rate)
 
-            step_batches = [next(source) for _ in range(order.passes)]
+            try:
+                step_batches = [next(source) for _ in range(order.passes)]
+            except EverymaskError:
+                # A picture, or a process that prepares pictures: what was learned before is not lost with it.
+                _save(folder, training, plan, rank, needed=False)
+                if not interrupt.number:
+                    raise
+                return Outcome("interrupted", progress, training.averaged, interrupt.number)
             values = _step(training, train_step, step_batches, order, plan, folder)
             progress.step += 1
             progress.seconds = rank.agreed(time.monotonic() - began)
@@ -182,10 +192,20 @@ def _validate(
         return
     progress.validated = progress.step
     if progress.best is None or result.score > progress.best:
-        progress.best, progress.best_step = result.score, progress.step
-        if keep and rank.leads:
-            keep(training.averaged, result)
+        try:
+            if keep and rank.leads:
+                keep(training.averaged, result)
+            progress.best, progress.best_step = result.score, progress.step
+        except MachineError as error:
+            _logger.warning("the best weights so far could not be saved and training goes on: %s", error)
     log.validation(progress, result.numbers)
+
+
+def _interval(plan: Plan, progress: Progress) -> float:
+    """Seconds until the state is saved again: at the beginning fewer, when a fault would cost all that there is."""
+    if math.isfinite(plan.save_every):
+        return plan.save_every
+    return min(SAVE_SECONDS, max(_FIRST_SAVE, progress.seconds / 2))
 
 
 def _save(folder: Path, training: Training, plan: Plan, rank: Rank, *, needed: bool) -> None:

@@ -16,13 +16,13 @@ from everymask.data.dataset import Dataset, not_annotated
 from everymask.data.feed.packed import packed
 from everymask.data.fingerprint import Fingerprint, fingerprint
 from everymask.data.splits import read_split
-from everymask.errors import DataError, counted
+from everymask.errors import DataError, WeightsError, counted, printable
 from everymask.evaluate import Report, evaluate
 from everymask.infer.backends.pytorch import build_predictor, choose_device, has_fast_bf16
 from everymask.infer.predictor import Predictor
 from everymask.models.base import Batch, Network
 from everymask.models.card import Card
-from everymask.models.checkpoint import load_model, save_model
+from everymask.models.checkpoint import load_model, read_model, save_model
 from everymask.models.specs.regions import MaskRCNN
 from everymask.settings.config import TrainConfig
 from everymask.settings.facts import Facts, Start
@@ -124,6 +124,8 @@ def _begin(
 ) -> _Beginning:
     """Read the data and the weights and decide everything; what cannot work is refused here."""
     config, longer = read_decided(folder, given) if given.resume else (given, ())
+    if config.resume and (folder / BEST).exists():
+        _check_best(folder / BEST)
     source = None if config.resume else read_source(config.weights)
     built, gpu = source.spec if source else None, device.type == "cuda"
     asked = asked_task(config, built)
@@ -160,6 +162,17 @@ def _begin(
     maps = (train_set.coding.sentence(train_set.labels),) if train_set.coding else ()
     notes = longer if config.resume else (counts, *left_out, *maps, *unseen, *chosen, *plan.reasons, beginning)
     return _Beginning(task, plan, measured, pictures, train_set, val_set, module, order, notes, bool(longer))
+
+
+def _check_best(file: Path) -> None:
+    """Better than to train to the end and then not to know how good the best weights are."""
+    try:
+        read_model(file)
+    except WeightsError as error:
+        raise WeightsError(
+            f"the best weights so far are damaged: {error.message}",
+            hint=f"bring them back, or remove {printable(file)}: the weights at the end of the run are then kept",
+        ) from error
 
 
 def _finish(folder: Path, begun: _Beginning, outcome: Outcome, judge: _Judge) -> None:
@@ -222,5 +235,13 @@ def _facts(num_classes: int, device: torch.device, start: Start | None) -> Facts
 def _batches(begun: _Beginning, device: torch.device, first: int, last: int) -> Iterator[Batch]:
     plan = begun.plan
     pipeline = begun.task.feed(packed(begun.train), plan.preprocess, plan.augment, plan.seed, plan.crop)
-    divisor, pin = plan.preprocess.divisor, device.type == "cuda"
-    return read_batches(pipeline, begun.order, first=first, last=last, workers=plan.workers, divisor=divisor, pin=pin)
+    return read_batches(
+        pipeline,
+        begun.order,
+        first=first,
+        last=last,
+        workers=plan.workers,
+        divisor=plan.preprocess.divisor,
+        pin=device.type == "cuda",
+        files=[record.image for record in begun.train.records],
+    )

@@ -62,7 +62,7 @@ def test_what_is_written_is_read_again(tmp_path):
     drawn = draw_split(dataset(9), seed=0)
     write_split(tmp_path / "split.json", drawn)
     assert owners(read_split(tmp_path / "split.json", dataset(9))) == owners(drawn)
-    assert set(json.loads((tmp_path / "split.json").read_text())) == {"train", "val"}
+    assert set(json.loads((tmp_path / "split.json").read_text())) == {"train", "val", "checksum"}
     with pytest.raises(DataError, match="picture 0 has no split"):
         write_split(tmp_path / "other.json", dataset(3))
     assert not (tmp_path / "other.json").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,15 +11,18 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from everymask.core.labels import labels_of
 from everymask.data.feed.preprocess import Preprocess, Resize
 from everymask.errors import WeightsError
+from everymask.models import checkpoint
 from everymask.models.build import build
 from everymask.models.card import Card
-from everymask.models.checkpoint import load_exactly, load_model, read_safetensors, save_model
+from everymask.models.checkpoint import load_exactly, load_model, read_model, read_safetensors, save_model
 from everymask.models.fine_tune import fit_weights
 from everymask.models.specs.regions import MaskRCNN
+from everymask.models.specs.semantic import PLAIN_ENCODER, UNet
 
 SPEC = MaskRCNN(
     encoder="resnet18", fpn_channels=16, rpn_channels=16, box_fcs=(32, 32), mask_convs=(16,), mask_channels=16
@@ -59,6 +63,98 @@ def test_every_flipped_bit_is_found(saved: Path) -> None:
             load_model(saved)
 
 
+def test_every_flipped_bit_of_the_card_is_found(tmp_path: Path) -> None:
+    """E03: means, class order, thresholds and licence mean as much as the weights do."""
+    file = tmp_path / "small.safetensors"
+    card = replace(CARD, spec=UNet(encoder=PLAIN_ENCODER, decoder_channels=(2,)))
+    save_model(file, build(card.spec, 2), card)
+    content = file.read_bytes()
+    begin, end = content.index(b'{\\"schema'), content.index(b'}"', content.index(b"checksum"))
+    for position in range(begin, end):
+        broken = bytearray(content)
+        broken[position] ^= 1 << position % 7
+        file.write_bytes(broken)
+        with suppress(WeightsError):
+            assert read_model(file)[1] == card, "nothing was changed that says anything"
+
+
+def test_a_card_without_a_hash_still_loads(saved: Path) -> None:
+    """E16: as files of earlier versions are."""
+    before = saved.read_bytes()
+    _rewrite(saved)
+    assert saved.read_bytes() != before
+    assert load_model(saved)[1] == CARD
+
+
+def _without_hash(spec: dict[str, object] | None = None, **changes: object) -> dict[str, object]:
+    return changes | ({"spec": CARD.to_json()["spec"] | spec} if spec else {})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (_without_hash({"fpn_channels": 10**5}), "does not fit the network"),
+        (_without_hash({"fpn_channels": 10**12}), r"spec\.fpn_channels must be a whole number"),
+        (
+            _without_hash({"fpn_channels": "16"}),
+            r"spec\.fpn_channels must be a whole number up to 1,000,000, but is '16'",
+        ),
+        (_without_hash({"fpn_channels": 16.0}), r"spec\.fpn_channels"),
+        (_without_hash({"fpn_channels": True}), r"spec\.fpn_channels"),
+        (_without_hash({"fpn_channels": -16}), "must not be negative"),
+        (_without_hash({"norm": 3}), r"spec\.norm must be one of batch, frozen, group"),
+        (_without_hash({"nms": float("nan")}), r"spec\.nms must be a finite number"),
+        (_without_hash({"box_fcs": [32] * 100_000}), r"spec\.box_fcs must be a list of up to 100"),
+        (_without_hash({"box_fcs": 32}), r"spec\.box_fcs must be a list"),
+        (_without_hash({"profile": [1]}), "profile"),
+        (_without_hash(labels={"names": "cd"}), r"labels\.names must be a list"),
+        (_without_hash(labels={"names": ["cat", 2]}), r"labels\.names\.1 must be text"),
+        (_without_hash(labels={"names": ["cat", "cat"]}), "stands there more than once"),
+        (_without_hash(labels={"names": ["cat", "dog"], "colours": [[1, 2, 3], [1, 2, 256]]}), "from 0 to 255"),
+        (_without_hash(labels={"names": ["cat", "dog"], "things": [2]}), r"labels\.things"),
+        (_without_hash(labels=[]), "description cannot be used"),
+        (_without_hash(metrics={"mask AP": "high"}), r"metrics\.mask AP must be a finite number"),
+        (_without_hash(licence=5), "licence must be text"),
+        (
+            _without_hash(preprocess=CARD.preprocess.to_json() | {"bgr": "false"}),
+            r"preprocess\.bgr must be true or false",
+        ),
+        (_without_hash(preprocess=CARD.preprocess.to_json() | {"mean": [1.3, 0.2, 0.2]}), "lie between 0 and 1"),
+        (
+            _without_hash(
+                preprocess=CARD.preprocess.to_json() | {"resize": {"short": 1, "long": 10**9, "rule": "none"}}
+            ),
+            r"preprocess\.resize\.long must be a whole number up to 65,500",
+        ),
+        (_without_hash(schema="1"), "which is no number"),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+def test_cards_are_checked_before_a_network_is_built(
+    saved: Path, changes: dict[str, object], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_memory(spec: object, classes: int) -> nn.Module:
+        assert torch.get_default_device().type == "meta", "memory would be taken"
+        return build(spec, classes)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(checkpoint, "build", no_memory)
+    _rewrite(saved, **changes)
+    with pytest.raises(WeightsError, match=message):
+        load_model(saved)
+
+
+def test_weights_that_are_not_numbers_are_refused(saved: Path) -> None:
+    """They would give pictures without any object."""
+    module, card = load_model(saved)
+    with torch.no_grad():
+        module.state_dict()["backbone.body.conv1.weight"][0, 0, 0, 0] = float("nan")
+    save_model(saved, module, card)
+    with pytest.raises(WeightsError, match=r"1 tensor with NaN or infinite numbers: backbone\.body\.conv1\.weight"):
+        load_model(saved)
+    with pytest.raises(WeightsError, match="NaN or infinite"):
+        fit_weights(build(SPEC, 2), CARD.labels, read_model(saved)[0], CARD.labels)
+
+
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.999], ids=lambda share: f"E02 cut at {share}")
 def test_cut_files_are_refused(share: float, saved: Path) -> None:
     content = saved.read_bytes()
@@ -75,8 +171,9 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
 
 
 def _rewrite(saved: Path, **changes: object) -> None:
+    """The file with another description, without a hash of it, as earlier versions wrote files."""
     tensors, metadata = read_safetensors(saved)
-    description = json.loads(metadata["everymask"]) | changes
+    description = json.loads(metadata["everymask"]) | {"checksum": None} | changes
     save_file(tensors, saved, {"everymask": json.dumps({k: v for k, v in description.items() if v is not None})})
 
 

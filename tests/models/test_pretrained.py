@@ -207,3 +207,15 @@ def test_training_checkpoints_and_wrapped_names(tmp_path: Path) -> None:
     torch.save({"epoch": 3}, tmp_path / "b.pth")
     with pytest.raises(WeightsError, match="holds no tensors"):
         read_state_dict(tmp_path / "b.pth")
+
+
+def test_a_bit_that_flipped_in_a_pytorch_file_is_found(tmp_path: Path) -> None:
+    """E03: the file has checksums, which PyTorch does not look at."""
+    file = tmp_path / "a.pth"
+    torch.save({"a": torch.arange(1000.0)}, file)
+    content = bytearray(file.read_bytes())
+    content[content.index(torch.arange(1000.0).numpy().tobytes()) + 1234] ^= 1
+    file.write_bytes(content)
+    assert not torch.equal(torch.load(file, weights_only=True)["a"], torch.arange(1000.0))
+    with pytest.raises(WeightsError, match="does not match its checksum"):
+        read_state_dict(file)

@@ -40,6 +40,7 @@ OPEN_AFTERWARDS = {
     "weights",
     "time_limit",
     "patience",
+    "save_every",
     "clip_norm",
     "ema",
     "resize",

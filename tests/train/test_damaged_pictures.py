@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from everymask.data.shapes import write_shapes
-from everymask.errors import DataError
+from everymask.errors import DataError, WeightsError
 from everymask.train.run import train
 from tests.train.test_run import QUIET, settings
 
@@ -39,3 +39,15 @@ def test_a09_skip_leaves_it_out_and_resuming_does_too(shapes, tmp_path):
 def test_a09_strict_stops_with_its_name(shapes, tmp_path):
     with pytest.raises(DataError, match=victim(shapes).name):
         train(settings(shapes, tmp_path / "run"), console=QUIET)
+
+
+def test_damaged_best_weights_are_named_before_training_goes_on(shapes, tmp_path):
+    out = tmp_path / "run"
+    train(settings(shapes, out, epochs=1, on_defect="skip"), console=QUIET)
+    content = bytearray((out / "best.safetensors").read_bytes())
+    content[-1] ^= 1
+    (out / "best.safetensors").write_bytes(content)
+    with pytest.raises(WeightsError, match=r"best weights so far are damaged(.|\n)*remove"):
+        train(settings(shapes, out, epochs=2, resume=True, on_defect="skip"), console=QUIET)
+    (out / "best.safetensors").unlink()
+    assert train(settings(shapes, out, epochs=2, resume=True, on_defect="skip"), console=QUIET).steps == 6

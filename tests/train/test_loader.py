@@ -6,6 +6,7 @@ import functools
 import itertools
 import os
 import signal
+import sys
 from collections import Counter
 
 import pytest
@@ -16,6 +17,7 @@ from everymask.errors import ConfigError, DataError, Issue, MachineError
 from everymask.models.base import Batch
 from everymask.train.loader import Order, read_batches
 from everymask.train.machine.failures import machine_failures
+from everymask.train.machine.interrupt import ignore_in_worker
 from everymask.train.machine.rank import Rank
 from tests.train.tiny_training import picture
 
@@ -140,3 +142,30 @@ def test_a_killed_worker_is_an_error_of_the_machine() -> None:
 def test_full_memory_is_an_error_of_the_machine(error: Exception) -> None:
     with pytest.raises(MachineError, match=r"memory is full(.|\n)*lower batch"), machine_failures():
         raise error
+
+
+def hanging(epoch: int, index: int, *, parent: int) -> Prepared:
+    if index == 4 and os.getpid() != parent:
+        os.kill(os.getpid(), signal.SIGSTOP)
+    return picture(epoch, index)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no stopped processes")
+def test_a_worker_that_hangs_is_an_error_with_its_pictures() -> None:
+    """Fault F6: without a limit training would wait without end."""
+    pipeline = functools.partial(hanging, parent=os.getpid())
+    files = [f"{index}.png" for index in range(7)]
+    with pytest.raises(MachineError, match=r"not answered for 3 s; it was to prepare .*4\.png"):
+        list(read_batches(pipeline, Order(7, 2), first=0, last=8, workers=1, divisor=8, files=files, patience=3))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are another thing there")
+def test_a_worker_leaves_the_first_termination_to_its_parent() -> None:
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        ignore_in_worker()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL, "the next one ends it"
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

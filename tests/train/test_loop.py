@@ -5,22 +5,25 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from everymask.errors import MachineError, TrainingError, WeightsError
+from everymask.data.feed.pipelines import Prepared
+from everymask.errors import DataError, MachineError, TrainingError, WeightsError
 from everymask.models.base import Batch
 from everymask.settings.config import TrainConfig
 from everymask.train import loop
 from everymask.train.folder.logs import read_log
-from everymask.train.folder.state import Training
+from everymask.train.folder.state import Progress, Training
 from everymask.train.loop import Validation
 from everymask.train.machine.rank import Rank
 from everymask.train.step import TrainStep
-from tests.train.tiny_training import Tiny, settings, train_tiny
+from tests.train.tiny_training import Tiny, planned, settings, train_tiny
 
 BAD_SEED = 3  # with which picture 8 comes in the last step of the first epoch
 
@@ -335,3 +338,79 @@ def test_every_pass_of_every_step_draws_anew(tmp_path: Path) -> None:
 
     train_tiny(settings(tmp_path, batch=1, accumulate=2, epochs=2), module=Drawing())
     assert len(seeds) == len(set(seeds)) == 20
+
+
+def test_best_weights_that_cannot_be_saved_end_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Fault F4, at the first validation: the state is saved before, training goes on and tries again."""
+    states: list[int] = []
+
+    def keep(module: nn.Module, result: Validation) -> None:
+        states.append(len(list((tmp_path / "state").glob("step-*"))))
+        if len(states) == 1:
+            raise MachineError("no space left")
+
+    scores = iter([0.1, 0.2, 0.3, 0.4])
+    outcome = train_tiny(settings(tmp_path), validate=lambda module: Validation(next(scores), {}), keep=keep)
+    assert outcome.reason == "finished"
+    assert states[0] == 1
+    assert len(states) == 4
+    assert outcome.progress.best == 0.4
+    assert caplog.text.count("the best weights so far could not be saved") == 1
+
+
+def test_a_picture_that_cannot_be_read_costs_no_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.train import tiny_training
+
+    plain, calls = tiny_training.picture, iter(range(1000))
+
+    def broken(epoch: int, index: int, bad: int | None = None) -> Prepared:
+        if next(calls) == 3 * 5:
+            raise DataError("bad.png: cut off")
+        return plain(epoch, index, bad)
+
+    monkeypatch.setattr(tiny_training, "picture", broken)
+    with pytest.raises(DataError, match="cut off"):
+        train_tiny(settings(tmp_path))
+    assert [path.name for path in (tmp_path / "state").iterdir()] == ["step-00000005"]
+
+
+def test_states_are_saved_sooner_at_the_beginning(tmp_path: Path) -> None:
+    def waits(**changes: str) -> list[float]:
+        plan = planned(settings(tmp_path, **changes))
+        return [loop._interval(plan, Progress(seconds=trained)) for trained in (0, 60, 3600)]
+
+    assert waits() == [20, 30, 300]
+    assert waits(save_every="90s") == [90, 90, 90]
+
+
+GROUP = """
+import os, signal, sys
+from pathlib import Path
+from tests.train.test_loop import StopAt
+from tests.train.tiny_training import settings, train_tiny
+
+class Stopped(StopAt):
+    def loss(self, *arguments):
+        self.calls += 1
+        if self.calls == self.call:
+            os.killpg(0, signal.SIGTERM)
+        return super(StopAt, self).loss(*arguments)
+
+outcome = train_tiny(settings(Path(sys.argv[1]), workers=2, epochs=40), module=Stopped(5))
+print(outcome.reason, outcome.signal, outcome.progress.step)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no process groups")
+def test_k02_termination_of_all_processes_saves_too(tmp_path: Path) -> None:
+    """As Slurm, systemd and docker send it: to the workers as well."""
+    done = subprocess.run(
+        [sys.executable, "-c", GROUP, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        start_new_session=True,
+        cwd=Path(__file__).resolve().parents[2],
+    )
+    assert done.stdout.split() == ["interrupted", str(int(signal.SIGTERM)), "5"], done.stderr
+    assert [path.name for path in (tmp_path / "state").iterdir()] == ["step-00000005"]

@@ -212,3 +212,28 @@ def test_other_settings_cannot_change(changes: dict[str, object]) -> None:
     name = next(iter(changes))
     with pytest.raises(ConfigError, match=f"{name} was .*, now "):
         continued(STORED, ORIGIN, TrainConfig(**({"data": "d", "resume": True} | changes)))  # type: ignore[arg-type]
+
+
+def test_a_run_that_was_killed_before_it_began_can_be_replaced(tmp_path: Path) -> None:
+    """Killed between the first files that it writes: `config.json` is the last of them."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "splits.json").write_text("{}")
+    (folder / f".{'0a' * 16}.json").write_text("half")
+    with pytest.raises(ConfigError, match=r"before its first step(.|\n)*--overwrite"):
+        opened(folder, resume=True)
+    assert opened(folder, overwrite=True) == ["splits.json"]
+    assert not list(folder.glob(".0a*")), "what a killed write left is removed"
+
+
+def test_a_damaged_config_hides_no_run(finished: Path) -> None:
+    (finished / "config.json").write_text("{")
+    assert "config.json" in opened(finished, resume=True)
+    assert "config.json" in opened(finished, overwrite=True)
+
+
+def test_a_folder_of_others_is_no_run(finished: Path) -> None:
+    (finished / "config.json").write_text("{}")
+    (finished / "thesis.tex").write_text("all of it")
+    with pytest.raises(ConfigError, match="is not empty"):
+        opened(finished, overwrite=True)

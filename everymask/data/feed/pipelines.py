@@ -192,4 +192,6 @@ def naming(sample: Sample | Scene | str) -> Iterator[None]:
         yield
     except DataError as error:
         name = printable(sample if isinstance(sample, str) else sample.file or sample.id)
-        raise DataError(f"{name}: {error.message}", hint=error.hint, issues=error.issues, total=error.total) from error
+        raise type(error)(
+            f"{name}: {error.message}", hint=error.hint, issues=error.issues, total=error.total
+        ) from error

@@ -6,7 +6,7 @@ Every family of weights was trained behind its own resizing; `Resize.rule` names
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeAlias, get_args
 
 import cv2
@@ -14,10 +14,13 @@ import numpy as np
 
 from everymask.core.arrays import Array, FloatArray
 from everymask.core.geometry import Warp, moved
+from everymask.core.json.values import value_of
 from everymask.data.feed.resample import Rule, resized
 from everymask.errors import ConfigError, DataError, WeightsError
 
 Size: TypeAlias = tuple[int, int]
+_BYTES = 255.0
+_MOST = 65_500  # pixels of a side, channels
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,20 +193,18 @@ class Preprocess:
     def from_json(cls, data: dict[str, Any]) -> Preprocess:
         """What `to_json` wrote; `WeightsError` where that is not complete and valid."""
         try:
-            return cls(
-                channels=int(data["channels"]),
-                scale=float(data["scale"]),
-                mean=tuple(float(value) for value in data["mean"]),
-                std=tuple(float(value) for value in data["std"]),
-                resize=Resize(int(data["resize"]["short"]), int(data["resize"]["long"]), data["resize"]["rule"]),
-                divisor=int(data["divisor"]),
-                bgr=bool(data["bgr"]),
-            )
-        except (KeyError, TypeError, ValueError, ConfigError) as error:
+            missing = [column.name for column in fields(cls) if column.name not in data]
+            if missing:
+                raise ValueError(f"it lacks {', '.join(missing)}")
+            found: Preprocess = value_of(cls, data, "preprocess", most=_MOST)
+            if found.scale == _BYTES and not all(0 <= mean <= 1 for mean in found.mean):
+                raise ValueError(f"the means of bytes divided by 255 lie between 0 and 1, but they are {found.mean}")
+        except (TypeError, ValueError, ConfigError) as error:
             raise WeightsError(
-                f"the model file's preprocessing cannot be read: {error!r}",
+                f"the model file's preprocessing cannot be read: {error}",
                 hint="without it the weights cannot be used; get a complete copy of the file",
             ) from error
+        return found
 
 
 def match_channels(image: Array, channels: int) -> Array:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import errno
 import io
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TypeAlias, TypeGuard
 
 from everymask.data.pictures.kinds import open_regular
-from everymask.errors import DataError, EverymaskError, MachineError, printable
+from everymask.errors import DataError, EverymaskError, MachineError, UnusableHere, printable
 
 Readable: TypeAlias = "str | Path | bytes | bytearray | memoryview | IO[bytes]"
 """A path, the bytes of a picture file, or a file that was opened in binary mode."""
 _NAMELESS = "picture given as bytes"
 _NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
 """No file can have such a name: it is too long for the disk, leads through a file or in a circle."""
+_DAMAGE = (errno.EINVAL, errno.EOVERFLOW)  # a place that no file can have, as damaged headers name them
+_MACHINE = (errno.EMFILE, errno.ENFILE)  # no fault of this file: the next one would meet it too
 
 
 @contextmanager
@@ -43,22 +45,46 @@ def is_open_file(source: object) -> TypeGuard[IO[bytes]]:
 
 @contextmanager
 def picture_errors(file: Path) -> Iterator[None]:
-    """Turn what reading `file` may raise into `DataError` or `MachineError` with its name."""
+    """Turn what reading `file` may raise into `DataError` with its name.
+
+    That is an `UnusableHere` where the disk, a permission or the memory is in the way of this file, and `MachineError`
+    where no file can be read.
+    """
     try:
         yield
     except EverymaskError:
         raise
     except MemoryError as error:
-        raise MachineError(f"{printable(file)}: not enough memory to decode the picture") from error
+        raise UnusableHere(f"{printable(file)}: not enough memory to decode the picture") from error
     except Exception as error:  # damaged files make Pillow's parsers raise nearly every class
         if isinstance(error, OSError) and error.errno in _NO_FILE:
             raise DataError(f"{printable(file)}: there is no such file") from error
-        if isinstance(error, OSError) and error.errno is not None:
-            raise MachineError(f"{printable(file)}: cannot be read: {error.strerror}") from error
-        raise DataError(
-            f"{printable(file)}: the picture is damaged or cut short ({printable(error)})",
-            hint="fetch or export the file again",
-        ) from error
+        if isinstance(error, OSError) and error.errno is not None and error.errno not in _DAMAGE:
+            kind = MachineError if error.errno in _MACHINE else UnusableHere
+            raise kind(f"{printable(file)}: cannot be read: {error.strerror}") from error
+        raise _damaged(file, error) from error
+
+
+@contextmanager
+def needing(count: int, file: Path) -> Iterator[None]:
+    """Within, a picture of `count` bytes is decoded; where more is asked for than it can need, the file is damaged.
+
+    Damaged files name lengths of their own. Memory for twice the picture says that it has not really run out.
+    """
+    try:
+        yield
+    except MemoryError as error:
+        with suppress(MemoryError):
+            bytearray(2 * count)
+            raise _damaged(file, "it asks for more memory than its pixels need") from error
+        raise
+
+
+def _damaged(file: Path, reason: object) -> DataError:
+    return DataError(
+        f"{printable(file)}: the picture is damaged or cut short ({printable(reason)})",
+        hint="fetch or export the file again",
+    )
 
 
 def _name_of(source: Readable) -> Path:

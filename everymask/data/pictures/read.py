@@ -38,7 +38,7 @@ from everymask.core.files import whole_file
 from everymask.data.pictures.bands import Bands, open_npy, open_tiff
 from everymask.data.pictures.jpeg import decode_without_end, has_tail
 from everymask.data.pictures.kinds import kind_of
-from everymask.data.pictures.opening import Readable, open_source
+from everymask.data.pictures.opening import Readable, needing, open_source
 from everymask.data.pictures.orientation import late_exif, read_orientation, turn_upright, valid_orientation
 from everymask.errors import ConfigError, DataError, printable
 
@@ -94,6 +94,12 @@ class Header:
     stored_size: tuple[int, int]
     remarks: tuple[Remark, ...] = ()
 
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all values, as they are stored without packing."""
+        height, width = self.size
+        return height * width * self.channels * self.bits // 8
+
     def fits_name(self, path: str | Path) -> bool:
         """False where the file's ending belongs to another format, as of a PNG that is called .jpg."""
         return _SUFFIX_FORMATS.get(Path(path).suffix.lower(), self.format) == self.format
@@ -114,7 +120,7 @@ class LabelMap:
 def read_header(source: Readable, *, max_pixels: int = MAX_PIXELS) -> Header:
     """What the file says of itself, without decoding it.
 
-    Raises `DataError` where `read_image` would without decoding, `MachineError` when the disk refuses.
+    Raises what `read_image` would without decoding.
     """
     with _opened(source, max_pixels) as opened:
         return opened.header
@@ -129,8 +135,9 @@ def read_image(source: Readable, *, max_pixels: int = MAX_PIXELS, reduction: int
     A JPEG is decoded at 1 / `reduction` (1, 2, 4 or 8) of its size, rounded up, which takes less time: each pixel is
     the mean of the `reduction` x `reduction` that it covers. Pictures of other formats keep their size.
 
-    Raises `DataError` for a missing, empty, cut short, damaged or foreign file, for a side above 65,500 or more than
-    `max_pixels` pixels, and for NaN or infinite values; `MachineError` when the disk or the memory refuses.
+    Raises `DataError` for a missing, empty, cut short, damaged or foreign file (`UnusableHere` where the disk, a
+    permission or the memory refuses this one), for a side above 65,500 or more than
+    `max_pixels` pixels, and for NaN or infinite values; `MachineError` where no file can be read.
     """
     with _opened(source, max_pixels) as opened:
         image, header, file = opened.image, opened.header, opened.file
@@ -253,7 +260,9 @@ class _Opened:
 @contextmanager
 def _opened(source: Readable, max_pixels: int) -> Iterator[_Opened]:
     with open_source(source) as (stream, file):
-        yield _Opened(*open_picture(stream, file, max_pixels), stream, file)
+        image, header = open_picture(stream, file, max_pixels)
+        with needing(header.nbytes, file):
+            yield _Opened(image, header, stream, file)
 
 
 def open_picture(
@@ -326,7 +335,7 @@ def _check_size(header: Header, max_pixels: int, max_side: int, file: Path) -> N
             f"{width} x {height}",
             hint="cut the picture into tiles or make it smaller",
         )
-    size = height * width * header.channels * header.bits // 8
+    size = header.nbytes
     if size > _BYTES_PER_PIXEL * max_pixels:
         raise DataError(
             f"{printable(file)}: expected up to {_BYTES_PER_PIXEL * max_pixels:,} bytes of values, but the header says "

@@ -15,7 +15,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from everymask.core.arrays import Array
 from everymask.data.pictures.bands import ArrayRows, Bands, Rows, open_simple_tiff
 from everymask.data.pictures.kinds import open_regular
-from everymask.data.pictures.opening import picture_errors
+from everymask.data.pictures.opening import needing, picture_errors
 from everymask.data.pictures.png_rows import open_png_rows
 from everymask.data.pictures.read import Header, as_read, open_picture, read_image
 from everymask.data.pictures.tiff_rows import TiffRows
@@ -33,7 +33,7 @@ class Strips:
     float32. `size` is (H, W). `in_memory` says that the whole picture was decoded, because its kind cannot be read by
     parts.
 
-    `read` raises what `read_image` raises, when it comes to the damaged or forbidden rows: `DataError`, `MachineError`.
+    `read` raises what `read_image` raises, when it comes to the damaged or forbidden rows.
     """
 
     size: tuple[int, int]
@@ -52,7 +52,7 @@ def open_strips(path: str | Path) -> Iterator[Strips]:
     its orientation flag turns, an animation, and a TIFF whose packed strips are larger than 256 MiB.
 
     Raises `DataError` as `read_image` does, but for a side above 1,000,000 or more than 20,000,000,000 pixels where the
-    file is read by parts; `MachineError` when the disk or the memory refuses.
+    file is read by parts.
     """
     file = Path(path)
     with ExitStack() as stack:
@@ -87,7 +87,7 @@ class _Reader:
     top: int = 0
 
     def read(self, count: int) -> Array:
-        with picture_errors(self.file):
+        with picture_errors(self.file), needing(_MAX_BLOCK, self.file):
             rows = as_read(self.rows.read(count), self.file, self.top)
         self.top += len(rows)
         return rows

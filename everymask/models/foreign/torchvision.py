@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import pickle
 import re
 import zipfile
 from collections.abc import Mapping
@@ -13,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from everymask.errors import WeightsError
+from everymask.core.memory import memory_ran_out
+from everymask.errors import EverymaskError, WeightsError, printable
 from everymask.models.checkpoint import read_safetensors
 
 _NAMED_HASH = re.compile(r"-([0-9a-f]{8})\.pth$")
@@ -46,8 +46,8 @@ _BLOCK = {
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     """Tensors by name from a `.safetensors` or a PyTorch file, without running any code that lies in it.
 
-    A hash in the file's name (`...-bf2d0c1e.pth`) is checked. A training checkpoint's `model` or `state_dict` is taken,
-    and the prefix `module.` is dropped. `WeightsError` otherwise.
+    A hash in the file's name (`...-bf2d0c1e.pth`) is checked, and so are a zip's checksums. A training checkpoint's
+    `model` or `state_dict` is taken, and the prefix `module.` is dropped. `WeightsError` otherwise.
     """
     file = Path(path)
     if file.suffix == ".safetensors":
@@ -56,8 +56,13 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         raise WeightsError(f"there is no model file {file}")
     _check_named_hash(file)
     try:
+        _check_sums(file)
         content = torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, zipfile.BadZipFile) as error:
+    except EverymaskError:
+        raise
+    except Exception as error:  # damaged files make pickle and zip raise nearly every class
+        if memory_ran_out(error):
+            raise
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise WeightsError(
             f"{file} is not a whole PyTorch file of plain tensors: {reason}",
@@ -77,6 +82,18 @@ def _state_dict(content: Any) -> dict[str, Tensor]:
     if not isinstance(content, Mapping):
         return {}
     return {str(k).removeprefix("module."): v for k, v in content.items() if isinstance(v, Tensor)}
+
+
+def _check_sums(file: Path) -> None:
+    """Compare what lies in a zip, as PyTorch files are since 1.6, with the checksums in it; PyTorch does not."""
+    if not zipfile.is_zipfile(file):
+        return
+    with zipfile.ZipFile(file) as archive:
+        bad = archive.testzip()
+    if bad is not None:
+        raise WeightsError(
+            f"{file} is damaged: {printable(bad)} in it does not match its checksum", hint="download or copy it again"
+        )
 
 
 def _check_named_hash(file: Path) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, asdict, fields
+from collections.abc import Mapping
+from dataclasses import asdict, fields
 from typing import Any, TypeAlias
 
-from everymask.errors import WeightsError
+from everymask.core.json.values import value_of
+from everymask.errors import WeightsError, printable
 from everymask.models.specs.regions import REGION_KINDS, RegionModelSpec, RegionProfile
 from everymask.models.specs.semantic import SEMANTIC_KINDS, SemanticModelSpec
 
 ModelSpec: TypeAlias = RegionModelSpec | SemanticModelSpec
+_MOST = 1_000_000
 KINDS: dict[str, type[ModelSpec]] = {**REGION_KINDS, **SEMANTIC_KINDS}
 
 
@@ -19,31 +22,42 @@ def spec_to_json(spec: ModelSpec) -> dict[str, Any]:
     return {"kind": kind} | asdict(spec)
 
 
-def spec_from_json(data: dict[str, Any]) -> ModelSpec:
-    """The spec that `spec_to_json` wrote; `WeightsError` names an unknown kind or setting."""
-    values = dict(data)
+def spec_from_json(data: Any) -> ModelSpec:
+    """The spec that `spec_to_json` wrote; `WeightsError` names an unknown kind or setting, or a wrong value.
+
+    Whole numbers lie in 0 to 1,000,000 and lists have at most 100 of them: a network is built of these.
+    """
+    values = dict(data) if isinstance(data, Mapping) else {}
     kind = values.pop("kind", None)
-    if kind not in KINDS:
-        raise WeightsError(f"the model is of kind {kind!r}, but this version knows {', '.join(KINDS)}")
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise WeightsError(f"the model is of kind {printable(kind)!r}, but this version knows {', '.join(KINDS)}")
     cls: type[Any] = KINDS[kind]
     if kind in SEMANTIC_KINDS and "task" in values:  # as files called the head at first
         values["head"] = values.pop("task")
-    profile = values.pop("profile", {}) if kind in REGION_KINDS else {}
+    profile = values.get("profile") if kind in REGION_KINDS else None
+    profile = profile if isinstance(profile, Mapping) else {}
     unknown = sorted(set(values) - {column.name for column in fields(cls)})
     unknown += sorted(set(profile) - {column.name for column in fields(RegionProfile)})
     if unknown:
         raise WeightsError(
-            f"the model has settings that this version does not know: {', '.join(unknown)}",
+            f"the model has settings that this version does not know: {printable(', '.join(unknown))}",
             hint="it was probably written by a newer everymask: upgrade with pip",
         )
-    values = _tuples(cls, values)
-    if kind in REGION_KINDS:
-        values["profile"] = RegionProfile(**_tuples(RegionProfile, profile))
-    spec: ModelSpec = cls(**values)
+    try:
+        spec: ModelSpec = value_of(cls, values, "spec", most=_MOST)
+        _check_not_negative(asdict(spec), "spec")
+    except ValueError as error:
+        raise WeightsError(f"the model's description cannot be used: {error}") from error
     return spec
 
 
-def _tuples(cls: type[Any], values: dict[str, Any]) -> dict[str, Any]:
-    """JSON has no tuples: lists become tuples again where the field's default is one."""
-    defaults = {column.name: column.default for column in fields(cls) if column.default is not MISSING}
-    return {name: tuple(value) if isinstance(defaults.get(name), tuple) else value for name, value in values.items()}
+def _check_not_negative(value: Any, where: str) -> None:
+    match value:
+        case dict():
+            for name, entry in value.items():
+                _check_not_negative(entry, f"{where}.{name}")
+        case tuple():
+            for entry in value:
+                _check_not_negative(entry, where)
+        case int() | float() if value < 0:
+            raise ValueError(f"{where} must not be negative, but is {value}")

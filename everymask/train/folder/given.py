@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from everymask.core.files import write_json
+from everymask.core.json.sealed import read_sealed, sealed
 from everymask.data.dataset import Dataset
 from everymask.data.feed.preprocess import Preprocess
 from everymask.data.fingerprint import Fingerprint
 from everymask.data.splits import write_split
-from everymask.errors import DataError
+from everymask.errors import DataError, EverymaskError, WeightsError, printable
 from everymask.settings.config import TrainConfig, config_from_json
 from everymask.settings.going_on import continued
 from everymask.settings.plan import Plan
@@ -24,20 +26,26 @@ def write_given(
     """Write what was `given` and what was found in the data, to be compared on resuming; then what was decided."""
     write_split(folder / SPLITS, pictures)
     found = _found(train_set, measured, plan.preprocess)
-    write_json(folder / ORIGIN, {"settings": given.to_json()} | found, indent=1)
+    write_json(folder / ORIGIN, sealed({"settings": given.to_json()} | found), indent=1)
     write_decided(folder, plan)
 
 
 def write_decided(folder: Path, plan: Plan) -> None:
     """Write the complete settings."""
-    write_json(folder / CONFIG, replace(plan.settings, resume=False, overwrite=False).to_json(), indent=1)
+    write_json(folder / CONFIG, sealed(replace(plan.settings, resume=False, overwrite=False).to_json()), indent=1)
 
 
 def read_decided(folder: Path, given: TrainConfig) -> tuple[TrainConfig, tuple[str, ...]]:
-    """The complete settings with which the run goes on, and a line if it becomes longer; errors as in `continued`."""
-    stored, origin = (json.loads((folder / name).read_bytes()) for name in (CONFIG, ORIGIN))
-    before = config_from_json(stored)
-    config = continued(before, config_from_json(origin["settings"]), given)
+    """The complete settings with which the run goes on, and a line if it becomes longer; errors as in `continued`.
+
+    `WeightsError` where one of the files is damaged or was never written.
+    """
+    stored, origin = _read(folder / CONFIG), _read(folder / ORIGIN)
+    try:
+        before, settings = config_from_json(stored), config_from_json(origin["settings"])
+    except (EverymaskError, KeyError, TypeError, ValueError) as error:
+        raise _damaged(folder / CONFIG, error) from error
+    config = continued(before, settings, given)
     if config.epochs == before.epochs:
         return config, ()
     return config, (f"{config.epochs} epochs instead of {before.epochs}: the learning rate follows the new end",)
@@ -45,8 +53,8 @@ def read_decided(folder: Path, given: TrainConfig) -> tuple[TrainConfig, tuple[s
 
 def read_preprocess(folder: Path, train_set: Dataset, measured: Fingerprint) -> Preprocess:
     """How pictures are fed since the run began; `DataError` when the data are no longer the same."""
-    stored = json.loads((folder / ORIGIN).read_bytes())
-    preprocess = Preprocess.from_json(stored["preprocess"])
+    stored = _read(folder / ORIGIN)
+    preprocess = Preprocess.from_json(stored.get("preprocess", {}))
     found = json.loads(json.dumps(_found(train_set, measured, preprocess)))
     changed = [name for name, value in found.items() if stored.get(name) != value]
     if changed:
@@ -55,6 +63,21 @@ def read_preprocess(folder: Path, train_set: Dataset, measured: Fingerprint) -> 
             hint=f"bring them back as they were, or start a new run with --weights {folder}",
         )
     return preprocess
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return read_sealed(file)
+    except (OSError, ValueError) as error:
+        raise _damaged(file, error) from error
+
+
+def _damaged(file: Path, error: Exception) -> WeightsError:
+    reason = error.strerror if isinstance(error, OSError) else error
+    return WeightsError(
+        f"the run cannot go on: {printable(file)} is damaged ({printable(reason)})",
+        hint=f"bring it back as it was, start anew with --overwrite, or from its weights: --weights {file.parent}",
+    )
 
 
 def _found(train_set: Dataset, measured: Fingerprint, preprocess: Preprocess) -> dict[str, object]:

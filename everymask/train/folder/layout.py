@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from everymask.core.files import clear_leftovers
 from everymask.errors import ConfigError, MachineError, printable
 from everymask.train.folder.lock import LOCK, locked
 from everymask.train.machine.rank import ALONE, Rank
@@ -53,6 +54,7 @@ def open_folder(
             folder.mkdir(parents=True, exist_ok=True)
             before = set(folder.iterdir())
             held.enter_context(locked(folder))
+            clear_leftovers(folder)
             held.callback(_withdraw, folder, before)
             _check(folder, resume, overwrite)
         except OSError as error:
@@ -87,10 +89,15 @@ def _withdraw(folder: Path, before: set[Path]) -> None:
 
 def _check(folder: Path, resume: bool, overwrite: bool) -> None:
     found = sorted(child.name for child in folder.iterdir() if child.name != LOCK)
-    has_run = _is_run(folder)
+    has_run = _is_run(folder, found)
     if resume:
         if not has_run:
             raise ConfigError(f"there is no run to continue in {printable(folder)}", hint="start it without --resume")
+        if CONFIG not in found:
+            raise ConfigError(
+                f"the run in {printable(folder)} ended before its first step: there is no {CONFIG}",
+                hint="start it anew with --overwrite",
+            )
         return
     if overwrite and (has_run or not found):
         return
@@ -104,8 +111,11 @@ def _check(folder: Path, resume: bool, overwrite: bool) -> None:
         )
 
 
-def _is_run(folder: Path) -> bool:
+def _is_run(folder: Path, found: list[str]) -> bool:
+    """Whether the files called `found` are a run's, also of one that was killed before it began, or was damaged."""
+    if {ORIGIN, SPLITS} & set(found) and set(found) <= set(_OURS):
+        return True
     try:
         return "model" in json.loads((folder / CONFIG).read_bytes())
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return False

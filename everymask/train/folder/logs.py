@@ -8,11 +8,11 @@ import math
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import torch
 from rich.console import Console
@@ -20,10 +20,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
 from rich.progress import Progress as Bar
 
 from everymask.core.files import write_text
+from everymask.core.json.values import value_of
+from everymask.errors import counted, printable
 from everymask.train.folder.state import Progress
 from everymask.train.machine.rank import ALONE, Rank
 
 EVERY = 10
+_MOST_NUMBERS = 100_000
+_ALWAYS = {
+    "step": ("loss", "lr", "images_per_second", "memory_mb", "epoch", "seconds"),
+    "validation": ("epoch", "seconds"),
+}
 _PLAIN_SECONDS = 10.0
 _logger = logging.getLogger(__name__)
 
@@ -165,16 +172,36 @@ class Log:
 
 
 def read_log(file: Path) -> list[dict[str, Any]]:
-    """The lines of a `log.jsonl`; a last line that was cut off is left out."""
+    """The lines of a `log.jsonl`. What is no such line, as one that was cut off or damaged, is left out.
+
+    Only a damaged log has such lines before its last; that is logged as a warning.
+    """
     if not file.exists():
         return []
-    entries = []
-    for line in file.read_text(encoding="utf-8").splitlines():
-        try:
-            entries.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
-    return entries
+    lines = file.read_bytes().split(b"\n")
+    found = [_entry(line) for line in lines if line]
+    damaged = sum(entry is None for entry in found[:-1])
+    if damaged:
+        _logger.warning("%s is damaged: %s left out", printable(file), counted(damaged, "line"))
+    return [entry for entry in found if entry is not None]
+
+
+def _entry(line: bytes) -> dict[str, Any] | None:
+    """A line of the log, or None where it is none that `Log` writes."""
+    try:
+        entry = json.loads(line)
+        kind = value_of(Literal["note", "step", "validation"], entry["kind"], "kind")
+        if kind == "note":
+            value_of(str, entry["text"], "text")
+        else:
+            numbers = {name: value for name, value in entry.items() if name != "kind"}
+            value_of(Mapping[str, float], numbers, "entry", most_values=_MOST_NUMBERS)
+            value_of(int, entry["step"], "step")
+            for name in _ALWAYS[kind]:
+                entry[name]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return dict(entry)
 
 
 def memory(device: torch.device) -> float:
@@ -199,9 +226,8 @@ def spent(seconds: float) -> str:
 
 
 def _cut(file: Path, step: int) -> None:
-    entries = read_log(file)
-    kept = [entry for entry in entries if entry.get("step", 0) <= step]
-    if entries:
+    if file.exists():
+        kept = [entry for entry in read_log(file) if entry.get("step", 0) <= step]
         write_text(file, "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in kept))
 
 

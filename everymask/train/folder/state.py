@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
 import shutil
@@ -17,8 +16,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from everymask.core.files import whole_file, write_json
-from everymask.errors import MachineError, WeightsError
+from everymask.core.files import clear_leftovers, refused, whole_file, write_json
+from everymask.core.json.sealed import read_sealed, sealed
+from everymask.core.json.values import value_of
+from everymask.errors import EverymaskError, MachineError, WeightsError
 from everymask.models.base import Network
 from everymask.settings.config import TrainConfig, config_from_json
 from everymask.settings.going_on import FREE, changed_settings
@@ -26,6 +27,7 @@ from everymask.train.ema import Ema
 
 _TENSORS, _FACTS = "tensors.safetensors", "state.json"
 _KEPT = 2
+_VERSION = 1
 _log = logging.getLogger(__name__)
 
 
@@ -66,22 +68,24 @@ def write_state(folder: Path, training: Training, config: TrainConfig) -> Path:
 
     `MachineError` names the path when the disk refuses; earlier states are then still there.
     """
+    clear_leftovers(folder)
     target = _free_name(folder, training.progress.step)
-    temporary = folder / f".{uuid.uuid4().hex}"
+    temporary, tensors = folder / f".{uuid.uuid4().hex}", _tensors(training)
+    needed = sum(tensor.nbytes for tensor in tensors.values())
     try:
-        with whole_file(temporary / _TENSORS) as path:
-            save_file(_tensors(training), path)
+        with whole_file(temporary / _TENSORS, needed) as path:
+            save_file(tensors, path)
         facts = {
-            "version": 1,
+            "version": _VERSION,
             "progress": asdict(training.progress),
             "sha256": _digest(temporary / _TENSORS),
             "machine": _machine(),
             "config": config.to_json(),
         }
-        write_json(temporary / _FACTS, facts, indent=1)
+        write_json(temporary / _FACTS, sealed(facts), indent=1)
         temporary.rename(target)
-    except OSError as error:
-        raise MachineError(f"cannot write {target}: {error.strerror or error}") from error
+    except (OSError, SafetensorError) as error:  # the latter when the disk is full
+        raise refused(target, error, needed) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     try:
@@ -106,17 +110,16 @@ def read_state(folder: Path, training: Training, config: TrainConfig) -> None:
         try:
             facts = _facts(path)
             tensors = load_file(path / _TENSORS)
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
+        except (OSError, ValueError, SafetensorError) as error:
             _log.warning("the state %s is broken and passed over: %s", path, error)
             continue
-        _check_settings(path, config_from_json(facts["config"]), config)
-        changed = [
-            f"{name} {old} -> {_machine()[name]}" for name, old in facts["machine"].items() if old != _machine()[name]
-        ]
+        _check_settings(path, facts.config, config)
+        now = _machine()
+        changed = [f"{name} {old} -> {now.get(name)}" for name, old in facts.machine.items() if old != now.get(name)]
         if changed:
             _log.warning("not bit-identical to the run before: %s", ", ".join(changed))
         _restore(training, tensors, path)
-        training.progress = Progress(**facts["progress"])
+        training.progress = facts.progress
         return
     raise WeightsError(
         f"there is no saved state to continue from in {folder}", hint="start the run anew with --overwrite"
@@ -125,11 +128,15 @@ def read_state(folder: Path, training: Training, config: TrainConfig) -> None:
 
 def _free_name(folder: Path, step: int) -> Path:
     """A new folder for the state after that step: a second one stands beside the first, not in its place."""
-    plain = f"step-{step:08d}"
+    plain = _name(step)
     earlier = max((path.name for path in folder.glob(f"{plain}*")), default="")
     if not earlier:
         return folder / plain
     return folder / f"{plain}-{int(earlier.removeprefix(plain).lstrip('-') or 0) + 1:04d}"
+
+
+def _name(step: int) -> str:
+    return f"step-{step:08d}"
 
 
 def _states(folder: Path) -> list[Path]:
@@ -137,11 +144,30 @@ def _states(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*"), reverse=True)
 
 
-def _facts(path: Path) -> dict[str, Any]:
-    facts: dict[str, Any] = json.loads((path / _FACTS).read_bytes())
-    if _digest(path / _TENSORS) != facts["sha256"]:
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What `state.json` says."""
+
+    progress: Progress
+    machine: dict[str, Any]
+    config: TrainConfig
+
+
+def _facts(path: Path) -> _Facts:
+    """What a state says of itself; `ValueError` where that, or its tensors, are not as they were written."""
+    found = read_sealed(path / _FACTS)
+    if found.get("version") != _VERSION:
+        raise ValueError(f"its form is {found.get('version')!r}, but this version reads {_VERSION}")
+    if _digest(path / _TENSORS) != found.get("sha256"):
         raise ValueError("its tensors are not those that were written")
-    return facts
+    progress: Progress = value_of(Progress, found.get("progress"), "progress")
+    if _name(progress.step) != path.name[: len(_name(progress.step))]:
+        raise ValueError(f"it says that it is of step {progress.step}")
+    try:
+        config = config_from_json(found.get("config", {}))
+    except (EverymaskError, TypeError) as error:
+        raise ValueError(str(error)) from error
+    return _Facts(progress, value_of(dict[str, str | int | None], found.get("machine"), "machine"), config)
 
 
 def _digest(path: Path) -> str:

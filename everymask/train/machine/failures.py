@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
+from everymask.core.memory import memory_ran_out
 from everymask.errors import MachineError
 
 _MEMORY = "lower batch, size or workers; saved states are intact"
@@ -22,13 +23,12 @@ def machine_failures() -> Iterator[None]:
             f"the GPU's memory is full: {str(error).partition('. ')[0]}",
             hint="lower batch (and raise accumulate as much), or lower size; saved states are intact",
         ) from error
-    except MemoryError as error:
-        raise MachineError("the memory is full", hint=_MEMORY) from error
-    except (RuntimeError, ConnectionError, EOFError) as error:
-        # Torch has no classes of their own for these.
-        if "DefaultCPUAllocator" in str(error):
+    except Exception as error:
+        if memory_ran_out(error):
             raise MachineError("the memory is full", hint=_MEMORY) from error
-        if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
+        # Torch has no class of its own for a dead worker.
+        dead = isinstance(error, RuntimeError) and "DataLoader worker" in str(error)
+        if not dead and not isinstance(error, (ConnectionError, EOFError)):
             raise
         raise MachineError(
             f"a process that prepares pictures died: {error}",

@@ -52,6 +52,14 @@ def catch_interrupts() -> Iterator[Interrupt]:
 
 
 def ignore_in_worker() -> None:
-    """For loader processes: Ctrl-C is the parent's business, and being terminated by it must work as usual."""
+    """For loader processes: Ctrl-C, and a termination of all processes at once, are the parent's business.
+
+    So the first SIGTERM is ignored, and the parent can still stop after its step and save; it ends them in another way.
+    The second one, as when the parent gives a process up, works as usual.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, _ignore_once)
+
+
+def _ignore_once(number: int, frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_DFL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 from pathlib import Path
 
@@ -102,3 +103,22 @@ def test_tensorboard_gets_the_same_numbers(tmp_path: Path) -> None:
     with Log(tmp_path, Console(quiet=True)) as log:
         write_steps(log, 0, 10)
     assert list((tmp_path / "tensorboard").glob("events*"))
+
+
+def test_damaged_lines_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with Log(tmp_path, Console(quiet=True), tensorboard=False) as log:
+        write_steps(log, 0, 20)
+    file = tmp_path / "log.jsonl"
+    first, second = file.read_bytes().splitlines()
+    bad = [
+        b"[]",
+        b"3",
+        b"\xff\xfe",
+        b'{"kind": "step"}',
+        b'{"kind": "note"}',
+        b"[" * 50_000,
+        first.replace(b": 1", b': "'),
+    ]
+    file.write_bytes(b"\n".join([*bad, first, second, second[:30]]))
+    assert read_log(file) == [json.loads(first), json.loads(second)]
+    assert f"{len(bad)} lines left out" in caplog.text

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -155,3 +157,29 @@ def test_a_second_state_of_a_step_stands_beside_the_first(tmp_path: Path) -> Non
         assert restored.progress.seconds == seconds
     assert len(set(written)) == 4
     assert sorted(tmp_path.iterdir()) == written[-2:]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no limit of file sizes")
+def test_a_disk_that_takes_no_more_says_how_much_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """J01, by a real limit: what the writer of tensors then raises is no `OSError`."""
+    import resource
+
+    config = settings(tmp_path)
+    write_state(tmp_path, training(config, 1), config)
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=7))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500, limits[1]))
+    try:
+        with pytest.raises(MachineError, match=r"it needs [\d,]+ bytes, but 7 are free: [\d,]+ are missing"):
+            write_state(tmp_path, training(config, 2), config)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
+
+
+def test_what_a_kill_left_of_a_write_is_removed_by_the_next(tmp_path: Path) -> None:
+    (tmp_path / f".{'0a' * 16}").mkdir()
+    config = settings(tmp_path)
+    write_state(tmp_path, training(config, 1), config)
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
