@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from everymask.core.threads import wait_asleep
 from everymask.data.shapes import write_shapes
 from everymask.models.specs.regions import MaskRCNN
+
+# As the commands do: tests that ask for several threads share the cores too.
+wait_asleep()
 
 # Workers of pytest-xdist share the cores; libraries read this when they are first imported.
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -53,3 +58,13 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
         module = build(spec, len(labels))
     save_model(folder / "best.safetensors", module, Card(spec, labels, Preprocess(resize=Resize(short=64, long=64))))
     return folder
+
+
+@pytest.fixture(params=[1, 2], ids=["one-thread", "two-threads"])
+def threads(request: pytest.FixtureRequest) -> Iterator[None]:
+    """PyTorch with one thread and with two: its kernels then add up in another order, or are others."""
+    torch = pytest.importorskip("torch")
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield
+    torch.set_num_threads(before)

@@ -57,6 +57,8 @@ class Slots:
         """A batch whose images lie in `images(slot)` already; None where its other arrays find no room behind them."""
         buffers: list[pickle.PickleBuffer] = []
         others = {column.name: getattr(batch, column.name) for column in fields(batch) if column.name != "images"}
+        # As an array: PyTorch 2.4 warns of its own pickled tensors, and they would not lie in the block.
+        others["windows"] = batch.windows.numpy()
         rest = pickle.dumps(others, protocol=5, buffer_callback=buffers.append)
         block, end = self._blocks[slot], batch.images.nbytes
         places = []
@@ -77,7 +79,7 @@ class Slots:
         images = torch.from_numpy(block[: 4 * count].view(np.float32)).view(parcel.shape)
         buffers = [block[begin:end] for begin, end in parcel.places]
         others = pickle.loads(parcel.rest, buffers=buffers)  # noqa: S301 (our own worker wrote it)
-        return Batch(images=images, **others)
+        return Batch(images=images, windows=torch.from_numpy(others.pop("windows")), **others)
 
 
 class _Lease:

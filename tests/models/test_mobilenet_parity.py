@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +18,6 @@ from everymask.core.label_sets import coco_labels
 from everymask.core.segmentation import InstanceSet
 from everymask.data.dataset import Dataset
 from everymask.data.feed.preprocess import Preprocess, Resize
-from everymask.data.formats.coco.instances import read_coco
 from everymask.infer.backends.pytorch import TorchBackend
 from everymask.infer.predictor import Predictor
 from everymask.models.base import Batch
@@ -30,21 +29,9 @@ from everymask.models.foreign.torchvision import mobilenet_name, upgrade_names
 from everymask.models.pretrained import load_pretrained
 from everymask.models.regions.rcnn import RCNN
 from everymask.models.specs.regions import FasterRCNN
+from tests.models.torchvision_detectors import expected_detections, real_pictures, same_objects
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(autouse=True)
-def usual_kernels() -> Iterator[None]:
-    """Two threads, because with one a box of these random networks differs by 0.3 pixels, and why is not known.
-
-    It is not PyTorch's resize, whose values with one and with two threads are within 2e-7. So equality with one thread
-    is an open question, which this fixture leaves out.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
 
 
 SHORT, LONG = 160, 224
@@ -57,10 +44,7 @@ MODELS: dict[str, tuple[Callable[..., nn.Module], str]] = {
 
 @pytest.fixture(scope="module")
 def photographs(shared: Path) -> Dataset:
-    folder = shared / "coco128_seg"
-    dataset = read_coco(folder / "instances.json", images=folder / "images" / "train2017", policy="skip")
-    annotated = [index for index, record in enumerate(dataset.records) if 0 < len(record.objects.annotations) <= 12]
-    return dataset.subset(annotated[:PICTURES])
+    return real_pictures(shared, PICTURES)
 
 
 def _network(factory: Callable[..., nn.Module], photographs: Dataset, **options: int) -> nn.Module:
@@ -96,35 +80,22 @@ def _ours(reference: nn.Module, spec: FasterRCNN) -> RCNN:
     return ours
 
 
-def _same_objects(found: InstanceSet, boxes: np.ndarray, class_ids: np.ndarray) -> np.ndarray:
-    """For each expected object the row of ours: scores that differ by less than the tolerance may change places."""
-    if not len(found):
-        return np.zeros(0, np.int64)
-    distance = np.abs(found.boxes[None] - boxes[:, None]).max(axis=2)
-    distance[class_ids[:, None] != found.class_ids[None]] = np.inf
-    rows = distance.argmin(axis=1)
-    assert sorted(rows.tolist()) == list(range(len(found)))
-    return rows
-
-
+@pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("name", list(MODELS))
 def test_same_detections_on_real_pictures(name: str, photographs: Dataset) -> None:
     factory, row = MODELS[name]
     reference, spec = _network(factory, photographs), weights_named(row).spec
-    card = Card(spec, coco_labels(), Preprocess(resize=Resize(SHORT, LONG)))
+    preprocess = Preprocess(resize=Resize(SHORT, LONG))
     # Not made ready for speed: random weights amplify the rounding of folded norms beyond the tolerance.
-    predictor = Predictor(TorchBackend(_ours(reference, spec).eval(), torch.device("cpu")), card)
+    network = _ours(reference, spec).eval()
+    predictor = Predictor(TorchBackend(network, torch.device("cpu")), Card(spec, coco_labels(), preprocess))
     found = 0
     classes: set[int] = set()
     for index in range(PICTURES):
-        with torch.inference_mode():
-            expected = reference([_image(photographs, index)])[0]
-        instances = predictor.predict(_small(photographs, index)).instances
-        assert len(instances) == len(expected["scores"])
-        rows = _same_objects(instances, expected["boxes"].numpy(), expected["labels"].numpy() - 1)
-        np.testing.assert_allclose(instances.boxes[rows], expected["boxes"], atol=1e-2)
-        np.testing.assert_allclose(instances.scores[rows], expected["scores"], atol=1e-4)
-        found += len(instances)
+        picture = _small(photographs, index)
+        expected = expected_detections(reference, network, preprocess, picture, to_the_bit=True)
+        same_objects(predictor.predict(picture).instances, expected)
+        found += len(expected["labels"])
         classes |= set(expected["labels"].tolist())
     assert found >= 100 and len(classes) >= 5, "the weights must detect, or equality means nothing"
 

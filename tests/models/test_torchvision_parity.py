@@ -17,12 +17,14 @@ from everymask.core.label_sets import coco_labels
 from everymask.core.segmentation import InstanceSet
 from everymask.data.dataset import Dataset
 from everymask.data.feed.preprocess import Preprocess, Resize
-from everymask.data.formats.coco.instances import read_coco
-from everymask.infer.backends.pytorch import build_predictor
+from everymask.infer.backends.pytorch import TorchBackend, build_predictor
+from everymask.infer.predictor import Predictor
 from everymask.models.base import Batch
 from everymask.models.build import build
 from everymask.models.card import Card
+from everymask.models.regions.rcnn import RCNN
 from everymask.models.specs.regions import MaskRCNN, mask_rcnn_v2
+from tests.models.torchvision_detectors import expected_detections, real_pictures, same_objects
 
 pytestmark = pytest.mark.slow
 
@@ -37,10 +39,7 @@ VERSIONS = {"v1": (maskrcnn_resnet50_fpn, MaskRCNN()), "v2": (maskrcnn_resnet50_
 
 @pytest.fixture(scope="module")
 def photographs(shared: Path) -> Dataset:
-    folder = shared / "coco128_seg"
-    dataset = read_coco(folder / "instances.json", images=folder / "images" / "train2017", policy="skip")
-    annotated = [index for index, record in enumerate(dataset.records) if 0 < len(record.objects.annotations) <= 12]
-    return dataset.subset(annotated[:PICTURES])
+    return real_pictures(shared, PICTURES)
 
 
 @pytest.fixture(scope="module", params=list(VERSIONS))
@@ -86,33 +85,27 @@ def _for_torchvision(dataset: Dataset, index: int) -> tuple[Tensor, dict[str, Te
     }
 
 
-def _same_objects(found: InstanceSet, boxes: np.ndarray, class_ids: np.ndarray) -> np.ndarray:
-    """For each expected object the row of ours: scores that differ by less than the tolerance may change places."""
-    if not len(found):
-        return np.zeros(0, np.int64)
-    distance = np.abs(found.boxes[None] - boxes[:, None]).max(axis=2)
-    distance[class_ids[:, None] != found.class_ids[None]] = np.inf
-    rows = distance.argmin(axis=1)
-    assert sorted(rows.tolist()) == list(range(len(found)))
-    return rows
-
-
-def test_same_detections_on_real_pictures(trained: tuple[nn.Module, MaskRCNN], photographs: Dataset) -> None:
+@pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("ready", [False, True], ids=["as trained", "made ready"])
+def test_same_detections_on_real_pictures(
+    trained: tuple[nn.Module, MaskRCNN], photographs: Dataset, *, ready: bool
+) -> None:
+    """Made ready to predict, norms are folded and convolutions calculated otherwise: the same but for rounding."""
     reference, spec = trained
-    ours = build(spec, 90)
+    ours = build(spec, 90).eval()
     ours.load_state_dict(reference.state_dict())
     preprocess = Preprocess(resize=Resize(SHORT, LONG))
-    predictor = build_predictor(ours, Card(spec, coco_labels(), preprocess), "cpu", precision="exact")
+    card = Card(spec, coco_labels(), preprocess)
+    backend = TorchBackend(ours, torch.device("cpu"))
+    predictor = build_predictor(ours, card, "cpu", precision="exact") if ready else Predictor(backend, card)
+    network = predictor.backend.module
+    assert isinstance(network, RCNN)
     found, equal, pixels = 0, 0, 0
     for index in range(PICTURES):
-        sample = photographs[index]
-        with torch.inference_mode():
-            expected = reference([torch.tensor(sample.image).permute(2, 0, 1).float() / 255])[0]
-        instances = predictor.predict(sample.image).instances
-        assert len(instances) == len(expected["scores"])
-        rows = _same_objects(instances, expected["boxes"].numpy(), expected["labels"].numpy() - 1)
-        np.testing.assert_allclose(instances.boxes[rows], expected["boxes"], atol=1e-2)
-        np.testing.assert_allclose(instances.scores[rows], expected["scores"], atol=1e-4)
+        picture = photographs[index].image
+        expected = expected_detections(reference, network, preprocess, picture, to_the_bit=not ready)
+        instances = predictor.predict(picture).instances
+        rows = same_objects(instances, expected)
         assert instances.masks is not None
         for k, soft in zip(rows, expected["masks"][:, 0].numpy() > 0.5, strict=True):
             mine = instances.masks.to_dense(int(k))

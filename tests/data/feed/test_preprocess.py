@@ -54,9 +54,9 @@ def rounding(y, x, roundings):
     return (roundings * (y[:, None] + 1 + x + 1) + 8) * 2.0**-24
 
 
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("seed", range(8))
-def test_torchvision_rule_equals_torchvisions_transform(seed, threads):
+def test_torchvision_rule_equals_torchvisions_transform(seed):
     """Both are the exact interpolation, but for the rounding of float32; relative to the range of the values.
 
     PyTorch rounds the ratio of the sizes to float32, and then ratio * (i + 0.5) - 0.5: once in kernels with fused
@@ -74,10 +74,7 @@ def test_torchvision_rule_equals_torchvisions_transform(seed, threads):
     preprocess = Preprocess(resize=Resize(short, long))
     reference = transform.GeneralizedRCNNTransform(short, long, list(preprocess.mean), list(preprocess.std))
     tensor = torch.from_numpy(image).permute(2, 0, 1).float() / 255
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
     images, targets = reference.eval()([tensor], [{"boxes": torch.from_numpy(boxes)}])
-    torch.set_num_threads(before)
 
     found, placement = preprocess.apply(image)
 
