@@ -52,6 +52,7 @@ def test_holes_parts_and_classes_of_qupath(tmp_path):
     dataset = read_dataset(annotate(tmp_path, *features))
     assert (dataset.format, dataset.labels.names) == ("geojson", ("Stroma", "Tumor"))
     truth = dataset.truth(0)
+    assert dataset.records[0].objects.annotations[0].shape.rings[0].tolist() == RING[:-1]  # without the closing point
     assert truth.class_ids.tolist() == [1, 0, 1]
     whole = Masks.from_polygons([[np.array(RING[:-1])]], (40, 60)).to_dense(0)
     hollow = whole.copy()

@@ -92,6 +92,12 @@ def test_curves_of_composite_selections():
     assert np.allclose(np.hypot(*(ring - 10).T), 10, atol=0.01)
 
 
+def test_coordinates_beyond_16_bits_with_sign():
+    """Very negative ones stand for those above 32,767, as ImageJ's decoder takes them."""
+    (ring,) = decode_roi(roi(0, points=[(40_000 - 65_536, 0), (10, 0), (10, 9)])).rings
+    assert ring.tolist() == [[40_000, 0], [10, 0], [10, 9]]
+
+
 def test_groups_are_classes(tmp_path):
     rois = [roi(0, (6, 4, 30, 24), TRIANGLE, group=group) for group in (2, 1, 0)]
     root = archive(tmp_path, *rois)
