@@ -88,7 +88,7 @@ def sample(name: str, truth: Segmentation | None = None) -> Sample:
 
 def scores_of(task: Task[Any], shift: int, pictures: int = 4) -> dict[str, Scores]:
     """Scores of predictions that lie `shift` pixels beside the truth, a little more from picture to picture."""
-    metrics = task.metrics(LABELS, task.network, Judging(calibration=True))
+    metrics = task.metrics(LABELS, task.network(True)[0], Judging(calibration=True))
     for index in range(pictures):
         one = sample(f"{index}", truth_of(task))
         for metric in metrics.values():
@@ -103,7 +103,8 @@ def task(request: pytest.FixtureRequest) -> Task[Any]:
 
 def test_specs_truths_and_names_lead_to_one_task(task: Task[Any]) -> None:
     assert task_named(task.name) is task
-    assert task_of(truth_of(task)) is task_of(task.network) is task
+    assert task_of(truth_of(task)) is task
+    assert all(task_of(task.network(gpu)[0]) is task for gpu in (True, False))
     assert isinstance(truth_of(task), task.truth)
 
 
