@@ -91,12 +91,12 @@ def evaluate(
 ) -> Report:
     """Predict every picture and compare with its truth: objects by COCO's rules, label maps by the pixels' overlap.
 
-    In place of a model there may be the path of predictions that were made elsewhere, which are judged alike (see
-    `everymask.infer.stored.read_predictions`).
-    `dataset` is one that was read, or the path of one. `split` takes a part of it: of the pictures that training drew
-    where the model comes from the run folder of a training on this data set, else of the data set's own. Without it all
-    pictures count, with a warning if the model was trained on some of them. A model that gives label maps is judged on
-    the original size of the pictures, and on objects by what `Dataset.semantic` paints of them.
+    In place of a model there may be the path of predictions made elsewhere, judged alike (see
+    `everymask.infer.stored.read_predictions`). `dataset` is a data set, or its path. `split` takes a part of it: of the
+    pictures that training drew where the model comes from the run folder of a training on this data set, else of the
+    data set's own. Without it all pictures count, with a warning if the model was trained on some of them. A model that
+    gives label maps is judged on the original size of the pictures, and on objects by what `Dataset.semantic` paints of
+    them.
 
     Classes are matched by name, after `classes` has told which of the model's a class of the data set is. Those that
     only one of the two has are listed in the log; the data set may declare some that the model does not know, but show
@@ -107,8 +107,7 @@ def evaluate(
 
     `DataError` when the data set cannot be read, is empty or shows a class that the model does not know; `ConfigError`
     when it has no such split, or no truth of the model's kind, for `classes` that there are not, and for the
-    calibration of a model that finds objects; `UnusableHere` names the picture for which there is not enough memory:
-    scores of the others would be another number.
+    calibration of a model that finds objects; `UnusableHere` names the picture that is too much for the memory.
 
     >>> report = evaluate(load("runs/a"), "data", split="val")
     """

@@ -14,12 +14,13 @@ from everymask.core.labels import labels_of, map_classes
 from everymask.core.masks import Masks
 from everymask.core.sample import Sample
 from everymask.core.segmentation import InstanceSet, PanopticMap, Segment, Segmentation, SemanticMap, TaskName
-from everymask.data.formats.table import read_dataset
+from everymask.data.formats.table import FORMATS, read_dataset
 from everymask.data.shapes import write_shapes
 from everymask.errors import ConfigError, DataError
 from everymask.metrics.comparison import compare_scores
 from everymask.metrics.scores import Scores
 from everymask.models.specs.any_spec import KINDS
+from everymask.models.specs.named import Architecture, network
 from everymask.settings.config import TrainConfig
 from everymask.tasks.table import task_named, task_of
 from everymask.tasks.task import OPTIONS, Drawing, Judging, Task, Writing
@@ -114,6 +115,12 @@ def test_every_task_is_tried() -> None:
 
 def test_every_network_has_a_task() -> None:
     assert {task_of(cls()).name for cls in KINDS.values()} == {*NAMES}
+
+
+def test_every_task_has_a_named_network_and_a_format() -> None:
+    names = [name for group in get_args(Architecture) for name in get_args(group)]
+    assert {task_of(network(name)).name for name in names} == {*NAMES}
+    assert {known.task for known in FORMATS} == {*NAMES}
 
 
 def test_a_panoptic_map_says_that_no_network_gives_it() -> None:
