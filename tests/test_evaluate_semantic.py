@@ -143,4 +143,4 @@ def test_only_models_of_one_task_are_compared(maps: Dataset) -> None:
     from types import SimpleNamespace
 
     with pytest.raises(ConfigError, match="the first finds objects, and the second says of every pixel"):
-        compare(SimpleNamespace(task=INSTANCE), grey_model(labels_of(NAMES)), maps)  # type: ignore[arg-type]
+        compare(SimpleNamespace(task=INSTANCE, answers=None), grey_model(labels_of(NAMES)), maps)  # type: ignore[arg-type]

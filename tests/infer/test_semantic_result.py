@@ -85,7 +85,14 @@ def test_saving_writes_the_picture_with_its_legend(tmp_path: Path) -> None:
 def test_a_picture_gives_an_overlay_a_map_and_rows(tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert write(out, example("a"), example("b")) == ["a", "b"]
-    assert files(out) == ["maps/a.png", "maps/b.png", "overlays/a.png", "overlays/b.png", "predictions.csv"]
+    assert files(out) == [
+        "classes.csv",
+        "maps/a.png",
+        "maps/b.png",
+        "overlays/a.png",
+        "overlays/b.png",
+        "predictions.csv",
+    ]
     np.testing.assert_array_equal(read_label_map(out / "maps/b.png"), example().semantic.ids)
     np.testing.assert_array_equal(np.asarray(Image.open(out / "overlays/a.png")), example().draw())
     assert rows(out) == [

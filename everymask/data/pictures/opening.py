@@ -15,8 +15,7 @@ from everymask.errors import DataError, EverymaskError, MachineError, UnusableHe
 Readable: TypeAlias = "str | Path | bytes | bytearray | memoryview | IO[bytes]"
 """A path, the bytes of a picture file, or a file that was opened in binary mode."""
 _NAMELESS = "picture given as bytes"
-_NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
-"""No file can have such a name: it is too long for the disk, leads through a file or in a circle."""
+_NO_FILE = (errno.ENOENT, errno.ENOTDIR)
 _DAMAGE = (errno.EINVAL, errno.EOVERFLOW)  # a place that no file can have, as damaged headers name them
 _MACHINE = (errno.EMFILE, errno.ENFILE)  # no fault of this file: the next one would meet it too
 
