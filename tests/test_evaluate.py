@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from everymask.core.labels import Labels, labels_of
-from everymask.data.dataset import Annotation, BoxOnly, Dataset, NotAnnotated, Objects
+from everymask.data.dataset import Dataset
 from everymask.data.formats.table import read_dataset
+from everymask.data.records import Annotation, BoxOnly, NotAnnotated, Objects
 from everymask.data.shapes import write_shapes
 from everymask.data.splits import draw_split, write_split
 from everymask.errors import ConfigError, DataError

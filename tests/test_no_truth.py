@@ -15,7 +15,7 @@ from everymask.core.labels import Labels, labels_of
 from everymask.core.randomness import rng
 from everymask.core.sample import Sample
 from everymask.core.segmentation import SemanticMap
-from everymask.data.dataset import Dataset, Objects
+from everymask.data.dataset import Dataset
 from everymask.data.feed.augment import Augment
 from everymask.data.feed.packed import packed
 from everymask.data.feed.pipelines import prepare
@@ -24,6 +24,7 @@ from everymask.data.feed.semantic_pipelines import SemanticPipeline
 from everymask.data.formats.labelmaps.tables import table_text
 from everymask.data.formats.table import read_dataset, write_dataset
 from everymask.data.pictures.read import read_label_map
+from everymask.data.records import Objects
 from everymask.errors import DataError
 from everymask.evaluate import evaluate
 from everymask.infer.decode_semantic import decode_semantic

@@ -3,127 +3,33 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, Literal, TypeAlias, assert_never, get_args
+from typing import Literal, TypeAlias, assert_never, get_args
 
 import numpy as np
 
-from everymask.core.arrays import Array, FloatArray
+from everymask.core.arrays import FloatArray
 from everymask.core.labels import Labels
-from everymask.core.masks import Masks
 from everymask.core.sample import Sample
-from everymask.core.segmentation import InstanceSet, PanopticMap, Segment, Segmentation, SemanticMap, TaskName
+from everymask.core.segmentation import InstanceSet, PanopticMap, Segmentation, SemanticMap, TaskName
 from everymask.data.coding import LabelCoding, read_ids
-from everymask.data.issues import IssueLog
 from everymask.data.painting import Painting, paint, painting_of
 from everymask.data.panoptic import PanopticCoding, read_segments
-from everymask.data.pictures.read import read_image, read_label_map
+from everymask.data.pictures.read import read_image
+from everymask.data.records import (
+    Annotation,
+    PanopticFile,
+    Record,
+    check_picture,
+    check_size,
+    draw_shapes,
+    label_file,
+    other_truth,
+)
 from everymask.errors import ConfigError, DataError, Issue, counted, printable
 
-
-@dataclass(frozen=True, slots=True)
-class Polygons:
-    """An object outlined by rings [K, 2] (xy in pixels of the displayed picture); their union is the mask."""
-
-    rings: tuple[FloatArray, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Rle:
-    """An object as COCO's compressed run lengths over the whole picture."""
-
-    counts: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class MaskFile:
-    """An object painted in a picture file: the pixels that equal `value`, or all that are not 0 where it is None."""
-
-    file: Path
-    value: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class BoxOnly:
-    """An object of which only the box is known."""
-
-
-Shape: TypeAlias = Polygons | Rle | MaskFile | BoxOnly
-Box: TypeAlias = tuple[float, float, float, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Annotation:
-    """One object: its class, outline, and xyxy box in pixels (None: the box of the mask).
-
-    `area` is the file's own, in pixels (None: that of the mask); evaluation by object size goes by it.
-    """
-
-    class_id: int
-    shape: Shape
-    box: Box | None = None
-    crowd: bool = False
-    id: int | None = None
-    area: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Objects:
-    """The truth of a picture as objects one by one; `ignored` are regions marked as having no truth, no objects."""
-
-    found: ClassVar[str] = "has objects"
-    pixels: ClassVar[tuple[int, ...]] = ()
-    annotations: tuple[Annotation, ...] = ()
-    ignored: tuple[Shape, ...] = ()
-
-    @property
-    def num_objects(self) -> int:
-        """How many there are, crowds aside."""
-        return sum(not item.crowd for item in self.annotations)
-
-
-@dataclass(frozen=True, slots=True)
-class LabelMapFile:
-    """The truth of a picture as a label file, and how many `pixels` of it each class has (empty: not counted)."""
-
-    found: ClassVar[str] = "has a label map"
-    annotations: ClassVar[tuple[Annotation, ...]] = ()
-    num_objects: ClassVar[int] = 0
-    file: Path
-    pixels: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class PanopticFile:
-    """The truth of a picture as a file of segment numbers, and what each segment is."""
-
-    found: ClassVar[str] = "has a panoptic map"
-    annotations: ClassVar[tuple[Annotation, ...]] = ()
-    pixels: ClassVar[tuple[int, ...]] = ()
-    file: Path
-    segments: tuple[Segment, ...]
-
-    @property
-    def num_objects(self) -> int:
-        """How many segments there are, crowds aside."""
-        return sum(not segment.crowd for segment in self.segments)
-
-
-@dataclass(frozen=True, slots=True)
-class NotAnnotated:
-    """Nobody has said what the picture shows, which is something else than that it shows nothing."""
-
-    found: ClassVar[str] = "is not annotated"
-    annotations: ClassVar[tuple[Annotation, ...]] = ()
-    pixels: ClassVar[tuple[int, ...]] = ()
-    num_objects: ClassVar[int] = 0
-
-
-Truth: TypeAlias = Objects | LabelMapFile | PanopticFile | NotAnnotated
-"""Each says what its picture has (`found`), its objects' `annotations` and `num_objects`, and how many `pixels` each
-class has (empty: not counted)."""
 Kind: TypeAlias = Literal["objects", "label maps", "panoptic"]
 """What the truth of a data set's pictures is."""
 _WORDS: dict[Kind, str] = {kind: kind for kind in get_args(Kind)} | {"panoptic": "panoptic maps"}
@@ -133,29 +39,6 @@ _FLAT = (
 )
 Coding: TypeAlias = LabelCoding | Painting | PanopticCoding
 """How what the files hold becomes a class, or a segment, for every pixel."""
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One picture on disk and its truth; `size` is (H, W) as displayed, `split` what the data set itself says."""
-
-    id: str
-    image: Path
-    size: tuple[int, int]
-    truth: Truth
-    split: str | None = None
-
-    @property
-    def objects(self) -> Objects:
-        """The truth where it is objects; `DataError` where it is something else, or nothing is known."""
-        if isinstance(self.truth, Objects):
-            return self.truth
-        raise _other_truth(self, "objects")
-
-    @property
-    def annotated(self) -> bool:
-        """Whether anything is known of what the picture shows."""
-        return not isinstance(self.truth, NotAnnotated)
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,9 +185,9 @@ class Dataset:
                 ignored = draw_shapes(record.objects.ignored, record.size, record.image)
                 return SemanticMap(paint(self._objects(record), ignored, painting, ignore, record.size), ignore=ignore)
             case LabelCoding() as coding:
-                file = _label_file(record)
+                file = label_file(record)
                 ids = read_ids(file, coding, self.labels)
-                _check_size(ids.shape, record.size, file, "label map")
+                check_size(ids.shape, record.size, file, "label map")
                 return SemanticMap(ids, ignore=ignore)
             case None | PanopticCoding():
                 raise self._other_kind("label maps")
@@ -320,9 +203,9 @@ class Dataset:
         self.require("panoptic")
         record = self.records[index]
         if not isinstance(record.truth, PanopticFile):
-            raise _other_truth(record, "a panoptic map")
+            raise other_truth(record, "a panoptic map")
         found = read_segments(record.truth.file, record.truth.segments)
-        _check_size(found.ids.shape, record.size, record.truth.file, "panoptic map")
+        check_size(found.ids.shape, record.size, record.truth.file, "panoptic map")
         return found
 
     def objects(self, index: int) -> InstanceSet:
@@ -386,106 +269,7 @@ def panoptic_refused(dataset: Dataset, what: str) -> ConfigError:
     return ConfigError(f"{printable(dataset.root)} is panoptic ({dataset.format}), and cannot be {what} yet")
 
 
-def _other_truth(record: Record, expected: str) -> DataError:
-    return DataError(f"{printable(record.image)}: expected {expected}, but the picture {record.truth.found}")
-
-
-def _label_file(record: Record) -> Path:
-    if isinstance(record.truth, LabelMapFile):
-        return record.truth.file
-    raise _other_truth(record, "a label map")
-
-
-def check_shapes(records: Iterable[Record], issues: IssueLog, file: object) -> tuple[tuple[Record, ...], bool]:
-    """The records as a data set may hold them, and whether they are boxes only.
-
-    Either every object has a mask or none has. In a mixture each object without one is noted as an error of `file`, and
-    is left out where the policy allows that.
-    """
-    listed = tuple(records)
-    has_mask = any(not isinstance(a.shape, BoxOnly) for record in listed for a in record.objects.annotations)
-    has_box = any(isinstance(a.shape, BoxOnly) for record in listed for a in record.objects.annotations)
-    if not (has_mask and has_box):
-        return listed, has_box
-    kept = []
-    for record in listed:
-        for annotation in record.objects.annotations:
-            if isinstance(annotation.shape, BoxOnly):
-                issues.error(
-                    "no-mask",
-                    f"an object of {printable(record.id)} has a box and no mask, while others have masks",
-                    file=file,
-                    where="" if annotation.id is None else f"annotation id {annotation.id}",
-                    value=annotation.box,
-                    hint="draw its outline, or remove the object",
-                )
-        masked = tuple(a for a in record.objects.annotations if not isinstance(a.shape, BoxOnly))
-        kept.append(replace(record, truth=replace(record.objects, annotations=masked)))
-    return tuple(kept), False
-
-
-def check_picture(image: Array, size: tuple[int, int], file: Path) -> None:
-    """`DataError` where a picture [H, W, C] is not of the recorded `size` (H, W)."""
-    _check_size(image.shape[:2], size, file, "picture")
-
-
 def _stated_areas(objects: Sequence[Annotation]) -> FloatArray | None:
     """The areas [N] that the annotations state; None where one states none, since some cannot be told from measured."""
     stated = [annotation.area for annotation in objects]
     return None if None in stated else np.array(stated, np.float64)
-
-
-def draw_shapes(shapes: Sequence[Shape], size: tuple[int, int], picture: Path) -> Masks:
-    """One mask per shape, of the picture's `size` (H, W); a mask file is decoded once. `DataError` for boxes.
-
-    Each kind of shape is rasterised in one go, then the order is restored.
-    """
-    polygons: list[tuple[int, Polygons]] = []
-    runs: list[tuple[int, Rle]] = []
-    painted: dict[Path, list[tuple[int, int | None]]] = {}
-    for row, shape in enumerate(shapes):
-        match shape:
-            case Polygons():
-                polygons.append((row, shape))
-            case Rle():
-                runs.append((row, shape))
-            case MaskFile(file, value):
-                painted.setdefault(file, []).append((row, value))
-            case BoxOnly():
-                raise DataError(f"{printable(picture)}: object {row + 1} has a box and no mask, while others have")
-    rows, parts = [], [Masks.empty(size)]
-    if polygons:
-        rows += [row for row, _ in polygons]
-        parts.append(Masks.from_polygons([shape.rings for _, shape in polygons], size))
-    if runs:
-        rows += [row for row, _ in runs]
-        parts.append(Masks.from_rle([shape.counts for _, shape in runs], size))
-    for file, values in painted.items():
-        rows += [row for row, _ in values]
-        parts.append(_painted(file, [value for _, value in values], size))
-    return Masks.concatenate(parts)[np.argsort(np.array(rows, np.int64), kind="stable")]
-
-
-def _painted(file: Path, values: Sequence[int | None], size: tuple[int, int]) -> Masks:
-    ids = read_label_map(file)
-    _check_size(ids.shape, size, file, "mask")
-    if None in values:
-        parts = [Masks.from_dense((ids != 0 if value is None else ids == value)[None]) for value in values]
-        return Masks.concatenate(parts)
-    return Masks.from_ids(ids, np.array(values, np.int64))
-
-
-def _check_size(found: tuple[int, ...], expected: tuple[int, int], file: Path, what: str) -> None:
-    if tuple(found) == expected:
-        return
-    hint = f"the {what} was changed after it was annotated"
-    if tuple(found) == expected[::-1]:
-        hint = (
-            "width and height are swapped: the annotations were made on the picture as stored, but its EXIF flag "
-            "turns it; save the picture upright"
-        )
-    raise DataError(
-        f"{printable(file)}: expected a {what} of {expected[1]} x {expected[0]} pixels, but it has "
-        f"{found[1]} x {found[0]}",
-        hint=hint,
-    )

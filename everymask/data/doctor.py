@@ -14,19 +14,11 @@ from everymask.core.arrays import IntArray
 from everymask.core.forms.polygons import ring_area
 from everymask.core.forms.rle import runs_from_string
 from everymask.data.crossings import crossing_rings
-from everymask.data.dataset import (
-    Annotation,
-    BoxOnly,
-    Dataset,
-    MaskFile,
-    Polygons,
-    Record,
-    Rle,
-    panoptic_refused,
-)
+from everymask.data.dataset import Dataset, panoptic_refused
 from everymask.data.issues import IssueLog
 from everymask.data.pictures.headers import read_headers
 from everymask.data.pictures.read import read_label_map
+from everymask.data.records import Annotation, BoxOnly, MaskFile, Polygons, Record, Rle
 from everymask.data.splits import same_pictures
 from everymask.errors import Issue
 

@@ -19,9 +19,10 @@ from everymask.core.masks import Masks
 from everymask.core.randomness import rng
 from everymask.core.sample import Sample
 from everymask.core.segmentation import InstanceSet
-from everymask.data.dataset import Annotation, Dataset, Objects, Record, Rle
+from everymask.data.dataset import Dataset
 from everymask.data.formats.coco.instances import write_coco
 from everymask.data.pictures.read import write_image
+from everymask.data.records import Annotation, Objects, Record, Rle
 from everymask.errors import ConfigError
 
 LABELS = Labels(("square", "circle", "triangle"))

@@ -14,7 +14,7 @@ from everymask.core.json.sealed import sealed, unsealed
 from everymask.core.randomness import rng
 from everymask.data.dataset import Dataset
 from everymask.data.issues import IssueLog
-from everymask.data.strict_json import read_strict_json
+from everymask.data.strict.json_files import read_strict_json
 from everymask.errors import ConfigError, DataError, MachineError, printable
 
 _HEAD = 1 << 16

@@ -18,7 +18,7 @@ from everymask.data.dataset import Dataset
 from everymask.data.formats.coco.instances import annotation_files
 from everymask.data.formats.coco.objects import compact
 from everymask.data.issues import IssueLog
-from everymask.data.strict_json import read_strict_json
+from everymask.data.strict.json_files import read_strict_json
 from everymask.errors import DataError, printable
 from everymask.results.pairing import pair_names
 

@@ -9,9 +9,10 @@ import numpy as np
 from everymask.core.arrays import Array, ByteArray
 from everymask.core.labels import Labels
 from everymask.core.segmentation import SemanticMap
-from everymask.data.dataset import Dataset, LabelMapFile
+from everymask.data.dataset import Dataset
 from everymask.data.feed.semantic_pipelines import SemanticPipeline
 from everymask.data.painting import Painting
+from everymask.data.records import LabelMapFile
 from everymask.errors import printable
 from everymask.metrics.calibration import CalibrationMetric
 from everymask.metrics.scores import Metric

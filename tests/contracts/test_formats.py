@@ -13,7 +13,7 @@ from PIL import Image
 from everymask.core.labels import labels_of
 from everymask.core.masks import Masks
 from everymask.core.randomness import rng
-from everymask.data.dataset import Annotation, Dataset, MaskFile, Objects, Polygons, Record, Rle
+from everymask.data.dataset import Dataset
 from everymask.data.formats.coco.instances import write_coco
 from everymask.data.formats.cvat.files import write_cvat
 from everymask.data.formats.geojson.files import write_geojson
@@ -29,6 +29,7 @@ from everymask.data.formats.table import FORMATS, find_formats, read_dataset
 from everymask.data.formats.via.files import write_via
 from everymask.data.formats.voc.objects import write_voc
 from everymask.data.formats.yolo.segments import write_yolo
+from everymask.data.records import Annotation, MaskFile, Objects, Polygons, Record, Rle
 from everymask.errors import DataError
 
 

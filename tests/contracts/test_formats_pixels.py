@@ -11,11 +11,12 @@ from PIL import Image
 from everymask.core.labels import labels_of
 from everymask.core.masks import Masks
 from everymask.core.randomness import rng
-from everymask.data.dataset import Annotation, BoxOnly, Dataset, Objects, Polygons, Record, Rle
+from everymask.data.dataset import Dataset
 from everymask.data.formats.instance_pngs import looks_like_instance_pngs, read_instance_pngs, write_instance_pngs
 from everymask.data.formats.labelme.files import looks_like_labelme, read_labelme, write_labelme
 from everymask.data.formats.mask_files import looks_like_mask_files, read_mask_files, write_mask_files
 from everymask.data.formats.voc.objects import looks_like_voc, read_voc, write_voc
+from everymask.data.records import Annotation, BoxOnly, Objects, Polygons, Record, Rle
 from everymask.errors import DataError
 
 FORMATS = {

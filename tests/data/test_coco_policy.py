@@ -44,9 +44,9 @@ def test_c25_where_no_object_has_iscrowd_it_is_zero_with_one_note(tmp_path):
 
 def test_c27_the_largest_file_has_a_limit(tmp_path, monkeypatch):
     file = lay_out(tmp_path, document())
-    monkeypatch.setattr("everymask.data.strict_json.MAX_BYTES", file.stat().st_size)
+    monkeypatch.setattr("everymask.data.strict.json_files.MAX_BYTES", file.stat().st_size)
     assert len(read_coco(file)) == 2
-    monkeypatch.setattr("everymask.data.strict_json.MAX_BYTES", 500)
+    monkeypatch.setattr("everymask.data.strict.json_files.MAX_BYTES", 500)
     with pytest.raises(DataError, match=rf"(?s)expected at most 500 bytes \(found {file.stat().st_size}\).*split it"):
         read_coco(file)
 

@@ -11,9 +11,10 @@ from PIL import Image
 from everymask.core.labels import labels_of
 from everymask.core.randomness import rng
 from everymask.data.damage import without_damaged
-from everymask.data.dataset import Dataset, Objects, Record
+from everymask.data.dataset import Dataset
 from everymask.data.formats.table import read_dataset
 from everymask.data.issues import IssueLog
+from everymask.data.records import Objects, Record
 from everymask.data.shapes import write_shapes
 from everymask.errors import DataError
 

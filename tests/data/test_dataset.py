@@ -8,22 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import everymask.data.dataset as module
+import everymask.data.records as module
 from everymask.core.labels import labels_of
 from everymask.core.masks import Masks
-from everymask.data.dataset import (
-    Annotation,
-    BoxOnly,
-    Dataset,
-    MaskFile,
-    Objects,
-    Polygons,
-    Record,
-    Rle,
-    check_shapes,
-)
+from everymask.data.dataset import Dataset
 from everymask.data.issues import IssueLog
 from everymask.data.pictures.read import read_label_map
+from everymask.data.records import Annotation, BoxOnly, MaskFile, Objects, Polygons, Record, Rle, check_shapes
 from everymask.errors import ConfigError, DataError
 
 SIZE = (8, 12)

@@ -11,10 +11,11 @@ from PIL import Image
 
 from everymask.core.labels import labels_of
 from everymask.core.masks import Masks
-from everymask.data.dataset import Annotation, BoxOnly, Dataset, MaskFile, Objects, Polygons, Record, Rle
+from everymask.data.dataset import Dataset
 from everymask.data.doctor import check
 from everymask.data.formats.table import read_dataset
 from everymask.data.issues import IssueLog
+from everymask.data.records import Annotation, BoxOnly, MaskFile, Objects, Polygons, Record, Rle
 from everymask.errors import Issue
 
 SQUARE = Polygons((np.array([[1.0, 1.0], [5.0, 1.0], [5.0, 4.0], [1.0, 4.0]]),))

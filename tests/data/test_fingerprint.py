@@ -8,11 +8,12 @@ import pytest
 from tifffile import imwrite
 
 from everymask.core.labels import labels_of
-from everymask.data.dataset import Annotation, Dataset, Objects, Polygons, Record
+from everymask.data.dataset import Dataset
 from everymask.data.feed.preprocess import Preprocess
 from everymask.data.fingerprint import fingerprint
 from everymask.data.formats.coco.instances import read_coco
 from everymask.data.pictures.read import write_image
+from everymask.data.records import Annotation, Objects, Polygons, Record
 from everymask.errors import DataError
 
 

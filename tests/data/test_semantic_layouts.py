@@ -8,12 +8,13 @@ from PIL import Image
 
 from everymask.core.label_sets import ADE20K, CAMVID, CITYSCAPES
 from everymask.core.labels import labels_of
-from everymask.data.dataset import Annotation, BoxOnly, Dataset, Objects, Polygons, Record
+from everymask.data.dataset import Dataset
 from everymask.data.formats.labelmaps.ade20k import read_ade20k
 from everymask.data.formats.labelmaps.camvid import read_camvid
 from everymask.data.formats.labelmaps.cityscapes import LABEL_IDS, read_cityscapes
 from everymask.data.formats.table import read_dataset
 from everymask.data.formats.voc.semantic import read_voc_semantic
+from everymask.data.records import Annotation, BoxOnly, Objects, Polygons, Record
 from everymask.errors import ConfigError, DataError
 from tests.data.semantic_files import blobs, put
 

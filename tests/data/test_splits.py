@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 
 from everymask.core.labels import labels_of
-from everymask.data.dataset import Dataset, Objects, Record
+from everymask.data.dataset import Dataset
 from everymask.data.formats.coco.instances import read_coco
 from everymask.data.issues import IssueLog
+from everymask.data.records import Objects, Record
 from everymask.data.splits import draw_split, read_split, without_leaks, write_split
 from everymask.errors import ConfigError, DataError
 

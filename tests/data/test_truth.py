@@ -13,7 +13,7 @@ from PIL import Image
 from everymask.core.labels import Labels, labels_of
 from everymask.core.segmentation import PanopticMap, Segment
 from everymask.data.damage import without_damaged
-from everymask.data.dataset import Dataset, LabelMapFile, NotAnnotated, Objects, PanopticFile, Record
+from everymask.data.dataset import Dataset
 from everymask.data.doctor import check
 from everymask.data.feed.packed import packed
 from everymask.data.fingerprint import fingerprint
@@ -23,6 +23,7 @@ from everymask.data.formats.unannotated import Loose, loose_records
 from everymask.data.formats.voc.semantic import read_voc_semantic
 from everymask.data.issues import IssueLog
 from everymask.data.panoptic import PanopticCoding
+from everymask.data.records import LabelMapFile, NotAnnotated, Objects, PanopticFile, Record
 from everymask.data.shapes import write_shapes
 from everymask.data.splits import draw_split, read_split, same_pictures, without_leaks, write_split
 from everymask.errors import ConfigError, DataError

@@ -10,7 +10,8 @@ import pytest
 
 from everymask.core.labels import labels_of
 from everymask.core.segmentation import TaskName
-from everymask.data.dataset import Annotation, Dataset, Objects, Polygons, Record
+from everymask.data.dataset import Dataset
+from everymask.data.records import Annotation, Objects, Polygons, Record
 from everymask.errors import DataError
 from everymask.models.specs.any_spec import ModelSpec
 from everymask.models.specs.regions import MaskRCNN

@@ -12,11 +12,12 @@ import tifffile
 from rich.console import Console
 
 from everymask.cli import run as everymask
-from everymask.data.dataset import Annotation, Dataset, Objects, Record, Rle
+from everymask.data.dataset import Dataset
 from everymask.data.feed.preprocess import Preprocess
 from everymask.data.formats.coco.instances import write_coco
 from everymask.data.formats.table import read_dataset
 from everymask.data.pictures.read import read_image
+from everymask.data.records import Annotation, Objects, Record, Rle
 from everymask.data.shapes import LABELS, ShapesConfig, draw_shapes
 from everymask.errors import DataError
 from everymask.infer.backends.pytorch import build_predictor

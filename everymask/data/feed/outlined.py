@@ -11,8 +11,8 @@ from everymask.core.arrays import BoolArray, IntArray
 from everymask.core.forms.outlines import Outlines
 from everymask.core.geometry import Cut, Warp
 from everymask.core.segmentation import InstanceSet
-from everymask.data.dataset import Annotation, Polygons
 from everymask.data.feed.augment import Augment, warped_truth
+from everymask.data.records import Annotation, Polygons
 
 Size = tuple[int, int]
 

@@ -19,10 +19,11 @@ import numpy as np
 from everymask.core.arrays import Array, BoolArray, FloatArray, IntArray
 from everymask.core.forms.outlines import Outlines
 from everymask.core.segmentation import Segment
-from everymask.data.dataset import (
+from everymask.data.dataset import Dataset
+from everymask.data.feed.outlined import Outlined
+from everymask.data.records import (
     Annotation,
     BoxOnly,
-    Dataset,
     LabelMapFile,
     MaskFile,
     Objects,
@@ -33,7 +34,6 @@ from everymask.data.dataset import (
     Shape,
     Truth,
 )
-from everymask.data.feed.outlined import Outlined
 
 _POLYGONS, _RLE, _MASK_FILE, _MASK_VALUE, _BOX_ONLY = range(5)
 _OBJECTS, _LABEL_MAP, _PANOPTIC, _OTHER = range(4)

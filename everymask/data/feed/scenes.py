@@ -17,12 +17,13 @@ from everymask.core.arrays import Array, FloatArray
 from everymask.core.geometry import Warp
 from everymask.core.sample import Sample
 from everymask.core.segmentation import InstanceSet, expected
-from everymask.data.dataset import Dataset, check_picture
+from everymask.data.dataset import Dataset
 from everymask.data.feed.augment import Augment, warped_truth
 from everymask.data.feed.outlined import Outlined, outlined
 from everymask.data.feed.packed import PackedRecords
 from everymask.data.feed.resample import averaged
 from everymask.data.pictures.read import read_image
+from everymask.data.records import check_picture
 
 Size = tuple[int, int]
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal, TypeAlias
 
-from everymask.data.dataset import Dataset, Objects, Record
+from everymask.data.dataset import Dataset
 from everymask.data.issues import IssueLog
+from everymask.data.records import Objects, Record
 
 Crowds: TypeAlias = Literal["as-marked", "as-objects"]
 """Whether what is marked as a crowd is one, or an object like the others."""

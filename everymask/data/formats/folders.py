@@ -11,9 +11,9 @@ import numpy as np
 
 from everymask.core.arrays import IntArray
 from everymask.core.files import whole_file
-from everymask.data.dataset import Record
 from everymask.data.issues import IssueLog
 from everymask.data.pictures.read import pictures_among, read_stored_map
+from everymask.data.records import Record
 from everymask.errors import DataError, MachineError, printable
 
 SPLIT_FOLDERS = {

@@ -25,7 +25,7 @@ import numpy as np
 from everymask.core.arrays import IntArray
 from everymask.core.files import write_json, write_text
 from everymask.core.labels import labels_of
-from everymask.data.dataset import Annotation, BoxOnly, Dataset, MaskFile, Objects, Record
+from everymask.data.dataset import Dataset
 from everymask.data.formats.folders import (
     copy_picture,
     file_stem,
@@ -43,7 +43,8 @@ from everymask.data.formats.readings import SAMPLED, judge, judge_maps, objects_
 from everymask.data.issues import IssueLog, Policy
 from everymask.data.pictures.headers import read_headers
 from everymask.data.pictures.read import write_image
-from everymask.data.strict_json import escape, read_strict_json
+from everymask.data.records import Annotation, BoxOnly, MaskFile, Objects, Record
+from everymask.data.strict.json_files import escape, read_strict_json
 from everymask.errors import DataError
 
 Table: TypeAlias = dict[str, dict[str, str]]

@@ -21,7 +21,7 @@ import numpy as np
 
 from everymask.core.files import write_text
 from everymask.core.labels import labels_of
-from everymask.data.dataset import Annotation, BoxOnly, Dataset, MaskFile, Objects, Record
+from everymask.data.dataset import Dataset
 from everymask.data.formats.folders import (
     SPLIT_FOLDERS,
     copy_picture,
@@ -39,6 +39,7 @@ from everymask.data.formats.unannotated import Loose, loose_records
 from everymask.data.issues import IssueLog, Policy
 from everymask.data.pictures.headers import read_headers
 from everymask.data.pictures.read import SUFFIXES, pictures_among, write_image
+from everymask.data.records import Annotation, BoxOnly, MaskFile, Objects, Record
 from everymask.errors import DataError
 
 ONE_CLASS = "object"

@@ -41,7 +41,7 @@ from everymask.data.formats.labelmaps.tables import find_table, read_table
 from everymask.data.formats.pairs import Pair
 from everymask.data.issues import IssueLog
 from everymask.data.pictures.read import read_label_map
-from everymask.data.strict_json import read_strict_json
+from everymask.data.strict.json_files import read_strict_json
 from everymask.errors import DataError, MachineError, counted
 
 Reading: TypeAlias = Literal["objects", "classes"]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from everymask.core.segmentation import TaskName
 from everymask.data.damage import without_damaged
-from everymask.data.dataset import Dataset, LabelMapFile, not_annotated
+from everymask.data.dataset import Dataset, not_annotated
 from everymask.data.formats.coco.instances import looks_like_coco, read_coco, write_coco
 from everymask.data.formats.crowds import Crowds, crowds_as_objects, note_crowds
 from everymask.data.formats.cvat.files import looks_like_cvat, read_cvat, write_cvat
@@ -54,6 +54,7 @@ from everymask.data.formats.voc.semantic import (
 )
 from everymask.data.formats.yolo.segments import looks_like_yolo, read_yolo, write_yolo
 from everymask.data.issues import IssueLog, Policy
+from everymask.data.records import LabelMapFile
 from everymask.data.splits import without_leaks
 from everymask.errors import ConfigError, DataError, EverymaskError, printable
 

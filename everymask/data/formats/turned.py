@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from everymask.core.arrays import FloatArray
-from everymask.data.dataset import Box
 from everymask.data.issues import IssueLog
+from everymask.data.records import Box
 
 _UNCLEAR = ("angle", "theta", "rotate", "rotation_angle")
 ANGLES = frozenset({"rotation", *_UNCLEAR})

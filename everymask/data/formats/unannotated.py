@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from everymask.data.dataset import NotAnnotated, Record
 from everymask.data.formats.folders import unique_ids
 from everymask.data.issues import IssueLog
 from everymask.data.pictures.headers import read_headers
+from everymask.data.records import NotAnnotated, Record
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,13 @@ import pytest
 from everymask.core.geometry import Warp
 from everymask.core.labels import labels_of
 from everymask.core.segmentation import Segment
-from everymask.data.dataset import (
+from everymask.data.dataset import Dataset
+from everymask.data.feed.packed import PackedRecords, packed
+from everymask.data.feed.scenes import open_scene
+from everymask.data.formats.coco.instances import read_coco
+from everymask.data.records import (
     Annotation,
     BoxOnly,
-    Dataset,
     LabelMapFile,
     MaskFile,
     NotAnnotated,
@@ -22,9 +25,6 @@ from everymask.data.dataset import (
     Record,
     Rle,
 )
-from everymask.data.feed.packed import PackedRecords, packed
-from everymask.data.feed.scenes import open_scene
-from everymask.data.formats.coco.instances import read_coco
 
 RING = np.array([[1.25, 1.5], [9.0, 1.0], [1.0, 7.1]])
 RECORDS = (

@@ -9,7 +9,7 @@ from PIL import Image
 from everymask.core.labels import labels_of
 from everymask.core.masks import Masks
 from everymask.core.sample import Sample
-from everymask.data.dataset import Annotation, BoxOnly, Dataset, Objects, Polygons, Record, Rle
+from everymask.data.dataset import Dataset
 from everymask.data.feed.augment import Augment, warped_truth
 from everymask.data.feed.packed import packed
 from everymask.data.feed.pipelines import InstancePipeline
@@ -18,6 +18,7 @@ from everymask.data.feed.resample import warped_picture
 from everymask.data.feed.scenes import open_scene, whole_part
 from everymask.data.feed.views import View
 from everymask.data.formats.coco.instances import read_coco
+from everymask.data.records import Annotation, BoxOnly, Objects, Polygons, Record, Rle
 from everymask.errors import DataError
 
 VIEWS = [

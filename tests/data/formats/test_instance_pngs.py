@@ -9,12 +9,13 @@ import pytest
 from PIL import Image
 
 from everymask.core.labels import labels_of
-from everymask.data.dataset import Annotation, Dataset, Objects, Polygons, Record
+from everymask.data.dataset import Dataset
 from everymask.data.formats.instance_pngs import looks_like_instance_pngs, read_instance_pngs, write_instance_pngs
 from everymask.data.formats.mask_files import read_mask_files
 from everymask.data.formats.readings import judge_maps
 from everymask.data.formats.table import read_dataset
 from everymask.data.pictures.read import read_label_map
+from everymask.data.records import Annotation, Objects, Polygons, Record
 from everymask.errors import DataError
 
 

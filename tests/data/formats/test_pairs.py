@@ -11,12 +11,13 @@ from PIL import Image
 from everymask.core.labels import labels_of
 from everymask.core.masks import Masks
 from everymask.core.randomness import rng
-from everymask.data.dataset import Annotation, Dataset, Objects, Record, Rle
+from everymask.data.dataset import Dataset
 from everymask.data.formats.labelmaps.camvid import CAMVID
 from everymask.data.formats.pair_lists import find_pairs
 from everymask.data.formats.readings import judge_maps
 from everymask.data.formats.table import read_dataset, write_dataset
 from everymask.data.issues import IssueLog
+from everymask.data.records import Annotation, Objects, Record, Rle
 from everymask.errors import ConfigError, DataError
 from tests.data.semantic_files import blobs
 

@@ -19,8 +19,9 @@ import torch
 from everymask.core.json.sealed import sealed
 from everymask.core.labels import labels_of
 from everymask.core.randomness import rng
-from everymask.data.dataset import Dataset, Objects, Record
+from everymask.data.dataset import Dataset
 from everymask.data.fingerprint import Fingerprint
+from everymask.data.records import Objects, Record
 from everymask.data.splits import read_split
 from everymask.errors import EverymaskError, WeightsError
 from everymask.train.folder.given import read_decided, read_preprocess, write_given

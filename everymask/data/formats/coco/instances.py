@@ -15,7 +15,7 @@ from typing import Any
 
 from everymask.core.files import write_json
 from everymask.core.labels import Labels
-from everymask.data.dataset import Annotation, Dataset, MaskFile, Objects, Polygons, Record, Rle, check_shapes
+from everymask.data.dataset import Dataset
 from everymask.data.formats.coco.objects import Place, compact, entry_id, is_id, read_object
 from everymask.data.formats.coco.pictures import Places, around, read_pictures, split_name
 from everymask.data.formats.crowds import Crowds
@@ -23,7 +23,8 @@ from everymask.data.formats.finding.named import NamedFiles
 from everymask.data.formats.finding.named import folded as same_name
 from everymask.data.formats.folders import SPLIT_FOLDERS, copy_picture, files_in, folders_in, unique_ids
 from everymask.data.issues import IssueLog, Policy
-from everymask.data.strict_json import read_strict_json
+from everymask.data.records import Annotation, MaskFile, Objects, Polygons, Record, Rle, check_shapes
+from everymask.data.strict.json_files import read_strict_json
 from everymask.errors import DataError, printable
 
 _KEYS = ("images", "annotations", "categories")

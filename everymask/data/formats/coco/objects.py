@@ -14,10 +14,10 @@ from everymask.core.forms.polygons import ring_area
 from everymask.core.forms.rle import check_runs, runs_from_string, string_from_runs
 from everymask.core.geometry import turned_corners
 from everymask.core.masks import Masks
-from everymask.data.dataset import Annotation, Box, BoxOnly, Polygons, Rle, Shape
 from everymask.data.formats.crowds import Crowds
 from everymask.data.formats.turned import ANGLES, note_turned, stated_turn, upright
 from everymask.data.issues import IssueLog
+from everymask.data.records import Annotation, Box, BoxOnly, Polygons, Rle, Shape
 from everymask.errors import DataError
 
 MAX_ID = 2**63 - 1

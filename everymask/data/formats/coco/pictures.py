@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from everymask.data.dataset import Objects, Record
 from everymask.data.formats.coco.objects import entry_id
 from everymask.data.formats.finding.named import NamedFiles, folded, is_file, leads_away, path_ends, plain_path
 from everymask.data.formats.folders import SPLIT_FOLDERS, files_in, folders_in
 from everymask.data.issues import IssueLog
 from everymask.data.pictures.headers import check_picture_size, read_headers
+from everymask.data.records import Objects, Record
 
 _PICTURE_FOLDERS = ("", "images", "data", "JPEGImages")
 

@@ -10,10 +10,10 @@ import numpy as np
 
 from everymask.core.arrays import BoolArray, FloatArray, IntArray
 from everymask.core.forms.rle import check_runs
-from everymask.data.dataset import Box, BoxOnly, Polygons, Rle
 from everymask.data.formats.coco.objects import Place
 from everymask.data.formats.drawn.reading import warn_no_area
 from everymask.data.formats.drawn.shapes import Drawn, box_ring, box_shape, ellipse_ring, mask_shape, ring_shape, turned
+from everymask.data.records import Box, BoxOnly, Polygons, Rle
 from everymask.errors import DataError
 
 CROWD = "is_crowd"

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from everymask.core.labels import labels_of
 from everymask.core.masks import Masks
-from everymask.data.dataset import Annotation, BoxOnly, Dataset, MaskFile, Objects, Polygons, Record, Rle, draw_shapes
+from everymask.data.dataset import Dataset
 from everymask.data.formats.coco.objects import Place
 from everymask.data.formats.drawn.shapes import Drawn, box_ring
 from everymask.data.formats.folders import SPLIT_FOLDERS, files_in, unique_ids
@@ -18,6 +18,7 @@ from everymask.data.formats.unannotated import Loose, loose_records
 from everymask.data.issues import IssueLog
 from everymask.data.pictures.headers import check_picture_size, read_headers
 from everymask.data.pictures.read import SUFFIXES
+from everymask.data.records import Annotation, BoxOnly, MaskFile, Objects, Polygons, Record, Rle, draw_shapes
 
 Draw: TypeAlias = Callable[[Place], Iterable[Drawn]]
 """What gives the shapes on a picture, and tells the place's log about those that cannot be used."""

@@ -13,8 +13,8 @@ import numpy as np
 
 from everymask.core.arrays import Array, BoolArray, FloatArray
 from everymask.core.masks import Masks
-from everymask.data.dataset import Box, BoxOnly, MaskFile, Polygons, Rle
 from everymask.data.formats.coco.objects import Place
+from everymask.data.records import Box, BoxOnly, MaskFile, Polygons, Rle
 
 MAX_POINTS = 100_000
 _TOLERANCE = 0.02  # pixels between an ellipse and the ring that stands for it

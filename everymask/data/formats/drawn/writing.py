@@ -12,7 +12,8 @@ import numpy as np
 
 from everymask.core.arrays import BoolArray, FloatArray
 from everymask.core.masks import Masks
-from everymask.data.dataset import Box, BoxOnly, Dataset, Polygons
+from everymask.data.dataset import Dataset
+from everymask.data.records import Box, BoxOnly, Polygons
 
 _log = logging.getLogger(__name__)
 EMPTY = "objects without a pixel left out"

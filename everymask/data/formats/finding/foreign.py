@@ -13,7 +13,7 @@ from everymask.data.issues import IssueLog
 from everymask.data.pictures.foreign import foreign_kind, passed_over
 from everymask.data.pictures.kinds import kind_of
 from everymask.data.pictures.read import SUFFIXES
-from everymask.data.strict_json import parse_strict_json
+from everymask.data.strict.json_files import parse_strict_json
 from everymask.errors import DataError, MachineError, printable
 
 _HEAD = 1 << 20

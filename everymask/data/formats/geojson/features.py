@@ -8,10 +8,10 @@ import numpy as np
 
 from everymask.core.arrays import FloatArray
 from everymask.core.masks import Masks
-from everymask.data.dataset import Polygons, Rle
 from everymask.data.formats.coco.objects import Place, is_number
 from everymask.data.formats.drawn.reading import warn_no_area
 from everymask.data.formats.drawn.shapes import Drawn, ring_shape
+from everymask.data.records import Polygons, Rle
 
 IGNORED = "Ignore*"
 """The class by which QuPath marks regions that count for nothing."""

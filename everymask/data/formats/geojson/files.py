@@ -42,7 +42,7 @@ from everymask.data.formats.folders import (
 )
 from everymask.data.formats.geojson.features import CROWD, class_of, read_feature
 from everymask.data.issues import IssueLog, Policy
-from everymask.data.strict_json import read_strict_json
+from everymask.data.strict.json_files import read_strict_json
 from everymask.errors import DataError, printable
 
 _CLASSES = "classes.txt"

@@ -24,7 +24,7 @@ import numpy as np
 
 from everymask.core.files import write_bytes, write_text
 from everymask.core.masks import Masks
-from everymask.data.dataset import BoxOnly, Dataset, Polygons, Rle
+from everymask.data.dataset import Dataset
 from everymask.data.formats.coco.objects import Place
 from everymask.data.formats.drawn.pictures import Pictures
 from everymask.data.formats.drawn.reading import Listed, drawn_dataset, warn_no_area
@@ -42,6 +42,7 @@ from everymask.data.formats.folders import (
 from everymask.data.formats.imagej.roi import LARGEST, Roi, decode_roi, encode_roi
 from everymask.data.issues import IssueLog, Policy
 from everymask.data.pictures.read import pictures_among
+from everymask.data.records import BoxOnly, Polygons, Rle
 from everymask.errors import DataError, MachineError, printable
 
 _CLASSES = "classes.txt"

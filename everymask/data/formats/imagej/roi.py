@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from everymask.core.arrays import Array, FloatArray
-from everymask.data.dataset import Box
 from everymask.data.formats.drawn.shapes import ellipse_ring
+from everymask.data.records import Box
 from everymask.errors import DataError
 
 LARGEST = 32_767

@@ -37,8 +37,8 @@ from everymask.data.formats.label_studio.regions import KINDS, read_regions
 from everymask.data.formats.label_studio.rle import brush_from_mask
 from everymask.data.issues import IssueLog, Policy
 from everymask.data.pictures.read import SUFFIXES
+from everymask.data.strict.json_files import read_strict_json
 from everymask.data.strict.xml_files import check_xml_text, read_strict_xml
-from everymask.data.strict_json import read_strict_json
 from everymask.errors import DataError, printable
 
 _CONFIG = "label_config.xml"

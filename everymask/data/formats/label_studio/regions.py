@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from everymask.data.dataset import Box, BoxOnly, Polygons, Rle
 from everymask.data.formats.coco.objects import Place, is_number
 from everymask.data.formats.drawn.reading import warn_no_area
 from everymask.data.formats.drawn.shapes import (
@@ -26,6 +25,7 @@ from everymask.data.formats.drawn.shapes import (
     turned,
 )
 from everymask.data.formats.label_studio.rle import mask_from_brush
+from everymask.data.records import Box, BoxOnly, Polygons, Rle
 from everymask.errors import DataError
 
 KINDS = ("polygon", "brush", "ellipse", "rectangle")

@@ -12,7 +12,7 @@ import numpy as np
 from everymask.core.arrays import IntArray
 from everymask.core.labels import Labels
 from everymask.data.coding import LabelCoding, colour_codes, counts_by_class, read_colours
-from everymask.data.dataset import Dataset, LabelMapFile, Record
+from everymask.data.dataset import Dataset
 from everymask.data.formats.folders import note_equal_channels, report_size, unique_ids
 from everymask.data.formats.labelmaps.contents import Content, count_contents
 from everymask.data.formats.pairs import Pair, shared_maps
@@ -20,6 +20,7 @@ from everymask.data.formats.unannotated import Loose, loose_records
 from everymask.data.issues import IssueLog
 from everymask.data.pictures.headers import read_headers
 from everymask.data.pictures.read import Header, read_label_map
+from everymask.data.records import LabelMapFile, Record
 from everymask.errors import DataError, printable
 
 _LISTED = 20

@@ -29,7 +29,7 @@ import numpy as np
 
 from everymask.core.files import write_json, write_text
 from everymask.core.labels import labels_of
-from everymask.data.dataset import Annotation, BoxOnly, Dataset, Objects, Polygons, Record, Rle, draw_shapes
+from everymask.data.dataset import Dataset
 from everymask.data.formats.finding.named import NamedFiles
 from everymask.data.formats.folders import (
     copy_picture,
@@ -53,7 +53,8 @@ from everymask.data.formats.unannotated import Loose, loose_records
 from everymask.data.issues import IssueLog, Policy
 from everymask.data.pictures.headers import check_picture_size, read_headers
 from everymask.data.pictures.read import SUFFIXES, Header
-from everymask.data.strict_json import read_strict_json
+from everymask.data.records import Annotation, BoxOnly, Objects, Polygons, Record, Rle, draw_shapes
+from everymask.data.strict.json_files import read_strict_json
 from everymask.errors import DataError
 
 _COMPARED = 20

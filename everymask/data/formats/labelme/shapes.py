@@ -16,8 +16,8 @@ from PIL import Image, ImageDraw
 
 from everymask.core.arrays import BoolArray, FloatArray
 from everymask.core.masks import Masks
-from everymask.data.dataset import Polygons, Rle
 from everymask.data.issues import IssueLog
+from everymask.data.records import Polygons, Rle
 
 NO_TRUTH, BACKGROUND = IGNORED = ("__ignore__", "_background_")
 _MAX_POINTS = 100_000

@@ -27,7 +27,7 @@ from PIL import Image
 
 from everymask.core.arrays import BoolArray
 from everymask.core.files import whole_file, write_text
-from everymask.data.dataset import Dataset, MaskFile, Rle
+from everymask.data.dataset import Dataset
 from everymask.data.formats.coco.objects import Place
 from everymask.data.formats.drawn.pictures import Pictures, files_of_kind
 from everymask.data.formats.drawn.reading import Listed, drawn_dataset, table_splits
@@ -36,6 +36,7 @@ from everymask.data.formats.drawn.writing import CROWDS, Piece, pieces, report_l
 from everymask.data.formats.folders import copy_picture, file_stem, files_in, read_lines
 from everymask.data.issues import IssueLog, Policy
 from everymask.data.pictures.read import read_header, read_label_map
+from everymask.data.records import MaskFile, Rle
 from everymask.data.strict.csv_files import Row, read_column_names, read_strict_csv
 from everymask.errors import DataError, printable
 

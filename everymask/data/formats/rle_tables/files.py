@@ -31,7 +31,7 @@ from everymask.core.arrays import BoolArray, IntArray
 from everymask.core.files import write_text
 from everymask.core.forms.rle import string_from_runs
 from everymask.core.masks import Masks
-from everymask.data.dataset import Dataset, Rle
+from everymask.data.dataset import Dataset
 from everymask.data.formats.coco.objects import Place
 from everymask.data.formats.drawn.pictures import Pictures, files_of_kind
 from everymask.data.formats.drawn.reading import Listed, drawn_dataset, table_splits
@@ -41,6 +41,7 @@ from everymask.data.formats.folders import copy_picture, files_in, names_text, r
 from everymask.data.formats.rle_tables.columns import Columns, find_columns, has_ending
 from everymask.data.formats.rle_tables.order import follow_rows
 from everymask.data.issues import IssueLog, Policy
+from everymask.data.records import Rle
 from everymask.data.strict.csv_files import Row, read_column_names, read_first_rows, read_strict_csv
 from everymask.errors import DataError, printable
 

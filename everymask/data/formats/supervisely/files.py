@@ -29,7 +29,7 @@ from everymask.data.formats.drawn.writing import CROWDS, Piece, pieces, report_l
 from everymask.data.formats.folders import SPLIT_FOLDERS, copy_picture, files_in, folders_in, split_of
 from everymask.data.formats.supervisely.objects import encode_bitmap, read_object
 from everymask.data.issues import IssueLog, Policy
-from everymask.data.strict_json import read_strict_json
+from everymask.data.strict.json_files import read_strict_json
 from everymask.errors import DataError, printable
 
 _META = "meta.json"

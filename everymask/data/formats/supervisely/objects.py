@@ -17,10 +17,10 @@ import numpy as np
 from PIL import Image
 
 from everymask.core.arrays import BoolArray, FloatArray
-from everymask.data.dataset import Box, BoxOnly, Rle
 from everymask.data.formats.coco.objects import Place, is_number
 from everymask.data.formats.drawn.reading import warn_no_area
 from everymask.data.formats.drawn.shapes import Drawn, box_shape, lies_inside, mask_shape
+from everymask.data.records import Box, BoxOnly, Rle
 
 _NO_AREA = ("point", "line", "graph", "cuboid", "cuboid_2d")
 _FARTHEST = 1e6

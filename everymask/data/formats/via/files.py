@@ -33,7 +33,7 @@ from everymask.data.formats.folders import SPLIT_FOLDERS, copy_picture, files_in
 from everymask.data.formats.via.regions import ClassAttribute, Region, class_attribute, read_region
 from everymask.data.issues import IssueLog, Policy
 from everymask.data.strict.csv_files import read_column_names, read_strict_csv
-from everymask.data.strict_json import escape, parse_strict_json, read_strict_json
+from everymask.data.strict.json_files import escape, parse_strict_json, read_strict_json
 from everymask.errors import DataError, printable
 
 _FILE = "via_project.json"

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from everymask.data.dataset import Box, BoxOnly, Polygons
 from everymask.data.formats.coco.objects import Place, is_number
 from everymask.data.formats.drawn.reading import warn_no_area
 from everymask.data.formats.drawn.shapes import Drawn, box_shape, ellipse_ring, ring_shape
 from everymask.data.issues import IssueLog
+from everymask.data.records import Box, BoxOnly, Polygons
 
 CLASS_NAMES = ("class", "label", "category", "name", "type", "object")
 """Names of attributes that mean the class, the likeliest first."""

@@ -27,7 +27,7 @@ from everymask.core.arrays import IntArray
 from everymask.core.files import write_text
 from everymask.core.labels import labels_of
 from everymask.core.masks import Masks
-from everymask.data.dataset import Annotation, Dataset, MaskFile, Objects, Record, Rle
+from everymask.data.dataset import Dataset
 from everymask.data.formats.finding.named import respelled
 from everymask.data.formats.folders import copy_picture, file_stem, folders_in, pictures_in
 from everymask.data.formats.instance_pngs import check_paintable, paint_objects
@@ -45,6 +45,7 @@ from everymask.data.formats.voc.lists import Entry, read_lists, spelled_as
 from everymask.data.formats.voc.xml import XmlObject, read_voc_xml, to_annotation, write_voc_xml
 from everymask.data.issues import IssueLog, Policy
 from everymask.data.pictures.headers import read_headers
+from everymask.data.records import Annotation, MaskFile, Objects, Record, Rle
 from everymask.errors import DataError
 
 

@@ -11,12 +11,12 @@ from xml.sax.saxutils import escape
 
 from everymask.core.files import write_text
 from everymask.core.geometry import turned_corners
-from everymask.data.dataset import Annotation, Box, BoxOnly
 from everymask.data.formats.finding.named import folded
 from everymask.data.formats.turned import note_turned, stated_turn, upright
 from everymask.data.issues import IssueLog
 from everymask.data.pictures.headers import check_picture_size
 from everymask.data.pictures.read import Header
+from everymask.data.records import Annotation, Box, BoxOnly
 from everymask.data.strict.xml_files import read_strict_xml
 
 _MAX_BYTES = 16 << 20

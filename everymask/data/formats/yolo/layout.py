@@ -18,7 +18,7 @@ from everymask.data.formats.folders import (
 )
 from everymask.data.formats.yolo.texts import NAME_FILES, has_rows_beside, label_folders, looks_like_rows
 from everymask.data.issues import IssueLog
-from everymask.data.strict_yaml import read_strict_yaml
+from everymask.data.strict.yaml_files import read_strict_yaml
 from everymask.errors import printable
 
 _SPLITS = ("train", "val", "test")

@@ -23,7 +23,7 @@ from everymask.core.files import write_text
 from everymask.core.forms.polygons import ring_area
 from everymask.core.labels import Labels
 from everymask.core.masks import Masks
-from everymask.data.dataset import Annotation, BoxOnly, Dataset, Objects, Polygons, Record
+from everymask.data.dataset import Dataset
 from everymask.data.formats.drawn.writing import bridged
 from everymask.data.formats.finding.named import folded
 from everymask.data.formats.folders import copy_picture, files_in, read_lines, unique_ids
@@ -39,6 +39,7 @@ from everymask.data.formats.yolo.texts import find_texts, is_text_of_rows, label
 from everymask.data.issues import IssueLog, Policy
 from everymask.data.pictures.headers import read_headers
 from everymask.data.pictures.read import pictures_among
+from everymask.data.records import Annotation, BoxOnly, Objects, Polygons, Record
 from everymask.errors import DataError, printable
 
 _SLACK = 0.01  # of the picture's side that a coordinate may lie outside

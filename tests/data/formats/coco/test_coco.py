@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 from pycocotools import mask as reference
 
-from everymask.data.dataset import BoxOnly, Polygons, Rle
 from everymask.data.formats.coco.instances import looks_like_coco, read_coco, write_coco
+from everymask.data.records import BoxOnly, Polygons, Rle
 from everymask.errors import DataError
 from tests.data.coco_files import RUNS, SQUARE, Document, compressed, document, lay_out
 

@@ -11,9 +11,10 @@ from PIL import Image
 
 from everymask.core.labels import labels_of
 from everymask.core.masks import Masks
-from everymask.data.dataset import Annotation, BoxOnly, Dataset, Objects, Polygons, Record, Rle
+from everymask.data.dataset import Dataset
 from everymask.data.formats.cvat.files import looks_like_cvat, read_cvat, write_cvat
 from everymask.data.formats.table import read_dataset
+from everymask.data.records import Annotation, BoxOnly, Objects, Polygons, Record, Rle
 from everymask.errors import DataError
 
 LABELS = "<meta><task><labels><label><name>b</name></label><label><name>a</name></label></labels></task></meta>"

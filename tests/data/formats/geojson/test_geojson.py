@@ -12,9 +12,10 @@ from PIL import Image
 
 from everymask.core.labels import labels_of
 from everymask.core.masks import Masks
-from everymask.data.dataset import Annotation, BoxOnly, Dataset, Objects, Polygons, Record, Rle
+from everymask.data.dataset import Dataset
 from everymask.data.formats.geojson.files import looks_like_geojson, read_geojson, write_geojson
 from everymask.data.formats.table import read_dataset
+from everymask.data.records import Annotation, BoxOnly, Objects, Polygons, Record, Rle
 from everymask.errors import DataError
 
 RING = [[2, 2], [20, 2], [20, 12.5], [2, 12.5], [2, 2]]

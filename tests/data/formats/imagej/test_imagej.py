@@ -13,10 +13,11 @@ from PIL import Image
 
 from everymask.core.labels import labels_of
 from everymask.core.masks import Masks
-from everymask.data.dataset import Annotation, BoxOnly, Dataset, Objects, Record, Rle
+from everymask.data.dataset import Dataset
 from everymask.data.formats.imagej.files import looks_like_imagej, read_imagej, write_imagej
 from everymask.data.formats.imagej.roi import decode_roi, encode_roi
 from everymask.data.formats.table import read_dataset
+from everymask.data.records import Annotation, BoxOnly, Objects, Record, Rle
 from everymask.errors import DataError
 
 TRIANGLE = [(6, 4), (30, 4), (30, 24)]

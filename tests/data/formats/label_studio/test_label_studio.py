@@ -13,10 +13,11 @@ from PIL import Image
 from everymask.core.labels import labels_of
 from everymask.core.masks import Masks
 from everymask.core.randomness import rng
-from everymask.data.dataset import Annotation, Dataset, Objects, Polygons, Record, Rle
+from everymask.data.dataset import Dataset
 from everymask.data.formats.label_studio.files import looks_like_label_studio, read_label_studio, write_label_studio
 from everymask.data.formats.label_studio.rle import brush_from_mask, mask_from_brush
 from everymask.data.formats.table import find_formats, read_dataset
+from everymask.data.records import Annotation, Objects, Polygons, Record, Rle
 from everymask.errors import DataError
 
 SIZE = (40, 60)

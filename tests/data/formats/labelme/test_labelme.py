@@ -14,11 +14,11 @@ import pytest
 from PIL import Image, ImageDraw
 from pycocotools import mask as coco_mask
 
-from everymask.data.dataset import Polygons
 from everymask.data.feed.packed import PackedRecords
 from everymask.data.formats.labelme.files import looks_like_labelme, read_labelme, write_labelme
 from everymask.data.formats.voc.objects import read_voc
 from everymask.data.formats.voc.semantic import read_voc_semantic
+from everymask.data.records import Polygons
 from everymask.errors import DataError
 
 TRIANGLE = [[5.0, 5.0], [40.0, 8.5], [20.25, 30.0]]

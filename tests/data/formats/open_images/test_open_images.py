@@ -9,9 +9,10 @@ import pytest
 from PIL import Image
 
 from everymask.core.labels import labels_of
-from everymask.data.dataset import Annotation, BoxOnly, Dataset, MaskFile, Objects, Record
+from everymask.data.dataset import Dataset
 from everymask.data.formats.open_images.files import looks_like_open_images, read_open_images, write_open_images
 from everymask.data.formats.table import read_dataset
+from everymask.data.records import Annotation, BoxOnly, MaskFile, Objects, Record
 from everymask.errors import DataError
 
 HEADING = "MaskPath,ImageID,LabelName,BoxID,BoxXMin,BoxXMax,BoxYMin,BoxYMax,PredictedIoU,Clicks\n"

@@ -10,9 +10,10 @@ from PIL import Image
 
 from everymask.core.labels import labels_of
 from everymask.core.randomness import rng
-from everymask.data.dataset import Annotation, BoxOnly, Dataset, Objects, Record
+from everymask.data.dataset import Dataset
 from everymask.data.formats.rle_tables.files import looks_like_rle_table, read_rle_table, write_rle_table
 from everymask.data.formats.table import read_dataset
+from everymask.data.records import Annotation, BoxOnly, Objects, Record
 from everymask.errors import ConfigError, DataError
 
 

@@ -13,10 +13,11 @@ import pytest
 from PIL import Image
 
 from everymask.core.labels import labels_of
-from everymask.data.dataset import Annotation, BoxOnly, Dataset, Objects, Record
+from everymask.data.dataset import Dataset
 from everymask.data.formats.supervisely.files import looks_like_supervisely, read_supervisely, write_supervisely
 from everymask.data.formats.supervisely.objects import encode_bitmap
 from everymask.data.formats.table import read_dataset
+from everymask.data.records import Annotation, BoxOnly, Objects, Record
 from everymask.errors import DataError
 
 SQUARE = [[5, 6], [14, 6], [14, 12], [5, 12]]

@@ -13,9 +13,10 @@ from PIL import Image
 
 from everymask.core.labels import labels_of
 from everymask.core.masks import Masks
-from everymask.data.dataset import Annotation, Dataset, Objects, Record, Rle
+from everymask.data.dataset import Dataset
 from everymask.data.formats.table import find_formats, read_dataset
 from everymask.data.formats.via.files import read_via, write_via
+from everymask.data.records import Annotation, Objects, Record, Rle
 from everymask.errors import DataError
 
 X, Y = [6.0, 30.0, 30.0], [4.0, 4.0, 24.0]

@@ -7,10 +7,11 @@ import pytest
 from PIL import Image
 
 from everymask.core.labels import labels_of
-from everymask.data.dataset import Annotation, BoxOnly, Dataset, Objects, Polygons, Record
+from everymask.data.dataset import Dataset
 from everymask.data.formats.table import read_dataset, write_dataset
 from everymask.data.formats.voc.objects import read_voc
 from everymask.data.formats.voc.semantic import read_voc_semantic
+from everymask.data.records import Annotation, BoxOnly, Objects, Polygons, Record
 from everymask.errors import DataError
 
 CAT, DOG = (48, 112, 32), (176, 112, 32)

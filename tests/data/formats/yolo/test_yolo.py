@@ -11,9 +11,10 @@ from PIL import Image
 
 from everymask.core.labels import labels_of
 from everymask.core.masks import Masks
-from everymask.data.dataset import Annotation, BoxOnly, Dataset, Objects, Polygons, Record, Rle
+from everymask.data.dataset import Dataset
 from everymask.data.formats.coco.instances import read_coco
 from everymask.data.formats.yolo.segments import looks_like_yolo, read_yolo, write_yolo
+from everymask.data.records import Annotation, BoxOnly, Objects, Polygons, Record, Rle
 from everymask.errors import DataError
 
 SQUARE = "0 0.1 0.1 0.5 0.1 0.5 0.5 0.1 0.5"

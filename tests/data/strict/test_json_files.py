@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from everymask.data.issues import IssueLog
-from everymask.data.strict_json import read_strict_json
+from everymask.data.strict.json_files import read_strict_json
 
 
 def read(tmp_path, data: bytes):
