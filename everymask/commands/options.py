@@ -35,6 +35,10 @@ class Reading:
     """The format, where it is not to be recognised."""
     images: Path | None = None
     """The folder of the pictures, where it is not beside the annotations."""
+    masks: Path | None = None
+    """The folder of the label maps, or its name, where several lie beside the pictures."""
+    mask_threshold: int | None = None
+    """From which brightness on (1-255) masks show foreground that are JPEGs or have smoothed edges; else midway."""
     on_defect: Literal["strict", "skip"] = "strict"
     """Refuse a data set with defects, or leave out what is defective, count it and list it."""
     crowds: Literal["as-marked", "as-objects"] = "as-marked"

@@ -37,6 +37,8 @@ def read_annotated(
             images=options.images,
             policy=policy or options.on_defect,
             crowds=options.crowds,
+            masks=options.masks,
+            mask_threshold=options.mask_threshold,
             decode=decode,
             progress=move,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -18,17 +18,19 @@ from everymask.errors import DataError, printable
 
 MOST_CLASSES = 65_535
 _COLOURS = 1 << 24
-_LOSSY = ("JPEG", "WEBP", "JPEG2000")
+LOSSY = ("JPEG", "WEBP", "JPEG2000", "MPO")
 _SHOWN = 24
+_TWO_LEVELS = 0.9
 
-Stored: TypeAlias = Literal["numbers", "colours"]
+Stored: TypeAlias = Literal["numbers", "colours", "brightness"]
 
 
 @dataclass(frozen=True, slots=True)
 class LabelCoding:
     """Which class id each stored value stands for; None where it says that there is no truth.
 
-    `kind` says what the values of `table` are: whole numbers (palette indices too), or RGB colours as 0xRRGGBB.
+    `kind` says what the values of `table` are: whole numbers (palette indices too), RGB colours as 0xRRGGBB, or grey
+    values of masks whose two levels were blurred, by a lossy format or smoothed edges (see `two_levels`).
     `source` says in a few words where the mapping comes from.
     """
 
@@ -78,6 +80,8 @@ class LabelCoding:
 
     def sentence(self, labels: Labels) -> str:
         """What the label maps hold, for logs and tables."""
+        if self.kind == "brightness":
+            return f"label maps hold brightness ({self.source}): {' and '.join(map(printable, labels.names))}"
         rows = [(value, name) for value, name in self.table if name is not None]
         values = [f"{self.shown(value)} {printable(labels.names[name], 40)}" for value, name in rows[:_SHOWN]]
         values += ["..."] if len(rows) > _SHOWN else []
@@ -99,13 +103,41 @@ def numbers(count: int, source: str, *, void: Iterable[int], first: int = 0) -> 
 
 def read_ids(file: Path, coding: LabelCoding, labels: Labels) -> IntArray:
     """The class ids [H, W] of a label file; `DataError` as `read_label_map` and `LabelCoding.apply`."""
-    return coding.apply(read_colours(file) if coding.kind == "colours" else read_label_map(file), labels, file)
+    return coding.apply(_STORED[coding.kind](file), labels, file)
+
+
+def two_levels(pixels: Mapping[int, int], threshold: int | None = None) -> LabelCoding | None:
+    """How masks with these `pixels` of each grey value (0-255) are read as background (0) and foreground (1).
+
+    The limit is `threshold`, or lies midway between the commonest dark and the commonest bright value. None where they
+    do not have two levels: fewer than 9 in 10 pixels are within an eighth of the distance from one of them.
+    """
+    dark, bright = ({v: n for v, n in pixels.items() if (v >= 128) is side} for side in (False, True))
+    if not dark or not bright:
+        return None
+    low, high = max(dark, key=lambda value: dark[value]), max(bright, key=lambda value: bright[value])
+    near = sum(count for value, count in pixels.items() if min(abs(value - low), abs(value - high)) <= (high - low) / 8)
+    if near < _TWO_LEVELS * sum(pixels.values()):
+        return None
+    limit = (low + high + 1) // 2 if threshold is None else threshold
+    source = f"foreground from {limit} on; the levels are {low} and {high}"
+    return LabelCoding("brightness", tuple((value, int(value >= limit)) for value in range(256)), source)
+
+
+def read_brightness(file: Path) -> ByteArray:
+    """The brightness [H, W] uint8 of a mask, whatever its format; `DataError` for more than 8 bits."""
+    pixels = read_image(file)
+    if pixels.dtype != np.uint8:
+        raise DataError(
+            f"{printable(file)}: expected a mask of 8 bits, but found {pixels.dtype}", hint="save masks as grey PNG"
+        )
+    return pixels[..., 0] if pixels.shape[2] < 3 else np.asarray(cv2.cvtColor(pixels[..., :3], cv2.COLOR_RGB2GRAY))
 
 
 def read_colours(file: Path) -> ByteArray:
     """The colours [H, W, 3] of a label file; `DataError` for a lossy format and for more than 8 bits."""
     header = read_header(file)
-    if header.format in _LOSSY:
+    if header.format in LOSSY:
         raise DataError(
             f"{printable(file)}: expected a label map in a lossless format (PNG, TIFF, BMP or GIF), but found "
             f"{header.format}",
@@ -160,3 +192,10 @@ def _lookup(table: tuple[tuple[int, int | None], ...], size: int, ignore: int, s
         if 0 <= value < size:
             found[value] = ignore if name is None else name
     return found
+
+
+_STORED: dict[Stored, Callable[[Path], IntArray]] = {
+    "numbers": read_label_map,
+    "colours": read_colours,
+    "brightness": read_brightness,
+}

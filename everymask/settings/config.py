@@ -60,6 +60,7 @@ _RANGES = {
     "ema": Range(0, 1, below=True),
     "patience": Range(1, 1_000_000, whole=True),
     "workers": Range(0, 1024, whole=True),
+    "mask_threshold": Range(1, 255, whole=True),
     "validate_every": Range(1, 1_000_000, whole=True),
     "max_detections": Range(1, 1_000_000, whole=True),
     "val_fraction": Range(0, 1, below=True),
@@ -167,6 +168,10 @@ class TrainConfig:
     """Processes that prepare pictures; batches do not depend on it."""
     on_defect: Policy = "strict"
     """Refuse a data set with defects, or leave out what is defective, count it and list it."""
+    masks: str | None = None
+    """The folder of the label maps, or its name, where several lie beside the pictures."""
+    mask_threshold: int | None = None
+    """From which brightness on (1-255) masks show foreground that are JPEGs or have smoothed edges; else midway."""
     crowds: Crowds = "as-marked"
     """Leave aside what is marked as a crowd (iscrowd, difficult), or take it as an object, as for masks that CVAT's
     brush drew."""
@@ -176,7 +181,7 @@ class TrainConfig:
     """Replace the run in `out`."""
 
     def __post_init__(self) -> None:
-        for name in ("data", "out", "images", "weights"):
+        for name in ("data", "out", "images", "masks", "weights"):
             value = getattr(self, name)
             object.__setattr__(self, name, value if value is None else checked_path(name, value))
         for name, choices in _CHOICES.items():

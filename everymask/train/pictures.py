@@ -30,6 +30,8 @@ def read_pictures(config: TrainConfig, task: TaskName | None, screen: Console) -
             images=config.images,
             policy=config.on_defect,
             crowds=config.crowds,
+            masks=config.masks,
+            mask_threshold=config.mask_threshold,
             decode=config.on_defect == "skip",
             progress=move,
         )

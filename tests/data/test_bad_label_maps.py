@@ -96,7 +96,6 @@ BAD = [
                  "#fa0101)", id="B05 colour"),
     pytest.param(jpeg("L"), "mask", "JPEG", id="B06 grey JPEG"),
     pytest.param(jpeg("RGB"), "mask", "JPEG", id="B06 colour JPEG"),
-    pytest.param(smooth, "smoothed-edges", "% of the pixels lie between 0 and 255", id="B07 grey edges"),
     pytest.param(smooth_colours, "unknown-colour", "such colours fill", id="B07 colour edges"),
     pytest.param(fractions, "mask", "expected whole numbers, but found 0.5", id="B09 fractions"),
     pytest.param(lambda root: [put(root, name, blobs() * np.uint8(0)) for name in "ab"], "one-number", "only 0",
@@ -130,6 +129,35 @@ def test_what_is_defective_can_be_left_out(tmp_path, spoil):
     put(tmp_path, "a", blobs())
     spoil(tmp_path)
     assert [record.id for record in read_image_masks(tmp_path, policy="skip").records] == ["a"]
+
+
+def test_b07_smoothed_edges_are_divided_midway_or_where_it_is_said(tmp_path):
+    soft = np.zeros((30, 40), np.uint8)
+    soft[5:20, 8:30] = 255
+    soft = np.asarray(Image.fromarray(soft).resize((80, 60), Image.Resampling.BICUBIC))
+    for ending, kept in (("png", None), ("jpg", None), ("jpg", 200)):
+        root = tmp_path / f"{ending}{kept}"
+        for name in "ab":
+            put(root, name, soft)
+            if ending == "jpg":
+                Image.fromarray(soft).save(root / f"masks/{name}.jpg", quality=80)
+                (root / f"masks/{name}.png").unlink()
+        found = read_image_masks(root, mask_threshold=kept)
+        assert found.labels.names == ("background", "foreground")
+        assert [issue.code for issue in found.issues] == ["mask-levels"]
+        assert f"foreground from {kept or 128} on; the levels are 0 and 255" in found.issues[0].message
+        stored = np.asarray(Image.open(root / f"masks/a.{ending}"))
+        assert (found.label_map(0).ids == (stored >= (kept or 128))).all()
+        assert found.records[0].truth.pixels == tuple(np.bincount((stored >= (kept or 128)).ravel()))
+
+
+def test_what_has_no_two_levels_is_refused(tmp_path):
+    ramp = np.tile(np.linspace(0, 255, 40).astype(np.uint8), (30, 1))
+    put(tmp_path, "a", ramp)
+    Image.fromarray(ramp).save(tmp_path / "masks/a.jpg")
+    (tmp_path / "masks/a.png").unlink()
+    with pytest.raises(DataError, match="do not have two grey levels"):
+        read_image_masks(tmp_path)
 
 
 def odd(root, stored):

@@ -37,6 +37,8 @@ PHOTOS = replace(CELLS, pictures=5000, short=480.0, long=640.0, object_sizes=(20
 OPEN_AFTERWARDS = {
     "format",
     "images",
+    "masks",
+    "mask_threshold",
     "weights",
     "time_limit",
     "patience",

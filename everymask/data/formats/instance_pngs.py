@@ -66,15 +66,16 @@ def looks_like_instance_pngs(path: Path) -> bool:
     return judge(path, find_pairs(path, IssueLog("skip"))).best != "classes"
 
 
-def read_instance_pngs(path: str | Path, *, policy: Policy = "strict") -> Dataset:
+def read_instance_pngs(path: str | Path, *, policy: Policy = "strict", masks: str | Path | None = None) -> Dataset:
     """The data set in a folder of pictures and label maps; the layout is described in this module's text.
 
     Every map is decoded once to find its objects. Raises `DataError` with all defects under the strict policy; with
-    `"skip"` defective pairs and objects are left out.
+    `"skip"` defective pairs and objects are left out. `masks` names the folder of the label maps where there are
+    several.
     """
     root = Path(path)
     issues = IssueLog(policy)
-    pairs = find_pairs(root, issues)
+    pairs = find_pairs(root, issues, masks)
     if not pairs and not issues.total("error"):
         hint = "name the folders images and masks, or the label maps like their pictures with _mask at the end"
         issues.error("no-pictures", "expected pictures with label maps", file=root, hint=hint)

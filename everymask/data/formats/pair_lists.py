@@ -7,23 +7,24 @@ from pathlib import Path, PurePosixPath
 
 from everymask.data.formats.finding.named import is_file
 from everymask.data.formats.folders import SPLIT_FOLDERS, files_in, read_lines
-from everymask.data.formats.pairs import Pair, named_pairs
+from everymask.data.formats.pairs import Pair, chosen_pairs, named_pairs
 from everymask.data.issues import IssueLog
 from everymask.data.pictures.read import pictures_among
 
 _LIST_SUFFIXES = (".txt", ".lst", ".csv")
 
 
-def find_pairs(root: Path, issues: IssueLog) -> list[Pair]:
+def find_pairs(root: Path, issues: IssueLog, masks: str | Path | None = None) -> list[Pair]:
     """The pictures below `root` with their label maps; `issues` is told about files that stay alone.
 
     Lists with a picture and a label map per line go first; else the names of folders and files tell (see `pairs`), and
-    lists of names the splits.
+    lists of names the splits. `masks` is the folder of label maps, or its name, where there are several; `DataError`
+    where there is none.
     """
-    listed = find_listed_pairs(root, issues)
+    listed = find_listed_pairs(root, issues) if masks is None else []
     if listed:
         return listed
-    pairs = named_pairs(root, issues)
+    pairs = named_pairs(root, issues) if masks is None else chosen_pairs(root, masks, issues)
     return _split_by_lists(root, pairs, issues) if not any(pair.split for pair in pairs) else pairs
 
 

@@ -10,7 +10,7 @@
 
 Nothing here looks at what the maps hold, but for two questions that names leave open: which of X.tif and X.png is the
 map, and whether a folder of another name holds maps too. Where several folders of maps lie beside the pictures, none is
-taken.
+taken before one is chosen.
 """
 
 from __future__ import annotations
@@ -90,6 +90,34 @@ def named_pairs(root: Path, issues: IssueLog) -> list[Pair]:
     return list(_suffix_pairs(root, MAP_ENDINGS, issues)) or list(_same_name_pairs(root, issues))
 
 
+def chosen_pairs(root: Path, masks: str | Path, issues: IssueLog) -> list[Pair]:
+    """The pictures below `root` with the label maps of the folders called `masks`; `DataError` where there are none."""
+    wanted = Path(masks)
+    known = [folder for folder in _folders_below(root) if pictures_among(files_below(folder, 0))]
+    maps = [folder for folder in known if folder == wanted or folder.name == str(masks) or folder == root / wanted]
+    pairs: list[Pair] = []
+    for folder in maps:
+        beside = [other for other in known if other.parent == folder.parent and other != folder]
+        named = [other for other in beside if _kind(other) in (("pictures", ""), ("pictures", _split_in_name(folder)))]
+        sharing = named or [other for other in beside if _shares_names(other, folder)]
+        if len(sharing) == 1:
+            pairs += match_folders(root, sharing[0], folder, issues)
+    if not pairs and not issues.total("error"):
+        listed = ", ".join(sorted({printable(folder.relative_to(root)) for folder in known})) or "none"
+        raise DataError(
+            f"{printable(root)}: no folder of label maps called {printable(masks)} lies beside one of pictures",
+            hint=f"the folders with pictures or maps are {listed}",
+        )
+    return pairs
+
+
+def _folders_below(folder: Path, depth: int = 2) -> Iterator[Path]:
+    for below in folders_in(folder) if folder.is_dir() else ():
+        yield below
+        if depth:
+            yield from _folders_below(below, depth - 1)
+
+
 def unmistakable_pairs(root: Path) -> list[Pair]:
     """The pictures with label maps in a folder where no name could mean anything else; files are not opened."""
     issues = IssueLog("skip")
@@ -104,7 +132,7 @@ def unmistakable_pairs(root: Path) -> list[Pair]:
 def match_folders(root: Path, picture_folder: Path, map_folder: Path, issues: IssueLog) -> Iterator[Pair]:
     """Pictures and label maps of the same folder below the two, and of the same name but for endings."""
     maps, pictures = _by_name(map_folder, issues), _by_name(picture_folder, issues)
-    named = _one_ending(pictures, maps) or _any_ending(pictures, maps)
+    named = _one_ending(pictures, maps) or _any_ending(pictures, maps) or _one_start(pictures, maps)
     named |= _spelled_otherwise(pictures, maps, named, issues)
     for name, picture in pictures.items():
         split = split_of(picture, root) or _split_in_name(picture_folder)
@@ -218,6 +246,15 @@ def _any_ending(pictures: Mapping[Name, Path], maps: Mapping[Name, Path]) -> dic
     return named
 
 
+def _one_start(pictures: Mapping[Name, Path], maps: Mapping[Name, Path]) -> dict[Name, Path]:
+    """The map of each picture by what stands before the last word of both names, where that tells all of them apart."""
+    starts = {(place, _start(stem)): name for name in pictures for place, stem in (name,)}
+    others = {(place, _start(stem)): file for (place, stem), file in maps.items()}
+    if len(starts) < len(pictures) or len(others) < len(maps):
+        return {}
+    return {name: others[start] for start, name in starts.items() if start in others}
+
+
 def _spelled_otherwise(
     pictures: Mapping[Name, Path], maps: Mapping[Name, Path], named: Mapping[Name, Path], issues: IssueLog
 ) -> dict[Name, Path]:
@@ -321,7 +358,7 @@ def _flatness(file: Path) -> float:
 def _report_rivals(pictures: Path, rivals: list[Path], issues: IssueLog) -> None:
     named = " and ".join(f"{printable(folder.name)}/" for folder in rivals)
     message = f"{len(rivals)} folders of label maps belong to these pictures: {named}"
-    hint = "which of them is meant cannot be told: keep one of them here, and move the others elsewhere"
+    hint = "choose one: " + " or ".join(f"--masks {printable(folder.name)}" for folder in rivals)
     issues.error("several-map-folders", message, file=pictures, hint=hint)
 
 

@@ -81,6 +81,8 @@ class Format:
 
 _MAPS = frozenset({"decode"})
 _IMAGES = frozenset({"images"})
+_CHOICES = {"images": "a folder of images", "masks": "a folder of masks", "mask_threshold": "a threshold of masks"}
+"""What some formats take that others have no use for."""
 FORMATS = (
     Format(
         "coco",
@@ -112,6 +114,7 @@ FORMATS = (
         "pictures with maps of object numbers, such as images/ with masks/",
         read_instance_pngs,
         write_instance_pngs,
+        options=frozenset({"masks"}),
     ),
     Format(
         "cvat",
@@ -207,7 +210,7 @@ FORMATS = (
         read_image_masks,
         write_image_masks,
         "semantic",
-        _MAPS,
+        frozenset({"decode", "masks", "mask_threshold"}),
     ),
 )
 """The formats in the order in which they are tried."""
@@ -226,6 +229,8 @@ def read_dataset(
     images: str | Path | None = None,
     policy: Policy = "strict",
     crowds: Crowds = "as-marked",
+    masks: str | Path | None = None,
+    mask_threshold: int | None = None,
     decode: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Dataset:
@@ -239,6 +244,9 @@ def read_dataset(
     `crowds="as-objects"` what is marked as a crowd (COCO's iscrowd, Pascal VOC's difficult) is an object like the
     others. A picture that lies in two splits is an error; with `policy="skip"` it stays in the last of them, so that no
     score is taken on pictures trained on.
+
+    `masks` is the folder of the label maps, or its name, where there are several beside the pictures. Masks of two grey
+    levels that a lossy format or smoothed edges have blurred are divided midway, or at `mask_threshold` (1-255).
 
     Of the pictures only the headers are read, and of label maps too where the format says what they hold. With `decode`
     every picture and label map is decoded, which finds those that are cut off or damaged, or hold what stands for no
@@ -258,12 +266,16 @@ def read_dataset(
     noted = IssueLog(policy)
     if root.is_file() and is_archive(root) and not find_formats(root):
         root = unpacked(root, noted)
-    chosen = _named(format) if format is not None else _recognised(root, task, noted)
-    if images is not None and "images" not in chosen.options:
-        taking = ", ".join(known.name for known in FORMATS if "images" in known.options)
-        message = f"a folder of images belongs to files of {taking}, but {printable(root)} is read as {chosen.name}"
-        raise ConfigError(message)
-    given: dict[str, object] = {"images": images, "decode": decode, "crowds": crowds}
+    if format is not None:
+        chosen = _named(format)
+    else:
+        chosen = _recognised(root, task, noted) if masks is None else _by_content(root, (), task, noted, masks)
+    given: dict[str, object] = {"images": images, "masks": masks, "mask_threshold": mask_threshold}
+    for name, what in _CHOICES.items():
+        if given[name] is not None and name not in chosen.options:
+            taking = ", ".join(known.name for known in FORMATS if name in known.options)
+            raise ConfigError(f"{what} belongs to files of {taking}, but {printable(root)} is read as {chosen.name}")
+    given |= {"decode": decode, "crowds": crowds}
     options = {name: given[name] for name in chosen.options}
     found = chosen.read(root, policy=policy, **options)
     found = crowds_as_objects(found) if crowds == "as-objects" else found
@@ -324,9 +336,15 @@ def _recognised(root: Path, task: TaskName | None, issues: IssueLog) -> Format:
     raise _unknown(root)
 
 
-def _by_content(root: Path, found: Sequence[Format], task: TaskName | None, issues: IssueLog) -> Format:
+def _by_content(
+    root: Path,
+    found: Sequence[Format],
+    task: TaskName | None,
+    issues: IssueLog,
+    masks: str | Path | None = None,
+) -> Format:
     """The format for maps of objects, or for maps of classes: what they hold decides, and the task where both fit."""
-    judged = judge(root, find_pairs(root, IssueLog("skip")))
+    judged = judge(root, find_pairs(root, IssueLog("skip"), masks))
     objects, classes = _named("instance-pngs"), _named("image-masks")
     reading = judged.best
     if task == objects.task and judged.fits("objects"):

@@ -213,8 +213,9 @@ def test_one_class_name_leaves_it_to_the_maps(tmp_path, content):
 def test_soft_edges_are_no_objects(tmp_path):
     soft = [np.asarray(Image.fromarray(ids).resize((640, 480), Image.Resampling.BICUBIC)) for ids in MAPS["0 and 255"]]
     make(tmp_path, "images, masks", soft)
-    with pytest.raises(DataError, match="edges were smoothed"):
-        read_dataset(tmp_path)
+    found = read_dataset(tmp_path)
+    assert found.labels.names == ("background", "foreground")
+    assert [issue.code for issue in found.issues] == ["mask-levels"]
 
 
 def test_16_bit_maps_in_pieces_are_refused(tmp_path):
@@ -307,7 +308,12 @@ def test_two_folders_of_maps_are_named(tmp_path):
     for options in ({}, {"format": "image-masks"}, {"format": "instance-pngs"}):
         with pytest.raises(DataError, match="labels/ and masks/") as caught:
             read_dataset(tmp_path, **options)
-        assert "keep one of them here" in str(caught.value)
+        assert "choose one: --masks labels or --masks masks" in str(caught.value)
+    with pytest.raises(DataError, match="no folder of label maps called mask lies beside one of pictures"):
+        read_dataset(tmp_path, masks="mask")
+    for chosen in ("masks", tmp_path / "labels"):
+        found = read_dataset(tmp_path, masks=chosen, format="instance-pngs")
+        assert {record.objects.annotations[0].shape.file.parent.name for record in found.records} == {Path(chosen).name}
 
 
 def test_pictures_of_one_name_that_are_no_maps_are_no_pairs(tmp_path):
@@ -365,8 +371,9 @@ def test_few_of_camvids_classes_are_read_back_as_camvids(tmp_path):
     ("cellpose_tif", ("objects", 40, "")),
     ("images_labels_tif", ("objects", 40, "")),
     ("drive_trap", "mask/ and 1st_manual/"),
-    ("kvasir_png", "edges were smoothed"),
-    ("magnetic_tile_sorted", "edges were smoothed"),
+    ("kvasir_png", ("classes", 2, "")),
+    ("kvasir_jpeg", ("classes", 2, "")),
+    ("magnetic_tile_sorted", ("classes", 2, "")),
     ("26-names-of-pairs/k-two-masks", "a_mask.png: the label map belongs to no picture"),
 ])  # fmt: skip
 def test_real_cases(shared, case, right):
@@ -375,6 +382,13 @@ def test_real_cases(shared, case, right):
         return
     with pytest.raises(DataError, match=right):
         read_dataset(shared / "cases" / case)
+
+
+@pytest.mark.parametrize(("masks", "share"), [("1st_manual", 0.075), ("mask", 0.688)])
+def test_one_of_several_folders_of_masks_is_chosen(shared, masks, share):
+    found = read_dataset(shared / "cases/drive_trap", masks=masks)
+    pixels = np.sum([record.truth.pixels for record in found.records], axis=0)
+    assert len(found) == 3 and pixels[1] / pixels.sum() == pytest.approx(share, abs=0.03)
 
 
 @pytest.mark.parametrize("case", ["a-one-class-whole", "c-one-class-all-split", "f-one-object-each"])

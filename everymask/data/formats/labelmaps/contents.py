@@ -20,7 +20,7 @@ import everymask
 from everymask.core.arrays import Array, IntArray
 from everymask.core.cache import cache_folder
 from everymask.core.files import write_json
-from everymask.data.coding import colour_codes, read_colours
+from everymask.data.coding import LOSSY, colour_codes, read_brightness, read_colours
 from everymask.data.pictures.read import read_header, read_storage, read_stored_map
 from everymask.errors import DataError, MachineError
 
@@ -30,7 +30,7 @@ _WORTH = 100_000_000
 _SETTLED = 2_000_000_000
 """A file that changed less than so many nanoseconds ago may change again without its time changing."""
 _MOST_VALUES = 4096
-_VERSION = 2
+_VERSION = 3
 
 _log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class Content:
     """What a label file of `size` (H, W) holds: the number of pixels of each stored number, or colour as 0xRRGGBB.
 
     `pixels` is None where nothing was decoded. `coloured` says that they are colours; three equal channels are numbers,
-    with `equal` True.
+    with `equal` True. Of a `lossy` format it is the brightness, since no number or colour survives it.
     """
 
     size: tuple[int, int]
@@ -48,6 +48,7 @@ class Content:
     coloured: bool = False
     equal: bool = False
     alpha_varies: bool = False
+    lossy: bool = False
 
 
 class _Mark(NamedTuple):
@@ -144,16 +145,16 @@ def _mark(file: Path, root: Path) -> tuple[str, _Mark]:
 
 def _row(content: Content, mark: _Mark) -> list[Any]:
     pixels = [[value, count] for value, count in (content.pixels or {}).items()]
-    return [*mark, *content.size, content.coloured, content.equal, content.alpha_varies, pixels]
+    return [*mark, *content.size, content.coloured, content.equal, content.alpha_varies, content.lossy, pixels]
 
 
 def _from_row(row: list[Any], mark: _Mark) -> Content:
     """The content that `_row` made; `ValueError` where the file has another `mark` or the row is no such."""
-    *found, height, width, coloured, equal, alpha_varies, values = row
+    *found, height, width, coloured, equal, alpha_varies, lossy, values = row
     pixels = {int(value): int(count) for value, count in values}
     if found != list(mark) or sum(pixels.values()) != height * width:
         raise ValueError("another file")
-    return Content((height, width), pixels, bool(coloured), bool(equal), bool(alpha_varies))
+    return Content((height, width), pixels, bool(coloured), bool(equal), bool(alpha_varies), bool(lossy))
 
 
 def _declared(file: Path) -> Content | DataError:
@@ -168,6 +169,9 @@ def _declared(file: Path) -> Content | DataError:
 
 def _counted(file: Path) -> Content | DataError:
     try:
+        if read_header(file).format in LOSSY:
+            brightness = read_brightness(file)
+            return Content(_size(brightness), _counts(brightness), lossy=True)
         if read_storage(file) != "colours":
             found = read_stored_map(file)
             return Content(_size(found.ids), _counts(found.ids), alpha_varies=found.alpha_varies)

@@ -100,6 +100,11 @@ def semantic_dataset(
     files = [picture.pair.picture for picture in pictures]
     ids = unique_ids([file.with_name(f"{file.stem.removesuffix(ending)}{file.suffix}") for file in files], root)
     for picture, name in zip(pictures, ids, strict=True):
+        if picture.content.lossy and coding.kind != "brightness":
+            message = "expected a label map in a lossless format (PNG, TIFF, BMP or GIF), not a JPEG or the like"
+            cure = "lossy formats change the numbers and colours: export the masks again as PNG"
+            issues.error("mask", message, file=picture.pair.map, hint=cure)
+            continue
         pair, found = picture.pair, _stored_pixels(picture.content, coding)
         unknown = [] if found is None else [value for value in found if not coding.knows(value)]
         if found is None or unknown:

@@ -1,7 +1,8 @@
 """Pictures with a label map each, in whatever folders people have them (see `pairs`), whose pixels hold classes.
 
 What the maps hold is said by a table of classes in the root or beside them (see `tables`), or found in the maps (see
-`recognition`). Maps may be grey or palette files of 8, 16 or 32 bits (palettes count by index), RGB colours, and 0/255.
+`recognition`). Maps may be grey or palette files of 8, 16 or 32 bits (palettes count by index), RGB colours, and 0/255;
+masks of two grey levels may also be JPEGs or have smoothed edges, and are divided by a limit.
 
 A folder of object maps (instance segmentation) has the same layouts; `readings` tells them apart.
 """
@@ -35,16 +36,25 @@ def looks_like_image_masks(path: Path) -> bool:
     return judge(path, find_pairs(path, IssueLog("skip"))).best != "objects"
 
 
-def read_image_masks(path: str | Path, *, policy: Policy = "strict", decode: bool = True) -> Dataset:
+def read_image_masks(
+    path: str | Path,
+    *,
+    policy: Policy = "strict",
+    decode: bool = True,
+    masks: str | Path | None = None,
+    mask_threshold: int | None = None,
+) -> Dataset:
     """The semantic data set in a folder of pictures and label maps; this module's text says how it is read.
 
+    `masks` names the folder of the label maps where there are several; `mask_threshold` (1-255) is the brightness from
+    which on foreground is, in masks of two grey levels that are not exact.
     Every label map is decoded once; without `decode`, what a large data set's maps held the last time is remembered
     (see `remembered_contents`). Raises `DataError` with all defects under the strict policy; with `"skip"`
     defective pairs are left out, but it is raised too where nothing says what the maps hold.
     """
     root = Path(path)
     issues = IssueLog(policy)
-    pairs = find_pairs(root, issues)
+    pairs = find_pairs(root, issues, masks)
     if not pairs and not issues.total("error"):
         hint = "name the folders images and masks, or the label maps like their pictures with _mask at the end"
         issues.error("no-pictures", "expected pictures with label maps", file=root, hint=hint)
@@ -52,7 +62,7 @@ def read_image_masks(path: str | Path, *, policy: Policy = "strict", decode: boo
     table = read_table(file, issues) if file is not None else None
     pictures = read_contents(pairs, issues, count_contents if decode else partial(remembered_contents, root))
     usable = bool(pictures) and (table is not None or file is None)
-    recognised = recognise(root, pictures, table, issues) if usable else None
+    recognised = recognise(root, pictures, table, issues, mask_threshold) if usable else None
     if recognised is None:
         raise refused(root, issues)
     labels, coding, hint = recognised

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from everymask.core.labels import Labels, labels_of
-from everymask.data.coding import LabelCoding
+from everymask.data.coding import LabelCoding, two_levels
 from everymask.data.formats.labelmaps.files import GREY, LabelledPicture, total_pixels
 from everymask.data.formats.labelmaps.tables import ClassTable
 from everymask.data.issues import IssueLog
@@ -17,12 +17,18 @@ _SMALL = 128
 _SMOOTH = 8
 _ENDS = 0.8
 _LISTED = 30
+_MANY = 50
+"""A value that more than one pixel in so many has is a level."""
 
 Recognised = tuple[Labels, LabelCoding, str]
 
 
 def recognise(
-    root: Path, pictures: Sequence[LabelledPicture], table: ClassTable | None, issues: IssueLog
+    root: Path,
+    pictures: Sequence[LabelledPicture],
+    table: ClassTable | None,
+    issues: IssueLog,
+    threshold: int | None = None,
 ) -> Recognised | None:
     """The classes, what stands for each in the label files, and a hint for values that stand for none.
 
@@ -31,11 +37,18 @@ def recognise(
     - Two numbers, one of them 0, are background and foreground, in whatever numbers they are stored.
     - Otherwise every number that occurs is a class, named after it. 255 (in 16 bits 65535) has no truth, if the other
       numbers are below 128.
+    - Two grey levels that a lossy format or smoothed edges have blurred are background and foreground, divided midway
+      or at `threshold`.
     - Colours need a table: what is found is listed as an error, with the file to write. Where that is not strict, every
       colour is a class.
 
     None where `issues` was told why nothing can be recognised.
     """
+    exact = [picture for picture in pictures if not picture.content.lossy]
+    lossy = len(exact) < len(pictures) and len(total_pixels(exact)) <= 2
+    if lossy or threshold is not None:
+        return _by_brightness(root, pictures, table, issues, threshold)
+    pictures = exact
     coloured = [picture for picture in pictures if picture.content.coloured]
     if coloured:
         return _by_colours(root, pictures, table, issues)
@@ -45,8 +58,37 @@ def recognise(
             colours = table.colours()
             if all(colours.knows(value * GREY) for value in found):
                 return table.labels(), colours, ""
+        if _is_smoothed(found) and not table.numbered and len(table.classes()) <= 2:
+            return _by_brightness(root, pictures, table, issues, threshold)
         return _by_table(table, found, issues)
+    if _is_smoothed(found):
+        return _by_brightness(root, pictures, table, issues, threshold)
     return _by_numbers(root, found, issues)
+
+
+def _by_brightness(
+    root: Path,
+    pictures: Sequence[LabelledPicture],
+    table: ClassTable | None,
+    issues: IssueLog,
+    threshold: int | None,
+) -> Recognised | None:
+    """Background and foreground by a limit, which is said with the pixels that lie between the levels."""
+    found = dict(sorted(total_pixels(pictures).items()))
+    fitting = max(found, default=0) < 256 and not any(picture.content.coloured for picture in pictures)
+    coding = two_levels(found, threshold) if fitting else None
+    if coding is None or (table is not None and len(table.classes()) > 2):
+        message = "the label maps lost their exact numbers, and do not have two grey levels that a limit could divide"
+        hint = "lossy formats and smoothed edges change the numbers: export the masks again as PNG without antialiasing"
+        issues.error("mask-levels", message, file=root, value=_histogram(found), hint=hint)
+        return None
+    extremes = {value for value, count in found.items() if count * _MANY > sum(found.values())}
+    between = 1 - sum(found[value] for value in extremes) / sum(found.values())
+    message = f"masks are read by their brightness ({coding.source}); {between:.2%} of the pixels have other values"
+    hint = "--mask-threshold sets another limit; exact masks are PNGs without antialiasing"
+    issues.warn("mask-levels", message, file=root, hint=hint)
+    labels = Labels(("background", "foreground"), ((0, 0, 0), (255, 255, 255)))
+    return (labels if table is None else _binary_labels(table)), coding, ""
 
 
 def _by_table(table: ClassTable, found: Mapping[int, int], issues: IssueLog) -> Recognised | None:
@@ -89,9 +131,6 @@ def _by_numbers(root: Path, found: Mapping[int, int], issues: IssueLog) -> Recog
     if len(values) == 2 and values[0] == 0:
         coding = LabelCoding("numbers", ((0, 0), (values[1], 1)), "two numbers found")
         return Labels(("background", "foreground"), ((0, 0, 0), (255, 255, 255))), coding, ""
-    if _is_smoothed(found):
-        _report_smoothed(root, found, issues)
-        return None
     ignored = [value for value in _VOID_NUMBERS if value in found and values[-1] == value and values[-2] < _SMALL]
     classes = [value for value in values if value not in ignored]
     if len(classes) > _MOST_GUESSED:
@@ -110,13 +149,6 @@ def _is_smoothed(found: Mapping[int, int]) -> bool:
     between = [value for value in found if 0 < value < 255]
     ends = found.get(0, 0) + found.get(255, 0)
     return 255 in found and len(between) >= _SMOOTH and max(found) == 255 and ends > _ENDS * sum(found.values())
-
-
-def _report_smoothed(root: Path, found: Mapping[int, int], issues: IssueLog) -> None:
-    between = sum(count for value, count in found.items() if 0 < value < 255)
-    message = f"{between / sum(found.values()):.2%} of the pixels lie between 0 and 255: edges were smoothed"
-    hint = "export the masks without antialiasing, and resize them by nearest neighbour"
-    issues.error("smoothed-edges", message, file=root, value=_histogram(found), hint=hint)
 
 
 def _by_colours(
