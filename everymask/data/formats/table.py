@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -255,9 +255,8 @@ def read_dataset(
     Maps that may hold classes or objects are told apart by `readings`; where both fit and one is likelier, it is taken
     with a warning, unless `task` asks for the other.
 
-    Raises `DataError` where nothing is recognised (saying what was looked for and found, and which folder nearby would
-    do), where maps may as well hold classes as objects, and for every defect of the data; `ConfigError` for an unknown
-    `format`, and for label maps that were to be objects.
+    `DataError` where nothing is recognised (saying what was looked for and found), where maps may as well hold classes
+    as objects, and for every defect; `ConfigError` for an unknown `format`, and for label maps that were to be objects.
     """
     root = Path(path)
     if not exists(root):
@@ -266,15 +265,9 @@ def read_dataset(
     noted = IssueLog(policy)
     if root.is_file() and is_archive(root) and not find_formats(root):
         root = unpacked(root, noted)
-    if format is not None:
-        chosen = _named(format)
-    else:
-        chosen = _recognised(root, task, noted) if masks is None else _by_content(root, (), task, noted, masks)
+    chosen = _named(format) if format is not None else _recognised(root, task, noted, masks)
     given: dict[str, object] = {"images": images, "masks": masks, "mask_threshold": mask_threshold}
-    for name, what in _CHOICES.items():
-        if given[name] is not None and name not in chosen.options:
-            taking = ", ".join(known.name for known in FORMATS if name in known.options)
-            raise ConfigError(f"{what} belongs to files of {taking}, but {printable(root)} is read as {chosen.name}")
+    _check_choices(given, chosen, root)
     given |= {"decode": decode, "crowds": crowds}
     options = {name: given[name] for name in chosen.options}
     found = chosen.read(root, policy=policy, **options)
@@ -288,6 +281,14 @@ def read_dataset(
     if decode:
         kept = without_damaged(kept, noted, progress=progress)
     return replace(kept, issues=(*kept.issues, *noted.finish(printable(root))))
+
+
+def _check_choices(given: Mapping[str, object], chosen: Format, root: Path) -> None:
+    """`ConfigError` where something is given that belongs to other formats."""
+    for name, what in _CHOICES.items():
+        if given[name] is not None and name not in chosen.options:
+            taking = ", ".join(known.name for known in FORMATS if name in known.options)
+            raise ConfigError(f"{what} belongs to files of {taking}, but {printable(root)} is read as {chosen.name}")
 
 
 def write_dataset(folder: str | Path, dataset: Dataset, format: str) -> None:  # noqa: A002
@@ -319,7 +320,9 @@ def _named(name: str) -> Format:
     raise ConfigError(f"there is no format {name!r}; the formats are {', '.join(known.name for known in FORMATS)}")
 
 
-def _recognised(root: Path, task: TaskName | None, issues: IssueLog) -> Format:
+def _recognised(root: Path, task: TaskName | None, issues: IssueLog, masks: str | Path | None) -> Format:
+    if masks is not None:
+        return _by_content(root, (), task, issues, masks)
     for known in FORMATS:
         if known.preferred is not None and known.task == task and known.preferred(root):
             return known
