@@ -8,9 +8,10 @@ import sys
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import cv2
 import torch
@@ -23,9 +24,11 @@ from everymask.models.base import Batch, collate
 from everymask.train.machine.failures import machine_failures
 from everymask.train.machine.interrupt import ignore_in_worker
 from everymask.train.machine.rank import ALONE, Rank
-from everymask.train.slots import Parcel, Slots
+from everymask.train.slots import Letter, Parcel, Slots
 
 Pipeline = Callable[[int, int], Prepared]
+Handed: TypeAlias = Batch | Parcel | Letter | EverymaskError
+"""What a process that prepares pictures hands over."""
 
 _AHEAD = 2  # batches that each worker prepares before they are asked for
 _PATIENCE = 600.0  # seconds in which a batch must be prepared
@@ -122,11 +125,11 @@ def read_batches(
 
 
 def _answered(
-    batches: Iterator[Batch | Parcel | EverymaskError],
+    batches: Iterator[Handed],
     asked: deque[list[tuple[int, int]]],
     files: Sequence[object],
     patience: float,
-) -> Iterator[Batch | Parcel | EverymaskError]:
+) -> Iterator[Handed]:
     """The batches as they come; `MachineError` names the pictures of one for which nobody answers."""
     looks = 0
     while True:
@@ -145,7 +148,9 @@ def _answered(
             pictures = [index for batch in list(asked)[:: len(processes)] for _, index in batch]
             names = ", ".join(printable(files[index] if files else f"picture {index}") for index in pictures)
             for process in processes:
-                process.kill()  # one that is stopped hears nothing else, and its end is waited for
+                with suppress(RuntimeError):  # torch's watch over its workers calls this a fault of its own
+                    process.kill()  # one that is stopped hears nothing else
+                    process.join()
             raise MachineError(
                 f"a process that prepares pictures has not answered for {patience:g} s; it was to prepare {names}",
                 hint="look whether these pictures can be read, and whether the process was stopped; then go on with "
@@ -156,9 +161,7 @@ def _answered(
         yield found
 
 
-def _delivered(
-    answers: Iterator[Batch | Parcel | EverymaskError], batches: object, slots: Slots | None, pin: bool
-) -> Iterator[Batch]:
+def _delivered(answers: Iterator[Handed], batches: object, slots: Slots | None, pin: bool) -> Iterator[Batch]:
     with machine_failures():
         try:
             for found in answers:
@@ -171,8 +174,15 @@ def _delivered(
             getattr(batches, "_shutdown_workers", lambda: None)()
 
 
-def _opened(found: Batch | Parcel, slots: Slots | None, pin: bool) -> Batch:
-    batch = slots.unpack(found) if slots and isinstance(found, Parcel) else cast(Batch, found)
+def _opened(found: Batch | Parcel | Letter, slots: Slots | None, pin: bool) -> Batch:
+    match found:
+        case Batch() as batch:
+            pass
+        case Letter():
+            batch = found.opened()
+        case Parcel():
+            assert slots is not None
+            batch = slots.unpack(found)
     return batch.pin_memory() if pin else batch
 
 
@@ -219,25 +229,25 @@ class _Plan:
             yield _Job(pictures, self.slots.take() if self.slots else None)
 
 
-class _Batches(Dataset["Batch | Parcel | EverymaskError"]):
+class _Batches(Dataset["Handed"]):
     def __init__(self, pipeline: Pipeline, divisor: int, slots: Slots | None) -> None:
         self.pipeline = pipeline
         self.divisor = divisor
         self.slots = slots
 
-    def __getitem__(self, job: _Job) -> Batch | Parcel | EverymaskError:
+    def __getitem__(self, job: _Job) -> Handed:
         # An error is handed over as a value: torch would rebuild it from its text and lose what it carries.
         try:
             prepared = [self.pipeline(*key) for key in job.pictures]
         except EverymaskError as error:
             return error
         if self.slots is None or job.slot is None:
-            return collate(prepared, self.divisor)
+            return Letter.of(collate(prepared, self.divisor))
         memory = self.slots.images(job.slot)
         batch = collate(prepared, self.divisor, memory)
         parcel = self.slots.pack(job.slot, batch) if batch.images.data_ptr() == memory.data_ptr() else None
-        return parcel or batch
+        return parcel or Letter.of(batch)
 
 
-def _unchanged(batch: Batch | Parcel | EverymaskError) -> Batch | Parcel | EverymaskError:
-    return batch
+def _unchanged(found: Handed) -> Handed:
+    return found

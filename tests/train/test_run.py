@@ -317,5 +317,6 @@ def test_pictures_that_are_not_annotated_are_left_out_and_counted_once(shapes: P
     assert json.loads((ended.folder / "splits.json").read_text()) == json.loads(
         (run.folder / "splits.json").read_text()
     )
+    found = weights(ended.folder)
     for name, values in weights(run.folder).items():
-        assert torch.equal(values, weights(ended.folder)[name]), name
+        assert torch.equal(values, found[name]), name
