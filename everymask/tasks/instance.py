@@ -46,15 +46,7 @@ def _draw(image: Array, found: InstanceSet, labels: Labels, drawing: Drawing) ->
 
 
 def _folder(labels: Labels, writing: Writing) -> OutputFolder[InstanceSet]:
-    return InstanceFolder(
-        writing.out,
-        labels,
-        overwrite=writing.overwrite,
-        inputs=writing.inputs,
-        overlay=writing.overlay,
-        about=writing.about,
-        resume=writing.resume,
-    )
+    return InstanceFolder(writing.out, labels, **writing.options())
 
 
 def _keep_sure(found: InstanceSet, min_score: float) -> InstanceSet:

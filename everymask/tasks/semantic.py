@@ -44,16 +44,7 @@ def _draw(image: Array, found: SemanticMap, labels: Labels, drawing: Drawing) ->
 
 
 def _folder(labels: Labels, writing: Writing) -> OutputFolder[SemanticMap]:
-    return SemanticFolder(
-        writing.out,
-        labels,
-        overwrite=writing.overwrite,
-        inputs=writing.inputs,
-        overlay=writing.overlay,
-        maps=writing.maps,
-        about=writing.about,
-        resume=writing.resume,
-    )
+    return SemanticFolder(writing.out, labels, maps=writing.maps, **writing.options())
 
 
 def _keep_sure(found: SemanticMap, min_score: float) -> SemanticMap:

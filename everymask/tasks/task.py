@@ -91,6 +91,10 @@ class Writing:
     about: Mapping[str, object] | None = None
     resume: bool = False
 
+    def options(self) -> dict[str, Any]:
+        """What every `OutputFolder` is told besides its place and the classes."""
+        return {name: getattr(self, name) for name in ("overwrite", "inputs", "overlay", "about", "resume")}
+
 
 class Feed(Protocol):
     """Makes the training pictures of a data set: a function of epoch and index."""

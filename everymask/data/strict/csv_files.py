@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from everymask.data.issues import IssueLog
@@ -14,6 +15,13 @@ _MAX_BYTES = 2 << 30
 _SHOWN = 10
 Row = tuple[int, dict[str, str]]
 """The number of a row's last line, counted from 1, and its values by column."""
+
+
+def csv_text(rows: Iterable[Sequence[str]]) -> str:
+    """Rows as a CSV file, the first of which are the names of the columns."""
+    stream = io.StringIO(newline="")
+    csv.writer(stream, lineterminator="\n").writerows(rows)
+    return stream.getvalue()
 
 
 def read_strict_csv(file: Path, issues: IssueLog) -> list[Row] | None:

@@ -27,13 +27,13 @@ from everymask.data.formats.coco.objects import Place
 from everymask.data.formats.cvat.elements import CROWD, Marked, mask_attributes, read_element
 from everymask.data.formats.cvat.tracks import track_pictures
 from everymask.data.formats.drawn.pictures import Pictures, files_of_kind
-from everymask.data.formats.drawn.reading import Listed, drawn_dataset, split_name
+from everymask.data.formats.drawn.reading import Listed, annotation_files, drawn_dataset, split_name
 from everymask.data.formats.drawn.shapes import Drawn
 from everymask.data.formats.drawn.writing import Piece, pieces, report_lost
 from everymask.data.formats.folders import SPLIT_FOLDERS, copy_picture, files_in, folders_in
 from everymask.data.issues import IssueLog, Policy
 from everymask.data.strict.xml_files import check_xml_text, read_strict_xml
-from everymask.errors import DataError, printable
+from everymask.errors import printable
 
 _MAX_BYTES = 1 << 30
 _HEAD = 1 << 16
@@ -51,11 +51,8 @@ def read_cvat(path: str | Path, images: str | Path | None = None, *, policy: Pol
     defects under the strict policy; with `"skip"` defective shapes and pictures are left out.
     """
     given = Path(path)
-    files = _annotation_files(given) or ([given] if given.is_file() else [])
-    root = given.parent if given.is_file() else given
-    if not files:
-        hint = "name the annotations.xml of an export as CVAT for images or CVAT for video"
-        raise DataError(f"{printable(given)}: expected a file of CVAT, but found none", hint=hint)
+    hint = "name the annotations.xml of an export as CVAT for images or CVAT for video"
+    files, root = annotation_files(given, _annotation_files, "a file of CVAT", hint)
     issues = IssueLog(policy)
     pictures = Pictures(root if images is None else Path(images))
     listed: list[Listed] = []

@@ -19,6 +19,7 @@ from everymask.data.issues import IssueLog
 from everymask.data.pictures.headers import check_picture_size, read_headers
 from everymask.data.pictures.read import SUFFIXES
 from everymask.data.records import Annotation, BoxOnly, MaskFile, Objects, Polygons, Record, Rle, draw_shapes
+from everymask.errors import DataError, printable
 
 Draw: TypeAlias = Callable[[Place], Iterable[Drawn]]
 """What gives the shapes on a picture, and tells the place's log about those that cannot be used."""
@@ -86,6 +87,20 @@ def drawn_dataset(
     loose += [Loose(file) for file in _unlisted(listed, issues)]
     noted = loose_records(loose, ids, root, issues)
     return Dataset(labels_of(classes), (*records, *noted), format, root, issues.finish(what), boxes_only)
+
+
+def annotation_files(
+    path: Path, find: Callable[[Path], list[Path]], expected: str, hint: str
+) -> tuple[list[Path], Path]:
+    """The annotation files of a path, and the folder that the data set lies in.
+
+    A file that is named is taken whatever `find` says of it: its reader tells what is wrong with it. `DataError` says
+    what was `expected` where there is none.
+    """
+    files = find(path) or ([path] if path.is_file() else [])
+    if not files:
+        raise DataError(f"{printable(path)}: expected {expected}, but found none", hint=hint)
+    return files, path.parent if path.is_file() else path
 
 
 def split_name(name: str | None) -> str | None:

@@ -14,10 +14,11 @@ from everymask.core.arrays import BoolArray, FloatArray
 from everymask.core.masks import Masks
 from everymask.data.dataset import Dataset
 from everymask.data.records import Box, BoxOnly, Polygons
+from everymask.errors import DataError, printable
 
 _log = logging.getLogger(__name__)
 EMPTY = "objects without a pixel left out"
-CROWDS = "crowd regions left out"
+_CROWDS = "crowd regions left out"
 IGNORED = "regions without truth left out"
 
 
@@ -45,8 +46,26 @@ class Piece:
         return mask
 
 
-def pieces(dataset: Dataset, index: int, lost: Counter[str]) -> Iterator[Piece]:
-    """The objects of one picture; those without a pixel, and regions to be ignored, are counted in `lost`."""
+def check_masks(dataset: Dataset) -> None:
+    """`DataError` for a data set of boxes, where a format holds masks alone."""
+    if dataset.boxes_only:
+        message = f"{printable(dataset.root)}: expected a mask for every object"
+        raise DataError(message, hint="write boxes as COCO, Pascal VOC or CVAT")
+
+
+def pieces(dataset: Dataset, index: int, lost: Counter[str], *, crowds: bool = True) -> Iterator[Piece]:
+    """The objects of one picture, without `crowds` where the format holds none.
+
+    What is left out is counted in `lost`: objects without a pixel, regions to be ignored, and crowds.
+    """
+    for piece in _pieces(dataset, index, lost):
+        if piece.crowd and not crowds:
+            lost[_CROWDS] += 1
+        else:
+            yield piece
+
+
+def _pieces(dataset: Dataset, index: int, lost: Counter[str]) -> Iterator[Piece]:
     record, truth = dataset.records[index], dataset.objects(index)
     lost[IGNORED] += len(record.objects.ignored)
     for row, annotation in enumerate(record.objects.annotations):

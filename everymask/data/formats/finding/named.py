@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
+from everymask.core.files import is_folder
 from everymask.data.issues import IssueLog
 from everymask.errors import printable
 
@@ -40,14 +41,6 @@ def is_file(path: Path) -> bool:
 def exists(path: Path) -> bool:
     """Whether there is such a file or folder; what `is_file` says of names holds here too."""
     return is_file(path) or is_folder(path)
-
-
-def is_folder(path: Path) -> bool:
-    """Whether there is such a folder; what `is_file` says of names holds here too."""
-    try:
-        return path.is_dir()
-    except (OSError, ValueError):
-        return False
 
 
 def folded(name: str) -> str:

@@ -28,9 +28,9 @@ from everymask.core.labels import Labels
 from everymask.data.dataset import Dataset
 from everymask.data.formats.coco.objects import Place
 from everymask.data.formats.drawn.pictures import Pictures, files_of_kind
-from everymask.data.formats.drawn.reading import Listed, drawn_dataset
+from everymask.data.formats.drawn.reading import Listed, annotation_files, drawn_dataset
 from everymask.data.formats.drawn.shapes import Drawn
-from everymask.data.formats.drawn.writing import Piece, parts_of, pieces, report_lost
+from everymask.data.formats.drawn.writing import Piece, check_masks, parts_of, pieces, report_lost
 from everymask.data.formats.folders import (
     copy_picture,
     file_stem,
@@ -43,7 +43,7 @@ from everymask.data.formats.folders import (
 from everymask.data.formats.geojson.features import CROWD, class_of, read_feature
 from everymask.data.issues import IssueLog, Policy
 from everymask.data.strict.json_files import read_strict_json
-from everymask.errors import DataError, printable
+from everymask.errors import printable
 
 _CLASSES = "classes.txt"
 _HEAD = 1 << 16
@@ -62,11 +62,8 @@ def read_geojson(path: str | Path, images: str | Path | None = None, *, policy: 
     under the strict policy; with `"skip"` defective features and pictures are left out.
     """
     given = Path(path)
-    files = _files(given) or ([given] if given.is_file() else [])
-    root = given.parent if given.is_file() else given
-    if not files:
-        hint = "name the .geojson file, or the folder with one for each picture"
-        raise DataError(f"{printable(given)}: expected GeoJSON, but found none", hint=hint)
+    hint = "name the .geojson file, or the folder with one for each picture"
+    files, root = annotation_files(given, _files, "GeoJSON", hint)
     issues = IssueLog(policy)
     pictures = Pictures(root if images is None else Path(images))
     found = [(file, features) for file in files if (features := _features(file, issues)) is not None]
@@ -90,9 +87,7 @@ def write_geojson(folder: str | Path, dataset: Dataset) -> None:
     `DataError` for objects without a mask.
     """
     root, lost = Path(folder), Counter[str]()
-    if dataset.boxes_only:
-        message = f"{printable(dataset.root)}: expected a mask for every object"
-        raise DataError(message, hint="write boxes as COCO, Pascal VOC or CVAT")
+    check_masks(dataset)
     listing = names_text(dataset.labels.names)
     for index, record in enumerate(dataset.records):
         target = root / (record.split or "")

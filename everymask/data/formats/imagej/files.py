@@ -29,7 +29,7 @@ from everymask.data.formats.coco.objects import Place
 from everymask.data.formats.drawn.pictures import Pictures
 from everymask.data.formats.drawn.reading import Listed, drawn_dataset, warn_no_area
 from everymask.data.formats.drawn.shapes import Drawn, box_shape, ring_shape
-from everymask.data.formats.drawn.writing import CROWDS, Piece, parts_of, pieces, report_lost
+from everymask.data.formats.drawn.writing import Piece, parts_of, pieces, report_lost
 from everymask.data.formats.folders import (
     copy_picture,
     file_stem,
@@ -109,10 +109,7 @@ def write_imagej(folder: str | Path, dataset: Dataset) -> None:
         copy_picture(record, target)
         stream = io.BytesIO()
         with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-            for piece in pieces(dataset, index, lost):
-                if piece.crowd:
-                    lost[CROWDS] += 1
-                    continue
+            for piece in pieces(dataset, index, lost, crowds=False):
                 entry = zipfile.ZipInfo(f"{piece.row + 1:04}.roi", (1980, 1, 1, 0, 0, 0))
                 archive.writestr(entry, _encoded(piece, names.index(piece.name) + 1))
         write_bytes(target / f"{file_stem(record)}.zip", stream.getvalue())

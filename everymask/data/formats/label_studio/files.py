@@ -29,9 +29,9 @@ from everymask.core.files import write_json, write_text
 from everymask.data.dataset import Dataset
 from everymask.data.formats.coco.objects import Place
 from everymask.data.formats.drawn.pictures import Pictures, files_of_kind
-from everymask.data.formats.drawn.reading import Listed, drawn_dataset, split_name
+from everymask.data.formats.drawn.reading import Listed, annotation_files, drawn_dataset, split_name
 from everymask.data.formats.drawn.shapes import Drawn
-from everymask.data.formats.drawn.writing import CROWDS, Piece, pieces, report_lost
+from everymask.data.formats.drawn.writing import Piece, pieces, report_lost
 from everymask.data.formats.folders import SPLIT_FOLDERS, copy_picture, files_in
 from everymask.data.formats.label_studio.regions import KINDS, read_regions
 from everymask.data.formats.label_studio.rle import brush_from_mask
@@ -39,7 +39,7 @@ from everymask.data.issues import IssueLog, Policy
 from everymask.data.pictures.read import SUFFIXES
 from everymask.data.strict.json_files import read_strict_json
 from everymask.data.strict.xml_files import check_xml_text, read_strict_xml
-from everymask.errors import DataError, printable
+from everymask.errors import printable
 
 _CONFIG = "label_config.xml"
 _HEAD = 1 << 20
@@ -59,11 +59,8 @@ def read_label_studio(path: str | Path, images: str | Path | None = None, *, pol
     defects under the strict policy; with `"skip"` defective regions and pictures are left out.
     """
     given = Path(path)
-    files = _annotation_files(given) or ([given] if given.is_file() else [])
-    root = given.parent if given.is_file() else given
-    if not files:
-        hint = "name the .json file of an export as JSON or JSON-MIN"
-        raise DataError(f"{printable(given)}: expected a file of Label Studio, but found none", hint=hint)
+    hint = "name the .json file of an export as JSON or JSON-MIN"
+    files, root = annotation_files(given, _annotation_files, "a file of Label Studio", hint)
     issues = IssueLog(policy)
     pictures = Pictures(root if images is None else Path(images))
     listed: list[Listed] = []
@@ -94,12 +91,8 @@ def write_label_studio(folder: str | Path, dataset: Dataset) -> None:
         split = record.split or ""
         picture = copy_picture(record, root / "images" / split)
         named = quote(f"images/{split}/{picture.name}".replace("//", "/"), errors="surrogateescape")
-        results = []
-        for piece in pieces(dataset, index, lost):
-            if piece.crowd:
-                lost[CROWDS] += 1
-                continue
-            results.append(_result(piece, record.size, f"r{piece.row + 1}"))
+        drawn = pieces(dataset, index, lost, crowds=False)
+        results = [_result(piece, record.size, f"r{piece.row + 1}") for piece in drawn]
         data = {"image": f"/data/local-files/?d={named}", **({"split": split} if split else {})}
         annotation = {"id": index + 1, "was_cancelled": False, "ground_truth": False, "result": results}
         tasks.append({"id": index + 1, "data": data, "annotations": [annotation], "predictions": []})

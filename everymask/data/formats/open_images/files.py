@@ -14,8 +14,6 @@ in alphabetical order. Splits are the tables' names; one table alone is a split 
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -30,14 +28,14 @@ from everymask.core.files import whole_file, write_text
 from everymask.data.dataset import Dataset
 from everymask.data.formats.coco.objects import Place
 from everymask.data.formats.drawn.pictures import Pictures, files_of_kind
-from everymask.data.formats.drawn.reading import Listed, drawn_dataset, table_splits
+from everymask.data.formats.drawn.reading import Listed, annotation_files, drawn_dataset, table_splits
 from everymask.data.formats.drawn.shapes import Drawn, mask_shape
-from everymask.data.formats.drawn.writing import CROWDS, Piece, pieces, report_lost
+from everymask.data.formats.drawn.writing import Piece, check_masks, pieces, report_lost
 from everymask.data.formats.folders import copy_picture, file_stem, files_in, read_lines
 from everymask.data.issues import IssueLog, Policy
 from everymask.data.pictures.read import read_header, read_label_map
 from everymask.data.records import MaskFile, Rle
-from everymask.data.strict.csv_files import Row, read_column_names, read_strict_csv
+from everymask.data.strict.csv_files import Row, csv_text, read_column_names, read_strict_csv
 from everymask.errors import DataError, printable
 
 _COLUMNS = ("MaskPath", "ImageID", "LabelName")
@@ -59,11 +57,8 @@ def read_open_images(path: str | Path, images: str | Path | None = None, *, poli
     rows and pictures are left out.
     """
     given = Path(path)
-    files = _tables(given) or ([given] if given.is_file() else [])
-    root = given.parent if given.is_file() else given
-    if not files:
-        hint = f"name the .csv file with the columns {', '.join(_COLUMNS)}"
-        raise DataError(f"{printable(given)}: expected a table of Open Images, but found none", hint=hint)
+    hint = f"name the .csv file with the columns {', '.join(_COLUMNS)}"
+    files, root = annotation_files(given, _tables, "a table of Open Images", hint)
     issues = IssueLog(policy)
     masks = Pictures(root)
     pictures = masks if images is None else Pictures(Path(images))
@@ -87,9 +82,7 @@ def write_open_images(folder: str | Path, dataset: Dataset) -> None:
     objects without a pixel and regions without truth. Raises `DataError` for objects without a mask.
     """
     root, lost = Path(folder), Counter[str]()
-    if dataset.boxes_only:
-        message = f"{printable(dataset.root)}: expected a mask for every object"
-        raise DataError(message, hint="write boxes as COCO, Pascal VOC or CVAT")
+    check_masks(dataset)
     labels = {name: f"/m/{number}" for number, name in enumerate(dataset.labels.names, 1)}
     tables: dict[str, list[Sequence[str]]] = {}
     for index, record in enumerate(dataset.records):
@@ -97,19 +90,16 @@ def write_open_images(folder: str | Path, dataset: Dataset) -> None:
         name = record.split or "all"
         rows = tables.setdefault(name, [(*_COLUMNS, *_BOX)])
         before = len(rows)
-        for piece in pieces(dataset, index, lost):
-            if piece.crowd:
-                lost[CROWDS] += 1
-                continue
+        for piece in pieces(dataset, index, lost, crowds=False):
             mask = f"{file_stem(record)}_{piece.row + 1:04}.png"
             _write_mask(root / f"{name}-masks" / mask, piece.dense(record.size))
             rows.append((mask, file_stem(record), labels[piece.name], *_sides(piece, record.size)))
         if len(rows) == before:
             rows.append(("", file_stem(record), *[""] * (1 + len(_BOX))))
     for name, rows in tables.items():
-        write_text(root / f"{name}-annotations-object-segmentation.csv", _csv_text(rows))
+        write_text(root / f"{name}-annotations-object-segmentation.csv", csv_text(rows))
     called = [("LabelName", "DisplayName"), *((label, name) for name, label in labels.items())]
-    write_text(root / "oidv7-class-descriptions.csv", _csv_text(called))
+    write_text(root / "oidv7-class-descriptions.csv", csv_text(called))
     write_text(root / _CLASSES, "".join(f"{label}\n" for label in labels.values()))
     report_lost(root, lost)
 
@@ -204,9 +194,3 @@ def _sides(piece: Piece, size: tuple[int, int]) -> list[str]:
 def _write_mask(file: Path, mask: BoolArray) -> None:
     with whole_file(file) as temporary:
         Image.fromarray(mask).save(temporary, format="PNG")
-
-
-def _csv_text(rows: Sequence[Sequence[str]]) -> str:
-    stream = io.StringIO(newline="")
-    csv.writer(stream, lineterminator="\n").writerows(rows)
-    return stream.getvalue()

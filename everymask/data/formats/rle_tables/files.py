@@ -16,8 +16,6 @@ name has `submission` in it are passed over.
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -34,16 +32,16 @@ from everymask.core.masks import Masks
 from everymask.data.dataset import Dataset
 from everymask.data.formats.coco.objects import Place
 from everymask.data.formats.drawn.pictures import Pictures, files_of_kind
-from everymask.data.formats.drawn.reading import Listed, drawn_dataset, table_splits
+from everymask.data.formats.drawn.reading import Listed, annotation_files, drawn_dataset, table_splits
 from everymask.data.formats.drawn.shapes import Drawn
-from everymask.data.formats.drawn.writing import CROWDS, pieces, report_lost
+from everymask.data.formats.drawn.writing import check_masks, pieces, report_lost
 from everymask.data.formats.folders import copy_picture, files_in, names_text, read_names
 from everymask.data.formats.rle_tables.columns import Columns, find_columns, has_ending
 from everymask.data.formats.rle_tables.order import follow_rows
 from everymask.data.issues import IssueLog, Policy
 from everymask.data.records import Rle
-from everymask.data.strict.csv_files import Row, read_column_names, read_first_rows, read_strict_csv
-from everymask.errors import DataError, printable
+from everymask.data.strict.csv_files import Row, csv_text, read_column_names, read_first_rows, read_strict_csv
+from everymask.errors import printable
 
 _CLASSES = "classes.txt"
 _LARGEST = 1 << 40
@@ -77,11 +75,8 @@ def read_rle_table(path: str | Path, images: str | Path | None = None, *, policy
     defects under the strict policy; with `"skip"` defective rows and pictures are left out.
     """
     given = Path(path)
-    files = _tables(given) or ([given] if given.is_file() else [])
-    root = given.parent if given.is_file() else given
-    if not files:
-        hint = "name the .csv file with columns such as ImageId and EncodedPixels"
-        raise DataError(f"{printable(given)}: expected a table of run-lengths, but found none", hint=hint)
+    hint = "name the .csv file with columns such as ImageId and EncodedPixels"
+    files, root = annotation_files(given, _tables, "a table of run-lengths", hint)
     issues = IssueLog(policy)
     pictures = Pictures(root if images is None else Path(images))
     found = [
@@ -111,9 +106,7 @@ def write_rle_table(folder: str | Path, dataset: Dataset) -> None:
     objects without a pixel and regions without truth. Raises `DataError` for objects without a mask.
     """
     root, lost = Path(folder), Counter[str]()
-    if dataset.boxes_only:
-        message = f"{printable(dataset.root)}: expected a mask for every object"
-        raise DataError(message, hint="write boxes as COCO, Pascal VOC or CVAT")
+    check_masks(dataset)
     listing = names_text(dataset.labels.names)
     tables: dict[str, list[tuple[str, str, str]]] = {}
     for index, record in enumerate(dataset.records):
@@ -121,18 +114,12 @@ def write_rle_table(folder: str | Path, dataset: Dataset) -> None:
         picture = copy_picture(record, root / "images" / split)
         rows = tables.setdefault(split or "masks", [])
         before = len(rows)
-        for piece in pieces(dataset, index, lost):
-            if piece.crowd:
-                lost[CROWDS] += 1
-            else:
-                rows.append((picture.name, piece.name, _pairs(piece.dense(record.size))))
+        for piece in pieces(dataset, index, lost, crowds=False):
+            rows.append((picture.name, piece.name, _pairs(piece.dense(record.size))))
         if len(rows) == before:
             rows.append((picture.name, "", ""))
     for name, rows in tables.items():
-        stream = io.StringIO(newline="")
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerows([("ImageId", "ClassId", "EncodedPixels"), *rows])
-        write_text(root / f"{name}.csv", stream.getvalue())
+        write_text(root / f"{name}.csv", csv_text([("ImageId", "ClassId", "EncodedPixels"), *rows]))
     write_text(root / _CLASSES, listing)
     report_lost(root, lost)
 

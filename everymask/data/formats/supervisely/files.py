@@ -25,7 +25,7 @@ from everymask.data.dataset import Dataset
 from everymask.data.formats.coco.objects import Place
 from everymask.data.formats.drawn.reading import Listed, drawn_dataset
 from everymask.data.formats.drawn.shapes import Drawn
-from everymask.data.formats.drawn.writing import CROWDS, Piece, pieces, report_lost
+from everymask.data.formats.drawn.writing import Piece, pieces, report_lost
 from everymask.data.formats.folders import SPLIT_FOLDERS, copy_picture, files_in, folders_in, split_of
 from everymask.data.formats.supervisely.objects import encode_bitmap, read_object
 from everymask.data.issues import IssueLog, Policy
@@ -69,12 +69,10 @@ def write_supervisely(folder: str | Path, dataset: Dataset) -> None:
     root, lost = Path(folder), Counter[str]()
     for index, record in enumerate(dataset.records):
         target = root / (record.split or "ds0")
-        objects = []
-        for piece in pieces(dataset, index, lost):
-            if piece.crowd:
-                lost[CROWDS] += 1
-            else:
-                objects.append({"id": piece.row + 1, "classTitle": piece.name, "tags": [], **_geometry(piece, lost)})
+        objects = [
+            {"id": piece.row + 1, "classTitle": piece.name, "tags": [], **_geometry(piece, lost)}
+            for piece in pieces(dataset, index, lost, crowds=False)
+        ]
         picture = copy_picture(record, target / "img")
         size = {"height": record.size[0], "width": record.size[1]}
         document = {"description": "", "tags": [], "size": size, "objects": objects}

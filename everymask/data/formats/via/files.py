@@ -26,15 +26,15 @@ from everymask.core.files import write_json
 from everymask.data.dataset import Dataset
 from everymask.data.formats.coco.objects import Place
 from everymask.data.formats.drawn.pictures import Pictures, files_of_kind
-from everymask.data.formats.drawn.reading import Listed, drawn_dataset
+from everymask.data.formats.drawn.reading import Listed, annotation_files, drawn_dataset
 from everymask.data.formats.drawn.shapes import Drawn
-from everymask.data.formats.drawn.writing import CROWDS, Piece, one_ring, pieces, report_lost
+from everymask.data.formats.drawn.writing import Piece, one_ring, pieces, report_lost
 from everymask.data.formats.folders import SPLIT_FOLDERS, copy_picture, files_in, folders_in
 from everymask.data.formats.via.regions import ClassAttribute, Region, class_attribute, read_region
 from everymask.data.issues import IssueLog, Policy
 from everymask.data.strict.csv_files import read_column_names, read_strict_csv
 from everymask.data.strict.json_files import escape, parse_strict_json, read_strict_json
-from everymask.errors import DataError, printable
+from everymask.errors import printable
 
 _FILE = "via_project.json"
 _CLASS = "class"
@@ -64,11 +64,8 @@ def read_via(path: str | Path, images: str | Path | None = None, *, policy: Poli
     pictures are left out.
     """
     given = Path(path)
-    files = _annotation_files(given) or ([given] if given.is_file() else [])
-    root = given.parent if given.is_file() else given
-    if not files:
-        hint = "name the .json or .csv file that VIA saved"
-        raise DataError(f"{printable(given)}: expected a file of VIA, but found none", hint=hint)
+    hint = "name the .json or .csv file that VIA saved"
+    files, root = annotation_files(given, _annotation_files, "a file of VIA", hint)
     issues = IssueLog(policy)
     pictures = Pictures(root if images is None else Path(images))
     entries: list[_Entry] = []
@@ -101,12 +98,10 @@ def write_via(folder: str | Path, dataset: Dataset) -> None:
     for index, record in enumerate(dataset.records):
         split = record.split or ""
         picture = copy_picture(record, root / split)
-        regions = []
-        for piece in pieces(dataset, index, lost):
-            if piece.crowd:
-                lost[CROWDS] += 1
-                continue
-            regions.append({"shape_attributes": _shape(piece, record.size), "region_attributes": {_CLASS: piece.name}})
+        regions = [
+            {"shape_attributes": _shape(piece, record.size), "region_attributes": {_CLASS: piece.name}}
+            for piece in pieces(dataset, index, lost, crowds=False)
+        ]
         size = picture.stat().st_size
         entry = {"filename": picture.name, "size": size, "regions": regions, "file_attributes": {}}
         projects.setdefault(split, {})[f"{picture.name}{size}"] = entry
