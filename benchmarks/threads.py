@@ -10,11 +10,12 @@ from contextlib import ExitStack, contextmanager
 
 from benchmarks.compare import Bar, Comparison, Disagreement, compare
 from benchmarks.page import Section
-from everymask.core.threads import PATIENT
+from everymask.core.threads import ASLEEP, AWAKE
 
 SETTING = """Two processes with the same network and two threads each, one of which ("everymask") has the variables
-that `everymask.core.threads.wait_asleep` sets, while the other has PyTorch as it comes. They are asked in turn: for the
-logits of one picture, or for one training step. On the busy machine a third process calculates without a pause."""
+that `everymask.core.threads.choose_waiting` sets on such a machine, while the other has PyTorch as it comes. They are
+asked in turn: for the logits of one picture, or for one training step. On the busy machine a third process calculates
+without a pause."""
 
 _WORKER = """
 import sys, torch
@@ -51,7 +52,7 @@ class Worker:
 
     def __init__(self, environment: dict[str, str], *, training: bool, side: int) -> None:
         code = _WORKER.format(training=training, side=side)
-        kept = {name: value for name, value in os.environ.items() if name not in PATIENT}
+        kept = {name: value for name, value in os.environ.items() if name not in ASLEEP}
         self._process = subprocess.Popen(
             [sys.executable, "-W", "ignore", "-c", code],
             stdin=subprocess.PIPE,
@@ -98,7 +99,7 @@ def run() -> Section:
         for crowd, name in ((False, "quiet"), (True, "busy")):
             with ExitStack() as stack:
                 sides: list[Callable[[], float]] = []
-                for environment in (dict(PATIENT), {}):
+                for environment in (ASLEEP if crowd else AWAKE, {}):
                     worker = Worker(environment, training=training, side=side)
                     stack.callback(worker.close)
                     sides.append(worker)

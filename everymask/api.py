@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from everymask.core.threads import wait_asleep
-from everymask.errors import WeightsError, printable, require
+from everymask.core.threads import require_torch
+from everymask.errors import WeightsError, printable
 from everymask.train.folder.layout import BEST, SPLITS
 
 if TYPE_CHECKING:
@@ -28,8 +28,7 @@ def load(source: str | Path, *, device: str = "auto", precision: Precision = "au
 
     >>> result = load("runs/a").predict("photo.png")
     """
-    wait_asleep()
-    require("torch", "train")
+    require_torch()
     from everymask.infer.backends.pytorch import build_predictor
     from everymask.models.catalog import catalog, published_as
     from everymask.models.checkpoint import load_model

@@ -25,7 +25,6 @@ from everymask.commands import check, compare, convert, demo, evaluate, models, 
 from everymask.commands.terminal import answered, show_json_error
 from everymask.commands.words import check_choices, numbers_last
 from everymask.core.memory import memory_ran_out
-from everymask.core.threads import wait_asleep
 from everymask.errors import ConfigError, EverymaskError, printable
 
 _ABOUT = """From annotated pictures to masks on new pictures.
@@ -65,7 +64,6 @@ def main() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Do what the arguments say and return the exit code; help and wrong usage raise `SystemExit`."""
-    wait_asleep()
     answered.set(False)
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING, stream=sys.stderr)
     with _terminated_as_interrupted():

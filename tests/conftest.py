@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from everymask.core.threads import wait_asleep
+from everymask.core.threads import ASLEEP
 from everymask.data.shapes import write_shapes
 from everymask.models.specs.regions import MaskRCNN
 
-# As the commands do: tests that ask for several threads share the cores too.
-wait_asleep()
+# As the commands do on a busy machine: tests that ask for several threads share the cores too.
+os.environ.update(ASLEEP)
 
 # Workers of pytest-xdist share the cores; libraries read this when they are first imported.
 if "PYTEST_XDIST_WORKER" in os.environ:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from everymask.commands.terminal import quoted, show
 from everymask.commands.train import say_result
-from everymask.errors import ConfigError, counted, printable, require
+from everymask.core.threads import require_torch
+from everymask.errors import ConfigError, counted, printable
 
 if TYPE_CHECKING:
     from everymask.core.arrays import ByteArray
@@ -45,11 +46,11 @@ class Demo:
 
 def run(options: Demo) -> None:
     """Draw, train, evaluate, report."""
-    require("torch", "train")
+    require_torch()
     from everymask.api import load
     from everymask.data.shapes import write_shapes
     from everymask.settings.recipes import demo_recipe
-    from everymask.train.run import train
+    from everymask.train.entry import train
 
     began = time.monotonic()
     data, folder = options.out / "data", options.out / "run"

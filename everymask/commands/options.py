@@ -12,7 +12,8 @@ import tyro
 from everymask.commands.terminal import quoted
 from everymask.core.files import is_there
 from everymask.core.segmentation import TaskName
-from everymask.errors import ConfigError, printable, require
+from everymask.core.threads import require_torch
+from everymask.errors import ConfigError, printable
 from everymask.train.folder.layout import BEST
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def class_names(options: Scoring) -> dict[str, str]:
 
 def load_predictor(model: str, options: Running) -> Predictor:
     """The model of that name, to be run as `options` say."""
-    require("torch", "train")
+    require_torch()
     from everymask.api import load
     from everymask.infer.variants import TestTimeAugmentation
 

@@ -9,7 +9,8 @@ import tyro
 
 from everymask.commands import options as shared
 from everymask.commands.terminal import quoted, show
-from everymask.errors import counted, require
+from everymask.core.threads import require_torch
+from everymask.errors import counted
 from everymask.models.specs.named import Architecture
 from everymask.settings.config import TrainConfig
 
@@ -35,8 +36,8 @@ class Train(TrainConfig):
 
 def run(options: Train) -> None:
     """Train, and say how good the model is and what to do next."""
-    require("torch", "train")
-    from everymask.train.run import train
+    require_torch()
+    from everymask.train.entry import train
 
     config = TrainConfig(**{column.name: getattr(options, column.name) for column in fields(TrainConfig)})
     ended = train(config)

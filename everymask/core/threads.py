@@ -5,20 +5,46 @@ from __future__ import annotations
 import os
 import sys
 
+from everymask.errors import require
+
 # GNU's OpenMP, which PyTorch brings along, and LLVM's and Intel's.
-PATIENT = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0", "KMP_BLOCKTIME": "0"}
+ASLEEP = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0", "KMP_BLOCKTIME": "0"}
+AWAKE = {"GOMP_SPINCOUNT": "30000", "KMP_BLOCKTIME": "1"}
+"""They turn in circles for about a millisecond before they fall asleep."""
+
+_WATCHED = 0.2
+_CALM = 30.0
 
 
-def wait_asleep() -> bool:
-    """Let PyTorch's threads sleep while they wait, instead of turning in circles; whether that was still possible.
+def choose_waiting() -> bool:
+    """Let PyTorch's threads wait as suits the machine right now; whether that was still possible.
 
-    Threads that turn in circles gain microseconds on a machine that has nothing else to do. Where another process wants
-    a core they hold it up, and each other: docs/benchmarks.md has the numbers. OpenMP reads these variables when it is
-    loaded, so nothing happens once torch is imported; what is set in the environment already stays. The command line
-    and `everymask.load` and `everymask.train` call this first.
+    Where no other process calculates they stay awake between two pieces of work: small networks, with thousands of
+    pieces a step, gain half of their time by it. Where another process wants a core they would hold it up, and each
+    other, so there they sleep. docs/benchmarks.md has the numbers. Looking takes 0.2 seconds.
+
+    OpenMP reads these variables when it is loaded, so nothing happens once torch is imported; nor where one of them is
+    set in the environment.
     """
     if "torch" in sys.modules:
         return False
-    for name, value in PATIENT.items():
-        os.environ.setdefault(name, value)
+    if not any(name in os.environ for name in ASLEEP):
+        os.environ.update(ASLEEP if _others_calculate() else AWAKE)
     return True
+
+
+def require_torch() -> None:
+    """Import PyTorch as `everymask.load`, `everymask.train` and the command line do, or say how to install it."""
+    choose_waiting()
+    require("torch", "train")
+
+
+def _others_calculate() -> bool:
+    """Whether the cores that this process may use do something while it waits."""
+    try:
+        import psutil
+    except ImportError:
+        return True
+    shares = psutil.cpu_percent(_WATCHED, percpu=True)
+    ours = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(len(shares))
+    return sum(share for core, share in enumerate(shares) if core in ours) > _CALM

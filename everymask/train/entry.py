@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from everymask.core.threads import wait_asleep
-from everymask.errors import require
+from everymask.core.threads import require_torch
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,8 +26,7 @@ def train(config: TrainConfig, *, dataset: Dataset | None = None, console: Conso
 
     >>> run = train(TrainConfig(data="cells/", out="runs/cells", epochs=20))
     """
-    wait_asleep()
-    require("torch", "train")
+    require_torch()
     from everymask.train.run import train as run
 
     return run(config, dataset=dataset, console=console)

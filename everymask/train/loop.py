@@ -166,7 +166,7 @@ def _step(
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     if training.ema:
-        training.ema.update(module, step)
+        training.ema.update(step)
     means = {name: sum(row[name] for row in terms) / len(terms) for name in terms[0]}
     return {"loss": sum(means.values()) - means["grad_norm"]} | means
 

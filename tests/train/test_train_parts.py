@@ -163,10 +163,10 @@ def test_average_follows_slowly_and_faster_at_first() -> None:
     nn.init.zeros_(module.weight)
     ema = Ema(module, 0.9)
     nn.init.ones_(module.weight)
-    ema.update(module, 0)
+    ema.update(0)
     assert float(ema.module.weight) == pytest.approx(0.9)
     nn.init.zeros_(module.weight)
-    ema.update(module, 10_000)
+    ema.update(10_000)
     assert float(ema.module.weight) == pytest.approx(0.81)
     assert not ema.module.weight.requires_grad
 
@@ -176,7 +176,7 @@ def test_average_includes_the_statistics() -> None:
     ema = Ema(module, 0.5)
     module.running_mean.fill_(1.0)
     module.num_batches_tracked.fill_(7)
-    ema.update(module, 10_000)
+    ema.update(10_000)
     assert ema.module.running_mean.tolist() == [0.5, 0.5]
     assert int(ema.module.num_batches_tracked) == 7
 
