@@ -10,7 +10,7 @@ import tyro
 from everymask.commands import options as shared
 from everymask.commands.terminal import quoted, show
 from everymask.errors import counted, require
-from everymask.models.specs.named import Architecture
+from everymask.models.specs.any_spec import Architecture
 from everymask.settings.config import TrainConfig
 
 if TYPE_CHECKING:
