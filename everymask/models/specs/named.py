@@ -48,9 +48,14 @@ def _options(**given: str | None) -> dict[str, Any]:
 
 def _known(options: dict[str, Any], family: Family, model: str) -> dict[str, Any]:
     """Those of the options that networks of a family have; `ConfigError` for others, unless they change nothing."""
-    has = {column.name for kind in family.kinds.values() for column in fields(kind)}
+    has = _columns(family)
     for name in options.keys() - has:
         if (name, options[name]) != ("head", "multiclass"):
-            owners = " and ".join(other.family_name for other in FAMILIES if other is not family)
+            owners = " and ".join(other.family_name for other in FAMILIES if name in _columns(other))
             raise ConfigError(f"{name} is a setting of {owners}, but {model} finds {family.finds}", hint="leave it out")
     return {name: value for name, value in options.items() if name in has}
+
+
+def _columns(family: Family) -> set[str]:
+    """What the networks of a family can be told."""
+    return {column.name for kind in family.kinds.values() for column in fields(kind)}
