@@ -14,10 +14,10 @@ from benchmarks.compare import Bar, Comparison, Disagreement, compare, compare_m
 from benchmarks.crowds import SIZE, crowd, trained_detector
 from benchmarks.page import Section
 from everymask.api import load
+from everymask.backends.pytorch import Precision, build_predictor
 from everymask.core.arrays import ByteArray
 from everymask.data.formats.table import read_dataset
 from everymask.evaluate import evaluate
-from everymask.infer.backends.pytorch import Precision, build_predictor
 from everymask.infer.result import Result
 
 PEER = "torchvision, eager"

@@ -14,7 +14,7 @@ from benchmarks.page import Section, seconds_text
 from everymask.core.arrays import FloatArray
 from everymask.core.masks import Masks
 from everymask.core.randomness import rng
-from everymask.infer.decode_instances import paste_masks
+from everymask.infer.decoding.instances import paste_masks
 
 SIDE = 28
 ROUNDS = 15

@@ -16,12 +16,12 @@ import torch
 
 from benchmarks.compare import Bar, Comparison, Disagreement, Memory, compare, compare_memory
 from benchmarks.page import Section
+from everymask.backends.pytorch import build_predictor
 from everymask.core.labels import labels_of
 from everymask.core.randomness import rng
 from everymask.core.segmentation import SemanticMap
 from everymask.data.feed.preprocess import Preprocess, Resize
 from everymask.data.pictures.read import read_header, write_image
-from everymask.infer.backends.pytorch import build_predictor
 from everymask.infer.predictor import Predictor
 from everymask.infer.result import Result
 from everymask.models.build import build

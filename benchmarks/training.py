@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from benchmarks.compare import Bar, Disagreement, compare, compare_memory
 from benchmarks.crowds import crowd
 from benchmarks.page import Section
+from everymask.backends.pytorch import has_fast_bf16
 from everymask.core.segmentation import InstanceSet
 from everymask.data.feed.pipelines import prepare
 from everymask.data.feed.preprocess import Preprocess
-from everymask.infer.backends.pytorch import has_fast_bf16
 from everymask.models.base import Batch, collate
 from everymask.models.build import build
 from everymask.models.specs.regions import MaskRCNN

@@ -12,7 +12,7 @@ from everymask.errors import WeightsError, printable
 from everymask.train.folder.layout import BEST, SPLITS
 
 if TYPE_CHECKING:
-    from everymask.infer.backends.pytorch import Precision
+    from everymask.backends.pytorch import Precision
     from everymask.infer.predictor import Predictor
 
 
@@ -29,7 +29,7 @@ def load(source: str | Path, *, device: str = "auto", precision: Precision = "au
     >>> result = load("runs/a").predict("photo.png")
     """
     require_torch()
-    from everymask.infer.backends.pytorch import build_predictor
+    from everymask.backends.pytorch import build_predictor
     from everymask.models.catalog import catalog, published_as
     from everymask.models.checkpoint import load_model
     from everymask.models.foreign.whole_models import load_foreign, read_foreign

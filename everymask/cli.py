@@ -22,6 +22,7 @@ import tyro
 
 import everymask
 from everymask.commands import check, compare, convert, demo, evaluate, models, predict, train
+from everymask.commands.options import rules
 from everymask.commands.terminal import answered, show_json_error
 from everymask.commands.words import check_choices, numbers_last
 from everymask.core.memory import memory_ran_out
@@ -138,7 +139,10 @@ def parse(arguments: Sequence[str]) -> Verb:
         options = _OPTIONS[arguments[0]]
         check_choices(options, arguments[1:])
         arguments = [arguments[0], *numbers_last(options, arguments[1:])]
-    return tyro.cli(Verb, prog="everymask", description=_ABOUT, args=arguments, config=(tyro.conf.FlagCreatePairsOff,))
+    with rules:
+        return tyro.cli(
+            Verb, prog="everymask", description=_ABOUT, args=arguments, config=(tyro.conf.FlagCreatePairsOff,)
+        )
 
 
 def _dispatch(verb: Verb) -> None:

@@ -25,12 +25,12 @@ BEGIN, END = "<!-- numbers: python scripts/architecture.py --write -->", "<!-- /
 
 # What `Dataset.kind` and formats call the truth of some tasks, besides the tasks' own names.
 OTHER_NAMES = {"panoptic", "label maps"}
-# Where the unions stand that a task adds to, and what is met on the way that does not say which task it is.
+# Where the unions and lists stand that a task adds to, and what is met on the way that does not say which task it is.
 UNIONS = {
     "everymask.core.segmentation": "Segmentation",
     "everymask.models.build": "NetworkOutputs",
     "everymask.models.specs.any_spec": "ModelSpec",
-    "everymask.settings.plan": "TaskSettings",
+    "everymask.settings.plan": "GROUPS",
 }
 NO_TASKS = {"Dataset", "CalibrationMetric", "CalibrationScores"}
 # Rooms from the ground up, several on one floor, as import-linter's contract in pyproject.toml has them.
@@ -43,7 +43,7 @@ FLOORS = (
     ("results", "settings"),
     ("tasks",),
     ("infer",),
-    ("evaluate",),
+    ("backends", "evaluate"),
     ("train",),
     ("api",),
     ("commands",),

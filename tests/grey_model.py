@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from everymask.backends.pytorch import build_predictor
 from everymask.core.labels import Labels, labels_of
 from everymask.data.feed.preprocess import Preprocess, Resize
-from everymask.infer.backends.pytorch import build_predictor
 from everymask.infer.predictor import Predictor
 from everymask.models.card import Card
 from everymask.models.semantic.network import SemanticModel

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torchmetrics.functional.classification import multiclass_calibration_error
 
+from everymask.backends.pytorch import build_predictor
 from everymask.core.labels import labels_of
 from everymask.core.randomness import rng
 from everymask.data.dataset import Dataset
@@ -22,7 +23,6 @@ from everymask.data.shapes import write_shapes
 from everymask.data.splits import draw_split, write_split
 from everymask.errors import ConfigError, DataError
 from everymask.evaluate import compare, evaluate
-from everymask.infer.backends.pytorch import build_predictor
 from everymask.metrics.semantic import SemanticScores, Void
 from everymask.models.semantic.network import SemanticModel
 from everymask.models.specs.semantic import UNet

@@ -27,7 +27,7 @@ from everymask.data.pictures.read import read_label_map
 from everymask.data.records import Objects
 from everymask.errors import DataError
 from everymask.evaluate import evaluate
-from everymask.infer.decode_semantic import decode_semantic
+from everymask.infer.decoding.semantic import decode_semantic
 from everymask.infer.result import Result
 from everymask.metrics.semantic import SemanticMetric
 from everymask.models.base import collate

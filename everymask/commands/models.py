@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from everymask.commands.terminal import show, show_json, table
+
+if TYPE_CHECKING:
+    from everymask.models.specs.family import Family
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,9 +22,8 @@ class Models:
 def run(options: Models) -> None:
     """Print architectures, encoders and the catalogue of weights."""
     from everymask.models.catalog import catalog
-    from everymask.models.specs.named import REGION_NAMES, SEMANTIC_NAMES
+    from everymask.models.specs.any_spec import FAMILIES
     from everymask.models.specs.regions import ENCODERS
-    from everymask.models.specs.semantic import HRNET_ENCODERS, MIT_ENCODERS, PIDNET_ENCODERS, PLAIN_ENCODER
 
     weights: list[dict[str, Any]] = [
         {
@@ -35,15 +37,17 @@ def run(options: Models) -> None:
         for row in catalog()
     ]
     if options.json:
-        show_json({"architectures": [*REGION_NAMES, *SEMANTIC_NAMES], "encoders": ENCODERS, "weights": weights})
+        show_json(
+            {
+                "architectures": [name for family in FAMILIES for name in family.named],
+                "encoders": ENCODERS,
+                "weights": weights,
+            }
+        )
         return
     metrics = ("box AP", "mask AP", "mIoU")
-    own = (PLAIN_ENCODER, *MIT_ENCODERS, *HRNET_ENCODERS, *PIDNET_ENCODERS)
     show(
-        f"--model, for objects: {', '.join(REGION_NAMES)}",
-        f"--encoder: {', '.join(ENCODERS)}\n",
-        f"--model, for label maps: {', '.join(SEMANTIC_NAMES)}",
-        f"--encoder: those, any that timm has, and {', '.join(own)}\n",
+        *(line for family in FAMILIES for line in _lines(family, ENCODERS)),
         table(
             "--weights, downloaded when first asked for",
             ("name", *metrics, "MB"),
@@ -54,3 +58,12 @@ def run(options: Models) -> None:
         ),
         "Licences: " + "; ".join(dict.fromkeys(row["licence"] for row in weights)),
     )
+
+
+def _lines(family: Family, common: tuple[str, ...]) -> tuple[str, str]:
+    """The names of a family's networks, and of its encoders: the `common` ones of all families in full once."""
+    own = ", ".join(name for name in family.encoders if name not in common)
+    encoders = ", ".join(family.encoders)
+    if family.timms:
+        encoders = f"those, any that timm has{f', and {own}' if own else ''}"
+    return f"--model, for {family.finds}: {', '.join(family.named)}", f"--encoder: {encoders}\n"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import tyro
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from everymask.commands.terminal import quoted
 from everymask.core.files import is_there
@@ -19,13 +20,39 @@ from everymask.train.folder.layout import BEST
 if TYPE_CHECKING:
     from everymask.infer.predictor import Predictor
 
-Format: TypeAlias = Literal[
-    "coco", "yolo", "labelme", "voc", "mask-files", "instance-pngs",
-    "cvat", "label-studio", "via", "supervisely", "rle-csv", "geojson", "imagej", "open-images",
-    "camvid", "cityscapes", "ade20k", "voc-semantic", "image-masks",
-]  # fmt: skip
 Data: TypeAlias = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DATA")]
 Trained: TypeAlias = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL")]
+rules = ConstructorRegistry()
+"""How options of this package's own types are read; for `tyro.cli`."""
+
+
+class Format(str):
+    """A format by its name in the table of formats."""
+
+    __slots__ = ()
+
+    @staticmethod
+    def names() -> tuple[str, ...]:
+        """All there are. That imports their readers, which takes longer than showing what has no such option."""
+        from everymask.data.formats.table import FORMATS
+
+        return tuple(known.name for known in FORMATS)
+
+
+@rules.primitive_rule
+def _format(option: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Format] | None:
+    """As tyro reads a Literal. It asks only for the options of the verb that is called."""
+    if option.type is not Format:
+        return None
+    names = Format.names()
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="{" + ",".join(names) + "}",
+        instance_from_str=lambda words: Format(words[0]),
+        is_instance=lambda value: isinstance(value, str),
+        str_from_instance=lambda name: [name],
+        choices=names,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from everymask.commands import options as shared
 from everymask.commands.terminal import quoted, show
 from everymask.core.threads import require_torch
 from everymask.errors import counted
-from everymask.models.specs.named import Architecture
+from everymask.models.specs.any_spec import Architecture
 from everymask.settings.config import TrainConfig
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from everymask.commands.options import Format
 from everymask.errors import unknown
 
 
@@ -49,6 +50,8 @@ def _options(verb: type[Any]) -> Iterator[tuple[str, Any]]:
 def _choices(kind: Any) -> tuple[str, ...]:
     """The values that a type allows, if it allows only some (or None)."""
     parts = _parts(kind)
+    if parts == [Format]:
+        return Format.names()
     if not all(get_origin(part) is Literal for part in parts):
         return ()
     return tuple(value for part in parts for value in get_args(part))

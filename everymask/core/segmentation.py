@@ -1,7 +1,8 @@
 """What a picture contains: one type for truth and prediction of each task.
 
 All of them answer to the same words, so that nobody needs to ask which one it is: `size`, `relabelled`, `rows`,
-`to_ids`, `warped`, `object_sizes` and `class_pixels`; `noun` is what messages call them.
+`to_ids`, `warped`, `object_sizes`, `class_pixels`, and `to_json` and `from_json`, in plain values; `noun` is what
+messages call them, `kind` what JSON does.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
 import numpy as np
 
 from everymask.core.arrays import Array, BoolArray, FloatArray, IntArray
+from everymask.core.forms.plain import floats_from_json, floats_to_json, map_from_json, map_to_json
 from everymask.core.geometry import Warp, nearest
 from everymask.core.labels import ClassMap, Labels
 from everymask.core.masks import Masks
@@ -30,6 +32,7 @@ class SemanticMap:
     """
 
     noun: ClassVar[str] = "label maps"
+    kind: ClassVar[str] = "semantic"
     ids: IntArray
     scores: FloatArray | None = None
     ignore: int = 255
@@ -66,6 +69,17 @@ class SemanticMap:
         scores = None if self.scores is None else _each(self.scores, warp, 0)
         return replace(self, ids=_each(self.ids, warp, self.ignore), scores=scores)
 
+    def to_json(self, labels: Labels, *, scores: bool) -> dict[str, Any]:
+        """The map, and with `scores` how probable its classes are."""
+        kept = {"scores": floats_to_json(self.scores)} if scores and self.scores is not None else {}
+        return {"map": map_to_json(self.ids), **kept}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any], size: tuple[int, int], labels: Labels) -> SemanticMap:
+        """What `to_json` wrote, of a picture of `size`; errors as in `map_from_json` and `floats_from_json`."""
+        scores = floats_from_json(data["scores"], size) if "scores" in data else None
+        return cls(map_from_json(data["map"], size), scores, labels.ignore)
+
 
 @dataclass(frozen=True, slots=True)
 class InstanceSet:
@@ -80,6 +94,7 @@ class InstanceSet:
     """
 
     noun: ClassVar[str] = "annotated objects"
+    kind: ClassVar[str] = "instances"
     boxes: FloatArray
     class_ids: IntArray
     scores: FloatArray | None = None
@@ -171,6 +186,50 @@ class InstanceSet:
         masks = None if self.masks is None else self.masks.warped(warp)
         return replace(self, boxes=boxes.astype(np.float32), masks=masks, areas=areas)
 
+    def to_json(self, labels: Labels, *, scores: bool) -> dict[str, Any]:
+        """A row for each object, in their order, with all that is known of it."""
+        counts = None if self.masks is None else self.masks.to_rle()
+        rows = []
+        for row, class_id in enumerate(self.class_ids.tolist()):
+            entry: dict[str, Any] = {"class_id": class_id, "class": labels.names[class_id]}
+            if self.scores is not None:
+                entry["score"] = shortest(self.scores[row])
+            entry["box"] = [shortest(value) for value in self.boxes[row]]
+            if counts is not None and self.masks is not None:
+                entry["mask"] = {"size": list(self.masks.size), "counts": counts[row].decode("ascii")}
+            if self.ids is not None:
+                entry["id"] = int(self.ids[row])
+            if self.crowd is not None:
+                entry["crowd"] = bool(self.crowd[row])
+            rows.append(entry)
+        return {"objects": rows}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any], size: tuple[int, int], labels: Labels) -> InstanceSet:
+        """What `to_json` wrote, of a picture of `size`.
+
+        `DataError` for a mask of another size; `KeyError`, `TypeError` or `ValueError` where the rows are no objects.
+        """
+        rows = data["objects"]
+
+        def column(name: str, dtype: type) -> Array | None:
+            return np.array([row[name] for row in rows], dtype) if any(name in row for row in rows) else None
+
+        masks = None
+        if not rows or any("mask" in row for row in rows):
+            for row in rows:
+                if tuple(row["mask"]["size"]) != size:
+                    raise DataError(f"a mask is of a picture of {row['mask']['size']}, but this one has {list(size)}")
+            masks = Masks.from_rle([row["mask"]["counts"] for row in rows], size)
+        return cls(
+            boxes=np.array([row["box"] for row in rows], np.float32).reshape(-1, 4),
+            class_ids=np.array([row["class_id"] for row in rows], np.int64),
+            scores=np.zeros(0, np.float32) if not rows else column("score", np.float32),
+            masks=masks,
+            ids=column("id", np.int64),
+            crowd=column("crowd", np.bool_),
+        )
+
     @classmethod
     def empty(cls, size: tuple[int, int], *, scored: bool = False) -> InstanceSet:
         """No objects in a picture of `size` (H, W)."""
@@ -197,6 +256,7 @@ class PanopticMap:
     """`ids`: segment id of every pixel (0: none), and what each segment is."""
 
     noun: ClassVar[str] = "panoptic maps"
+    kind: ClassVar[str] = "panoptic"
     ids: IntArray
     segments: tuple[Segment, ...] = field(default=())
 
@@ -247,6 +307,24 @@ class PanopticMap:
         ids = nearest(self.ids, warp, 0)
         left = set(np.unique(ids).tolist())
         return PanopticMap(ids, tuple(segment for segment in self.segments if segment.id in left))
+
+    def to_json(self, labels: Labels, *, scores: bool) -> dict[str, Any]:
+        """The map, and a row for each segment."""
+        rows = [
+            {"id": row.id, "class_id": row.class_id, "class": labels.names[row.class_id]}
+            | ({} if row.score is None else {"score": row.score})
+            | ({"crowd": True} if row.crowd else {})
+            for row in self.segments
+        ]
+        return {"map": map_to_json(self.ids), "segments": rows}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any], size: tuple[int, int], labels: Labels) -> PanopticMap:
+        """What `to_json` wrote, of a picture of `size`; errors as in `map_from_json`."""
+        segments = [
+            Segment(row["id"], row["class_id"], row.get("score"), row.get("crowd", False)) for row in data["segments"]
+        ]
+        return cls(map_from_json(data["map"], size), tuple(segments))
 
 
 Segmentation: TypeAlias = SemanticMap | InstanceSet | PanopticMap

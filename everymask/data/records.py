@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, TypeAlias
+from typing import ClassVar, Protocol, TypeAlias
 
 import numpy as np
 
@@ -63,6 +63,26 @@ class Annotation:
     area: float | None = None
 
 
+class Truth(Protocol):
+    """The truth of a picture as its files say it: what can be known without decoding them."""
+
+    @property
+    def found(self) -> str:
+        """What its picture has, as `"has objects"`."""
+
+    @property
+    def annotations(self) -> tuple[Annotation, ...]:
+        """Its objects, where it is objects."""
+
+    @property
+    def num_objects(self) -> int:
+        """How many things there are to be found one by one, crowds aside."""
+
+    @property
+    def pixels(self) -> tuple[int, ...]:
+        """How many pixels each class has; empty: not counted."""
+
+
 @dataclass(frozen=True, slots=True)
 class Objects:
     """The truth of a picture as objects one by one; `ignored` are regions marked as having no truth, no objects."""
@@ -113,11 +133,6 @@ class NotAnnotated:
     annotations: ClassVar[tuple[Annotation, ...]] = ()
     pixels: ClassVar[tuple[int, ...]] = ()
     num_objects: ClassVar[int] = 0
-
-
-Truth: TypeAlias = Objects | LabelMapFile | PanopticFile | NotAnnotated
-"""Each says what its picture has (`found`), its objects' `annotations` and `num_objects`, and how many `pixels` each
-class has (empty: not counted)."""
 
 
 @dataclass(frozen=True, slots=True)

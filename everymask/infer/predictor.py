@@ -12,9 +12,9 @@ from everymask.core.arrays import FloatArray, IntArray
 from everymask.core.labels import Labels
 from everymask.data.dataset import Dataset
 from everymask.errors import ConfigError, DataError, counted, printable
-from everymask.infer.backends.backend import Backend, Session
-from everymask.infer.backends.outputs import Outputs, Wanted
-from everymask.infer.duplicates import DUPLICATE_IOU, check_duplicate_iou
+from everymask.infer.backend import Backend, Session
+from everymask.infer.decoding.duplicates import DUPLICATE_IOU, check_duplicate_iou
+from everymask.infer.decoding.outputs import Outputs, Wanted
 from everymask.infer.result import Result
 from everymask.infer.sources import Source, as_sample
 from everymask.infer.stream import predict_many, predict_one
@@ -133,7 +133,7 @@ class Predictor:
 
     def without_duplicates(self, iou: float | None = None) -> Predictor:
         """The same predictor, which of objects that overlap by more than `iou` (None: 0.8), whatever their classes,
-        gives only the surest (see `everymask.infer.duplicates`).
+        gives only the surest (see `everymask.infer.decoding.duplicates`).
 
         So `everymask predict` does, and `evaluate` only with such a predictor: COCO's numbers are of all detections.
         Without `iou` a model that gives label maps stays as it is. `ConfigError` for an IoU that is not between 0 and

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Protocol
 
 from everymask.core.arrays import FloatArray, IntArray
-from everymask.infer.backends.backend import Backend
-from everymask.infer.backends.outputs import Outputs, Wanted
+from everymask.infer.backend import Backend
+from everymask.infer.decoding.outputs import Outputs, Wanted
 from everymask.models.card import Card
 
 

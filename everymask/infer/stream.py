@@ -14,7 +14,7 @@ from everymask.core.sample import Sample
 from everymask.data.feed.batches import frame_of, stack, windows_of
 from everymask.data.feed.pipelines import Prepared, prepare
 from everymask.errors import DataError, UnusableHere
-from everymask.infer.backends.outputs import Outputs, Wanted
+from everymask.infer.decoding.outputs import Outputs, Wanted
 from everymask.infer.result import Result
 from everymask.infer.running import Running
 from everymask.infer.sources import Source, as_sample

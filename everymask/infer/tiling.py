@@ -20,9 +20,9 @@ from everymask.data.feed.pipelines import Prepared, naming
 from everymask.data.feed.preprocess import Placement, check_range, match_channels
 from everymask.data.pictures.strips import Strips
 from everymask.errors import ConfigError, MachineError, printable
-from everymask.infer.backends.outputs import SemanticArrays
-from everymask.infer.bilinear import in_planes
-from everymask.infer.decode_semantic import decode_semantic
+from everymask.infer.decoding.bilinear import in_planes
+from everymask.infer.decoding.outputs import SemanticArrays
+from everymask.infer.decoding.semantic import decode_semantic
 from everymask.infer.running import Running
 from everymask.tasks.table import task_of
 

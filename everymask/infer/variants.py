@@ -11,9 +11,9 @@ from everymask.core.arrays import FloatArray, IntArray
 from everymask.data.feed.batches import frames
 from everymask.data.feed.preprocess import Size
 from everymask.errors import ConfigError
-from everymask.infer.backends.backend import Backend
-from everymask.infer.backends.outputs import SemanticArrays
-from everymask.infer.bilinear import in_planes, resized
+from everymask.infer.backend import Backend
+from everymask.infer.decoding.bilinear import in_planes, resized
+from everymask.infer.decoding.outputs import SemanticArrays
 
 Flip: TypeAlias = Literal["none", "horizontal", "both"]
 

@@ -10,8 +10,8 @@ from everymask.data.feed.augment import Augment
 from everymask.data.formats.crowds import Crowds
 from everymask.data.issues import Policy
 from everymask.errors import ConfigError, unknown
-from everymask.models.specs.any_spec import KINDS, ModelSpec, spec_from_json, spec_to_json
-from everymask.models.specs.named import Architecture, network, with_options
+from everymask.models.specs.any_spec import KINDS, Architecture, ModelSpec, spec_from_json, spec_to_json
+from everymask.models.specs.named import network, with_options
 from everymask.models.specs.regions import ENCODERS, Norm
 from everymask.models.specs.semantic import Head
 from everymask.settings.checks import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from typing import ClassVar, TypeAlias, TypeVar, get_args
+from typing import ClassVar, Protocol, Self, TypeVar
 
 from everymask.data.feed.augment import Augment
 from everymask.data.feed.preprocess import Preprocess, Size
@@ -16,6 +16,23 @@ from everymask.settings.loss_terms import class_weights
 from everymask.settings.schedule import Phase, layer_phases, seconds
 
 T = TypeVar("T")
+
+
+class TaskSettings(Protocol):
+    """The settings that mean something to networks of one task only."""
+
+    networks: ClassVar[str]
+    """Whose they are, as "semantic networks"."""
+    example: ClassVar[str]
+    """The name of one of these."""
+
+    @property
+    def pixel_loss(self) -> SemanticSettings | None:
+        """Those that name a loss of pixels, if that is what is minimised."""
+
+    @classmethod
+    def of(cls, settings: TrainConfig, measured: Fingerprint) -> Self:
+        """Those among `settings`, for a data set that measures so; `ConfigError` where one is still open."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +78,8 @@ class SemanticSettings:
         )
 
 
-TaskSettings: TypeAlias = InstanceSettings | SemanticSettings
-"""Each says whose settings they are (`networks`, such as `example`), and which `pixel_loss` they name, or None."""
+GROUPS: tuple[type[InstanceSettings | SemanticSettings], ...] = (InstanceSettings, SemanticSettings)
+"""Those that have settings of their own, which others refuse. A task without any needs no row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +180,7 @@ def plan_of(
 def _refuse_others(settings: TrainConfig, model: ModelSpec, own: type[TaskSettings]) -> None:
     """`ConfigError` for a setting that was made and belongs to networks of another task than this one."""
     absent = TrainConfig(data=settings.data)
-    for group in get_args(TaskSettings):
+    for group in GROUPS:
         for name in (column.name for column in fields(group) if group is not own):
             if getattr(settings, name) != getattr(absent, name):
                 raise ConfigError(

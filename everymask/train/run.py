@@ -12,13 +12,13 @@ import torch
 from rich.console import Console
 from torch import nn
 
+from everymask.backends.pytorch import build_predictor, choose_device, has_fast_bf16
 from everymask.data.dataset import Dataset, not_annotated
 from everymask.data.feed.packed import packed
 from everymask.data.fingerprint import Fingerprint, fingerprint
 from everymask.data.splits import read_split
 from everymask.errors import DataError, WeightsError, counted, printable
 from everymask.evaluate import Report, evaluate
-from everymask.infer.backends.pytorch import build_predictor, choose_device, has_fast_bf16
 from everymask.infer.predictor import Predictor
 from everymask.models.base import Batch, Network
 from everymask.models.card import Card

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 
+from everymask.backends.pytorch import TorchBackend
 from everymask.cli import run
 from everymask.core.labels import labels_of
 from everymask.core.randomness import rng
 from everymask.data.feed.preprocess import Preprocess, Resize
 from everymask.data.formats.table import read_dataset
 from everymask.data.pictures.read import write_image
-from everymask.infer.backends.pytorch import TorchBackend
 from everymask.models.card import Card
 from everymask.models.checkpoint import save_model
 from everymask.models.semantic.build import build_semantic

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from everymask.commands.convert import Convert
 from everymask.commands.options import Format
+from everymask.commands.words import check_choices
 from everymask.core.label_sets import ADE20K, CAMVID, CITYSCAPES
 from everymask.core.labels import labels_of
 from everymask.data.dataset import Dataset
@@ -51,7 +52,10 @@ def assert_same(found: Dataset, expected: Dataset) -> None:
 
 
 def test_every_format_can_be_named_on_the_command_line():
-    assert list(get_args(Format)) == [known.name for known in FORMATS]
+    assert Format.names() == tuple(known.name for known in FORMATS)
+    assert check_choices(Convert, ["--to", FORMATS[0].name]) is None
+    with pytest.raises(ConfigError, match="did you mean coco"):
+        check_choices(Convert, ["--to", "coko"])
     assert set(LABELS) == set(SEMANTIC)
 
 

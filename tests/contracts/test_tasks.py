@@ -19,8 +19,8 @@ from everymask.data.shapes import write_shapes
 from everymask.errors import ConfigError, DataError
 from everymask.metrics.comparison import compare_scores
 from everymask.metrics.scores import Scores
-from everymask.models.specs.any_spec import KINDS
-from everymask.models.specs.named import Architecture, network
+from everymask.models.specs.any_spec import FAMILIES, KINDS, Architecture
+from everymask.models.specs.named import network
 from everymask.settings.config import TrainConfig
 from everymask.tasks.table import task_named, task_of
 from everymask.tasks.task import OPTIONS, Drawing, Judging, Task, Writing
@@ -120,6 +120,7 @@ def test_every_network_has_a_task() -> None:
 def test_every_task_has_a_named_network_and_a_format() -> None:
     names = [name for group in get_args(Architecture) for name in get_args(group)]
     assert {task_of(network(name)).name for name in names} == {*NAMES}
+    assert names == [name for family in FAMILIES for name in family.named]
     assert {known.task for known in FORMATS} == {*NAMES}
 
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
+from everymask.backends.pytorch import build_predictor, choose_device
 from everymask.core.labels import labels_of
 from everymask.core.sample import Sample
 from everymask.data.feed.preprocess import Preprocess, Resize
 from everymask.errors import ConfigError, DataError
-from everymask.infer.backends.pytorch import build_predictor, choose_device
 from everymask.infer.predictor import Predictor
 from everymask.infer.result import Result
 from everymask.infer.sources import as_sample

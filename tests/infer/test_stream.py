@@ -13,15 +13,15 @@ import pytest
 import torch
 from PIL import Image
 
+from everymask.backends.pytorch import build_predictor
 from everymask.core.arrays import Array, FloatArray, IntArray
 from everymask.core.labels import labels_of
 from everymask.core.sample import Sample
 from everymask.data.feed.preprocess import Preprocess, Resize
 from everymask.errors import ConfigError, DataError
 from everymask.infer import stream
-from everymask.infer.backends.backend import Backend
-from everymask.infer.backends.outputs import Outputs, Wanted
-from everymask.infer.backends.pytorch import build_predictor
+from everymask.infer.backend import Backend
+from everymask.infer.decoding.outputs import Outputs, Wanted
 from everymask.infer.predictor import Predictor
 from everymask.infer.tiling import Tiling
 from everymask.models.build import build

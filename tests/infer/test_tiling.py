@@ -15,6 +15,7 @@ import pytest
 import torch
 from torch import nn
 
+from everymask.backends.pytorch import build_predictor
 from everymask.core.arrays import Array
 from everymask.core.labels import Labels, labels_of
 from everymask.core.randomness import rng
@@ -22,7 +23,6 @@ from everymask.data.feed.preprocess import Preprocess, Resize
 from everymask.data.pictures.strips import Strips
 from everymask.errors import ConfigError, DataError, MachineError
 from everymask.infer import tiling
-from everymask.infer.backends.pytorch import build_predictor
 from everymask.infer.predictor import Predictor
 from everymask.infer.tiling import Tiling, predict_strips, strips_of
 from everymask.models.card import Card

@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from everymask.backends.pytorch import TorchBackend, build_predictor
 from everymask.core.labels import labels_of
 from everymask.data.feed.batches import frames
 from everymask.data.feed.preprocess import Preprocess, Resize
 from everymask.errors import ConfigError
-from everymask.infer.backends.pytorch import TorchBackend, build_predictor
 from everymask.infer.predictor import Predictor
 from everymask.infer.variants import Flip, TestTimeAugmentation, predict_variants
 from everymask.models.card import Card

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.detection import fasterrcnn_mobilenet_v3_large_320_fpn, fasterrcnn_mobilenet_v3_large_fpn
 
+from everymask.backends.pytorch import TorchBackend
 from everymask.core.label_sets import coco_labels
 from everymask.core.segmentation import InstanceSet
 from everymask.data.dataset import Dataset
 from everymask.data.feed.preprocess import Preprocess, Resize
-from everymask.infer.backends.pytorch import TorchBackend
 from everymask.infer.predictor import Predictor
 from everymask.models.base import Batch
 from everymask.models.build import build

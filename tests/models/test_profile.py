@@ -13,7 +13,7 @@ from everymask.core.sample import Sample
 from everymask.core.segmentation import InstanceSet
 from everymask.data.feed.pipelines import prepare
 from everymask.data.feed.preprocess import Preprocess, Resize
-from everymask.infer.decode_instances import paste_masks
+from everymask.infer.decoding.instances import paste_masks
 from everymask.models.base import Batch, collate
 from everymask.models.blocks.encoders import build_encoder
 from everymask.models.build import build

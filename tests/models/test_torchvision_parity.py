@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.detection import maskrcnn_resnet50_fpn, maskrcnn_resnet50_fpn_v2
 
+from everymask.backends.pytorch import TorchBackend, build_predictor
 from everymask.core.label_sets import coco_labels
 from everymask.core.segmentation import InstanceSet
 from everymask.data.dataset import Dataset
 from everymask.data.feed.preprocess import Preprocess, Resize
-from everymask.infer.backends.pytorch import TorchBackend, build_predictor
 from everymask.infer.predictor import Predictor
 from everymask.models.base import Batch
 from everymask.models.build import build

@@ -11,6 +11,7 @@ import pytest
 import tifffile
 from rich.console import Console
 
+from everymask.backends.pytorch import build_predictor
 from everymask.cli import run as everymask
 from everymask.data.dataset import Dataset
 from everymask.data.feed.preprocess import Preprocess
@@ -20,7 +21,6 @@ from everymask.data.pictures.read import read_image
 from everymask.data.records import Annotation, Objects, Record, Rle
 from everymask.data.shapes import LABELS, ShapesConfig, draw_shapes
 from everymask.errors import DataError
-from everymask.infer.backends.pytorch import build_predictor
 from everymask.models.build import build
 from everymask.models.card import Card
 from everymask.models.checkpoint import load_model

@@ -15,12 +15,12 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
+from everymask.backends.pytorch import build_predictor, has_fast_bf16
 from everymask.data.dataset import Dataset
 from everymask.data.formats.table import read_dataset
 from everymask.data.records import Annotation, BoxOnly, NotAnnotated, Objects
 from everymask.data.shapes import write_shapes
 from everymask.errors import ConfigError, DataError, WeightsError
-from everymask.infer.backends.pytorch import build_predictor, has_fast_bf16
 from everymask.models.checkpoint import load_model, read_model
 from everymask.models.regions.rcnn import RCNN
 from everymask.models.specs.regions import FasterRCNN, MaskRCNN

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Self, TypeAlias
 
 from everymask.errors import ConfigError
+from everymask.models.specs.family import Family
 
 Norm = Literal["batch", "frozen", "group"]
 Stages = Literal["all", "last"]
@@ -194,3 +196,14 @@ def faster_rcnn_v2(**changes: Any) -> FasterRCNN:
     """torchvision's `fasterrcnn_resnet50_fpn_v2`."""
     v2: dict[str, Any] = {"fpn_norm": True, "rpn_depth": 2, "box_convs": 4, "box_fcs": (1024,)}
     return FasterRCNN(**(v2 | changes))
+
+
+RegionName: TypeAlias = Literal["mask-rcnn", "mask-rcnn-v2", "mask-rcnn-small", "faster-rcnn", "faster-rcnn-v2"]
+_NAMED: dict[RegionName, Callable[..., RegionModelSpec]] = {
+    "mask-rcnn": MaskRCNN,
+    "mask-rcnn-v2": mask_rcnn_v2,
+    "mask-rcnn-small": mask_rcnn_small,
+    "faster-rcnn": FasterRCNN,
+    "faster-rcnn-v2": faster_rcnn_v2,
+}
+REGIONS = Family("objects", "networks that find objects", REGION_KINDS, _NAMED, ENCODERS)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias, TypeVar
+from functools import partial
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from everymask.errors import ConfigError
-from everymask.models.specs.regions import Norm
+from everymask.models.specs.family import Family
+from everymask.models.specs.regions import ENCODERS, Norm
 
 Head = Literal["multiclass", "binary", "multilabel"]
 MIT_ENCODERS = ("mit_b0", "mit_b1", "mit_b2", "mit_b3", "mit_b4", "mit_b5")
@@ -303,6 +306,58 @@ def segformer(size: str, *, channels: int = 3, head: Head = "multiclass") -> Seg
     width = 256 if size in {"b0", "b1"} else 768
     return SegFormer(encoder=f"mit_{size}", channels=channels, head=head, decoder_channels=width)
 
+
+def _original(encoder: str = PLAIN_ENCODER, norm: Norm | None = None, head: Head = "multiclass") -> UNet:
+    """The paper's U-Net, whose one encoder has the decoder's norms."""
+    if encoder != PLAIN_ENCODER or norm == "frozen":
+        raise ConfigError("unet-original has an encoder of its own, and norms that learn", hint="choose --model unet")
+    return unet_original(head=head) if norm is None else unet_original(head=head, decoder_norm=norm)
+
+
+def _segformer(encoder: str = "mit_b0", **options: Any) -> SegFormer:
+    """With the decoder's width that the paper has for an encoder of its own."""
+    size = segformer(encoder.removeprefix("mit_")) if encoder in MIT_ENCODERS else SegFormer(encoder=encoder)
+    return replace(size, **options)
+
+
+SemanticName: TypeAlias = Literal[
+    "unet",
+    "unet-original",
+    "unet++",
+    "fcn",
+    "deeplabv3",
+    "deeplabv3+",
+    "pspnet",
+    "upernet",
+    "hrnet",
+    "hrnet-ocr",
+    "lraspp",
+    "segformer",
+    "pidnet",
+]
+_NAMED: dict[SemanticName, Callable[..., SemanticModelSpec]] = {
+    "unet": UNet,
+    "unet-original": _original,
+    "unet++": UNetPlusPlus,
+    "fcn": FCN,
+    "deeplabv3": DeepLabV3,
+    "deeplabv3+": DeepLabV3Plus,
+    "pspnet": PSPNet,
+    "upernet": UPerNet,
+    "hrnet": HRNet,
+    "hrnet-ocr": partial(HRNet, ocr=True),
+    "lraspp": LRASPP,
+    "segformer": _segformer,
+    "pidnet": PIDNet,
+}
+SEMANTIC_FAMILY = Family(
+    "label maps",
+    "semantic networks",
+    SEMANTIC_KINDS,
+    _NAMED,
+    (*ENCODERS, PLAIN_ENCODER, *MIT_ENCODERS, *HRNET_ENCODERS, *PIDNET_ENCODERS),
+    timms=True,
+)
 
 _AnySemantic = TypeVar("_AnySemantic", bound=SemanticSpec)
 

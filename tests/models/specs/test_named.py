@@ -5,20 +5,29 @@ from __future__ import annotations
 import pytest
 
 from everymask.errors import ConfigError
-from everymask.models.specs.named import REGION_NAMES, SEMANTIC_NAMES, Architecture, network
-from everymask.models.specs.regions import FasterRCNN
-from everymask.models.specs.semantic import SEMANTIC_KINDS, HRNet, SegFormer, SemanticSpec, UNet, unet_original
+from everymask.models.specs.any_spec import Architecture
+from everymask.models.specs.named import network
+from everymask.models.specs.regions import REGIONS, FasterRCNN
+from everymask.models.specs.semantic import (
+    SEMANTIC_FAMILY,
+    SEMANTIC_KINDS,
+    HRNet,
+    SegFormer,
+    SemanticSpec,
+    UNet,
+    unet_original,
+)
 
 
-@pytest.mark.parametrize("name", [*REGION_NAMES, *SEMANTIC_NAMES])
+@pytest.mark.parametrize("name", [*REGIONS.named, *SEMANTIC_FAMILY.named])
 def test_every_name_is_a_network_that_takes_the_norm(name: Architecture) -> None:
     spec = network(name, norm="group")
-    assert isinstance(spec, FasterRCNN if name in REGION_NAMES else SemanticSpec)
+    assert isinstance(spec, FasterRCNN if name in REGIONS.named else SemanticSpec)
     assert (spec.decoder_norm if name == "unet-original" else spec.norm) == "group"  # type: ignore[union-attr]
 
 
 def test_every_kind_of_semantic_network_has_its_name() -> None:
-    assert set(SEMANTIC_KINDS) <= set(SEMANTIC_NAMES)
+    assert set(SEMANTIC_KINDS) <= SEMANTIC_FAMILY.named.keys()
     assert all(type(network(name)) is SEMANTIC_KINDS[name] for name in SEMANTIC_KINDS)  # type: ignore[arg-type]
 
 

@@ -8,9 +8,9 @@ from typing import Protocol
 from everymask.core.arrays import FloatArray, IntArray
 from everymask.core.segmentation import InstanceSet, Segmentation, SemanticMap
 from everymask.data.feed.preprocess import Placement
-from everymask.infer.decode_instances import decode_instances
-from everymask.infer.decode_semantic import decode_semantic
-from everymask.infer.duplicates import without_duplicates
+from everymask.infer.decoding.duplicates import without_duplicates
+from everymask.infer.decoding.instances import decode_instances
+from everymask.infer.decoding.semantic import decode_semantic
 from everymask.models.specs.regions import MaskPaste
 from everymask.models.specs.semantic import Head
 

@@ -9,8 +9,8 @@ import torch
 from pycocotools import mask as reference
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
-from everymask.infer import decode_instances as module
-from everymask.infer.decode_instances import paste_masks
+from everymask.infer.decoding import instances as module
+from everymask.infer.decoding.instances import paste_masks
 
 SIZE = (90, 120)
 every_paste = pytest.mark.parametrize("paste", ["torchvision", "detectron2", "matterport"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from everymask.core.arrays import FloatArray, IntArray
-from everymask.infer.backends.outputs import Outputs, Wanted
+from everymask.infer.decoding.outputs import Outputs, Wanted
 from everymask.models.specs.any_spec import ModelSpec
 
 

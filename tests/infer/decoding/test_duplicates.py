@@ -13,7 +13,7 @@ from everymask.core.masks import Masks
 from everymask.core.segmentation import InstanceSet
 from everymask.data.formats.coco.instances import read_coco
 from everymask.errors import ConfigError
-from everymask.infer.duplicates import DUPLICATE_IOU, without_duplicates
+from everymask.infer.decoding.duplicates import DUPLICATE_IOU, without_duplicates
 
 SIZE = (100, 100)
 

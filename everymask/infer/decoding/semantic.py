@@ -10,7 +10,7 @@ import numpy as np
 from everymask.core.arrays import Array, FloatArray, IntArray
 from everymask.core.segmentation import SemanticMap
 from everymask.data.feed.preprocess import Placement, Size
-from everymask.infer.bilinear import Resizing, in_planes
+from everymask.infer.decoding.bilinear import Resizing, in_planes
 from everymask.models.specs.semantic import Head
 
 _PIXELS_AT_ONCE = 1 << 16  # a strip's planes stay in the processor's cache

@@ -9,15 +9,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from everymask.backends.pytorch import build_predictor
+from everymask.backends.pytorch_decode import decode_on_device
 from everymask.core.arrays import FloatArray
 from everymask.core.labels import labels_of
 from everymask.core.sample import Sample
 from everymask.data.feed.preprocess import Placement, Preprocess, Resize
 from everymask.errors import ConfigError
-from everymask.infer import decode_semantic as module
-from everymask.infer.backends.pytorch import build_predictor
-from everymask.infer.backends.pytorch_decode import decode_on_device
-from everymask.infer.decode_semantic import decode_semantic
+from everymask.infer.decoding import semantic as module
+from everymask.infer.decoding.semantic import decode_semantic
 from everymask.models.card import Card
 from everymask.models.semantic.build import build_semantic
 from everymask.models.specs.semantic import PLAIN_ENCODER, Head, UNet

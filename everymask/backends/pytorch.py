@@ -1,4 +1,4 @@
-"""PyTorch as the backend: the only file of `infer`, with `pytorch_decode`, that knows tensors."""
+"""PyTorch as the backend."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Literal, TypeAlias, assert_never, get_args
 import torch
 from torch import Tensor
 
+from everymask.backends.pytorch_decode import decode_on_device
 from everymask.core.arrays import FloatArray, IntArray
 from everymask.errors import ConfigError
-from everymask.infer.backends.backend import Session
-from everymask.infer.backends.outputs import DecidedMaps, Outputs, RegionArrays, SemanticArrays, Wanted
-from everymask.infer.backends.pytorch_decode import decode_on_device
+from everymask.infer.backend import Session
+from everymask.infer.decoding.outputs import DecidedMaps, Outputs, RegionArrays, SemanticArrays, Wanted
 from everymask.infer.predictor import Predictor
 from everymask.models.base import Network, RegionOutputs, SemanticOutputs
 from everymask.models.build import NetworkOutputs

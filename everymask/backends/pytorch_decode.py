@@ -16,7 +16,7 @@ _BYTES_AT_ONCE = 1 << 26
 def decode_on_device(
     logits: Tensor, placement: Placement, head: Head, *, ignore: int, scored: bool = False
 ) -> SemanticMap:
-    """What `everymask.infer.decode_semantic` makes of the same logits [K, h, w], up to float32's rounding.
+    """What `everymask.infer.decoding.semantic` makes of the same logits [K, h, w], up to float32's rounding.
 
     Besides the result, the device holds two planes of float32 and 64 MB, with softmax five planes.
     """

@@ -1,1 +1,0 @@
-"""What calculates networks: the protocol, what crosses as arrays, and PyTorch as the first backend."""
