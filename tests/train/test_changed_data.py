@@ -283,17 +283,18 @@ def test_pictures_that_the_run_does_not_use_may_change(shapes: Path, tmp_path: P
     assert said + f"{first.id}, {second.id}" in notes(tmp_path / "run")
 
 
+@pytest.mark.parametrize(("split", "at", "step"), [("train", 14, 5), ("val", 20, 6)])
 def test_a_picture_that_changes_while_the_run_learns_ends_it_with_its_state(
-    shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, split: str, at: int, step: int
 ) -> None:
     shutil.copytree(shapes, tmp_path / "data")
-    file = pictures(tmp_path / "data", "train")[0]
+    file = pictures(tmp_path / "data", split)[0]
     content, asked = file.read_bytes(), []
     bare = PackedRecords.bare
 
     def count(self: PackedRecords, index: int) -> object:
         asked.append(index)
-        if len(asked) == 6:
+        if len(asked) == at:
             mirror(file)
         return bare(self, index)
 
@@ -301,7 +302,8 @@ def test_a_picture_that_changes_while_the_run_learns_ends_it_with_its_state(
     config = test_run.settings(tmp_path / "data", tmp_path / "run", workers=0, epochs=2)
     with pytest.raises(DataError, match=rf"{file.name}: the file was changed(.|\n)*--resume"):
         train(config, console=QUIET)
-    assert list((tmp_path / "run" / "state").glob("step-*"))
+    saved = sorted(path.name for path in (tmp_path / "run" / "state").glob("step-*"))
+    assert saved[-1].startswith(f"step-{step:08d}")
     monkeypatch.undo()
     file.write_bytes(content)
     ended = train(replace(config, resume=True), console=QUIET)
