@@ -14,6 +14,8 @@ from everymask.core.labels import map_classes, unknown_classes, unknown_shown
 from everymask.core.memory import room_for
 from everymask.data.dataset import Dataset, not_annotated
 from everymask.data.formats.table import read_dataset
+from everymask.data.identity.changes import changes
+from everymask.data.identity.content import DATA, identity_of, read_identity, see_dataset
 from everymask.data.splits import read_split
 from everymask.errors import ConfigError, DataError, counted, listed
 from everymask.infer.predictor import Predictor
@@ -225,4 +227,21 @@ def _part(dataset: Dataset, split: str | None, drawn: Path | None) -> Dataset:
             dataset = read_split(drawn, dataset)
             if split is None and "train" in dataset.splits():
                 _log.warning("the score includes pictures that the model was trained on; choose the split val")
+            part = dataset if split is None else dataset.split(split)
+            _say_changes(part, drawn.with_name(DATA))
+            return part
     return dataset if split is None else dataset.split(split)
+
+
+def _say_changes(part: Dataset, file: Path) -> None:
+    """Log which pictures hold something else than when a training began with them, of which `file` tells."""
+    try:
+        before, known = read_identity(file)
+    except (OSError, ValueError):
+        return  # of a training by an earlier version, or damaged, which matters to those who resume it
+    part = part.annotated()
+    now = identity_of(part, see_dataset(part, known))
+    changed = [change.id for change in changes(before, now) if change.kind in ("picture changed", "truth changed")]
+    if changed:
+        names = list(dict.fromkeys(changed))
+        _log.warning("%s changed since the training began: %s", counted(len(names), "picture"), listed(names))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import cv2
 import numpy as np
@@ -77,6 +77,11 @@ class LabelCoding:
     def shown(self, value: int) -> str:
         """A stored value as people write it."""
         return f"#{value:06x}" if self.kind == "colours" else str(value)
+
+    @property
+    def stored(self) -> list[Any]:
+        """How classes are stored, as JSON: the kind of values, and rows of value and class."""
+        return [self.kind, [list(row) for row in self.table]]
 
     def sentence(self, labels: Labels) -> str:
         """What the label maps hold, for logs and tables."""

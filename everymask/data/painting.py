@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +22,11 @@ class Painting:
 
     classes: tuple[int, ...]
     background: int
+
+    @property
+    def stored(self) -> list[Any]:
+        """How classes are stored, as JSON."""
+        return ["painted", [*self.classes], self.background]
 
     def sentence(self, labels: Labels) -> str:
         """What the label maps hold, for logs and tables."""

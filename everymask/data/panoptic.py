@@ -22,6 +22,11 @@ class PanopticCoding:
     Source: COCO's panoptic format (https://cocodataset.org/#format-data).
     """
 
+    @property
+    def stored(self) -> str:
+        """How segments are stored, as JSON."""
+        return "segments"
+
     def sentence(self, labels: Labels) -> str:
         """What the files hold, for logs and tables."""
         things = len(labels.things)

@@ -63,8 +63,20 @@ class Annotation:
     area: float | None = None
 
 
+Part: TypeAlias = int | Path | tuple[Annotation, ...] | tuple[Shape, ...] | tuple[tuple[int, int, bool], ...]
+"""What a truth is made of: a number, a file, outlines, or rows of numbers."""
+
+
 class Truth(Protocol):
     """The truth of a picture as its files say it: what can be known without decoding them."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """What it is read from, besides the picture and the annotation file of the whole data set."""
+
+    @property
+    def parts(self) -> dict[str, Part]:
+        """All that it says, by the words that messages have for it."""
 
     @property
     def found(self) -> str:
@@ -93,6 +105,22 @@ class Objects:
     ignored: tuple[Shape, ...] = ()
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """The files of masks."""
+        shapes = (*(annotation.shape for annotation in self.annotations), *self.ignored)
+        return tuple(shape.file for shape in shapes if isinstance(shape, MaskFile))
+
+    @property
+    def parts(self) -> dict[str, Part]:
+        """How many objects there are, what they are, and where."""
+        found: dict[str, Part] = {
+            "number of objects": len(self.annotations),
+            "classes of objects": tuple((0, item.class_id, item.crowd) for item in self.annotations),
+            "outlines of objects": self.annotations,
+        }
+        return found | ({"regions without truth": self.ignored} if self.ignored else {})
+
+    @property
     def num_objects(self) -> int:
         """How many there are, crowds aside."""
         return sum(not item.crowd for item in self.annotations)
@@ -108,6 +136,16 @@ class LabelMapFile:
     file: Path
     pixels: tuple[int, ...] = ()
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The map."""
+        return (self.file,)
+
+    @property
+    def parts(self) -> dict[str, Part]:
+        """The map."""
+        return {"label map": self.file}
+
 
 @dataclass(frozen=True, slots=True)
 class PanopticFile:
@@ -118,6 +156,17 @@ class PanopticFile:
     pixels: ClassVar[tuple[int, ...]] = ()
     file: Path
     segments: tuple[Segment, ...]
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The map."""
+        return (self.file,)
+
+    @property
+    def parts(self) -> dict[str, Part]:
+        """The map, and what its segments are."""
+        rows = tuple((segment.id, segment.class_id, segment.crowd) for segment in self.segments)
+        return {"panoptic map": self.file, "classes of segments": rows}
 
     @property
     def num_objects(self) -> int:
@@ -133,6 +182,12 @@ class NotAnnotated:
     annotations: ClassVar[tuple[Annotation, ...]] = ()
     pixels: ClassVar[tuple[int, ...]] = ()
     num_objects: ClassVar[int] = 0
+    files: ClassVar[tuple[Path, ...]] = ()
+
+    @property
+    def parts(self) -> dict[str, Part]:
+        """Nothing."""
+        return {}
 
 
 @dataclass(frozen=True, slots=True)

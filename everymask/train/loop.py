@@ -93,7 +93,11 @@ def fit(
             if validate and due and not rank.agreed(interrupt.number):
                 if progress.best is None:  # whatever room the disk has, it is for the state first
                     _save(folder, training, plan, rank, needed=False)
-                _validate(training, validate, keep, log, interrupt, rank)
+                try:
+                    _validate(training, validate, keep, log, interrupt, rank)
+                except EverymaskError:
+                    _save(folder, training, plan, rank, needed=False)
+                    raise
 
             reason = rank.agreed(_reason_to_stop(progress, total, plan, order, interrupt.number))
             if reason or time.monotonic() - saved > _interval(plan, progress):

@@ -16,7 +16,7 @@ from everymask.backends.pytorch import build_predictor, choose_device, has_fast_
 from everymask.data.dataset import Dataset, not_annotated
 from everymask.data.feed.packed import packed
 from everymask.data.fingerprint import Fingerprint, fingerprint
-from everymask.data.splits import read_split
+from everymask.data.identity.watch import watched
 from everymask.errors import DataError, WeightsError, counted, printable
 from everymask.evaluate import Report, evaluate
 from everymask.infer.predictor import Predictor
@@ -29,8 +29,8 @@ from everymask.settings.facts import Facts, Start
 from everymask.settings.plan import Plan, plan_of
 from everymask.tasks.choice import asked_task, settle_task, unseen_classes, usual_network
 from everymask.tasks.task import Task
-from everymask.train.folder.given import read_decided, read_preprocess, write_decided, write_given
-from everymask.train.folder.layout import BEST, SPLITS, clear_folder, open_folder
+from everymask.train.folder.given import Given, read_decided, read_preprocess, write_decided, write_given, write_held
+from everymask.train.folder.layout import BEST, clear_folder, open_folder
 from everymask.train.folder.logs import Log, Screen, memory
 from everymask.train.folder.summary import write_summary
 from everymask.train.layers import frozen_parameters, learning_parameters
@@ -38,7 +38,7 @@ from everymask.train.loader import Order, read_batches
 from everymask.train.loop import Outcome, Reason, Validation, fit
 from everymask.train.machine.failures import machine_failures
 from everymask.train.machine.rank import ALONE, Rank
-from everymask.train.pictures import divided, read_pictures, validation
+from everymask.train.pictures import divided, gone_on_with, read_pictures, seen, validation
 from everymask.train.semantic_losses import set_criterion
 from everymask.train.start import build_start, read_source
 
@@ -78,10 +78,12 @@ def train_as(rank: Rank, config: TrainConfig, *, dataset: Dataset | None = None,
         plan, train_set = begun.plan, begun.train
         if rank.leads and not config.resume:
             clear_folder(folder)
-            write_given(folder, config, plan, begun.pictures, train_set, begun.measured)
-        elif rank.leads and begun.longer:
-            write_decided(folder, plan)
-        card = Card(plan.model, train_set.labels, plan.preprocess, source=f"trained on {config.data}")
+            write_given(folder, config, plan, begun.given, train_set, begun.measured)
+        elif rank.leads:
+            write_held(folder, begun.given)
+            if begun.decided_anew:
+                write_decided(folder, plan)
+        card = Card(plan.model, train_set.labels, plan.preprocess, source=f"trained on {plan.settings.data}")
         judge = _Judge(folder, card, device, exact=not plan.bf16)
         with Log(folder, screen, rank=rank) as log:
             for note in begun.notes:
@@ -94,7 +96,7 @@ def train_as(rank: Rank, config: TrainConfig, *, dataset: Dataset | None = None,
                 folder=folder,
                 device=device,
                 log=log,
-                validate=partial(judge.validate, begun.val) if begun.val else None,
+                validate=partial(judge.validate, begun.watched(begun.val)) if begun.val else None,
                 keep=judge.keep,
             )
         if rank.leads:
@@ -110,20 +112,26 @@ class _Beginning:
     task: Task[Any]
     plan: Plan
     measured: Fingerprint
-    pictures: Dataset
+    given: Given
     train: Dataset
     val: Dataset | None
     module: Network
     order: Order
     notes: tuple[str, ...]
-    longer: bool
+    decided_anew: bool
+    cure: str
+    """What to do about pictures that change while the run learns from them."""
+
+    def watched(self, pictures: Dataset) -> Dataset:
+        """The pictures, given only while they hold what they held at the beginning."""
+        return watched(pictures, self.given.seen, hint=self.cure)
 
 
 def _begin(
     given: TrainConfig, dataset: Dataset | None, folder: Path, device: torch.device, screen: Console, rank: Rank
 ) -> _Beginning:
     """Read the data and the weights and decide everything; what cannot work is refused here."""
-    config, longer = read_decided(folder, given) if given.resume else (given, ())
+    config, again = read_decided(folder, given) if given.resume else (given, ())
     if config.resume and (folder / BEST).exists():
         _check_best(folder / BEST)
     source = None if config.resume else read_source(config.weights)
@@ -137,8 +145,11 @@ def _begin(
     known = pictures.annotated()
     left_out = (not_annotated(len(pictures) - len(known)),) if len(known) < len(pictures) else ()
     pictures = known.for_task(task.name)
-    pictures = read_split(folder / SPLITS, pictures) if config.resume else divided(pictures, config)
-    train_set, val_set = pictures.split("train"), validation(pictures)
+    if config.resume:
+        data, remarks = gone_on_with(pictures, folder, screen)
+    else:
+        data, remarks = seen(divided(pictures, config), screen), ()
+    train_set, val_set = data.pictures.split("train"), validation(data.pictures)
     if isinstance(model, MaskRCNN) and train_set.boxes_only:
         raise DataError("the annotations are boxes without masks", hint="train a detector: --model faster-rcnn")
     unseen = unseen_classes(train_set, val_set)
@@ -160,8 +171,14 @@ def _begin(
     classes = counted(len(train_set.labels), "class", "es")
     counts = f"{counted(len(train_set), 'picture')} for training, {held}, {classes}"
     maps = (train_set.coding.sentence(train_set.labels),) if train_set.coding else ()
-    notes = longer if config.resume else (counts, *left_out, *maps, *unseen, *chosen, *plan.reasons, beginning)
-    return _Beginning(task, plan, measured, pictures, train_set, val_set, module, order, notes, bool(longer))
+    notes = (
+        (*again, *remarks) if config.resume else (counts, *left_out, *maps, *unseen, *chosen, *plan.reasons, beginning)
+    )
+    return _Beginning(task, plan, measured, data, train_set, val_set, module, order, notes, bool(again), _cure(folder))
+
+
+def _cure(folder: Path) -> str:
+    return f"bring it back as it was and go on with --resume, or start a new run with --weights {printable(folder)}"
 
 
 def _check_best(file: Path) -> None:
@@ -183,7 +200,7 @@ def _finish(folder: Path, begun: _Beginning, outcome: Outcome, judge: _Judge) ->
     predictor = None
     if outcome.reason != "interrupted" and begun.val:
         predictor = judge.predictor(*load_model(folder / BEST))
-        judge.best = judge.best or evaluate(predictor, begun.val)
+        judge.best = judge.best or evaluate(predictor, begun.watched(begun.val))
     write_summary(
         folder,
         begun.plan.settings,
@@ -234,7 +251,7 @@ def _facts(num_classes: int, device: torch.device, start: Start | None) -> Facts
 
 def _batches(begun: _Beginning, device: torch.device, first: int, last: int) -> Iterator[Batch]:
     plan = begun.plan
-    pipeline = begun.task.feed(packed(begun.train), plan.preprocess, plan.augment, plan.seed, plan.crop)
+    pipeline = begun.task.feed(begun.watched(packed(begun.train)), plan.preprocess, plan.augment, plan.seed, plan.crop)
     return read_batches(
         pipeline,
         begun.order,

@@ -206,12 +206,22 @@ def test_a_run_can_become_longer_and_not_shorter() -> None:
         continued(STORED, ORIGIN, replace(again, epochs=8))
 
 
-@pytest.mark.parametrize("changes", [{"lr": 0.2}, {"data": "other"}])
+@pytest.mark.parametrize("changes", [{"lr": 0.2}, {"mask_threshold": 9}])
 def test_other_settings_cannot_change(changes: dict[str, object]) -> None:
     """E17."""
     name = next(iter(changes))
     with pytest.raises(ConfigError, match=f"{name} was .*, now "):
         continued(STORED, ORIGIN, TrainConfig(**({"data": "d", "resume": True} | changes)))  # type: ignore[arg-type]
+
+
+def test_data_may_lie_elsewhere() -> None:
+    """What they hold is compared when they are read; where they lie says nothing."""
+    given = TrainConfig(data="moved/d", masks="moved/m", resume=True)
+    assert continued(STORED, ORIGIN, given) == replace(
+        STORED, data="moved/d", masks="moved/m", out=given.out, resume=True
+    )
+    stored = replace(STORED, masks="m", images="i")
+    assert continued(stored, stored, TrainConfig(data="d", resume=True)).masks == "m"
 
 
 def test_a_run_that_was_killed_before_it_began_can_be_replaced(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from everymask.data.feed.augment import Augment, warped_truth
 from everymask.data.feed.outlined import Outlined, outlined
 from everymask.data.feed.packed import PackedRecords
 from everymask.data.feed.resample import averaged
+from everymask.data.identity.watch import WatchedRecords
 from everymask.data.pictures.read import read_image
 from everymask.data.records import check_picture
 
@@ -99,6 +100,8 @@ def open_scene(samples: Samples, index: int) -> Scene:
         return Scene(sample.size, sample.image, truth, sample.id, sample.file)
     samples.require("objects")
     records = samples.records
+    if isinstance(records, WatchedRecords):
+        records = records.checked(index)
     if isinstance(records, PackedRecords):
         record, drawn = records.bare(index), records.outlined(index)
     else:

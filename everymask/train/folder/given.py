@@ -1,9 +1,11 @@
-"""What a run was given and decided, in its folder: `config.json`, `origin.json` and `splits.json`."""
+"""What a run was given and decided, in its folder: `config.json`, `origin.json`, `splits.json` and `data.json`."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,8 @@ from everymask.core.json.sealed import read_sealed, sealed
 from everymask.data.dataset import Dataset
 from everymask.data.feed.preprocess import Preprocess
 from everymask.data.fingerprint import Fingerprint
+from everymask.data.identity.content import DATA, Identity, read_identity, write_identity
+from everymask.data.identity.files import Mark, Seen
 from everymask.data.splits import write_split
 from everymask.errors import DataError, EverymaskError, WeightsError, printable
 from everymask.settings.config import TrainConfig, config_from_json
@@ -19,15 +23,49 @@ from everymask.settings.going_on import continued
 from everymask.settings.plan import Plan
 from everymask.train.folder.layout import CONFIG, ORIGIN, SPLITS
 
+_DIGEST = "data"
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The pictures of a run, with their splits, what they hold, and their files as they were `seen`."""
+
+    pictures: Dataset
+    identity: Identity
+    seen: Mapping[Path, Seen]
+
 
 def write_given(
-    folder: Path, given: TrainConfig, plan: Plan, pictures: Dataset, train_set: Dataset, measured: Fingerprint
+    folder: Path, settings: TrainConfig, plan: Plan, given: Given, train_set: Dataset, measured: Fingerprint
 ) -> None:
-    """Write what was `given` and what was found in the data, to be compared on resuming; then what was decided."""
-    write_split(folder / SPLITS, pictures)
-    found = _found(train_set, measured, plan.preprocess)
-    write_json(folder / ORIGIN, sealed({"settings": given.to_json()} | found), indent=1)
+    """Write what was given and what was found in the data, to be compared on resuming; then what was decided."""
+    write_split(folder / SPLITS, given.pictures)
+    write_held(folder, given)
+    found = _found(train_set, measured, plan.preprocess) | {_DIGEST: given.identity.digest}
+    write_json(folder / ORIGIN, sealed({"settings": settings.to_json()} | found), indent=1)
     write_decided(folder, plan)
+
+
+def write_held(folder: Path, given: Given) -> None:
+    """Write what the data hold, and by what their files are known again."""
+    write_identity(folder / DATA, given.identity, given.seen.values())
+
+
+def read_held(folder: Path) -> tuple[Identity, dict[Mark, str]] | None:
+    """What the data held when the run began, and the digests of files by their marks; None where nobody wrote it.
+
+    Earlier versions did not. `WeightsError` where it was written and is damaged, lost, or another run's.
+    """
+    file, digest = folder / DATA, _read(folder / ORIGIN).get(_DIGEST)
+    if digest is None and not file.exists():
+        return None
+    try:
+        identity, known = read_identity(file)
+    except (OSError, ValueError) as error:
+        raise _damaged(file, error) from error
+    if digest not in (None, identity.digest):
+        raise _damaged(file, ValueError(f"it is not what {ORIGIN} says it is"))
+    return identity, known
 
 
 def write_decided(folder: Path, plan: Plan) -> None:
@@ -36,8 +74,9 @@ def write_decided(folder: Path, plan: Plan) -> None:
 
 
 def read_decided(folder: Path, given: TrainConfig) -> tuple[TrainConfig, tuple[str, ...]]:
-    """The complete settings with which the run goes on, and a line if it becomes longer; errors as in `continued`.
+    """The complete settings with which the run goes on, and lines on what is new in them; errors as in `continued`.
 
+    Where the data are the same place, it is called what it was called when the run began.
     `WeightsError` where one of the files is damaged or was never written.
     """
     stored, origin = _read(folder / CONFIG), _read(folder / ORIGIN)
@@ -45,10 +84,15 @@ def read_decided(folder: Path, given: TrainConfig) -> tuple[TrainConfig, tuple[s
         before, settings = config_from_json(stored), config_from_json(origin["settings"])
     except (EverymaskError, KeyError, TypeError, ValueError) as error:
         raise _damaged(folder / CONFIG, error) from error
-    config = continued(before, settings, given)
-    if config.epochs == before.epochs:
-        return config, ()
-    return config, (f"{config.epochs} epochs instead of {before.epochs}: the learning rate follows the new end",)
+    config, notes = continued(before, settings, given), []
+    with suppress(OSError, ValueError):
+        if Path(before.data).samefile(config.data):
+            config = replace(config, data=before.data)
+    if config.epochs != before.epochs:
+        notes.append(f"{config.epochs} epochs instead of {before.epochs}: the learning rate follows the new end")
+    if config.data != before.data:
+        notes.append(f"the data lie in {printable(config.data)}, and no longer in {printable(before.data)}")
+    return config, tuple(notes)
 
 
 def read_preprocess(folder: Path, train_set: Dataset, measured: Fingerprint) -> Preprocess:

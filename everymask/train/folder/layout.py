@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from everymask.core.files import clear_leftovers
+from everymask.data.identity.content import DATA
 from everymask.errors import ConfigError, MachineError, printable
 from everymask.train.folder.lock import LOCK, locked
 from everymask.train.machine.rank import ALONE, Rank
@@ -22,6 +23,7 @@ _OURS = (
     "log.jsonl",
     BEST,
     SPLITS,
+    DATA,
     "report.html",
     "nonfinite.json",
     "state",

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 
 from everymask.core.json.sealed import sealed
 from everymask.core.labels import labels_of
@@ -24,11 +25,14 @@ from everymask.data.fingerprint import Fingerprint
 from everymask.data.records import Objects, Record
 from everymask.data.splits import read_split
 from everymask.errors import EverymaskError, WeightsError
-from everymask.train.folder.given import read_decided, read_preprocess, write_given
+from everymask.train.folder.given import read_decided, read_held, read_preprocess, write_given
 from everymask.train.folder.state import read_state, write_state
+from everymask.train.pictures import seen
 from tests.train.folder.test_state import training
 from tests.train.tiny_training import planned, settings, train_tiny
 
+FILES = ("config.json", "origin.json", "splits.json", "data.json")
+QUIET = Console(quiet=True)
 STATISTICS = {"channels": 1, "dtype": "uint8", "scale": 255.0, "mean": (0.0,), "std": (1.0,)}
 MEASURED = Fingerprint(10, 10, 8.0, 8.0, object_sizes=(), max_objects=0, **STATISTICS)  # type: ignore[arg-type]
 
@@ -123,7 +127,9 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Dataset]:
     pictures = Dataset(labels_of(["cat", "dog"]), records, format="coco", root=folder)
     config = settings(folder, model=None)
     plan = planned(replace(config, model=settings(folder).model))
-    write_given(folder, config, plan, pictures, pictures.split("train"), MEASURED)
+    for record in records:
+        record.image.write_text(record.id)
+    write_given(folder, config, plan, seen(pictures, QUIET), pictures.split("train"), MEASURED)
     return folder, pictures
 
 
@@ -131,17 +137,18 @@ def read_given(folder: Path, pictures: Dataset) -> list[Any]:
     """All that a run that goes on reads of them."""
     resumed = settings(folder, model=None, resume=True)
     config, notes = read_decided(folder, resumed)
+    held = read_held(folder)
     drawn = read_split(folder / "splits.json", pictures)
     preprocess = read_preprocess(folder, drawn.split("train"), MEASURED)
-    return [config, notes, [(record.id, record.split) for record in drawn.records], preprocess]
+    return [config, notes, [(record.id, record.split) for record in drawn.records], preprocess, held]
 
 
 def damage_given(folder: Path, pictures: Dataset, count: int) -> Counter[str]:
     whole = read_given(folder, pictures)
-    kept = {folder / name: (folder / name).read_bytes() for name in ("config.json", "origin.json", "splits.json")}
+    kept = {folder / name: (folder / name).read_bytes() for name in FILES}
     found: Counter[str] = Counter()
     for seed in range(count):
-        file = list(kept)[seed % 3]
+        file = list(kept)[seed % 4]
         file.write_bytes(mutated(kept[file], seed))
         try:
             assert read_given(folder, pictures) == whole, seed
@@ -190,7 +197,7 @@ def test_a_state_without_a_checksum_loads_and_is_checked_for_types(states: Path,
 
 def test_files_without_a_checksum_are_read_as_they_are(given: tuple[Path, Dataset], tmp_path: Path) -> None:
     folder, pictures = given
-    for name in ("config.json", "origin.json", "splits.json"):
+    for name in FILES:
         data = json.loads((folder / name).read_bytes())
         assert sealed({key: value for key, value in data.items() if key != "checksum"}) == data
         (tmp_path / name).write_text(json.dumps({key: value for key, value in data.items() if key != "checksum"}))

@@ -72,7 +72,7 @@ def unpacked(archive: Path, issues: IssueLog) -> Path:
             f"{printable(archive)}: there is no place to unpack it: {error}",
             hint="unpack it yourself and name the folder, or set XDG_CACHE_HOME to a folder that can be written",
         ) from error
-    mark = f"{archive.resolve()}|{status.st_size}|{status.st_mtime_ns}|{status.st_ino}"
+    mark = f"{archive.resolve()}|{status.st_size}|{status.st_mtime_ns}|{status.st_ctime_ns}|{status.st_ino}"
     target = place / f"{_stem(archive)}-{hashlib.sha256(os.fsencode(mark)).hexdigest()[:16]}"
     if not target.exists():
         with whole_folder(target) as folder:

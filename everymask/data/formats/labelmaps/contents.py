@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -21,14 +21,14 @@ from everymask.core.arrays import Array, IntArray
 from everymask.core.cache import cache_folder
 from everymask.core.files import write_json
 from everymask.data.coding import LOSSY, colour_codes, read_brightness, read_colours
+from everymask.data.identity.files import SETTLED as _SETTLED
+from everymask.data.identity.files import Mark, mark_of
 from everymask.data.pictures.read import read_header, read_storage, read_stored_map
 from everymask.errors import DataError, MachineError
 
 _THREADS = 8  # each holds a whole label map
 _WORTH = 100_000_000
 """So many pixels take seconds to decode; fewer are always decoded, and what was counted is not remembered."""
-_SETTLED = 2_000_000_000
-"""A file that changed less than so many nanoseconds ago may change again without its time changing."""
 _MOST_VALUES = 4096
 _VERSION = 3
 
@@ -49,18 +49,6 @@ class Content:
     equal: bool = False
     alpha_varies: bool = False
     lossy: bool = False
-
-
-class _Mark(NamedTuple):
-    """By what an unchanged file is known again: bytes, times of writing and of change in ns, inode; or only zeros.
-
-    Maps of one size and kind may have as many bytes, and what copies or unpacks files may keep their times of writing.
-    """
-
-    num_bytes: int = 0
-    written: int = 0
-    changed: int = 0
-    inode: int = 0
 
 
 def count_contents(files: Sequence[Path]) -> list[Content | DataError]:
@@ -88,7 +76,7 @@ def declared_contents(files: Sequence[Path]) -> list[Content | DataError]:
 def remembered_contents(root: Path, files: Sequence[Path]) -> list[Content | DataError]:
     """What each file of the data set at `root` holds; files that did not change since are not decoded again.
 
-    What was counted is kept in the user's cache folder, never in the data set, by each file's path and `_Mark`, until
+    What was counted is kept in the user's cache folder, never in the data set, by each file's path and `Mark`, until
     another version of everymask counts. Without a cache that can be read or written everything is decoded.
     """
     place = _place(root)
@@ -133,22 +121,21 @@ def _place(root: Path) -> Path | None:
     return None if folder.is_relative_to(whole) else folder / "label-maps" / f"{name}.json"
 
 
-def _mark(file: Path, root: Path) -> tuple[str, _Mark]:
+def _mark(file: Path, root: Path) -> tuple[str, Mark]:
     """The file's path, and its mark."""
     name = file.relative_to(root) if file.is_relative_to(root) else file
     try:
-        status = file.stat()
+        return name.as_posix(), mark_of(file)
     except (OSError, ValueError):
-        return name.as_posix(), _Mark()
-    return name.as_posix(), _Mark(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+        return name.as_posix(), Mark()
 
 
-def _row(content: Content, mark: _Mark) -> list[Any]:
+def _row(content: Content, mark: Mark) -> list[Any]:
     pixels = [[value, count] for value, count in (content.pixels or {}).items()]
     return [*mark, *content.size, content.coloured, content.equal, content.alpha_varies, content.lossy, pixels]
 
 
-def _from_row(row: list[Any], mark: _Mark) -> Content:
+def _from_row(row: list[Any], mark: Mark) -> Content:
     """The content that `_row` made; `ValueError` where the file has another `mark` or the row is no such."""
     *found, height, width, coloured, equal, alpha_varies, lossy, values = row
     pixels = {int(value): int(count) for value, count in values}
