@@ -45,7 +45,7 @@ def run(options: Models) -> None:
         f"--model, for label maps: {', '.join(SEMANTIC_NAMES)}",
         f"--encoder: those, any that timm has, and {', '.join(own)}\n",
         table(
-            "--weights, downloaded when first asked for",
+            "--weights, fetched when first asked for, or by auto where the network is the same",
             ("name", *metrics, "MB"),
             (
                 (row["name"], *(row["metrics"].get(key, "") for key in metrics), f"{row['megabytes']:.0f}")
@@ -53,4 +53,5 @@ def run(options: Models) -> None:
             ),
         ),
         "Licences: " + "; ".join(dict.fromkeys(row["licence"] for row in weights)),
+        "Encoders of timm: ImageNet weights from Hugging Face; training says their licence before it fetches them",
     )

@@ -40,7 +40,7 @@ from everymask.train.machine.failures import machine_failures
 from everymask.train.machine.rank import ALONE, Rank
 from everymask.train.pictures import divided, read_pictures, validation
 from everymask.train.semantic_losses import set_criterion
-from everymask.train.start import build_start, read_source
+from everymask.train.start import build_start, read_source, usual_source
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +145,11 @@ def _begin(
     chosen = (usual_network(given, task, gpu)[1],) if given.network is None is built else ()
 
     measured = fingerprint(train_set, seed=config.seed)
+    lost: tuple[str, ...] = ()
+    if source is None and not config.resume:
+        say = partial(screen.print, highlight=False, markup=False, emoji=False, soft_wrap=True)
+        source, lost = usual_source(config.weights, model, measured.channels, say)
+        config = replace(config, model=source.spec or model) if source else config
     if config.resume:
         plan = plan_of(config, task.settings, measured, read_preprocess(folder, train_set, measured))
     else:
@@ -160,7 +165,7 @@ def _begin(
     classes = counted(len(train_set.labels), "class", "es")
     counts = f"{counted(len(train_set), 'picture')} for training, {held}, {classes}"
     maps = (train_set.coding.sentence(train_set.labels),) if train_set.coding else ()
-    notes = longer if config.resume else (counts, *left_out, *maps, *unseen, *chosen, *plan.reasons, beginning)
+    notes = longer if config.resume else (counts, *left_out, *maps, *unseen, *chosen, *plan.reasons, *lost, beginning)
     return _Beginning(task, plan, measured, pictures, train_set, val_set, module, order, notes, bool(longer))
 
 
