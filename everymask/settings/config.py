@@ -106,7 +106,8 @@ class TrainConfig:
     epochs: int | None = None
     """Rounds through the training pictures."""
     time_limit: str | None = None
-    """Stop training after this long (90s, 30m, 2h). The learning rate then follows the clock where that is ahead."""
+    """Stop training after this long (90s, 30m, 2h). The learning rate then follows the clock where that is ahead; from
+    a minute on, network, batch and epochs that are left open are chosen by what the machine manages in this time."""
     save_every: str | None = None
     """Save the state of the run after this long (90s, 5m); otherwise after 5 minutes, at the beginning sooner."""
     patience: int | None = None

@@ -18,11 +18,11 @@ from everymask.models.blocks.encoders import imagenet_weights
 from everymask.models.build import build
 from everymask.models.catalog import Weights, catalog, published_as, weights_named
 from everymask.models.checkpoint import describes_itself, read_model
-from everymask.models.fetching import PATIENCE, UNASKED, fetch
+from everymask.models.fetching import PATIENCE, UNASKED, Published, fetch, is_offline
 from everymask.models.fine_tune import fit_weights, has_as_many_classes
 from everymask.models.foreign.recognise import Foreign, recognise
 from everymask.models.foreign.torchvision import read_state_dict, upgrade_names
-from everymask.models.pretrained import check_encoder, fetch_weights, published_encoder
+from everymask.models.pretrained import check_encoder, fetch_weights, published, published_encoder
 from everymask.models.specs.any_spec import ModelSpec
 from everymask.models.specs.named import with_options
 from everymask.settings.facts import Start
@@ -75,13 +75,14 @@ def read_source(weights: str) -> Source | None:
 
 
 def usual_source(
-    weights: str, spec: ModelSpec, channels: int, say: Callable[[str], None]
+    weights: str, spec: ModelSpec, channels: int, say: Callable[[str], None] | None
 ) -> tuple[Source | None, tuple[str, ...]]:
     """What the words "auto", "required" and "imagenet" mean for a network and pictures of so many channels.
 
     They are the catalogue's weights of that very network (not for "imagenet"), else ImageNet's of its encoder, from the
-    cache or fetched, of which `say` is told before. A source with a `spec` has the network as its weights need it.
-    Where "auto" can have none, a line says what is lost and how to get it; for the others it is a `WeightsError`.
+    cache or fetched, of which `say` is told before (None: from the cache alone). A source with a `spec` has the network
+    as its weights need it. Where "auto" can have none, a line says what is lost and how to get it; for the others it is
+    a `WeightsError`.
     """
     if weights not in (*_USUAL, _ENCODER):
         return None, ()
@@ -90,7 +91,7 @@ def usual_source(
     try:
         if trained is not None:
             row, network = trained
-            return replace(_checkpoint(fetch_weights(row, patience=patience, say=say)), spec=network), ()
+            return replace(_checkpoint(_had(published(row), patience, say)), spec=network), ()
     except (WeightsError, MachineError) as error:
         refused = error
     try:
@@ -116,17 +117,31 @@ def trained_as(spec: ModelSpec) -> tuple[Weights, ModelSpec] | None:
     return None
 
 
-def _imagenet(spec: ModelSpec, patience: float, say: Callable[[str], None]) -> Source:
-    known, published = imagenet_weights(spec.encoder), published_encoder(spec.encoder)
-    if known is None or published is None:
+class NotFetched(WeightsError):
+    """Weights that training would fetch."""
+
+
+def _had(file: Published, patience: float, say: Callable[[str], None] | None) -> Path:
+    """The file, fetched if need be and if `say` can be told."""
+    if say is None and not is_offline() and not file.place().is_file():
+        raise NotFetched(
+            f"training first fetches {file.title} ({file.licence}) from {file.url} and starts from them",
+            hint=file.by_hand(),
+        )
+    return fetch(file, patience=patience, say=say)
+
+
+def _imagenet(spec: ModelSpec, patience: float, say: Callable[[str], None] | None) -> Source:
+    known, file = imagenet_weights(spec.encoder), published_encoder(spec.encoder)
+    if known is None or file is None:
         raise WeightsError(
             f"there are no ImageNet weights of {spec.encoder} to fetch",
             hint="train from scratch (--weights none), or name a file of your own with --weights FILE",
         )
-    file = fetch(published, patience=patience, say=say)
-    check_encoder(spec.encoder, file)
+    stored = _had(file, patience, say)
+    check_encoder(spec.encoder, stored)
     start = Start(Preprocess(mean=known.mean, std=known.std), detects=False)
-    return Source(start, encoder=file, origin=f"{known.repository}, {published.licence}")
+    return Source(start, encoder=stored, origin=f"{known.repository}, {file.licence}")
 
 
 def _checkpoint(path: Path) -> Source:
@@ -136,11 +151,11 @@ def _checkpoint(path: Path) -> Source:
     if foreign is not None:
         fed = Preprocess(resize=Resize(short=1, long=LONGEST, rule="shrink"))
         return Source(Start(fed, detects=True, adapts=True), tensors, foreign.spec, foreign=foreign)
-    published = published_as(path)
-    if published is None:
+    row = published_as(path)
+    if row is None:
         return Source(Start(Preprocess(), detects=True), tensors)
-    start, origin = Start(published.preprocess, detects=True), f"{published.name}, {published.licence}"
-    return Source(start, tensors, published.spec, published.labels, origin=origin)
+    start, origin = Start(row.preprocess, detects=True), f"{row.name}, {row.licence}"
+    return Source(start, tensors, row.spec, row.labels, origin=origin)
 
 
 def build_start(spec: ModelSpec, labels: Labels, source: Source | None, seed: int) -> tuple[Network, str]:
