@@ -21,7 +21,7 @@ from typing import Annotated, Any, TypeAlias, assert_never
 import tyro
 
 import everymask
-from everymask.commands import check, compare, convert, demo, evaluate, models, predict, train
+from everymask.commands import check, compare, convert, demo, evaluate, models, plan, predict, train
 from everymask.commands.options import rules
 from everymask.commands.terminal import answered, show_json_error
 from everymask.commands.words import check_choices, numbers_last
@@ -38,6 +38,7 @@ _OPTIONS: dict[str, type[Any]] = {
     "demo": demo.Demo,
     "check": check.Check,
     "convert": convert.Convert,
+    "plan": plan.Plan,
     "train": train.Train,
     "evaluate": evaluate.Evaluate,
     "compare": compare.Compare,
@@ -50,6 +51,7 @@ Verb: TypeAlias = (
     Annotated[demo.Demo, tyro.conf.subcommand("demo")]
     | Annotated[check.Check, tyro.conf.subcommand("check")]
     | Annotated[convert.Convert, tyro.conf.subcommand("convert")]
+    | Annotated[plan.Plan, tyro.conf.subcommand("plan")]
     | Annotated[train.Train, tyro.conf.subcommand("train")]
     | Annotated[evaluate.Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[compare.Compare, tyro.conf.subcommand("compare")]
@@ -153,6 +155,8 @@ def _dispatch(verb: Verb) -> None:
             check.run(verb)
         case convert.Convert():
             convert.run(verb)
+        case plan.Plan():
+            plan.run(verb)
         case train.Train():
             train.run(verb)
         case evaluate.Evaluate():

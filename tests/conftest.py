@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,11 @@ os.environ.update(ASLEEP)
 # Workers of pytest-xdist share the cores; libraries read this when they are first imported.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# No test touches the network, or meets what lies in the cache of whoever runs it.
+os.environ["EVERYMASK_OFFLINE"] = "1"
+CACHE = tempfile.TemporaryDirectory(prefix="everymask-cache-")
+os.environ["XDG_CACHE_HOME"] = CACHE.name
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,7 +61,7 @@ def run(options: Demo) -> None:
         )
     shapes = write_shapes(data, train=TRAINING, val=HELD_OUT, seed=options.seed)
     show(f"drew {counted(len(shapes), 'picture')} of {', '.join(shapes.labels.names)}: {data}")
-    ended = train(demo_recipe(str(data), str(folder), seed=options.seed))
+    ended = train(replace(demo_recipe(str(data), str(folder), seed=options.seed), weights="none"))
     say_result(ended)
     if ended.signal:
         raise SystemExit(128 + ended.signal)

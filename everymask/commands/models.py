@@ -49,7 +49,7 @@ def run(options: Models) -> None:
     show(
         *(line for family in FAMILIES for line in _lines(family, ENCODERS)),
         table(
-            "--weights, downloaded when first asked for",
+            "--weights, fetched when first asked for, or by auto where the network is the same",
             ("name", *metrics, "MB"),
             (
                 (row["name"], *(row["metrics"].get(key, "") for key in metrics), f"{row['megabytes']:.0f}")
@@ -57,6 +57,7 @@ def run(options: Models) -> None:
             ),
         ),
         "Licences: " + "; ".join(dict.fromkeys(row["licence"] for row in weights)),
+        "Encoders of timm: ImageNet weights from Hugging Face; training says their licence before it fetches them",
     )
 
 

@@ -34,13 +34,17 @@ class Train(TrainConfig):
     data."""
 
 
+def config_of(options: Train) -> TrainConfig:
+    """The settings among the options."""
+    return TrainConfig(**{column.name: getattr(options, column.name) for column in fields(TrainConfig)})
+
+
 def run(options: Train) -> None:
     """Train, and say how good the model is and what to do next."""
     require_torch()
     from everymask.train.entry import train
 
-    config = TrainConfig(**{column.name: getattr(options, column.name) for column in fields(TrainConfig)})
-    ended = train(config)
+    ended = train(config_of(options))
     say_result(ended)
     if ended.reason == "interrupted":
         show(f"go on with the same command and --resume --out {quoted(ended.folder)}")

@@ -1,8 +1,8 @@
 """What a picture contains: one type for truth and prediction of each task.
 
 All of them answer to the same words, so that nobody needs to ask which one it is: `size`, `relabelled`, `rows`,
-`to_ids`, `warped`, `object_sizes`, `class_pixels`, and `to_json` and `from_json`, in plain values; `noun` is what
-messages call them, `kind` what JSON does.
+`to_ids`, `warped`, `object_sizes`, `object_shapes`, `class_pixels`, and `to_json` and `from_json`, in plain values;
+`noun` is what messages call them, `kind` what JSON does.
 """
 
 from __future__ import annotations
@@ -58,6 +58,10 @@ class SemanticMap:
 
     def object_sizes(self) -> FloatArray:
         """[0]: classes of pixels have no size."""
+        return np.zeros(0)
+
+    def object_shapes(self) -> FloatArray:
+        """[0]: nor a shape."""
         return np.zeros(0)
 
     def class_pixels(self, num_classes: int) -> IntArray:
@@ -168,6 +172,14 @@ class InstanceSet:
         areas = sides.prod(axis=1) if self.masks is None else self.masks.areas()
         sizes: FloatArray = np.sqrt(areas[(areas > 0) if self.crowd is None else (areas > 0) & ~self.crowd])
         return sizes
+
+    def object_shapes(self) -> FloatArray:
+        """The height of each object's box divided by its width; crowds and empty ones aside."""
+        sides = self.boxes[:, 2:] - self.boxes[:, :2]
+        whole = (sides > 0).all(axis=1)
+        sides = sides[whole if self.crowd is None else whole & ~self.crowd]
+        shapes: FloatArray = sides[:, 1] / sides[:, 0]
+        return shapes
 
     def class_pixels(self, num_classes: int) -> IntArray:
         """[num_classes] zeros: a pixel may belong to several objects, or to none."""
@@ -285,6 +297,12 @@ class PanopticMap:
         """The square root of each segment's pixels; crowds and empty ones aside."""
         areas = self._areas()
         return np.sqrt([areas[one.id] for one in self.segments if not one.crowd and areas.get(one.id)])
+
+    def object_shapes(self) -> FloatArray:
+        """The height of each segment's box divided by its width; crowds and empty ones aside."""
+        areas = self._areas()
+        found = [np.nonzero(self.ids == one.id) for one in self.segments if not one.crowd and areas.get(one.id)]
+        return np.array([(np.ptp(rows) + 1) / (np.ptp(columns) + 1) for rows, columns in found], np.float64)
 
     def class_pixels(self, num_classes: int) -> IntArray:
         """How many pixels the segments of each class have, [num_classes] int64."""

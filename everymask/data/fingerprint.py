@@ -26,7 +26,8 @@ class Fingerprint:
     (higher than wide), and `max_objects`, the most objects (crowds and regions to ignore aside) in one. Of the
     `measured` ones: `channels`, the stored type `dtype`, the divisor `scale` that brings it to 0-1, `mean` and `std`
     per channel after that division, and `object_sizes`, the square root of the objects' areas in pixels at the 5th,
-    25th, 50th, 75th and 95th percentile (empty without objects). `class_shares` is the part of the pixels with truth
+    25th, 50th, 75th and 95th percentile (empty without objects), `object_shapes` likewise the height of their boxes
+    divided by the width. `class_shares` is the part of the pixels with truth
     that each class of a semantic data set has (empty for objects).
     """
 
@@ -43,6 +44,7 @@ class Fingerprint:
     max_objects: int
     tall: float = 0.0
     class_shares: tuple[float, ...] = ()
+    object_shapes: tuple[float, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain lists and numbers."""
@@ -62,6 +64,7 @@ def fingerprint(dataset: Dataset, *, seed: int, pictures: int = 50) -> Fingerpri
     moments: list[tuple[FloatArray, FloatArray]] = []
     kinds: dict[tuple[str, int], str] = {}
     sizes: list[float] = []
+    shapes: list[float] = []
     extremes: list[float] = []
     pixels = np.zeros(len(dataset.labels), np.int64)
     for index in chosen:
@@ -72,6 +75,7 @@ def fingerprint(dataset: Dataset, *, seed: int, pictures: int = 50) -> Fingerpri
         moments.append((thin.mean(axis=(0, 1), dtype=np.float64), np.square(thin, dtype=np.float64).mean(axis=(0, 1))))
         if sample.truth is not None:
             sizes.extend(sample.truth.object_sizes().tolist())
+            shapes.extend(sample.truth.object_shapes().tolist())
             pixels += sample.truth.class_pixels(len(pixels))
     dtype, channels = _common(kinds)
     scale = _scale(dtype, max(extremes))
@@ -87,11 +91,16 @@ def fingerprint(dataset: Dataset, *, seed: int, pictures: int = 50) -> Fingerpri
         scale=scale,
         mean=mean,
         std=std,
-        object_sizes=tuple(round(float(size), 2) for size in np.quantile(sizes, QUANTILES)) if sizes else (),
+        object_sizes=_quantiles(sizes),
         max_objects=max(record.truth.num_objects for record in dataset.records),
         tall=round(float((sides[:, 0] > sides[:, 1]).mean()), 6),
         class_shares=tuple(np.round(pixels / pixels.sum(), 6).tolist()) if pixels.any() else (),
+        object_shapes=_quantiles(shapes),
     )
+
+
+def _quantiles(values: list[float]) -> tuple[float, ...]:
+    return tuple(round(float(value), 2) for value in np.quantile(values, QUANTILES)) if values else ()
 
 
 def _thinned(image: Array) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TypeAlias, assert_never
 
 from everymask.models.base import Network, RegionOutputs, SemanticOutputs
@@ -15,7 +16,7 @@ NetworkOutputs: TypeAlias = RegionOutputs | SemanticOutputs
 """What the networks give that `build` builds."""
 
 
-def build(spec: ModelSpec, num_classes: int, *, pretrained_encoder: bool = False) -> Network:
+def build(spec: ModelSpec, num_classes: int, *, pretrained_encoder: Path | None = None) -> Network:
     """The untrained network of `spec` for `num_classes` classes.
 
     For a network that finds objects background is none of them. Errors as in `build_semantic`.

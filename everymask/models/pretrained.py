@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
-import urllib.error
-import urllib.request
+import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO
 
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
-from everymask.core.cache import cache_folder
-from everymask.core.files import whole_file
-from everymask.errors import WeightsError
+from everymask.errors import WeightsError, listed
 from everymask.models.base import Network
+from everymask.models.blocks.encoders import encoder_shapes, imagenet_weights
 from everymask.models.build import build
 from everymask.models.card import Card
 from everymask.models.catalog import Weights
-from everymask.models.checkpoint import load_exactly
+from everymask.models.checkpoint import check_finite, load_exactly, read_safetensors
+from everymask.models.fetching import PATIENCE, Published, fetch
 from everymask.models.foreign.torchvision import read_state_dict, upgrade_names
 
-_TIMEOUT = 30
-_CHUNK = 1 << 20
+_HUGGING_FACE = "https://huggingface.co"
 
 
 def load_pretrained(weights: Weights, file: Path | None = None) -> tuple[Network, Card]:
@@ -41,40 +35,49 @@ def load_pretrained(weights: Weights, file: Path | None = None) -> tuple[Network
     return module.eval(), card
 
 
-def fetch_weights(weights: Weights, folder: Path | None = None) -> Path:
-    """The file of a row of the catalogue, from the cache or from its url, with a progress bar on stderr.
+def published(weights: Weights) -> Published:
+    """The file of a row of the catalogue."""
+    name = weights.url.rpartition("/")[2]
+    return Published(f"the weights {weights.name}", weights.url, name, weights.licence, weights.sha256)
 
-    The file appears whole, and only when its SHA-256 begins as the catalogue says. `WeightsError` names the url and
-    where to put the file by hand.
+
+def fetch_weights(
+    weights: Weights,
+    folder: Path | None = None,
+    *,
+    patience: float = PATIENCE,
+    say: Callable[[str], None] | None = None,
+) -> Path:
+    """The file of a row of the catalogue, from the cache or from its url; as `fetch` does it."""
+    return fetch(published(weights), folder, patience=patience, say=say)
+
+
+def published_encoder(encoder: str) -> Published | None:
+    """The file of an encoder's ImageNet weights, as timm publishes it at Hugging Face; None where there is none.
+
+    A mirror may stand in `HF_ENDPOINT`. The file is a safetensors file, in which no code can lie.
     """
-    target = (folder or cache_folder()) / weights.url.rpartition("/")[2]
-    if target.is_file():
-        return target
-    by_hand = f"fetch {weights.url} by other means and put it at {target}"
-    try:
-        with (
-            urllib.request.urlopen(weights.url, timeout=_TIMEOUT) as source,
-            whole_file(target) as temporary,
-        ):
-            found = _copy(source, temporary, int(source.headers.get("Content-Length") or 0), weights)
-            if not found.startswith(weights.sha256):
-                raise WeightsError(
-                    f"{weights.url} is not what it should be: its SHA-256 begins {found[:8]}, not {weights.sha256}",
-                    hint=by_hand,
-                )
-    except (urllib.error.URLError, OSError) as error:
-        raise WeightsError(f"{weights.url} cannot be fetched: {error}", hint=by_hand) from error
-    return target
+    known = imagenet_weights(encoder)
+    if known is None:
+        return None
+    server = os.environ.get("HF_ENDPOINT", "").rstrip("/") or _HUGGING_FACE
+    name = known.repository.rpartition("/")[2]
+    return Published(
+        f"the ImageNet weights of {encoder}",
+        f"{server}/{known.repository}/resolve/main/model.safetensors",
+        f"{name}.safetensors",
+        f"{known.licence} (timm)",
+    )
 
 
-def _copy(source: IO[bytes], target: Path, total: int, weights: Weights) -> str:
-    """Copy the stream into a file; the SHA-256 of what was copied."""
-    digest = hashlib.sha256()
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar, target.open("wb") as file:
-        task = bar.add_task(f"{weights.name} ({weights.licence})", total=total or None)
-        while chunk := source.read(_CHUNK):
-            digest.update(chunk)
-            file.write(chunk)
-            bar.advance(task, len(chunk))
-    return digest.hexdigest()
+def check_encoder(encoder: str, file: Path) -> None:
+    """`WeightsError` where a file does not hold the weights of timm's network of that name."""
+    tensors = read_safetensors(file)[0]
+    check_finite(tensors, file)
+    shapes = encoder_shapes(encoder)
+    wrong = [name for name, shape in shapes.items() if name not in tensors or tensors[name].shape != shape]
+    if wrong:
+        raise WeightsError(
+            f"{file} does not hold the weights of {encoder}: missing or of another shape are {listed(wrong, 3)}",
+            hint="remove the file, and it is fetched again",
+        )

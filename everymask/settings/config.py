@@ -96,15 +96,18 @@ class TrainConfig:
     head: Head | None = None
     """What classes are to a pixel of a semantic network: it has one of them (multiclass), it is foreground or not
     (binary, of two classes), or each may hold or not (multilabel)."""
-    weights: str | None = None
-    """Where to start from: a checkpoint, a run folder, a name of `everymask models`, or "imagenet" (encoder only)."""
+    weights: str = "auto"
+    """Where to start from: a checkpoint, a run folder, a name of `everymask models`, imagenet (encoder only), or none.
+    auto: trained weights of the network, else of its encoder, from the cache or fetched (which is said), else from
+    scratch; required: those, or an error."""
     layers: str = "all"
     """Which layers learn: heads, 3+, 4+, 5+, all, a regular expression, or phases such as "heads:5,4+:10,all"."""
 
     epochs: int | None = None
     """Rounds through the training pictures."""
     time_limit: str | None = None
-    """Stop training after this long (90s, 30m, 2h). The learning rate then follows the clock where that is ahead."""
+    """Stop training after this long (90s, 30m, 2h). The learning rate then follows the clock where that is ahead; from
+    a minute on, network, batch and epochs that are left open are chosen by what the machine manages in this time."""
     save_every: str | None = None
     """Save the state of the run after this long (90s, 5m); otherwise after 5 minutes, at the beginning sooner."""
     patience: int | None = None
@@ -181,6 +184,8 @@ class TrainConfig:
     """Replace the run in `out`."""
 
     def __post_init__(self) -> None:
+        # Runs of earlier versions have stored that nothing was named.
+        object.__setattr__(self, "weights", self.weights or "none")
         for name in ("data", "out", "images", "masks", "weights"):
             value = getattr(self, name)
             object.__setattr__(self, name, value if value is None else checked_path(name, value))

@@ -41,6 +41,11 @@ def _network(gpu: bool) -> tuple[ModelSpec, str]:
     return mask_rcnn_small(), "the small Mask R-CNN, as no model was named and there is no GPU: it learns in minutes"
 
 
+def _candidates(gpu: bool) -> tuple[ModelSpec, ...]:
+    small = mask_rcnn_small(), mask_rcnn_small(encoder="mobilenetv3_small_100")
+    return (MaskRCNN(), *small) if gpu else small
+
+
 def _draw(image: Array, found: InstanceSet, labels: Labels, drawing: Drawing) -> ByteArray:
     return draw_instances(image, found, labels, min_score=drawing.min_score, names=drawing.names, **drawing.options())
 
@@ -84,6 +89,7 @@ INSTANCE = Task(
     content="objects",
     unit="objects",
     network=_network,
+    candidates=_candidates,
     settings=InstanceSettings,
     recipe=resolve,
     feed=InstancePipeline,

@@ -39,6 +39,10 @@ def _network(gpu: bool) -> tuple[ModelSpec, str]:
     return UNet(), "a U-Net, as no model was named"
 
 
+def _candidates(gpu: bool) -> tuple[ModelSpec, ...]:
+    return UNet(), UNet(encoder="resnet18"), UNet(encoder="mobilenetv3_small_100")
+
+
 def _draw(image: Array, found: SemanticMap, labels: Labels, drawing: Drawing) -> ByteArray:
     return draw_semantic(image, found, labels, legend=drawing.names, **drawing.options())
 
@@ -87,6 +91,7 @@ SEMANTIC = Task(
     content="class",
     unit="pixels",
     network=_network,
+    candidates=_candidates,
     settings=SemanticSettings,
     recipe=resolve_semantic,
     feed=SemanticPipeline,

@@ -111,6 +111,7 @@ class Task(Generic[Kind]):
 
     - `name` is what users call it, `truth` the type of truth and prediction, and `finds` completes "the model ..."
     - `network` is built where none is named, by whether there is a GPU, and why
+    - `candidates` are the networks to choose from where time is limited, by whether there is a GPU, the best first
     - `settings` are those of a training that mean something for this task only; `recipe` chooses what is left open
     - `feed` makes training pictures with the variation that suits the truth
     - `metrics` are those of an evaluation by name, the first of which gives the headline; the network is None where
@@ -131,6 +132,7 @@ class Task(Generic[Kind]):
     content: str
     unit: str
     network: Callable[[bool], tuple[ModelSpec, str]]
+    candidates: Callable[[bool], tuple[ModelSpec, ...]]
     settings: type[TaskSettings]
     recipe: Recipe
     feed: Feed

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -12,27 +12,34 @@ from torch import Tensor
 from everymask.core.labels import Labels
 from everymask.core.randomness import rng
 from everymask.data.feed.preprocess import Preprocess, Resize
-from everymask.errors import WeightsError
+from everymask.errors import MachineError, WeightsError
 from everymask.models.base import Network
+from everymask.models.blocks.encoders import imagenet_weights
 from everymask.models.build import build
-from everymask.models.catalog import catalog, published_as, weights_named
+from everymask.models.catalog import Weights, catalog, published_as, weights_named
 from everymask.models.checkpoint import describes_itself, read_model
+from everymask.models.fetching import PATIENCE, UNASKED, Published, fetch, is_offline
 from everymask.models.fine_tune import fit_weights, has_as_many_classes
 from everymask.models.foreign.recognise import Foreign, recognise
 from everymask.models.foreign.torchvision import read_state_dict, upgrade_names
-from everymask.models.pretrained import fetch_weights
+from everymask.models.pretrained import check_encoder, fetch_weights, published, published_encoder
 from everymask.models.specs.any_spec import ModelSpec
+from everymask.models.specs.named import with_options
 from everymask.settings.facts import Start
+from everymask.settings.recipes import model_for_weights
 from everymask.settings.semantic_recipes import LONGEST
 from everymask.train.folder.layout import BEST
 
 _ENCODER = "imagenet"
+_USUAL = ("auto", "required")
+WORDS = (*_USUAL, "none", _ENCODER)
+"""What `TrainConfig.weights` may be besides a name: then the network decides which weights they are."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Weights to start from: tensors by name (none: the encoder's own), the network and the classes they belong to;
-    or another program's checkpoint.
+    """Weights to start from: tensors by name, the network and the classes they belong to; or another program's
+    checkpoint; or the file of an `encoder`. `origin` says where they come from.
     """
 
     start: Start
@@ -40,18 +47,18 @@ class Source:
     spec: ModelSpec | None = None
     labels: Labels | None = None
     foreign: Foreign | None = None
+    encoder: Path | None = None
+    origin: str = ""
 
 
-def read_source(weights: str | None) -> Source | None:
-    """What `TrainConfig.weights` names: a run folder, a model file, a checkpoint of another program, a row of the
-    catalogue, or "imagenet".
+def read_source(weights: str) -> Source | None:
+    """What `TrainConfig.weights` names: a run folder, a model file, a checkpoint of another program, or a row of the
+    catalogue; None for one of `WORDS`.
 
     `WeightsError` when there is no such file or it cannot be used.
     """
-    if weights is None:
+    if weights in WORDS:
         return None
-    if weights == _ENCODER:
-        return Source(Start(Preprocess(), detects=False))
     path = Path(weights)
     if not path.exists() and weights in {row.name for row in catalog()}:
         path = fetch_weights(weights_named(weights))
@@ -64,29 +71,106 @@ def read_source(weights: str | None) -> Source | None:
     if path.suffix == ".safetensors" and describes_itself(path):
         tensors, card = read_model(path)
         return Source(Start(card.preprocess, detects=True), tensors, card.spec, card.labels)
+    return _checkpoint(path)
+
+
+def usual_source(
+    weights: str, spec: ModelSpec, channels: int, say: Callable[[str], None] | None
+) -> tuple[Source | None, tuple[str, ...]]:
+    """What the words "auto", "required" and "imagenet" mean for a network and pictures of so many channels.
+
+    They are the catalogue's weights of that very network (not for "imagenet"), else ImageNet's of its encoder, from the
+    cache or fetched, of which `say` is told before (None: from the cache alone). A source with a `spec` has the network
+    as its weights need it. Where "auto" can have none, a line says what is lost and how to get it; for the others it is
+    a `WeightsError`.
+    """
+    if weights not in (*_USUAL, _ENCODER):
+        return None, ()
+    patience, refused = PATIENCE if weights == _ENCODER else UNASKED, None
+    trained = trained_as(spec) if weights in _USUAL and channels in (1, 3) else None
+    try:
+        if trained is not None:
+            row, network = trained
+            return replace(_checkpoint(_had(published(row), patience, say)), spec=network), ()
+    except (WeightsError, MachineError) as error:
+        refused = error
+    try:
+        return _imagenet(spec, patience, say), ()
+    except (WeightsError, MachineError) as error:
+        refused = refused or error
+    if weights != "auto":
+        raise refused
+    return None, (
+        f"training starts from random weights, which takes longer and more pictures: {refused.message}; {refused.hint}",
+    )
+
+
+def trained_as(spec: ModelSpec) -> tuple[Weights, ModelSpec] | None:
+    """The catalogue's weights of this very network, and the network as they need it; its head is its own."""
+    head = getattr(spec, "head", None)
+    asked = with_options(spec, None, None, "multiclass" if head else None)
+    for row in catalog():
+        alike = type(row.spec) is type(spec) and row.spec.encoder == spec.encoder
+        network = model_for_weights(asked, row.spec) if alike else asked
+        if network == row.spec:
+            return row, with_options(network, None, None, head)
+    return None
+
+
+class NotFetched(WeightsError):
+    """Weights that training would fetch."""
+
+
+def _had(file: Published, patience: float, say: Callable[[str], None] | None) -> Path:
+    """The file, fetched if need be and if `say` can be told."""
+    if say is None and not is_offline() and not file.place().is_file():
+        raise NotFetched(
+            f"training first fetches {file.title} ({file.licence}) from {file.url} and starts from them",
+            hint=file.by_hand(),
+        )
+    return fetch(file, patience=patience, say=say)
+
+
+def _imagenet(spec: ModelSpec, patience: float, say: Callable[[str], None] | None) -> Source:
+    known, file = imagenet_weights(spec.encoder), published_encoder(spec.encoder)
+    if known is None or file is None:
+        raise WeightsError(
+            f"there are no ImageNet weights of {spec.encoder} to fetch",
+            hint="train from scratch (--weights none), or name a file of your own with --weights FILE",
+        )
+    stored = _had(file, patience, say)
+    check_encoder(spec.encoder, stored)
+    start = Start(Preprocess(mean=known.mean, std=known.std), detects=False)
+    return Source(start, encoder=stored, origin=f"{known.repository}, {file.licence}")
+
+
+def _checkpoint(path: Path) -> Source:
+    """A PyTorch file, or a safetensors file of another program."""
     tensors = upgrade_names(read_state_dict(path))
     foreign = recognise(tensors)
     if foreign is not None:
         fed = Preprocess(resize=Resize(short=1, long=LONGEST, rule="shrink"))
         return Source(Start(fed, detects=True, adapts=True), tensors, foreign.spec, foreign=foreign)
-    published = published_as(path)
-    if published is None:
+    row = published_as(path)
+    if row is None:
         return Source(Start(Preprocess(), detects=True), tensors)
-    return Source(Start(published.preprocess, detects=True), tensors, published.spec, published.labels)
+    start, origin = Start(row.preprocess, detects=True), f"{row.name}, {row.licence}"
+    return Source(start, tensors, row.spec, row.labels, origin=origin)
 
 
 def build_start(spec: ModelSpec, labels: Labels, source: Source | None, seed: int) -> tuple[Network, str]:
     """The network, initialised by `seed` and then from `source`, and a line about what it starts with."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(rng(seed, "weights").integers(2**63)))
-        module = build(spec, len(labels), pretrained_encoder=source is not None and source.tensors is None)
+        module = build(spec, len(labels), pretrained_encoder=source.encoder if source else None)
     parameters = f"{sum(parameter.numel() for parameter in module.parameters()):,} parameters"
     if source is None:
         return module, f"{parameters}, from scratch"
     if source.tensors is None:
-        return module, f"{parameters}, encoder trained on ImageNet"
+        return module, f"{parameters}, encoder trained on ImageNet ({source.origin})"
     if source.foreign is None:
-        return module, f"{parameters}; {fit_weights(module, labels, source.tensors, source.labels)}"
+        origin = f"weights {source.origin}; " if source.origin else ""
+        return module, f"{parameters}; {origin}{fit_weights(module, labels, source.tensors, source.labels)}"
     return module, f"{parameters}; {_fit_foreign(module, labels, source.foreign)}"
 
 

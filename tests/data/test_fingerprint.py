@@ -50,6 +50,14 @@ def test_bytes(tmp_path):
     np.testing.assert_allclose(found.std, np.sqrt(square_mean - mean**2), atol=1e-6)
 
 
+def test_shapes_are_heights_by_widths_of_objects_without_crowds(tmp_path):
+    oblong = Polygons((np.array([[4, 2], [10, 2], [10, 32], [4, 32]], float),))
+    found = fingerprint(dataset(tmp_path, [noise((40, 40))], [oblong]), seed=0)
+    assert found.object_shapes == (5, 5, 5, 5, 5)
+    found = fingerprint(dataset(tmp_path, [noise((40, 40))], [square(5, 5, 10)], crowd=True), seed=0)
+    assert found.object_shapes == ()
+
+
 def test_normalising_with_it_gives_zero_mean_and_unit_spread(tmp_path):
     image = noise((64, 64), top=200)
     found = fingerprint(dataset(tmp_path, [image]), seed=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import fields, replace
+from typing import Literal
 
 import pytest
 
@@ -117,6 +118,25 @@ def test_anchors_shrink_with_the_pictures() -> None:
     plan = resolve(TrainConfig(data="d"), large, GPU)
     assert plan.preprocess.resize.size_of((3000, 4000)) == (1000, 1333)
     assert plan.model.anchor_sizes == anchor_sizes((40, 0, 0, 0, 800))
+
+
+@pytest.mark.parametrize(
+    ("shapes", "domain", "wanted"),
+    [
+        pytest.param((0.1, 0.8, 1.0, 1.25, 9.0), "upright", (0.5, 1.0, 2.0), id="as usual"),
+        pytest.param((0.1, 0.34, 1.0, 2.9, 9.0), "upright", (0.5, 1.0, 2.0), id="overlapped well enough"),
+        pytest.param((0.9, 2.0, 3.04, 4.12, 9.0), "upright", (2.0, 3.0, 4.1), id="tall"),
+        pytest.param((0.9, 2.0, 3.04, 4.0, 9.0), "free", (0.25, 1.0, 4.0), id="tall, and turned"),
+        pytest.param((0.01, 0.02, 0.03, 0.04, 0.05), "upright", (0.1,), id="lines"),
+        pytest.param((), "upright", (0.5, 1.0, 2.0), id="not measured"),
+    ],
+)
+def test_anchors_have_the_shapes_of_objects(
+    shapes: tuple[float, ...], domain: Literal["upright", "free"], wanted: tuple[float, ...]
+) -> None:
+    plan = resolve(TrainConfig(data="d", domain=domain), replace(CELLS, object_shapes=shapes), CPU)
+    assert isinstance(plan.model, MaskRCNN) and plan.model.anchor_ratios == wanted
+    assert any("as high as wide" in reason for reason in plan.reasons) == (wanted != (0.5, 1.0, 2.0))
 
 
 def test_a_detector_keeps_its_anchors_and_its_resizing() -> None:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import timm
+import torch
 import torch.nn.functional as F
 from timm.layers.norm_act import BatchNormAct2d, GroupNormAct
 from torch import Tensor, nn
 
-from everymask.errors import ConfigError, WeightsError
+from everymask.errors import ConfigError
 from everymask.models.specs.regions import Norm, RegionProfile, Stages
 
 # What timm calls the stages of an HRNet is no part of it by that name.
@@ -31,14 +34,14 @@ def build_encoder(
     profile: RegionProfile,
     *,
     stages: Stages = "all",
-    pretrained: bool = False,
+    pretrained: Path | None = None,
 ) -> nn.Module:
     """A network that turns pictures of `channels` bands into four maps at strides 4, 8, 16 and 32, finest first.
 
     With `stages` "last" it gives two maps at stride 32: of the first block of the last stage, and of its end.
     Its parameters carry timm's names, which for ResNets are torchvision's (`conv1`, `bn1`, `layer1` ... `layer4`);
-    `encoder_channels` tells the widths. `pretrained` fetches ImageNet weights through timm; for other channel counts
-    the first convolution is adapted. `WeightsError` when they cannot be fetched.
+    `encoder_channels` tells the widths. `pretrained` is a file of its ImageNet weights; for other channel counts
+    the first convolution is adapted.
     """
     is_resnet = name.startswith("res")
     body = build_features(name, channels, pretrained=pretrained, out_indices=(1, 2, 3, 4))
@@ -54,31 +57,62 @@ def build_encoder(
     return body if stages == "all" else LastStage(body)
 
 
-def build_features(name: str, channels: int, *, pretrained: bool = False, **options: Any) -> nn.Module:
+def build_features(name: str, channels: int, *, pretrained: Path | None = None, **options: Any) -> nn.Module:
     """timm's network of that name as one that gives maps, for pictures of `channels` bands, and says its `stages`.
 
-    `options` are timm's, such as `out_indices` and `output_stride`. `WeightsError` when the ImageNet weights cannot be
-    fetched, `ConfigError` when timm has no such network, or none that takes the options.
+    `options` are timm's, such as `out_indices` and `output_stride`. `pretrained` is a file of its ImageNet weights that
+    fits. `ConfigError` when timm has no such network, or none that takes the options.
     """
     if not timm.is_model(name):
         near = difflib.get_close_matches(name, timm.list_models(), n=3)
         hint = f"did you mean {' or '.join(near)}?" if near else "timm.list_models() lists them"
         raise ConfigError(f"there is no encoder {name!r}", hint=hint)
+    known: dict[str, Any] = {}
+    if pretrained is not None:
+        # Whatever timm's own settings say of servers and formats, the weights are in this file.
+        overlay = {"file": str(pretrained), "custom_load": False, "source": ""}
+        known = {"pretrained": True, "pretrained_cfg_overlay": overlay}
     try:
-        body: Any = timm.create_model(name, pretrained=pretrained, features_only=True, in_chans=channels, **options)
+        body: Any = timm.create_model(name, features_only=True, in_chans=channels, **known, **options)
     except (TypeError, AssertionError, IndexError) as error:
         told = ", ".join(f"{key} {value}" for key, value in options.items())
         raise ConfigError(f"{name} cannot be an encoder with {told}: {error}") from error
-    except (OSError, RuntimeError) as error:
-        if not pretrained:
-            raise
-        raise WeightsError(
-            f"the ImageNet weights of {name} could not be fetched: {error}",
-            hint="train from scratch, or name a file of your own with --weights FILE",
-        ) from error
     body.stages = _stages(body)
     features: nn.Module = body
     return features
+
+
+@dataclass(frozen=True, slots=True)
+class ImageNet:
+    """What timm says of an encoder's ImageNet weights: the repository at Hugging Face, the licence, and by which mean
+    and spread of each channel pictures are normalised.
+    """
+
+    repository: str
+    licence: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+def imagenet_weights(name: str) -> ImageNet | None:
+    """Of the encoder's ImageNet weights; None where timm knows none."""
+    config = timm.get_pretrained_cfg(name) if timm.is_model(name) else None
+    if config is None or not config.hf_hub_id:
+        return None
+    return ImageNet(config.hf_hub_id, config.license or "licence not stated", config.mean, config.std)
+
+
+def encoder_shapes(name: str) -> dict[str, torch.Size]:
+    """The tensors of a timm network that a file of its weights must have: all but classifier and norms' counters."""
+    with torch.device("meta"):
+        whole: Any = timm.create_model(name)
+    classifiers = whole.pretrained_cfg.get("classifier") or ()
+    left_out = tuple(f"{part}." for part in ([classifiers] if isinstance(classifiers, str) else classifiers))
+    return {
+        key: tensor.shape
+        for key, tensor in whole.state_dict().items()
+        if not key.startswith(left_out) and not key.endswith("num_batches_tracked")
+    }
 
 
 def _stages(body: Any) -> tuple[tuple[str, ...], ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -48,7 +49,7 @@ class RCNN(Network):
     exact_parts = ("roi_heads.box_predictor",)
     small_maps = ("roi_heads",)
 
-    def __init__(self, spec: FasterRCNN, num_classes: int, *, pretrained_encoder: bool = False) -> None:
+    def __init__(self, spec: FasterRCNN, num_classes: int, *, pretrained_encoder: Path | None = None) -> None:
         super().__init__()
         self.spec = spec
         self.num_classes = num_classes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import assert_never
 
 from everymask.models.semantic.deeplab import DeepLabV3Network, DeepLabV3PlusNetwork
@@ -31,11 +32,13 @@ from everymask.models.specs.semantic import (
 )
 
 
-def build_semantic(spec: SemanticModelSpec, num_classes: int, *, pretrained_encoder: bool = False) -> SemanticModel:
+def build_semantic(
+    spec: SemanticModelSpec, num_classes: int, *, pretrained_encoder: Path | None = None
+) -> SemanticModel:
     """The untrained network of `spec` for `num_classes` classes.
 
-    `ConfigError` when the encoder does not exist or cannot do what the network needs, `WeightsError` when its
-    ImageNet weights cannot be fetched.
+    `pretrained_encoder` is a file of the encoder's ImageNet weights. `ConfigError` when the encoder does not exist or
+    cannot do what the network needs, `WeightsError` when there are no such weights of it.
     """
     match spec:
         case UNet():

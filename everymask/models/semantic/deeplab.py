@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from everymask.models.specs.semantic import DeepLabV3, DeepLabV3Plus
 class DeepLabV3Network(SemanticModel):
     """Pyramid of rates on the encoder's last map, one convolution, classes. Parameters named as in torchvision."""
 
-    def __init__(self, spec: DeepLabV3, num_classes: int, *, pretrained_encoder: bool = False) -> None:
+    def __init__(self, spec: DeepLabV3, num_classes: int, *, pretrained_encoder: Path | None = None) -> None:
         super().__init__(spec, num_classes)
         self.align_corners = spec.align_corners
         self.backbone = _dilated_encoder(spec, pretrained_encoder)
@@ -46,7 +47,7 @@ class DeepLabV3Network(SemanticModel):
 class DeepLabV3PlusNetwork(SemanticModel):
     """Separable pyramid of rates, enlarged to stride 4, joined with the encoder's narrowed map of that stride."""
 
-    def __init__(self, spec: DeepLabV3Plus, num_classes: int, *, pretrained_encoder: bool = False) -> None:
+    def __init__(self, spec: DeepLabV3Plus, num_classes: int, *, pretrained_encoder: Path | None = None) -> None:
         super().__init__(spec, num_classes)
         self.align_corners = spec.align_corners
         self.backbone = _dilated_encoder(spec, pretrained_encoder)
@@ -121,7 +122,7 @@ def separable_conv_norm(channels: int, width: int, norm: Norm, rate: int = 1) ->
     return nn.Sequential(depthwise, *conv_norm(channels, width, 1, norm, relu=True))
 
 
-def _dilated_encoder(spec: DeepLabV3 | DeepLabV3Plus, pretrained: bool) -> nn.Module:
+def _dilated_encoder(spec: DeepLabV3 | DeepLabV3Plus, pretrained: Path | None) -> nn.Module:
     return build_semantic_encoder(
         spec.encoder,
         spec.channels,

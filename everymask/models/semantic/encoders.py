@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -24,7 +25,7 @@ def build_semantic_encoder(
     output_stride: int = 32,
     uniform_dilation: bool = False,
     mobilenet: Literal["timm", "torchvision"] = "timm",
-    pretrained: bool = False,
+    pretrained: Path | None = None,
 ) -> nn.Module:
     """A network that turns pictures of `channels` bands into maps at strides 2, 4 ... 2**depth, finest first.
 
@@ -33,8 +34,8 @@ def build_semantic_encoder(
     the stage before. `mobilenet` says whose MobileNetV3 it is, as specs explain. Get the maps with `encode`, their
     widths and strides with `encoder_shape`.
 
-    `ConfigError` when there is no such encoder, or it cannot do that; `WeightsError` when ImageNet weights cannot be
-    fetched.
+    `ConfigError` when there is no such encoder, or it cannot do that; `WeightsError` when there are no ImageNet
+    weights of it.
     """
     if name in MIT_ENCODERS:
         return _mit(name, channels, depth, output_stride, pretrained=pretrained)
@@ -84,7 +85,7 @@ def encoder_shape(body: nn.Module) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return tuple(info.channels()), tuple(info.reduction())
 
 
-def _mit(name: str, channels: int, depth: int, output_stride: int, *, pretrained: bool) -> MixTransformer:
+def _mit(name: str, channels: int, depth: int, output_stride: int, *, pretrained: Path | None) -> MixTransformer:
     if depth != 5 or output_stride != 32:
         raise ConfigError(f"{name} has four stages, up to stride 32, and cannot be dilated", hint="choose a ResNet")
     if pretrained:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from torch import Tensor
 
 from everymask.models.blocks.layers import fcn_head
@@ -13,7 +15,7 @@ from everymask.models.specs.semantic import FCN
 class FCNNetwork(SemanticModel):
     """Dilated encoder, one convolution, classes. Parameters named as in torchvision."""
 
-    def __init__(self, spec: FCN, num_classes: int, *, pretrained_encoder: bool = False) -> None:
+    def __init__(self, spec: FCN, num_classes: int, *, pretrained_encoder: Path | None = None) -> None:
         super().__init__(spec, num_classes)
         self.backbone = build_semantic_encoder(
             spec.encoder, spec.channels, spec.norm, output_stride=spec.output_stride, pretrained=pretrained_encoder

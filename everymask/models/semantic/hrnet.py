@@ -6,6 +6,7 @@ Parameters are named as in the authors' code as far as possible; `from_authors` 
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,7 +23,7 @@ from everymask.models.specs.semantic import HRNet
 class HRNetNetwork(SemanticModel):
     """All branches at stride 4, joined; a 1x1 convolution and classes, which with OCR are a first guess at regions."""
 
-    def __init__(self, spec: HRNet, num_classes: int, *, pretrained_encoder: bool = False) -> None:
+    def __init__(self, spec: HRNet, num_classes: int, *, pretrained_encoder: Path | None = None) -> None:
         super().__init__(spec, num_classes)
         self.enlarge = partial(resize, align_corners=spec.align_corners)
         self.backbone = _trunk(spec, self.enlarge, pretrained=pretrained_encoder)
@@ -97,11 +98,11 @@ def gather_regions(pixels: Tensor, logits: Tensor) -> Tensor:
     return (shares @ pixels.flatten(2).transpose(1, 2)).transpose(1, 2)[..., None]
 
 
-def _trunk(spec: HRNet, enlarge: Any, *, pretrained: bool) -> HRNetTrunk:
+def _trunk(spec: HRNet, enlarge: Any, *, pretrained: Path | None) -> HRNetTrunk:
     trunk = HRNetTrunk(spec.encoder, spec.channels, enlarge)
     initialise(trunk)
     if pretrained:
-        known = build_features(spec.encoder, spec.channels, pretrained=True).state_dict()
+        known = build_features(spec.encoder, spec.channels, pretrained=pretrained).state_dict()
         trunk.load_state_dict({name: known[name] for name in trunk.state_dict()})
     return trunk
 

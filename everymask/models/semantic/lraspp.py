@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from torch import Tensor, nn
 
 from everymask.models.blocks.layers import Classifier, conv_norm, initialise
@@ -14,7 +16,7 @@ from everymask.models.specs.semantic import LRASPP
 class LRASPPNetwork(SemanticModel):
     """An encoder of output stride 16, and a head on its last map and on that of stride 8."""
 
-    def __init__(self, spec: LRASPP, num_classes: int, *, pretrained_encoder: bool = False) -> None:
+    def __init__(self, spec: LRASPP, num_classes: int, *, pretrained_encoder: Path | None = None) -> None:
         super().__init__(spec, num_classes)
         self.backbone = build_semantic_encoder(
             spec.encoder,

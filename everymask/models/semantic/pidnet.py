@@ -6,6 +6,8 @@ Parameters are named as in the authors' code, what is no head under `backbone`; 
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -28,7 +30,7 @@ _POOLED, _HIDDEN = 96, 128
 class PIDNetNetwork(SemanticModel):
     """Three branches, fused at stride 8, and classes; while learning also classes and boundaries of the branches."""
 
-    def __init__(self, spec: PIDNet, num_classes: int, *, pretrained_encoder: bool = False) -> None:
+    def __init__(self, spec: PIDNet, num_classes: int, *, pretrained_encoder: Path | None = None) -> None:
         super().__init__(spec, num_classes)
         if pretrained_encoder:
             raise WeightsError(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from torch import Tensor, nn
 
@@ -17,7 +19,7 @@ SIDES = (1, 2, 3, 6)
 class PSPNetwork(SemanticModel):
     """Dilated encoder, pyramid pooling, one convolution, classes."""
 
-    def __init__(self, spec: PSPNet, num_classes: int, *, pretrained_encoder: bool = False) -> None:
+    def __init__(self, spec: PSPNet, num_classes: int, *, pretrained_encoder: Path | None = None) -> None:
         super().__init__(spec, num_classes)
         self.align_corners = spec.align_corners
         self.backbone = build_semantic_encoder(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from pathlib import Path
 from typing import Any
 
 import torch.nn.functional as F
@@ -18,7 +19,7 @@ from everymask.models.specs.semantic import SegFormer
 class SegFormerNetwork(SemanticModel):
     """The four maps at strides 4 to 32, each through a linear layer; fused at stride 4."""
 
-    def __init__(self, spec: SegFormer, num_classes: int, *, pretrained_encoder: bool = False) -> None:
+    def __init__(self, spec: SegFormer, num_classes: int, *, pretrained_encoder: Path | None = None) -> None:
         super().__init__(spec, num_classes)
         self.align_corners = spec.align_corners
         self.backbone = build_semantic_encoder(spec.encoder, spec.channels, spec.norm, pretrained=pretrained_encoder)

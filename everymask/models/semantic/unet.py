@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -20,7 +22,7 @@ class UNetNetwork(SemanticModel):
     Convolutions are padded, so that logits have the size of the picture; the paper's shrink it. Any size is taken.
     """
 
-    def __init__(self, spec: UNet, num_classes: int, *, pretrained_encoder: bool = False) -> None:
+    def __init__(self, spec: UNet, num_classes: int, *, pretrained_encoder: Path | None = None) -> None:
         super().__init__(spec, num_classes)
         norm: Norm | None = None if spec.decoder_norm == "none" else spec.decoder_norm
         plain = spec.encoder == PLAIN_ENCODER

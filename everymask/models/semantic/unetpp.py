@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +25,7 @@ class UNetPlusPlusNetwork(SemanticModel):
     size of the picture.
     """
 
-    def __init__(self, spec: UNetPlusPlus, num_classes: int, *, pretrained_encoder: bool = False) -> None:
+    def __init__(self, spec: UNetPlusPlus, num_classes: int, *, pretrained_encoder: Path | None = None) -> None:
         super().__init__(spec, num_classes)
         norm: Norm = "group" if spec.norm == "group" else "batch"
         self.backbone = build_semantic_encoder(spec.encoder, spec.channels, spec.norm, pretrained=pretrained_encoder)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -16,7 +18,7 @@ from everymask.models.specs.semantic import UPerNet
 class UPerNetNetwork(SemanticModel):
     """Maps at strides 4 to 32; the coarsest is pooled in parts, each adds to the next finer, and all are fused."""
 
-    def __init__(self, spec: UPerNet, num_classes: int, *, pretrained_encoder: bool = False) -> None:
+    def __init__(self, spec: UPerNet, num_classes: int, *, pretrained_encoder: Path | None = None) -> None:
         super().__init__(spec, num_classes)
         self.align_corners = spec.align_corners
         self.backbone = build_semantic_encoder(spec.encoder, spec.channels, spec.norm, pretrained=pretrained_encoder)

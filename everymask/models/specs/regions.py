@@ -21,6 +21,8 @@ ENCODERS = (
     "resnext101_32x8d",
     "mobilenetv3_large_100",
     "mobilenetv3_small_100",
+    "mobilenetv2_100",
+    "tf_efficientnet_lite0",
 )
 
 _PROPOSALS_FOR_EACH = 4

@@ -100,6 +100,9 @@ def read_preprocess(folder: Path, train_set: Dataset, measured: Fingerprint) -> 
     stored = _read(folder / ORIGIN)
     preprocess = Preprocess.from_json(stored.get("preprocess", {}))
     found = json.loads(json.dumps(_found(train_set, measured, preprocess)))
+    before = stored.get("fingerprint")
+    if isinstance(before, dict):  # an earlier version measured less
+        found["fingerprint"] = {name: value for name, value in found["fingerprint"].items() if name in before}
     changed = [name for name, value in found.items() if stored.get(name) != value]
     if changed:
         raise DataError(

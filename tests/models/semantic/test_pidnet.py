@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -132,4 +134,4 @@ def test_without_auxiliary_heads_there_is_one_loss() -> None:
 
 def test_weights_that_nobody_has_are_refused() -> None:
     with pytest.raises(WeightsError, match="pidnet_s"):
-        build_semantic(PIDNet(), 2, pretrained_encoder=True)
+        build_semantic(PIDNet(), 2, pretrained_encoder=Path("any.safetensors"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -59,4 +60,4 @@ def test_an_encoder_that_cannot_be_dilated_is_refused() -> None:
 
 def test_weights_that_nobody_has_are_refused() -> None:
     with pytest.raises(WeightsError, match="mit_b0"):
-        build_semantic(SegFormer(), 2, pretrained_encoder=True)
+        build_semantic(SegFormer(), 2, pretrained_encoder=Path("any.safetensors"))

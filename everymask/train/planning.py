@@ -1,0 +1,211 @@
+"""What a training decides by measuring: the network and the rounds that fit into the time, on this machine and data."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from everymask.backends.pytorch import build_predictor, choose_device
+from everymask.data.dataset import Dataset
+from everymask.errors import counted
+from everymask.evaluate import evaluate
+from everymask.models.base import Batch
+from everymask.models.card import Card
+from everymask.models.specs.any_spec import ModelSpec
+from everymask.models.specs.named import with_options
+from everymask.settings.config import TrainConfig
+from everymask.settings.plan import Plan
+from everymask.settings.schedule import seconds
+from everymask.train.beginning import Beginning, Ground, read_ground
+from everymask.train.folder.logs import Log, Screen, memory, spent
+from everymask.train.loop import fit
+from everymask.train.machine.failures import machine_failures
+from everymask.train.machine.rank import ALONE, Rank
+from everymask.train.start import usual_source
+
+_LONGEST_PROBE = 16.0  # seconds for all that is measured
+_LEAST_LIMIT = 60.0  # below, measuring would cost too much of the time
+_WARM_UP, _FEWEST = 2, 3  # steps that are not timed, and that are
+_ENOUGH = 800  # steps from which on the better network is worth its time
+_LEAST_BATCH = 4
+_VALIDATING = 0.15  # the largest part of the time for validations
+_MOST_VALIDATIONS = 20
+_JUDGED = 4  # validation pictures that are timed
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """What was measured of a training: seconds of an optimizer step and of a validation, and the most memory in MB."""
+
+    step: float
+    validation: float
+    memory: float
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What a training decides, how fast it was, and what is expected of all of it: steps, seconds until the last of
+    them, and the most memory in MB.
+    """
+
+    plan: Plan
+    notes: tuple[str, ...]
+    speed: Speed
+    steps: int
+    seconds: float
+    memory: float
+
+
+def begin(
+    given: TrainConfig, dataset: Dataset | None, folder: Path, device: torch.device, screen: Console, rank: Rank
+) -> Beginning:
+    """Read the data and the weights and decide everything; what cannot work is refused here.
+
+    Where `time_limit` is set, and the rounds or the network are not, the speed of this machine is measured first.
+    """
+    ground = read_ground(given, dataset, folder, device, screen, rank)
+    say = partial(screen.print, highlight=False, markup=False, emoji=False, soft_wrap=True)
+    return _decide(given, ground, partial(usual_source, say=say))[0]
+
+
+def forecast(config: TrainConfig, *, dataset: Dataset | None = None, console: Console | None = None) -> Forecast:
+    """What `train` would decide, with a short measurement and without training; weights come from the cache alone.
+
+    Errors as in `train`.
+    """
+    device, screen = choose_device(config.device), console or Screen(stderr=True)
+    with machine_failures():
+        ground = read_ground(config, dataset, Path(config.out), device, screen, ALONE)
+        begun, speed = _decide(config, ground, partial(usual_source, say=None))
+        speed = speed or probe(begun, device, _LONGEST_PROBE / 2)
+    plan, steps = begun.plan, begun.plan.epochs * begun.order.steps_per_epoch
+    validations = plan.epochs // plan.validate_every + (plan.epochs % plan.validate_every > 0)
+    expected = steps * speed.step + max(0, validations - 1) * speed.validation
+    if expected > plan.time_limit:
+        steps = round(steps * plan.time_limit / expected)
+    return Forecast(plan, begun.notes, speed, steps, min(expected, plan.time_limit), speed.memory)
+
+
+def _decide(given: TrainConfig, ground: Ground, find: Any) -> tuple[Beginning, Speed | None]:
+    """Everything, and how fast it is where that was measured."""
+    config, source, speed = ground.config, ground.source, None
+    notes: tuple[str, ...] = ()
+    limit = math.inf if given.time_limit is None else seconds(given.time_limit)
+    timed = _LEAST_LIMIT <= limit < math.inf and not given.resume
+    if timed and ground.network_open:
+        config, notes = _fastest_enough(config, ground, limit)
+    if source is None and not given.resume:
+        assert config.network is not None
+        source, lost = find(config.weights, config.network, ground.measured.channels)
+        notes = (*notes, *lost)
+        config = replace(config, model=source.spec or config.model) if source else config
+    begun = ground.decided(config, source, notes)
+    if timed and given.epochs is None:
+        speed = probe(begun, ground.device, min(_LONGEST_PROBE / 2, limit / 20))
+        config, said = _fitted(config, begun, speed, limit)
+        begun = ground.decided(config, source, (*notes, said))
+    return begun, speed
+
+
+def _fastest_enough(config: TrainConfig, ground: Ground, limit: float) -> tuple[TrainConfig, tuple[str, ...]]:
+    """The settings with the best network that makes enough steps in the time, or else with the fastest one.
+
+    Without a GPU half the pictures make a step in about half the time, and more steps teach more than larger ones.
+    """
+    head = getattr(config.network, "head", None)
+    networks = [with_options(network, None, None, head) for network in ground.task.candidates(_is_gpu(ground))]
+    share = min(_LONGEST_PROBE / 2, limit / 20) / len(networks)
+    found: list[tuple[ModelSpec, int, float]] = []
+    # The lightest first: the most memory that a process had never falls.
+    for network in reversed(networks):
+        trial = ground.decided(replace(config, model=network), None)
+        batch, steps = trial.plan.batch, limit / probe(trial, ground.device, share, validate=False).step
+        while config.batch is None and not _is_gpu(ground) and steps < _ENOUGH and batch >= 2 * _LEAST_BATCH:
+            batch, steps = batch // 2, 2 * steps
+        found.insert(0, (network, batch, steps))
+    enough = [one for one in found if one[2] >= _ENOUGH]
+    network, batch, _ = enough[0] if enough else max(found, key=lambda one: one[2])
+    told = ", ".join(f"about {steps:,.0f} steps of {size} with {one.encoder}" for one, size, steps in found)
+    why = f"as enough steps ({_ENOUGH}) fit into" if enough else f"the fastest, as {_ENOUGH} steps do not fit into"
+    note = f"{type(network).__name__} with {network.encoder} and batches of {batch}, {why} {spent(limit)}: {told}"
+    return replace(config, model=network, batch=batch), (note,)
+
+
+def _fitted(config: TrainConfig, begun: Beginning, speed: Speed, limit: float) -> tuple[TrainConfig, str]:
+    """The settings with as many epochs as fit into the time, and validations that take little of it.
+
+    There may be a few more: with a limit the learning rate follows the clock, so that it falls to its end in time.
+    """
+    each = max(speed.validation, 1e-9)
+    validations = int(min(_MOST_VALIDATIONS, max(1, _VALIDATING * limit // each)))
+    # The last one may come when the time is over.
+    steps = max(1.0, (limit - (validations - 1) * speed.validation) / speed.step)
+    epochs = max(1, min(begun.plan.epochs, math.ceil(1.1 * steps / begun.order.steps_per_epoch)))
+    # As many as a training of this length is validated without a limit, or fewer.
+    every = config.validate_every or max(1, epochs // 20, math.ceil(epochs / validations))
+    said = (
+        f"{counted(epochs, 'epoch')}: a step takes {speed.step:.2g} s, so that about {steps:,.0f} steps fit into "
+        f"{spent(limit)}"
+    )
+    return replace(config, epochs=epochs, validate_every=every), said
+
+
+class _Enough(Exception):
+    """The probe has seen enough steps."""
+
+
+def probe(begun: Beginning, device: torch.device, budget: float, *, validate: bool = True) -> Speed:
+    """How fast a training runs: its own loop for some steps, and if wanted the validation of some pictures.
+
+    It takes `budget` seconds or a little more, and what `begun.module` learns in it is of no use.
+    """
+    times: list[float] = []
+    passes = begun.order.passes
+
+    def watched(first: int, last: int) -> Iterator[Batch]:
+        began, source = time.monotonic(), begun.batches(device, first, last)
+        while True:
+            times.append(time.monotonic())
+            steps = (len(times) - 1) / passes
+            if steps >= _WARM_UP + _FEWEST and times[-1] - began > 0.75 * budget:
+                raise _Enough
+            yield next(source)
+
+    # More rounds than there is time for: the loop must not end by itself.
+    endless = replace(begun.plan, epochs=1_000_000, time_limit=math.inf, patience=math.inf, resume=False)
+    with tempfile.TemporaryDirectory() as name, suppress(_Enough):
+        quiet = Console(quiet=True)
+        with Log(Path(name), quiet, tensorboard=False) as log:
+            ended = fit(begun.module, begun.order, watched, endless, folder=Path(name), device=device, log=log)
+        if ended.reason == "interrupted":
+            raise KeyboardInterrupt
+    first = _WARM_UP * passes
+    step = (times[-1] - times[first]) / (len(times) - 1 - first) * passes
+    validation = _validation(begun, device) if begun.val and validate else 0.0
+    return Speed(step, validation, memory(device))
+
+
+def _validation(begun: Beginning, device: torch.device) -> float:
+    """Seconds to validate, from some of the pictures."""
+    assert begun.val is not None
+    card = Card(begun.plan.model, begun.train.labels, begun.plan.preprocess)
+    predictor = build_predictor(begun.module, card, str(device), precision="auto" if begun.plan.bf16 else "exact")
+    some = replace(begun.val, records=begun.val.records[:_JUDGED])
+    evaluate(predictor, replace(some, records=some.records[:1]))
+    began = time.monotonic()
+    evaluate(predictor, some, batch=8 if device.type == "cuda" else 1)
+    return (time.monotonic() - began) / len(some) * len(begun.val)
+
+
+def _is_gpu(ground: Ground) -> bool:
+    return ground.device.type == "cuda"
