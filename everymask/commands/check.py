@@ -66,7 +66,7 @@ def run(options: Check) -> None:
 
 
 def _check_targets(options: Check) -> None:
-    """`ConfigError` where a file to write is there already and is no page of ours, or is of another kind."""
+    """`ConfigError` where a file to write has an ending of another kind, or repairs would replace a file."""
     if options.report is not None and options.report.suffix.lower() not in (".html", ".htm"):
         raise ConfigError(f"the report is a page, but {printable(options.report)} does not end in .html")
     if options.repaired is None:

@@ -38,11 +38,12 @@ def draw_marked(image: Array, box: tuple[float, float, float, float] | None, *, 
 
 
 def _window(box: tuple[float, float, float, float], size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """What is shown: the picture and the box, or the neighbourhood of a box that is small."""
+    """What is shown: the picture and the box, or the neighbourhood of a box that is small and inside."""
     x1, y1, x2, y2 = box
     height, width = size
     reach = max(_CONTEXT * max(x2 - x1, y2 - y1), 64.0)
-    if reach >= 0.75 * max(size):
+    leaves = x1 < 0 or y1 < 0 or x2 > width or y2 > height
+    if leaves or reach >= 0.75 * max(size):
         inside = (min(0.0, x1), min(0.0, y1), max(float(width), x2), max(float(height), y2))
     else:
         x, y = (x1 + x2) / 2, (y1 + y2) / 2

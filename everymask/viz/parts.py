@@ -24,7 +24,8 @@ def picture_uri(picture: ByteArray) -> str:
     image.thumbnail((PICTURE_SIDE, PICTURE_SIDE), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     # Full chroma: halved colour resolution would smear the one-pixel outlines.
-    image.save(buffer, "JPEG", quality=82, subsampling=0, optimize=True)
+    # Not optimised: Pillow gives up on noise then.
+    image.save(buffer, "JPEG", quality=82, subsampling=0)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 

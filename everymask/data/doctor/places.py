@@ -67,7 +67,7 @@ class Places:
         document = _document(file)
         entries = list(_along(document, pointer))
         drawn = next((entry for entry in reversed(entries) if isinstance(entry, dict) and _box_in(entry)), None)
-        box = None if drawn is None else _box_in(drawn)
+        box = None if drawn is None else _box_in(drawn, first="bbox" if "/bbox" in pointer else "")
         owner = next((entry for entry in reversed(entries) if isinstance(entry, dict) and "image_id" in entry), None)
         picture = next((e for e in reversed(entries) if isinstance(e, dict) and "file_name" in e), None)
         if owner is not None:
@@ -134,9 +134,9 @@ def _along(document: Any, pointer: str) -> Iterator[Any]:
         yield here
 
 
-def _box_in(entry: dict[str, Any]) -> Box | None:
-    """The extent of the first outline of an entry that has one; COCO's box is x, y, width, height."""
-    for key in _OUTLINES:
+def _box_in(entry: dict[str, Any], *, first: str = "") -> Box | None:
+    """The extent of the outline that an entry has, `first` before others; COCO's box is x, y, width, height."""
+    for key in sorted(_OUTLINES, key=lambda key: key != first):
         numbers = list(_numbers(entry.get(key)))
         if key == "bbox" and len(numbers) == 4:
             x, y, width, height = numbers
