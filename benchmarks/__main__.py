@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from benchmarks import (
     data_pipeline,
+    doctor,
     evaluation,
     inference,
     mask_encoding,
@@ -23,6 +24,7 @@ from benchmarks.page import Section, text_of, write_section
 
 COMPARISONS: dict[str, Callable[[], Section]] = {
     "data-pipeline": data_pipeline.run,
+    "doctor": doctor.run,
     "evaluation": evaluation.run,
     "inference": inference.run,
     "mask-encoding": mask_encoding.run,

@@ -3,38 +3,58 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from everymask.commands.options import Data, ReadingFor
-from everymask.commands.terminal import show, show_json, table
-from everymask.errors import DataError, counted, printable
+from everymask.commands.terminal import progress, quoted, show, show_json
+from everymask.errors import ConfigError, DataError, counted, printable
 
 if TYPE_CHECKING:
-    from everymask.data.doctor import Summary
+    from everymask.data.dataset import Dataset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check(ReadingFor):
-    """Say what is in a data set: counts, sizes, classes, splits, first defects. Every picture is decoded."""
+    """Say what is in a data set: counts, sizes, classes, splits, and every defect with what training makes of it."""
 
     data: Data
     """A folder or an annotation file; the format is recognised."""
+    decode: bool = False
+    """Decode every picture, to find damage and pictures that look alike; without it only up to 5,000 pictures are."""
+    report: Path | None = None
+    """Write a page with charts and pictures of the defects, such as check.html."""
+    repaired: Path | None = None
+    """Write what --on-defect skip leaves, with its repairs, as a new COCO file, such as repaired.json."""
     json: bool = False
     """Print the answer as one JSON object."""
 
 
 def run(options: Check) -> None:
     """Print the summary of the data set; then fail if there are defects that the options do not allow."""
-    from everymask.commands.sources import nothing_left, read_annotated
-    from everymask.data.doctor import check
+    from everymask.commands.doctor.page import write_page
+    from everymask.commands.doctor.tables import show_summary
+    from everymask.commands.sources import is_large, nothing_left, read_annotated
+    from everymask.data.doctor.examine import check
 
+    _check_targets(options)
+    decode = options.decode or not is_large(options.data, options.images)
     # All defects are to be seen beside the counts, so reading goes on after them; strictness comes at the end.
-    dataset = read_annotated(options.data, options, decode=True, task=options.task, policy="skip")
-    summary = check(dataset)
+    dataset = read_annotated(options.data, options, decode=decode, task=options.task, policy="skip")
+    with progress("looking") as move:
+        summary = check(dataset, decode=decode, progress=move)
     if options.json:
         show_json(summary.to_json())
     else:
-        _show(summary)
+        show_summary(summary)
+    written = []
+    if options.report is not None:
+        write_page(options.report, summary, dataset)
+        written.append(f"page: {quoted(options.report)}")
+    if options.repaired is not None and summary.pictures:
+        written += [f"repaired: {quoted(file)}" for file in _write_repaired(options.repaired, dataset)]
+    if written and not options.json:
+        show("", *written)
     if summary.num_errors and options.on_defect == "strict":
         raise DataError(
             f"{printable(options.data)}: {counted(summary.num_errors, 'defect')} found; the numbers are without what "
@@ -45,58 +65,31 @@ def run(options: Check) -> None:
         raise nothing_left(options.data)
 
 
-def _show(summary: Summary) -> None:
-    root, crowds = printable(summary.root), f", {summary.crowd} of them crowds" if summary.crowd else ""
-    kinds = ", ".join(f"{count} of {kind}" for kind, count in summary.pixels.items()) or "none that can be read"
-    columns = list(summary.splits) or ["all"]
-    if summary.encoding:
-        _show_label_maps(summary, kinds)
-    else:
-        show(
-            f"{root}: {summary.format}{', boxes only' if summary.boxes_only else ''}",
-            f"{counted(summary.pictures, 'picture')} ({summary.empty} without objects){_loose(summary)}, "
-            f"{counted(summary.objects, 'object')}{crowds}, {counted(len(summary.classes), 'class', 'es')}",
-            f"pictures: {kinds}\n",
+def _check_targets(options: Check) -> None:
+    """`ConfigError` where a file to write has an ending of another kind, or repairs would replace a file."""
+    if options.report is not None and options.report.suffix.lower() not in (".html", ".htm"):
+        raise ConfigError(f"the report is a page, but {printable(options.report)} does not end in .html")
+    if options.repaired is None:
+        return
+    if options.repaired.suffix.lower() != ".json":
+        raise ConfigError(f"repaired annotations are JSON, but {printable(options.repaired)} does not end in .json")
+    if options.repaired.exists():
+        hint = "choose a new name: a file of annotations is never written over"
+        raise ConfigError(f"{printable(options.repaired)} exists already", hint=hint)
+
+
+def _write_repaired(path: Path, dataset: Dataset) -> list[Path]:
+    """The objects that can be used, as COCO files beside each other, one a split; `ConfigError` for label maps."""
+    from everymask.data.formats.coco.instances import write_coco
+
+    if dataset.kind != "objects":
+        raise ConfigError(
+            "repaired annotations are a file of objects, and these are label maps",
+            hint="everymask convert DATA --on-defect skip --to image-masks --out folder writes what can be used",
         )
-    pictures = [("(pictures)", *(summary.splits.get(name, summary.pictures) for name in columns))]
-    classes = [
-        (printable(name, 40), *(row.get(split, 0) for split in columns)) for name, row in summary.classes.items()
-    ]
-    if not summary.encoding:
-        show(table("Objects by class", ("class", *columns), [*pictures, *classes]))
-    if summary.sizes:
-        sizes = [(name, f"{size[0]} x {size[1]}", *size[2:]) for name, size in summary.sizes.items()]
-        show(table("Picture size", ("", "height x width", "pictures"), sizes))
-    if summary.areas:
-        rows = [(name, _short(count), _short(summary.areas[name])) for name, count in summary.per_picture.items()]
-        show(table("Objects", ("", "per picture", "area in pixels"), rows))
-    if summary.issues:
-        found = f"{counted(summary.num_errors, 'defect')}, {counted(summary.num_warnings, 'warning')}"
-        show(found + (f"; the first {len(summary.issues)}:" if summary.num_errors + summary.num_warnings > 20 else ":"))
-        show(*(f"  {issue.severity}: {issue}" for issue in summary.issues))
-
-
-def _show_label_maps(summary: Summary, kinds: str) -> None:
-    """What is in a semantic data set: what its maps hold, and how much of the pixels each class has."""
-    columns = list(summary.splits) or ["all"]
-    show(
-        f"{printable(summary.root)}: {summary.format}, label maps",
-        f"{counted(summary.pictures, 'picture')} ({summary.empty} without truth){_loose(summary)}, "
-        f"{counted(len(summary.shares), 'class', 'es')}; {summary.no_truth:.2%} of the pixels are without truth",
-        summary.encoding,
-        f"pictures: {kinds}\n",
-    )
-    pictures = [("(pictures)", *(str(summary.splits.get(name, summary.pictures)) for name in columns))]
-    shares = [
-        (printable(name, 40), *(f"{row.get(split, 0):.2%}" for split in columns))
-        for name, row in summary.shares.items()
-    ]
-    show(table("Pixels by class", ("class", *columns), [*pictures, *shares]))
-
-
-def _loose(summary: Summary) -> str:
-    return f" and {summary.not_annotated:,} not annotated" if summary.not_annotated else ""
-
-
-def _short(number: float) -> str:
-    return f"{number:,.1f}".removesuffix(".0")
+    annotated = dataset.annotated()
+    splits = list(annotated.splits())
+    files = [path.with_stem(f"{path.stem}_{split}") for split in splits] if len(splits) > 1 else [path]
+    for file, split in zip(files, splits if len(splits) > 1 else [None], strict=True):
+        write_coco(file, annotated if split is None else annotated.split(split))
+    return files

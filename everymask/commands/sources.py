@@ -14,6 +14,7 @@ from everymask.commands.terminal import progress
 from everymask.core.files import is_there, real_path
 from everymask.core.segmentation import TaskName
 from everymask.data.dataset import Dataset
+from everymask.data.formats.finding.archives import is_archive
 from everymask.data.formats.finding.foreign import address_refused
 from everymask.data.formats.found_masks import find_masks
 from everymask.data.formats.table import read_dataset
@@ -22,6 +23,8 @@ from everymask.data.pictures.foreign import passed_over
 from everymask.data.pictures.read import SUFFIXES, pictures_among
 from everymask.errors import ConfigError, DataError, Issue, counted, printable
 
+_LARGE = 5_000
+_ENDINGS = tuple(SUFFIXES)
 _log = logging.getLogger(__name__)
 
 
@@ -42,6 +45,17 @@ def read_annotated(
             decode=decode,
             progress=move,
         )
+
+
+def is_large(data: Path, images: Path | None) -> bool:
+    """Whether there are more than 5,000 pictures in the data set's folder, or in `images`: decoding takes minutes."""
+    folder = images or (data if data.is_dir() else None if is_archive(data) else data.parent)
+    count = 0
+    for _, _, files in os.walk(folder) if folder is not None else ():
+        count += sum(name.lower().endswith(_ENDINGS) for name in files)
+        if count > _LARGE:
+            return True
+    return False
 
 
 def nothing_left(data: Path, issues: Sequence[Issue] = ()) -> DataError:

@@ -111,6 +111,12 @@ def read_ids(file: Path, coding: LabelCoding, labels: Labels) -> IntArray:
     return coding.apply(_STORED[coding.kind](file), labels, file)
 
 
+def stored_values(file: Path, coding: LabelCoding) -> IntArray:
+    """What a label file stores [H, W], before it becomes classes; colours as 0xRRGGBB. `DataError` as `read_ids`."""
+    raw = _STORED[coding.kind](file)
+    return colour_codes(raw) if coding.kind == "colours" else raw
+
+
 def two_levels(pixels: Mapping[int, int], threshold: int | None = None) -> LabelCoding | None:
     """How masks with these `pixels` of each grey value (0-255) are read as background (0) and foreground (1).
 

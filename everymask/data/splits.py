@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -159,8 +160,9 @@ def same_pictures(dataset: Dataset, *, across_splits: bool = False) -> list[list
     by_size = defaultdict(list)
     for row, record in enumerate(dataset.records):
         if record.annotated:
-            by_size[_file_size(record.image)].append(row)
-    by_size.pop(None, None)
+            state = _state(record.image)
+            if state is not None:
+                by_size[state.st_size].append(row)
     groups = list(by_size.values())
     for limit in (_HEAD, -1):
         groups = [same for rows in groups if wanted(rows) for same in _by_content(dataset, rows, limit)]
@@ -170,14 +172,20 @@ def same_pictures(dataset: Dataset, *, across_splits: bool = False) -> list[list
 def _by_content(dataset: Dataset, rows: list[int], limit: int) -> Iterable[list[int]]:
     """The rows, divided by the first `limit` bytes of their files (-1: all)."""
     found = defaultdict(list)
+    known: dict[tuple[int, int], bytes] = {}  # a file may be linked under many names
     for row in rows:
-        found[_digest(dataset.records[row].image, limit)].append(row)
+        file = dataset.records[row].image
+        state = _state(file)
+        inode = (state.st_dev, state.st_ino) if state is not None and state.st_ino else (-1, row)
+        if inode not in known:
+            known[inode] = _digest(file, limit)
+        found[known[inode]].append(row)
     return found.values()
 
 
-def _file_size(file: Path) -> int | None:
+def _state(file: Path) -> os.stat_result | None:
     try:
-        return file.stat().st_size
+        return file.stat()
     except FileNotFoundError:
         return None
     except OSError as error:

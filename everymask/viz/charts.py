@@ -73,8 +73,20 @@ def line_chart(
 
 def bar_chart(bars: Sequence[tuple[str, float]], *, title: str, limit: int = 24) -> str:
     """Horizontal bars with names and values, longest first; what is beyond `limit` is folded away."""
-    ordered = sorted(bars, key=lambda bar: -bar[1])
-    top = max((value for _, value in ordered), default=0.0)
+    rows = _bars(sorted(bars, key=lambda bar: -bar[1]))
+    more = folded(f"{len(rows) - limit} more", f'<ul class="bars">{"".join(rows[limit:])}</ul>') if rows[limit:] else ""
+    return (
+        f'<figure><figcaption>{escaped(title)}</figcaption><ul class="bars">{"".join(rows[:limit])}</ul>{more}</figure>'
+    )
+
+
+def histogram(ranges: Sequence[tuple[str, float]], *, title: str) -> str:
+    """Horizontal bars in the order of the ranges."""
+    return f'<figure><figcaption>{escaped(title)}</figcaption><ul class="bars">{"".join(_bars(ranges))}</ul></figure>'
+
+
+def _bars(bars: Sequence[tuple[str, float]]) -> list[str]:
+    top = max((value for _, value in bars), default=0.0)
 
     def row(name: str, value: float) -> str:
         share = 100 * max(value, 0) / top if top > 0 else 0
@@ -83,11 +95,7 @@ def bar_chart(bars: Sequence[tuple[str, float]], *, title: str, limit: int = 24)
             f'style="width:{share:.1f}%"></span></span><span class="value">{number_text(value)}</span></li>'
         )
 
-    rows = [row(*bar) for bar in ordered]
-    more = folded(f"{len(rows) - limit} more", f'<ul class="bars">{"".join(rows[limit:])}</ul>') if rows[limit:] else ""
-    return (
-        f'<figure><figcaption>{escaped(title)}</figcaption><ul class="bars">{"".join(rows[:limit])}</ul>{more}</figure>'
-    )
+    return [row(*bar) for bar in bars]
 
 
 def heat_table(counts: Array, names: Sequence[str], *, row_title: str, column_title: str) -> str:

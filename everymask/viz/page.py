@@ -68,6 +68,7 @@ svg.key { display: inline-block; width: 22px; height: 10px; margin-right: 6px; }
 .bars .bar { display: block; height: 10px; border-radius: 4px; background: var(--accent); min-width: 2px; }
 .bars .value, td { font-variant-numeric: tabular-nums; text-align: right; }
 .facts { columns: 2 420px; column-gap: 32px; padding: 10px 16px; font-size: .9rem; margin-bottom: 16px; }
+.cards + .facts { margin-top: 12px; }
 .facts div {
   display: flex; gap: 16px; justify-content: space-between; padding: 3px 0; break-inside: avoid;
   border-bottom: 1px solid var(--rule);
@@ -109,6 +110,20 @@ img { display: block; width: 100%; height: auto; border-radius: 6px; }
 .issues { padding: 8px 16px; font-size: .9rem; }
 .issues li { padding: 6px 0; border-bottom: 1px solid var(--rule); }
 .issues li:last-child { border-bottom: 0; }
+.shots {
+  display: grid; gap: 10px; margin: 10px 0;
+  grid-template-columns: repeat(auto-fill, minmax(min(100%, 220px), 1fr));
+}
+.shots:empty { display: none; }
+.shots figcaption { font-weight: 400; font-size: .8rem; color: var(--soft); margin: 2px 0 0; }
+.defect { margin-bottom: 16px; }
+.defect .issues { border: 0; padding: 0; }
+.error { color: var(--bad); font-weight: 600; }
+.warning { color: var(--s1); font-weight: 600; }
+.values {
+  background: var(--card); border: 1px solid var(--rule); border-radius: 10px; display: block; padding: 6px 16px;
+}
+.values td, .values th { padding: 5px 12px 5px 0; }
 code { font-size: .85em; color: var(--soft); }
 small { color: var(--soft); }
 details { margin-top: 8px; }
@@ -127,8 +142,10 @@ summary { cursor: pointer; color: var(--accent); font-size: .9rem; padding: 6px 
 }
 @media print {
   body { background: #fff; }
+  .panel { break-inside: auto; }
+  .shots { grid-template-columns: repeat(3, 1fr); }
   nav { display: none; }
-  .panel, figure { break-inside: avoid; }
+  figure { break-inside: avoid; }
 }
 """
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -18,11 +16,10 @@ from everymask.errors import Issue
 from everymask.metrics.scores import ClassTable, Confusion, Headline, PrecisionRecall
 from everymask.viz.charts import Line, bar_chart, escaped, folded, heat_table, line_chart, number_text
 from everymask.viz.page import page
+from everymask.viz.parts import definitions, grid, headline_cards, picture_uri
 
 T = TypeVar("T")
 
-PICTURE_SIDE = 480
-"""The longer side of a picture in the report; what is drawn at this size keeps its lines and letters."""
 _PANELS = 6
 _MAX_HEAT = 16
 _MAX_ROWS = 24
@@ -89,7 +86,7 @@ def write_report(path: str | Path, content: ReportContent) -> None:
     >>> write_report("runs/a/report.html", ReportContent("nuclei", headlines=(Headline("mask AP50", 0.83),)))
     """
     sections = [
-        ("Result", _headlines(content.headlines)),
+        ("Result", headline_cards(content.headlines)),
         (
             "Typical pictures",
             _panels(
@@ -103,8 +100,8 @@ def write_report(path: str | Path, content: ReportContent) -> None:
         ("Confusion between classes", "" if content.confusion is None else _confusion(content.confusion)),
         ("Data set", _dataset(content.dataset)),
         (f"Warnings ({len(content.issues)})", _issues(content.issues)),
-        ("Settings", _definitions(content.settings)),
-        ("Versions", _definitions(content.versions)),
+        ("Settings", definitions(content.settings)),
+        ("Versions", definitions(content.versions)),
     ]
     write_text(path, page(content.title, content.when, [(name, body) for name, body in sections if body]))
 
@@ -118,15 +115,6 @@ def typical_and_worst(ranked: Sequence[T]) -> tuple[list[T], list[T]]:
     count = min(_PANELS, len(ranked) // 2)
     others = ranked[count:]
     return [others[(2 * k + 1) * len(others) // (2 * count)] for k in reversed(range(count))], list(ranked[:count])
-
-
-def _headlines(numbers: Sequence[Headline]) -> str:
-    cards = "".join(
-        f'<div class="card"><dt>{escaped(number.name)}</dt><dd>{_value(number.value)}</dd>'
-        f"<dd class='note'>{escaped(number.note)}</dd></div>"
-        for number in numbers
-    )
-    return f'<dl class="cards">{cards}</dl>' if cards else ""
 
 
 def _training(steps: Sequence[StepRow], validations: Sequence[ValidationRow]) -> str:
@@ -149,7 +137,7 @@ def _training(steps: Sequence[StepRow], validations: Sequence[ValidationRow]) ->
         values = [np.nan if (value := getattr(row, column)) is None else value for row in steps]
         if np.isfinite(values).any():
             charts.append(line_chart([Line(label, x, values)], title=title, x_label="step", y_label=label))
-    return _grid(charts)
+    return grid(charts)
 
 
 def _precision_recall(curves: Sequence[PrecisionRecall]) -> str:
@@ -157,7 +145,7 @@ def _precision_recall(curves: Sequence[PrecisionRecall]) -> str:
         return ""
     if all(len(curve.names) == 1 for curve in curves):
         lines = [Line(f"IoU {curve.iou:.2f}", curve.recall, _known(curve.precision)[0]) for curve in curves]
-        return _grid([_precision_chart(lines, curves[0].names[0])])
+        return grid([_precision_chart(lines, curves[0].names[0])])
     charts = []
     for curve in curves:
         precision = _known(curve.precision)
@@ -169,7 +157,7 @@ def _precision_recall(curves: Sequence[PrecisionRecall]) -> str:
         if len(shown) <= _MAX_CURVES:
             lines += [Line(curve.names[row], curve.recall, precision[row]) for row in shown]
         charts.append(_precision_chart(lines, f"IoU at least {curve.iou:.2f}"))
-    return _grid(charts)
+    return grid(charts)
 
 
 def _precision_chart(lines: Sequence[Line], title: str) -> str:
@@ -213,13 +201,13 @@ def _confusion(confusion: Confusion) -> str:
     wrong = np.where(np.eye(len(names), dtype=bool), 0, counts)
     pairs = [divmod(int(cell), len(names)) for cell in np.argsort(-wrong, axis=None, kind="stable")[:_MAX_ROWS]]
     bars = [(f"{names[a]} → {names[b]}", float(wrong[a, b])) for a, b in pairs if wrong[a, b] > 0]
-    return _grid([bar_chart(bars, title=f"Most frequent mistakes (truth → found), {confusion.unit}")]) if bars else ""
+    return grid([bar_chart(bars, title=f"Most frequent mistakes (truth → found), {confusion.unit}")]) if bars else ""
 
 
 def _panels(panels: Sequence[Panel], chosen: str) -> str:
     def one(panel: Panel) -> str:
         pictures = "".join(
-            f'<figure><img src="{_data_uri(picture)}" alt="{escaped(panel.title)}: {word}" loading="lazy">'
+            f'<figure><img src="{picture_uri(picture)}" alt="{escaped(panel.title)}: {word}" loading="lazy">'
             f"<figcaption>{word}</figcaption></figure>"
             for word, picture in (("truth", panel.truth), ("prediction", panel.prediction))
         )
@@ -233,17 +221,6 @@ def _panels(panels: Sequence[Panel], chosen: str) -> str:
     return f'<p class="chosen">{escaped(chosen)}</p><div class="panels">{shown}</div>' if panels else ""
 
 
-def _data_uri(picture: ByteArray) -> str:
-    from PIL import Image
-
-    image = Image.fromarray(np.ascontiguousarray(picture))
-    image.thumbnail((PICTURE_SIDE, PICTURE_SIDE), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    # Full chroma: halved colour resolution would smear the one-pixel outlines.
-    image.save(buffer, "JPEG", quality=82, subsampling=0, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
-
-
 def _dataset(statistics: Mapping[str, object]) -> str:
     charts, plain = [], {}
     for name, value in statistics.items():
@@ -251,7 +228,7 @@ def _dataset(statistics: Mapping[str, object]) -> str:
             charts.append(bar_chart([(str(key), float(number)) for key, number in value.items()], title=str(name)))
         else:
             plain[name] = value
-    return _definitions(plain) + _grid(charts)
+    return definitions(plain) + grid(charts)
 
 
 def _is_number(value: object) -> bool:
@@ -274,32 +251,3 @@ def _issues(issues: Sequence[Issue | str]) -> str:
     more = f"<p>... and {len(issues) - _MAX_ISSUES} more.</p>" if len(issues) > _MAX_ISSUES else ""
     listed = f'<ul class="issues">{"".join(map(line, issues[:_MAX_ISSUES]))}</ul>{more}'
     return listed if len(issues) <= 8 else folded(f"show {min(len(issues), _MAX_ISSUES)} of {len(issues)}", listed)
-
-
-def _definitions(values: Mapping[str, object]) -> str:
-    rows = "".join(f"<div><dt>{escaped(name)}</dt><dd>{_value(value)}</dd></div>" for name, value in _flat(values))
-    return f'<dl class="facts">{rows}</dl>' if rows else ""
-
-
-def _flat(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
-    for name, value in values.items():
-        if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
-
-
-def _value(value: object) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return escaped(f"{value:.6g}")
-    if isinstance(value, int):
-        return number_text(value)
-    if isinstance(value, list | tuple | set | frozenset):
-        return ", ".join(_value(item) for item in value) or "–"
-    return "–" if value is None or value in ({}, "") else escaped(value)
-
-
-def _grid(figures: Sequence[str]) -> str:
-    return f'<div class="grid">{"".join(figures)}</div>' if figures else ""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 import torch
 
-from everymask.core.memory import memory_ran_out, room_for
+from everymask.core.memory import many_objects, memory_ran_out, room_for
 from everymask.errors import DataError, UnusableHere
 
 
@@ -40,3 +42,16 @@ def test_other_errors_stay_what_they_are(error: Exception) -> None:
     with pytest.raises(type(error)) as caught, room_for("a.png", ""):
         raise error
     assert caught.value is error
+
+
+@pytest.mark.parametrize("was_on", [True, False])
+def test_many_objects_leave_the_collector_as_it_was(was_on: bool) -> None:
+    before = gc.isenabled()
+    try:
+        (gc.enable if was_on else gc.disable)()
+        with pytest.raises(KeyError), many_objects():
+            assert not gc.isenabled()
+            raise KeyError
+        assert gc.isenabled() == was_on
+    finally:
+        (gc.enable if before else gc.disable)()

@@ -9,7 +9,7 @@ import pytest
 
 from everymask.core.labels import Labels, labels_of
 from everymask.data.coding import LabelCoding, numbers
-from everymask.data.doctor import check
+from everymask.data.doctor.examine import check
 from everymask.data.formats.labelmaps.tables import read_table, table_text
 from everymask.data.issues import IssueLog
 from everymask.errors import DataError

@@ -14,7 +14,7 @@ from everymask.core.labels import Labels, labels_of
 from everymask.core.segmentation import PanopticMap, Segment
 from everymask.data.damage import without_damaged
 from everymask.data.dataset import Dataset
-from everymask.data.doctor import check
+from everymask.data.doctor.examine import check
 from everymask.data.feed.packed import packed
 from everymask.data.fingerprint import fingerprint
 from everymask.data.formats.labelmaps.cityscapes import read_cityscapes

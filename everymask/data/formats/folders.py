@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,23 +28,34 @@ def files_in(folder: Path) -> list[Path]:
     """The files of a folder by name, without hidden ones and what file managers leave behind."""
     if not folder.is_dir():
         return []
-    try:
-        entries = sorted(folder.iterdir())
-    except OSError as error:
-        raise MachineError(f"cannot read {folder}: {error.strerror or error}") from error
     return [
-        entry
-        for entry in entries
-        if not entry.name.startswith(".") and entry.name.lower() not in ("thumbs.db", "desktop.ini") and entry.is_file()
+        folder / entry.name
+        for entry in _entries(folder)
+        if entry.name.lower() not in ("thumbs.db", "desktop.ini") and _is(entry.is_file)
     ]
 
 
 def folders_in(folder: Path) -> list[Path]:
     """The folders in a folder by name, without hidden ones."""
+    return [folder / entry.name for entry in _entries(folder) if _is(entry.is_dir)]
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """What is in a folder by name, without hidden ones; their kinds are known without asking the disk for each."""
     try:
-        return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+        with os.scandir(folder) as found:
+            kept = [entry for entry in found if not entry.name.startswith(".")]
     except OSError as error:
         raise MachineError(f"cannot read {folder}: {error.strerror or error}") from error
+    return sorted(kept, key=lambda entry: os.path.normcase(entry.name))
+
+
+def _is(kind: Callable[[], bool]) -> bool:
+    """What the entry says; False for a link that leads in a circle."""
+    try:
+        return kind()
+    except OSError:
+        return False
 
 
 def pictures_in(folder: Path, issues: IssueLog) -> dict[str, Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ MAX_BYTES = 2 << 30
 """The largest file that is read: its text is held in memory while it is parsed."""
 MAX_DEPTH = 64
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_LARGE = re.compile(rb"[eE]\+?[0-9]{3}")
+_ZEROS = bytes.maketrans(b"123456789", b"000000000")
 _HINT = "save the file as UTF-8 JSON without a byte order mark"
 
 
@@ -61,9 +64,10 @@ def parse_strict_json(
     if text is None:
         return None
     marks = _Marks(compact)
+    number = marks.number if _may_overflow(data) else None  # which saves a call for every number
     try:
         found = json.loads(
-            text, parse_float=marks.number, parse_constant=marks.constant, object_pairs_hook=marks.without_repeats
+            text, parse_float=number, parse_constant=marks.constant, object_pairs_hook=marks.without_repeats
         )
     except json.JSONDecodeError as error:
         _report_syntax(text, error, file, issues)
@@ -87,6 +91,11 @@ def parse_strict_json(
         _report_marks(found, marks, file, issues)
         bad = True
     return None if bad else found
+
+
+def _may_overflow(data: bytes) -> bool:
+    """Whether a number may be too large for a float: there is an exponent of three digits, or a run of 200 digits."""
+    return _LARGE.search(data) is not None or b"0" * 200 in data.translate(_ZEROS)
 
 
 class _Number(float):

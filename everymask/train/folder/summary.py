@@ -23,8 +23,8 @@ from everymask.tasks.table import task_of
 from everymask.tasks.task import Drawing
 from everymask.train.folder.logs import read_log, spent
 from everymask.train.folder.state import Progress
+from everymask.viz.parts import PICTURE_SIDE
 from everymask.viz.report import (
-    PICTURE_SIDE,
     Panel,
     ReportContent,
     StepRow,

@@ -15,6 +15,7 @@ from typing import Any
 
 from everymask.core.files import write_json
 from everymask.core.labels import Labels
+from everymask.core.memory import many_objects
 from everymask.data.dataset import Dataset
 from everymask.data.formats.coco.objects import Place, compact, entry_id, is_id, read_object
 from everymask.data.formats.coco.pictures import Places, around, read_pictures, split_name
@@ -70,7 +71,8 @@ def read_coco(
     folder = root if root.is_dir() else around(root)[-1]
     given = None if images is None else Path(images)
     places = Places(given, NamedFiles(given or folder, issues))
-    parts = [_read_file(file, split, places, crowds, issues) for file, split in zip(files, splits, strict=True)]
+    with many_objects():
+        parts = [_read_file(file, split, places, crowds, issues) for file, split in zip(files, splits, strict=True)]
     names, parts = _merge_names(parts, issues)
     folder = root if root.is_dir() else root.parent
     records = _check_repeats([record for part in parts for record in _with_classes(part, names)], issues)

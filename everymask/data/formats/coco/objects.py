@@ -35,7 +35,12 @@ def compact(entry: dict[str, Any]) -> dict[str, Any]:
     outline = entry.get("segmentation")
     if type(outline) is list:
         for index, ring in enumerate(outline):
-            if type(ring) is list and set(map(type, ring)) <= {int, float} and all(map(_fits, ring)):
+            if (
+                type(ring) is list
+                and set(map(type, ring)) <= {int, float}
+                and _fits(min(ring, default=0))
+                and _fits(max(ring, default=0))
+            ):
                 outline[index] = np.array(ring, np.float64)
     return entry
 

@@ -12,7 +12,7 @@ from PIL import Image
 from everymask.core.labels import labels_of
 from everymask.core.masks import Masks
 from everymask.data.dataset import Dataset
-from everymask.data.doctor import check
+from everymask.data.doctor.examine import check
 from everymask.data.formats.table import read_dataset
 from everymask.data.issues import IssueLog
 from everymask.data.records import Annotation, BoxOnly, MaskFile, Objects, Polygons, Record, Rle
