@@ -50,7 +50,7 @@ def run(options: Demo) -> None:
     from everymask.api import load
     from everymask.data.shapes import write_shapes
     from everymask.settings.recipes import demo_recipe
-    from everymask.train.entry import train
+    from everymask.train.run import train
 
     began = time.monotonic()
     data, folder = options.out / "data", options.out / "run"

@@ -42,7 +42,7 @@ def config_of(options: Train) -> TrainConfig:
 def run(options: Train) -> None:
     """Train, and say how good the model is and what to do next."""
     require_torch()
-    from everymask.train.entry import train
+    from everymask.train.run import train
 
     ended = train(config_of(options))
     say_result(ended)
