@@ -8,6 +8,7 @@ archive but files and folders is made; links within it become copies of what the
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import lzma
 import os
@@ -97,6 +98,12 @@ def _unpack(archive: Path, folder: Path, packed: int) -> None:
     except _DAMAGE as error:
         hint = "fetch or export it again, or unpack it yourself and name the folder"
         raise DataError(f"{printable(archive)}: the archive is damaged ({printable(error)})", hint=hint) from error
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        # What a zip says lies before the beginning of the file.
+        hint = "fetch or export it again"
+        raise DataError(f"{printable(archive)}: the archive is damaged", hint=hint) from error
     except RuntimeError as error:  # as zipfile says that a password is needed
         hint = "unpack it yourself, and name the folder"
         raise DataError(f"{printable(archive)}: the archive cannot be read ({printable(error)})", hint=hint) from error

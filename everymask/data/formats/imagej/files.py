@@ -138,20 +138,21 @@ def _has_rois(file: Path, *, empty: bool = False) -> bool:
 
 def _rois(file: Path, issues: IssueLog) -> list[tuple[str, Roi]] | None:
     """The ROIs of a file with their places, or None when `issues` was told why it cannot be used at all."""
-    entries: list[tuple[str, bytes]] = []
     try:
-        if file.suffix.lower() == ".zip":
-            with zipfile.ZipFile(file) as archive:
-                infos = [info for info in archive.infolist() if info.filename.lower().endswith(".roi")]
-                entries += [(info.filename, archive.read(info)) for info in infos if info.file_size <= _MOST_BYTES]
-        else:
-            entries.append(("", file.read_bytes()))
-    except _BROKEN:
-        hint = "the file seems damaged: save it again in the ROI Manager"
-        issues.error("zip", "expected an archive of ROIs", file=file, hint=hint)
-        return None
+        content = file.read_bytes()
     except OSError as error:
         raise MachineError(f"cannot read {file}: {error.strerror or error}") from error
+    entries = [("", content)]
+    if file.suffix.lower() == ".zip":
+        try:
+            # From memory: in a file, a damaged place before its beginning is an error of the system.
+            with zipfile.ZipFile(io.BytesIO(content)) as archive:
+                infos = [info for info in archive.infolist() if info.filename.lower().endswith(".roi")]
+                entries = [(info.filename, archive.read(info)) for info in infos if info.file_size <= _MOST_BYTES]
+        except _BROKEN:
+            hint = "the file seems damaged: save it again in the ROI Manager"
+            issues.error("zip", "expected an archive of ROIs", file=file, hint=hint)
+            return None
     found = []
     for name, data in entries:
         try:

@@ -142,6 +142,16 @@ def test_a_damaged_archive_is_named(tmp_path, cache, name, data):
     assert list(cache.iterdir()) == []
 
 
+def test_files_before_the_beginning_of_an_archive_are_damage(tmp_path, cache):
+    archive = packed(tmp_path, "set.zip")
+    data = bytearray(archive.read_bytes())
+    data[-6:-2] = (int.from_bytes(data[-6:-2], "little") + 1000).to_bytes(4, "little")
+    archive.write_bytes(data)
+    with pytest.raises(DataError, match=r"set\.zip"):
+        read_dataset(archive)
+    assert list(cache.iterdir()) == []
+
+
 def test_without_a_place_to_unpack_it_says_what_to_do(tmp_path, monkeypatch):
     archive = packed(tmp_path, "set.zip")
     (tmp_path / "file").touch()

@@ -160,6 +160,15 @@ def test_a_damaged_archive_is_named(tmp_path):
         read_imagej(root)
 
 
+def test_rois_before_the_beginning_of_an_archive_are_damage(tmp_path):
+    root = archive(tmp_path, roi(0, (6, 4, 30, 24), TRIANGLE))
+    data = bytearray((root / "p.zip").read_bytes())
+    data[-6:-2] = (int.from_bytes(data[-6:-2], "little") + 1000).to_bytes(4, "little")
+    (root / "p.zip").write_bytes(data)
+    with pytest.raises(DataError, match="expected an archive of ROIs"):
+        read_imagej(root)
+
+
 def test_other_archives_are_not_taken(tmp_path):
     with zipfile.ZipFile(tmp_path / "p.zip", "w") as target:
         target.writestr("a.txt", "x")
