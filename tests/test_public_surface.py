@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
+
+import pytest
 
 import everymask
 
@@ -39,12 +42,17 @@ def test_importing_everymask_imports_nothing_heavy() -> None:
     assert imported_by("import everymask") == set()
 
 
-def test_functions_keep_their_names_after_the_modules_of_the_same_name_are_imported() -> None:
+def test_functions_keep_their_names_after_the_modules_of_the_same_name_are_imported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """`everymask/train/` and `everymask/evaluate.py` must not hide `everymask.train` and `everymask.evaluate`."""
-    code = (
-        "import everymask, everymask.settings.config, everymask.train.run, everymask.evaluate\n"
-        "assert callable(everymask.train) and callable(everymask.evaluate)\n"
-        "import everymask.metrics.comparison, everymask.commands.compare\n"
-        "assert everymask.compare.__module__ == 'everymask.evaluate'"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "everymask"]:
+        monkeypatch.delitem(sys.modules, name)
+    fresh = importlib.import_module("everymask")
+    assert fresh is not everymask
+    for name in ("settings.config", "train.run", "evaluate"):
+        importlib.import_module(f"everymask.{name}")
+    assert callable(fresh.train) and callable(fresh.evaluate)
+    for name in ("metrics.comparison", "commands.compare"):
+        importlib.import_module(f"everymask.{name}")
+    assert fresh.compare.__module__ == "everymask.evaluate"

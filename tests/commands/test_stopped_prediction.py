@@ -28,7 +28,13 @@ from everymask.models.specs.semantic import PLAIN_ENCODER, UNet
 COUNT = 6
 MAPS = UNet(encoder=PLAIN_ENCODER, channels=1, decoder_channels=(8, 4), decoder_norm="none")
 OBJECTS = MaskRCNN(
-    encoder="mobilenetv3_small_100", channels=1, fpn_channels=16, box_fcs=(16,), mask_convs=(16,), score_threshold=0
+    encoder="mobilenetv3_small_100",
+    channels=1,
+    fpn_channels=16,
+    box_fcs=(16,),
+    mask_convs=(16,),
+    score_threshold=0,
+    max_detections=10,
 )
 # The prediction stops itself while the fourth picture is written: no clock is involved.
 STOP = """
@@ -77,12 +83,17 @@ def predict(model: Path, pictures: Path, out: Path, *more: str) -> int:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")
 @pytest.mark.parametrize(
-    ("number", "code"),
+    ("model", "number", "code"),
     [
-        (signal.SIGKILL, -9),
-        pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow),
-        pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow),
+        (OBJECTS, signal.SIGKILL, -9),
+        pytest.param(MAPS, signal.SIGKILL, -9, marks=pytest.mark.slow),
+        *(
+            pytest.param(spec, *ending, marks=pytest.mark.slow)
+            for spec in (MAPS, OBJECTS)
+            for ending in ((signal.SIGTERM, 143), (signal.SIGINT, 130))
+        ),
     ],
+    indirect=["model"],
 )
 def test_it_keeps_what_is_done_and_goes_on(
     model: tuple[Path, str],

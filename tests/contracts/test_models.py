@@ -30,6 +30,7 @@ from tests.models.networks import (
     some_batch,
     with_channels,
 )
+from tests.quick import quick
 
 CHANNELS = 5
 PREPROCESS = Preprocess(CHANNELS, mean=(0.5,) * CHANNELS, std=(0.25,) * CHANNELS)
@@ -39,6 +40,11 @@ ALL: dict[str, ModelSpec] = {name: with_channels(spec, CHANNELS) for name, spec 
 KIND = list({type(ALL[name]): name for name in reversed(SPECS)}.values())
 # One of each family, and the one with a loss of its own, for what all networks of a family share.
 FAMILY = ["mask-rcnn", "deeplabv3", "pidnet"]
+# One of each family of encoders: convolutions, attention, without a map at stride 2, with channels last.
+OTHERS = ["mask-rcnn-mobilenetv3_small_100", "unet-mit", "unet-convnext", "upernet-swin"]
+# Where the code is the same for all, these learn each time, and the rest in the slow suite.
+KINDS_QUICK = quick(SPECS, KIND)
+FAMILY_QUICK = quick(KIND, FAMILY)
 
 
 def test_every_kind_is_under_contract() -> None:
@@ -55,7 +61,7 @@ class Lesson:
     totals: list[float]
 
 
-@pytest.fixture(scope="module", params=list(SPECS))
+@pytest.fixture(scope="module", params=KINDS_QUICK)
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -110,6 +116,7 @@ def test_prediction_does_not_depend_on_the_batch(name: str) -> None:
         torch.testing.assert_close(one[mine], other, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("name", quick(SPECS, FAMILY), indirect=True)
 def test_ready_to_predict_it_says_the_same(name: str, taught: Lesson) -> None:
     images = torch.rand(2, CHANNELS, 35, 61)
     expected = answer(taught.module.eval(), images)
@@ -122,7 +129,7 @@ def test_ready_to_predict_it_says_the_same(name: str, taught: Lesson) -> None:
     assert all(tensor.dtype != torch.bfloat16 for tensor in rough)
 
 
-@pytest.mark.parametrize("other", OTHER_ENCODERS)
+@pytest.mark.parametrize("other", quick(OTHER_ENCODERS, OTHERS))
 def test_every_encoder_will_do(other: str) -> None:
     module, spec = shared_network(ALL[other]), ALL[other]
     check_answer(module, spec)
@@ -172,7 +179,7 @@ def check_objects(found: RegionOutputs, windows: torch.Tensor, *, masks: bool) -
         assert found.mask_logits.shape == (14, 28, 28)
 
 
-@pytest.mark.parametrize("any_name", ALL)
+@pytest.mark.parametrize("any_name", quick(ALL, KIND + OTHERS))
 def test_the_encoder_and_its_stages_have_their_names(any_name: str) -> None:
     module = bare_network(ALL[any_name])
     inside = {f"{module.encoder_prefix}{part}" for part, _ in encoder_of(module).named_parameters()}
@@ -188,7 +195,7 @@ def encoder_of(module: Network) -> torch.nn.Module:
     return found
 
 
-@pytest.mark.parametrize("any_name", SPECS)
+@pytest.mark.parametrize("any_name", KINDS_QUICK)
 def test_rows_of_classes_are_what_another_class_changes(any_name: str) -> None:
     module, rows = bare_network(ALL[any_name]), bare_network(ALL[any_name]).class_rows()
     more = bare_network(ALL[any_name], CLASSES + 1).state_dict()
@@ -199,7 +206,7 @@ def test_rows_of_classes_are_what_another_class_changes(any_name: str) -> None:
     assert rows.classifiers and rows.classifiers <= rows.counts.keys()
 
 
-@pytest.mark.parametrize("any_name", SPECS)
+@pytest.mark.parametrize("any_name", KINDS_QUICK)
 def test_named_parts_exist(any_name: str) -> None:
     module = bare_network(ALL[any_name])
     assert module.exact_parts
@@ -207,7 +214,7 @@ def test_named_parts_exist(any_name: str) -> None:
         assert isinstance(module.get_submodule(part), torch.nn.Module)
 
 
-@pytest.mark.parametrize("kind", KIND)
+@pytest.mark.parametrize("kind", FAMILY_QUICK)
 def test_saved_and_loaded_it_predicts_the_same(kind: str, tmp_path: Path) -> None:
     module, images = shared_network(ALL[kind]), torch.rand(1, CHANNELS, 64, 64)
     save_model(tmp_path / "m.safetensors", module, Card(ALL[kind], labels_of(["a", "b", "c"]), PREPROCESS))
@@ -218,7 +225,7 @@ def test_saved_and_loaded_it_predicts_the_same(kind: str, tmp_path: Path) -> Non
         assert torch.equal(mine, theirs)
 
 
-@pytest.mark.parametrize("kind", KIND)
+@pytest.mark.parametrize("kind", FAMILY_QUICK)
 def test_what_is_drawn_follows_the_generator(kind: str) -> None:
     """Regions and dropout; torch's own generator is neither asked nor moved."""
     module, batch, found = own_network(ALL[kind]), some_batch(ALL[kind]), []
@@ -231,7 +238,7 @@ def test_what_is_drawn_follows_the_generator(kind: str) -> None:
     assert all(torch.equal(found[0][key], found[1][key]) for key in found[0])
 
 
-@pytest.mark.parametrize("kind", KIND)
+@pytest.mark.parametrize("kind", FAMILY_QUICK)
 def test_frozen_norms_of_the_encoder_never_move_or_learn(kind: str) -> None:
     spec = replace(ALL[kind], norm="frozen")
     module = own_network(spec)
@@ -244,7 +251,7 @@ def test_frozen_norms_of_the_encoder_never_move_or_learn(kind: str) -> None:
     assert not any(parameter.requires_grad for part in norms for parameter in part.parameters())
 
 
-@pytest.mark.parametrize("kind", KIND)
+@pytest.mark.parametrize("kind", FAMILY_QUICK)
 def test_groups_in_the_encoder_keep_no_statistics(kind: str) -> None:
     body = encoder_of(bare_network(replace(ALL[kind], norm="group")))
     assert not any("running_" in key for key in body.state_dict())

@@ -17,7 +17,7 @@ from everymask.errors import ConfigError, DataError
 @pytest.mark.parametrize(
     ("path", "expected"),
     [
-        ("nuclei", "coco"),
+        pytest.param("nuclei", "coco", marks=pytest.mark.slow),
         ("nuclei/val.json", "coco"),
         ("nuclei_one_mask_per_file", "mask-files"),
         ("labelme/instance_segmentation/data_annotated", "labelme"),
@@ -41,7 +41,10 @@ def test_of_two_formats_the_first_is_taken_and_the_other_can_be_named(shared, ca
 
 @pytest.mark.parametrize(
     ("path", "suggestion"),
-    [("nuclei/train", "nuclei (coco)"), ("coco128_seg/labels/train2017", "coco128_seg (coco)")],
+    [
+        pytest.param("nuclei/train", "nuclei (coco)", marks=pytest.mark.slow),
+        ("coco128_seg/labels/train2017", "coco128_seg (coco)"),
+    ],
 )
 def test_one_folder_too_deep(shared, path, suggestion):
     with pytest.raises(DataError) as caught:

@@ -144,7 +144,17 @@ def test_large_files_that_begin_alike_are_told_apart(tmp_path):
     assert len(without_leaks(made, issues)) == 2
 
 
+@pytest.mark.slow
 def test_real_data_has_no_leak(shared):
     issues = IssueLog()
     assert len(without_leaks(read_coco(shared / "nuclei"), issues)) == 564
+    assert not issues.issues
+
+
+def test_real_halves_have_no_leak(shared):
+    """The split of a real data set, by every fourth picture."""
+    found = read_coco(shared / "nuclei" / "val.json")
+    split = tuple(replace(record, split="val" if row % 4 else "train") for row, record in enumerate(found.records))
+    issues = IssueLog()
+    assert len(without_leaks(replace(found, records=split), issues)) == 100
     assert not issues.issues

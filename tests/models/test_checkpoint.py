@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -25,16 +26,29 @@ from everymask.models.specs.regions import MaskRCNN
 from everymask.models.specs.semantic import PLAIN_ENCODER, UNet
 
 SPEC = MaskRCNN(
-    encoder="resnet18", fpn_channels=16, rpn_channels=16, box_fcs=(32, 32), mask_convs=(16,), mask_channels=16
+    encoder="mobilenetv3_small_100",
+    fpn_channels=16,
+    rpn_channels=16,
+    box_fcs=(32, 32),
+    mask_convs=(16,),
+    mask_channels=16,
 )
 CARD = Card(SPEC, labels_of(["cat", "dog"]), Preprocess(resize=Resize(128, 160)), {"mask AP": 0.5}, "CC0-1.0", "a test")
 
 
-@pytest.fixture
-def saved(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model file that nobody changes."""
     torch.manual_seed(0)
-    save_model(tmp_path / "model.safetensors", build(SPEC, 2), CARD)
-    return tmp_path / "model.safetensors"
+    file = tmp_path_factory.mktemp("sound") / "model.safetensors"
+    save_model(file, build(SPEC, 2), CARD)
+    return file
+
+
+@pytest.fixture
+def saved(sound: Path, tmp_path: Path) -> Path:
+    """A copy of it, to be changed."""
+    return Path(shutil.copy(sound, tmp_path))
 
 
 def test_round_trip(saved: Path) -> None:
@@ -147,9 +161,9 @@ def test_weights_that_are_not_numbers_are_refused(saved: Path) -> None:
     """They would give pictures without any object."""
     module, card = load_model(saved)
     with torch.no_grad():
-        module.state_dict()["backbone.body.conv1.weight"][0, 0, 0, 0] = float("nan")
+        module.state_dict()["backbone.body.conv_stem.weight"][0, 0, 0, 0] = float("nan")
     save_model(saved, module, card)
-    with pytest.raises(WeightsError, match=r"1 tensor with NaN or infinite numbers: backbone\.body\.conv1\.weight"):
+    with pytest.raises(WeightsError, match=r"1 tensor with NaN or infinite numbers: backbone\.body\.conv_stem\.weight"):
         load_model(saved)
     with pytest.raises(WeightsError, match="NaN or infinite"):
         fit_weights(build(SPEC, 2), CARD.labels, read_model(saved)[0], CARD.labels)
@@ -213,13 +227,13 @@ def test_all_misfits_are_listed() -> None:
     tensors = dict(module.state_dict())
     del tensors["rpn.head.cls_logits.bias"]
     tensors["rpn.head.surprise"] = torch.ones(1)
-    tensors["backbone.body.conv1.weight"] = torch.ones(1)
+    tensors["backbone.body.conv_stem.weight"] = torch.ones(1)
     with pytest.raises(WeightsError) as caught:
         load_exactly(module, tensors, "a.pth")
     text = str(caught.value)
     assert "missing rpn.head.cls_logits.bias" in text
     assert "unexpected rpn.head.surprise" in text
-    assert "backbone.body.conv1.weight is [1], expected [64, 3, 7, 7]" in text
+    assert "backbone.body.conv_stem.weight is [1], expected [16, 3, 3, 3]" in text
 
 
 def test_fine_tuning_keeps_rows_by_class_name() -> None:
@@ -240,7 +254,7 @@ def test_fine_tuning_keeps_rows_by_class_name() -> None:
         assert torch.equal(after[name][:rows], given[name][:rows]), "background"
         assert torch.equal(after[name][rows : 2 * rows], given[name][2 * rows : 3 * rows]), "dog"
         assert torch.equal(after[name][2 * rows :], before[name][2 * rows :]), "owl"
-    assert torch.equal(after["backbone.body.conv1.weight"], given["backbone.body.conv1.weight"])
+    assert torch.equal(after["backbone.body.conv_stem.weight"], given["backbone.body.conv_stem.weight"])
 
 
 @pytest.mark.parametrize(

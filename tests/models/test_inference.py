@@ -14,6 +14,7 @@ from everymask.models.inference import fold_norms, ready_to_predict
 from everymask.models.regions.rcnn import RCNN
 from everymask.models.regions.roi_align import build_pooler
 from everymask.models.specs.regions import ENCODERS, MaskRCNN, Norm, RegionProfile, mask_rcnn_small
+from tests.quick import quick
 
 
 def with_statistics(module: nn.Module) -> nn.Module:
@@ -40,7 +41,7 @@ def small(norm: Norm = "batch") -> RCNN:
     return module
 
 
-@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize("name", quick(ENCODERS, ["resnet18", "mobilenetv3_small_100"]))
 @pytest.mark.parametrize("norm", ["batch", "frozen"])
 def test_every_encoder_folds_completely(name: str, norm: Norm) -> None:
     torch.manual_seed(0)

@@ -127,7 +127,7 @@ def single_bits(tmp_path: Path, name: str, count: int) -> int:
 
 @pytest.mark.parametrize("name", WRITTEN)
 def test_a_bit_that_changes_what_is_learned_is_found(tmp_path: Path, name: str) -> None:
-    single_bits(tmp_path, name, 40)
+    single_bits(tmp_path, name, 15)
 
 
 @pytest.mark.slow

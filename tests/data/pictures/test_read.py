@@ -7,6 +7,7 @@ import os
 import struct
 import sys
 import zlib
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -230,13 +231,13 @@ def test_a20_several_pages_are_refused(tmp_path):
             read(file)
 
 
-def refused(tmp_path: Path, name: str) -> Path:
-    """A file that no reader may accept."""
-    file = tmp_path / name
+@cache
+def contents() -> dict[str, bytes]:
+    """Files that no reader may accept."""
     good = io.BytesIO()
     photo().save(good, "PNG")
     whole = good.getvalue()
-    contents = {
+    return {
         "empty.png": b"",
         "pointer.jpg": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n",
         "page.jpg": b"\n<!DOCTYPE html><html></html>",
@@ -254,7 +255,12 @@ def refused(tmp_path: Path, name: str) -> Path:
         "wide.png": png_header(1_000_000, 1) + png_chunk(b"IDAT", b"") + png_chunk(b"IEND", b""),
         "texts.png": png_header(4, 4) + png_chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(1 << 26))) + whole[33:],
     }
-    file.write_bytes(contents[name])
+
+
+def refused(tmp_path: Path, name: str) -> Path:
+    """One of them."""
+    file = tmp_path / name
+    file.write_bytes(contents()[name])
     return file
 
 

@@ -15,13 +15,14 @@ from everymask.models.semantic.build import build_semantic
 from everymask.models.semantic.network import SemanticModel
 from everymask.models.specs.semantic import DeepLabV3, SegFormer, UNet
 from tests.models.networks import SEMANTIC, bare_network, map_batch, own_network
+from tests.quick import quick
 
 # Heads ask for other numbers of logits where regions are gathered (hrnet-ocr) and boundaries drawn (pidnet).
 HEADS = pytest.mark.parametrize(("head", "classes", "channels"), [("binary", 2, 1), ("multilabel", 3, 3)])
 
 
 @HEADS
-@pytest.mark.parametrize("name", SEMANTIC)
+@pytest.mark.parametrize("name", quick(SEMANTIC, ["unet", "deeplabv3", "segformer", "hrnet-ocr", "pidnet"]))
 def test_heads_of_all_kinds(name: str, head: str, classes: int, channels: int) -> None:
     module = bare_network(replace(SEMANTIC[name], head=head), classes)
     assert isinstance(module, SemanticModel)

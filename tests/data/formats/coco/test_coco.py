@@ -59,11 +59,18 @@ def test_masks_equal_the_references_on_real_data(shared):
             assert found.truth(row).masks.to_rle() == expected
 
 
+@pytest.mark.slow
 def test_nuclei_has_the_known_numbers(shared):
     found = read_coco(shared / "nuclei")
     assert found.splits() == {"train": 464, "val": 100}
     assert sum(len(record.objects.annotations) for record in found.split("train").records) == 21_449
     assert sum(len(record.objects.annotations) for record in found.split("val").records) == 3_879
+    assert found.issues == ()
+
+
+def test_validation_nuclei_have_the_known_number(shared):
+    found = read_coco(shared / "nuclei" / "val.json")
+    assert (len(found), sum(len(record.objects.annotations) for record in found.records)) == (100, 3_879)
     assert found.issues == ()
 
 
