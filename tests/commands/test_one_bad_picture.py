@@ -143,7 +143,12 @@ def test_check_lists_it_and_skip_leaves_it_out(
 def test_train_leaves_it_out_with_skip(data: Path, tmp_path: Path) -> None:
     stem = spoil(data, write_far_tiff, "bad.tif")
     arguments = ("train", data, "--out", tmp_path / "run", "--on-defect", "skip", "--epochs", 1, "--batch", 1)
-    assert call(*arguments, "--model", "unet", "--encoder", "resnet18", "--workers", 0, "--val-fraction", 0.25) == 0
+    assert (
+        call(
+            *arguments, "--model", "unet", "--encoder", "mobilenetv3_small_100", "--workers", 0, "--val-fraction", 0.25
+        )
+        == 0
+    )
     drawn = json.loads((tmp_path / "run" / "splits.json").read_text("utf-8"))
     assert stem not in {*drawn["train"], *drawn["val"]}
 

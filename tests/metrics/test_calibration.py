@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from torchmetrics.functional.classification import multiclass_calibration_error
 
 from everymask.core.randomness import rng
 from everymask.errors import ConfigError, DataError
@@ -27,8 +28,6 @@ def answers() -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("bins", [1, 10, 15])
 def test_the_errors_are_those_of_torchmetrics(bins: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    from torchmetrics.functional.classification import multiclass_calibration_error  # which takes two seconds
-
     monkeypatch.setattr(calibration, "_AT_ONCE", 700)
     probabilities, truth = answers()
     seen = truth != IGNORE
