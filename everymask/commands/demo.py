@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from everymask.data.dataset import Dataset
     from everymask.infer.predictor import Predictor
 
-TRAINING, HELD_OUT = 1600, 100
+TRAINING, HELD_OUT = 1050, 100
 """How many pictures the demo draws."""
 _SIDE = 320
 """The pictures of 128 pixels are shown this large."""
