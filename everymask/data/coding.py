@@ -117,6 +117,16 @@ def stored_values(file: Path, coding: LabelCoding) -> IntArray:
     return colour_codes(raw) if coding.kind == "colours" else raw
 
 
+def count_values(stored: Array) -> dict[int, int]:
+    """How often each value is there, of an array of whole numbers that are not negative."""
+    if stored.dtype.itemsize <= 2:
+        counts = np.bincount(stored.ravel())
+        present = np.flatnonzero(counts)
+        return dict(zip(present.tolist(), counts[present].tolist(), strict=True))
+    present, counts = np.unique(stored, return_counts=True)
+    return dict(zip(present.tolist(), counts.tolist(), strict=True))
+
+
 def two_levels(pixels: Mapping[int, int], threshold: int | None = None) -> LabelCoding | None:
     """How masks with these `pixels` of each grey value (0-255) are read as background (0) and foreground (1).
 

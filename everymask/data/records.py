@@ -23,6 +23,13 @@ class Polygons:
 
     rings: tuple[FloatArray, ...]
 
+    @property
+    def extent(self) -> Box:
+        """The xyxy box around all rings."""
+        corners = self.rings[0] if len(self.rings) == 1 else np.concatenate(self.rings)
+        (x1, y1), (x2, y2) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
+        return x1, y1, x2, y2
+
 
 @dataclass(frozen=True, slots=True)
 class Rle:

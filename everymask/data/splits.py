@@ -6,7 +6,7 @@ import hashlib
 import math
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -157,28 +157,31 @@ def same_pictures(dataset: Dataset, *, across_splits: bool = False) -> list[list
     def wanted(rows: list[int]) -> bool:
         return len(rows) > 1 and (not across_splits or len({dataset.records[row].split for row in rows}) > 1)
 
+    states = {
+        row: state
+        for row, record in enumerate(dataset.records)
+        if record.annotated and (state := _state(record.image)) is not None
+    }
     by_size = defaultdict(list)
-    for row, record in enumerate(dataset.records):
-        if record.annotated:
-            state = _state(record.image)
-            if state is not None:
-                by_size[state.st_size].append(row)
+    for row, state in states.items():
+        by_size[state.st_size].append(row)
     groups = list(by_size.values())
     for limit in (_HEAD, -1):
-        groups = [same for rows in groups if wanted(rows) for same in _by_content(dataset, rows, limit)]
+        groups = [same for rows in groups if wanted(rows) for same in _by_content(dataset, states, rows, limit)]
     return [rows for rows in groups if wanted(rows)]
 
 
-def _by_content(dataset: Dataset, rows: list[int], limit: int) -> Iterable[list[int]]:
+def _by_content(
+    dataset: Dataset, states: Mapping[int, os.stat_result], rows: list[int], limit: int
+) -> Iterable[list[int]]:
     """The rows, divided by the first `limit` bytes of their files (-1: all)."""
     found = defaultdict(list)
     known: dict[tuple[int, int], bytes] = {}  # a file may be linked under many names
     for row in rows:
-        file = dataset.records[row].image
-        state = _state(file)
-        inode = (state.st_dev, state.st_ino) if state is not None and state.st_ino else (-1, row)
+        state = states[row]
+        inode = (state.st_dev, state.st_ino) if state.st_ino else (-1, row)
         if inode not in known:
-            known[inode] = _digest(file, limit)
+            known[inode] = _digest(dataset.records[row].image, limit)
         found[known[inode]].append(row)
     return found.values()
 

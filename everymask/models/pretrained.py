@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 from everymask.errors import WeightsError, listed
@@ -13,7 +12,7 @@ from everymask.models.build import build
 from everymask.models.card import Card
 from everymask.models.catalog import Weights
 from everymask.models.checkpoint import check_finite, load_exactly, read_safetensors
-from everymask.models.fetching import PATIENCE, Published, fetch
+from everymask.models.fetching import Published, fetch
 from everymask.models.foreign.torchvision import read_state_dict, upgrade_names
 
 _HUGGING_FACE = "https://huggingface.co"
@@ -41,15 +40,9 @@ def published(weights: Weights) -> Published:
     return Published(f"the weights {weights.name}", weights.url, name, weights.licence, weights.sha256)
 
 
-def fetch_weights(
-    weights: Weights,
-    folder: Path | None = None,
-    *,
-    patience: float = PATIENCE,
-    say: Callable[[str], None] | None = None,
-) -> Path:
+def fetch_weights(weights: Weights) -> Path:
     """The file of a row of the catalogue, from the cache or from its url; as `fetch` does it."""
-    return fetch(published(weights), folder, patience=patience, say=say)
+    return fetch(published(weights))
 
 
 def published_encoder(encoder: str) -> Published | None:

@@ -117,14 +117,10 @@ def trained_as(spec: ModelSpec) -> tuple[Weights, ModelSpec] | None:
     return None
 
 
-class NotFetched(WeightsError):
-    """Weights that training would fetch."""
-
-
 def _had(file: Published, patience: float, say: Callable[[str], None] | None) -> Path:
     """The file, fetched if need be and if `say` can be told."""
     if say is None and not is_offline() and not file.place().is_file():
-        raise NotFetched(
+        raise WeightsError(
             f"training first fetches {file.title} ({file.licence}) from {file.url} and starts from them",
             hint=file.by_hand(),
         )

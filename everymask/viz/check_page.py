@@ -12,7 +12,7 @@ from everymask.errors import Issue
 from everymask.metrics.scores import Headline
 from everymask.viz.charts import bar_chart, escaped, folded, histogram, number_text
 from everymask.viz.page import page
-from everymask.viz.parts import definitions, grid, headline_cards, picture_uri
+from everymask.viz.parts import definitions, grid, headline_cards, issue_line, picture_uri
 
 _PICTURES = 3_500_000
 """Characters that embedded pictures may take together: the page stays below 5 MB."""
@@ -115,7 +115,7 @@ def _kind(kind: DefectKind, room: _Room) -> str:
     """One kind of defect: what it is, what becomes of it, pictures, and where the others are."""
     outcomes = f"--on-defect strict: {kind.strict}; skip: {kind.skip}"
     shots = "".join(map(room.figure, kind.shots))
-    rows = list(map(_issue, kind.issues[:_MOST_LISTED]))
+    rows = [issue_line(issue, coded=False) for issue in kind.issues[:_MOST_LISTED]]
     first, rest = "".join(rows[:_LISTED]), "".join(rows[_LISTED:])
     unlisted = kind.count - sum(issue.count for issue in kind.issues[:_MOST_LISTED])
     more = folded(f"{len(rows) - _LISTED} more", f'<ul class="issues">{rest}</ul>') if rest else ""
@@ -125,13 +125,6 @@ def _kind(kind: DefectKind, room: _Room) -> str:
         f"{escaped(kind.code)} · {number_text(kind.count)}</h3><p>{escaped(outcomes)}</p>"
         f'<div class="shots">{shots}</div><ul class="issues">{first}</ul>{more}{others}</article>'
     )
-
-
-def _issue(issue: Issue) -> str:
-    place = ":".join(part for part in (issue.file, issue.where) if part)
-    found = f" (found {escaped(issue.value)})" if issue.value else ""
-    cure = f"<br><small>{escaped(issue.hint)}</small>" if issue.hint else ""
-    return f"<li><b>{escaped(place)}</b> {escaped(issue.message)}{found}{cure}</li>"
 
 
 def _alike(group: Alike, room: _Room) -> str:

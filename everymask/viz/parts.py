@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from everymask.core.arrays import ByteArray
+from everymask.errors import Issue
 from everymask.metrics.scores import Headline
 from everymask.viz.charts import escaped, number_text
 
@@ -59,6 +60,15 @@ def value_text(value: object) -> str:
 def grid(figures: Sequence[str]) -> str:
     """Figures beside each other, as many as there is room for."""
     return f'<div class="grid">{"".join(figures)}</div>' if figures else ""
+
+
+def issue_line(issue: Issue, *, coded: bool) -> str:
+    """A defect with its place and its cure as a list item, with its code where `coded`."""
+    place = ":".join(part for part in (issue.file, issue.where) if part)
+    found = f" (found {escaped(issue.value)})" if issue.value else ""
+    code = f" <code>{escaped(issue.code)}</code>" if coded else ""
+    cure = f"<br><small>{escaped(issue.hint)}</small>" if issue.hint else ""
+    return f"<li><b>{escaped(place)}</b> {escaped(issue.message)}{found}{code}{cure}</li>"
 
 
 def headline_cards(numbers: Sequence[Headline]) -> str:

@@ -16,7 +16,7 @@ from everymask.errors import Issue
 from everymask.metrics.scores import ClassTable, Confusion, Headline, PrecisionRecall
 from everymask.viz.charts import Line, bar_chart, escaped, folded, heat_table, line_chart, number_text
 from everymask.viz.page import page
-from everymask.viz.parts import definitions, grid, headline_cards, picture_uri
+from everymask.viz.parts import definitions, grid, headline_cards, issue_line, picture_uri
 
 T = TypeVar("T")
 
@@ -237,14 +237,7 @@ def _is_number(value: object) -> bool:
 
 def _issues(issues: Sequence[Issue | str]) -> str:
     def line(issue: Issue | str) -> str:
-        if isinstance(issue, str):
-            return f"<li>{escaped(issue)}</li>"
-        place = ":".join(part for part in (issue.file, issue.where) if part)
-        found = f" (found {escaped(issue.value)})" if issue.value else ""
-        hint = f"<br><small>{escaped(issue.hint)}</small>" if issue.hint else ""
-        return (
-            f"<li><b>{escaped(place)}</b> {escaped(issue.message)}{found} <code>{escaped(issue.code)}</code>{hint}</li>"
-        )
+        return f"<li>{escaped(issue)}</li>" if isinstance(issue, str) else issue_line(issue, coded=True)
 
     if not issues:
         return ""

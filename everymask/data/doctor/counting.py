@@ -10,6 +10,7 @@ import numpy as np
 
 from everymask.core.arrays import Array, FloatArray
 from everymask.core.forms.rle import runs_from_string
+from everymask.data.coding import count_values
 from everymask.data.dataset import Dataset
 from everymask.data.pictures.read import read_label_map
 from everymask.data.records import Annotation, BoxOnly, MaskFile, Polygons, Rle
@@ -136,17 +137,9 @@ def _areas(objects: tuple[Annotation, ...]) -> Iterable[float]:
                 yield float(runs_from_string(counts)[1::2].sum())
             case MaskFile(file, value):
                 if file not in painted:
-                    painted[file] = _pixels_by_value(file)
+                    painted[file] = Counter(count_values(read_label_map(file)))
                 area = painted[file].total() - painted[file][0] if value is None else painted[file][value]
                 yield float(area)
             case BoxOnly():
                 x1, y1, x2, y2 = annotation.box or (0, 0, 0, 0)
                 yield float((x2 - x1) * (y2 - y1))
-
-
-def _pixels_by_value(file: Path) -> Counter[int]:
-    ids = read_label_map(file)
-    if ids.dtype.itemsize <= 2:
-        return Counter(dict(enumerate(np.bincount(ids.ravel()).tolist())))
-    values, counts = np.unique(ids, return_counts=True)
-    return Counter(dict(zip(values.tolist(), counts.tolist(), strict=True)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import fields, replace
 from typing import assert_never
 
 import numpy as np
@@ -53,7 +53,7 @@ def check(dataset: Dataset, *, decode: bool = True, progress: Progress | None = 
             annotated = dataset.annotated()
             found = look_at_maps(annotated, decode=decode)
             summary = _summary(dataset, annotated, lambda record: (), IssueLog("skip"), decode, progress)
-            facts = {name: getattr(found, name) for name in asdict(found)}
+            facts = {column.name: getattr(found, column.name) for column in fields(found)}
             return replace(summary, **facts, classes={}, per_picture={})
         case "panoptic":
             raise panoptic_refused(dataset, "checked")
@@ -138,16 +138,15 @@ def _step(dataset: Dataset) -> int:
 
 
 def _note_crossings(dataset: Dataset, issues: IssueLog) -> None:
-    rings = (
+    rings = [
         (record, row, ring)
         for record in dataset.records
         for row, annotation in enumerate(record.truth.annotations)
         if isinstance(annotation.shape, Polygons)
         for ring in annotation.shape.rings
-    )
-    listed = list(rings)
+    ]
     noted = set()
-    for (record, row, _), crosses in zip(listed, crossing_rings(ring for *_, ring in listed), strict=True):
+    for (record, row, _), crosses in zip(rings, crossing_rings(ring for *_, ring in rings), strict=True):
         if crosses and (record.image, row) not in noted:
             noted.add((record.image, row))
             message = "the outline crosses itself; parts inside its loops may count as outside"
@@ -181,9 +180,7 @@ def _extent(annotation: Annotation) -> tuple[float, float, float, float]:
     if annotation.box is not None:
         return annotation.box
     if isinstance(annotation.shape, Polygons):
-        points = np.concatenate(annotation.shape.rings)
-        (x1, y1), (x2, y2) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
-        return x1, y1, x2, y2
+        return annotation.shape.extent
     return 0.0, 0.0, 0.0, 0.0
 
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 
-from everymask.core.arrays import Array, IntArray
-from everymask.data.coding import LabelCoding, stored_values
+from everymask.core.arrays import IntArray
+from everymask.data.coding import LabelCoding, count_values, stored_values
 from everymask.data.dataset import Dataset
 from everymask.data.doctor.summary import StoredValue
-from everymask.data.records import LabelMapFile
+from everymask.data.records import label_file
 from everymask.errors import DataError
 
 _SAMPLED = 50
@@ -68,25 +67,16 @@ def _values(dataset: Dataset, rows: range, coding: LabelCoding) -> tuple[tuple[S
     decoded = 0
     for row in rows:
         try:
-            stored = stored_values(cast(LabelMapFile, dataset.records[row].truth).file, coding)
+            stored = stored_values(label_file(dataset.records[row]), coding)
         except DataError:
             continue  # the reader, or whoever decodes it next, says what is wrong with it
         decoded += 1
-        found = _counted(stored)
+        found = count_values(stored)
         pixels.update(found)
         maps.update(found.keys())
     names = {value: "" if name is None else dataset.labels.names[name] for value, name in coding.table}
     listed = (StoredValue(coding.shown(v), names.get(v, ""), count, maps[v]) for v, count in pixels.most_common())
     return tuple(listed), decoded
-
-
-def _counted(stored: Array) -> dict[int, int]:
-    if stored.dtype.itemsize <= 2:
-        counts = np.bincount(stored.ravel())
-        found = np.flatnonzero(counts)
-        return dict(zip(found.tolist(), counts[found].tolist(), strict=True))
-    values, numbers = np.unique(stored, return_counts=True)
-    return dict(zip(values.tolist(), numbers.tolist(), strict=True))
 
 
 def _pixels_by_class(dataset: Dataset, row: int) -> list[int]:

@@ -10,10 +10,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from everymask.data.dataset import Dataset
-from everymask.data.records import Annotation, Box, LabelMapFile, MaskFile, Polygons, Record, Rle, draw_shapes
+from everymask.data.records import Annotation, Box, MaskFile, Polygons, Record, Rle, draw_shapes
 from everymask.errors import DataError, Issue
 
 _OUTLINES = ("segmentation", "points", "bbox")
@@ -40,11 +38,8 @@ class Places:
         for record in dataset.records:
             for known, name in ((self._stems, record.image.stem), (self._names, record.image.name)):
                 known[name] = record if name not in known else None
-            if isinstance(record.truth, LabelMapFile):
-                self._maps[str(record.truth.file)] = record
-            for annotation in record.truth.annotations:
-                if isinstance(annotation.shape, MaskFile):
-                    self._maps.setdefault(str(annotation.shape.file), record)
+            for file in record.truth.files:
+                self._maps.setdefault(str(file), record)
         self._root = dataset.root
 
     def find(self, issue: Issue) -> Place | None:
@@ -108,8 +103,8 @@ def _box_of(record: Record, where: str) -> Box | None:
 
 def _extent(annotation: Annotation, record: Record) -> Box | None:
     match annotation.shape:
-        case Polygons(rings):
-            return _around(np.concatenate(rings).ravel().tolist())
+        case Polygons():
+            return annotation.shape.extent
         case Rle() | MaskFile():
             try:
                 x1, y1, x2, y2 = draw_shapes([annotation.shape], record.size, record.image).boxes()[0].tolist()

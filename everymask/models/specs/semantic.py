@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar, get_args
 
 from everymask.errors import ConfigError
 from everymask.models.specs.family import Family
@@ -335,20 +335,13 @@ SemanticName: TypeAlias = Literal[
     "segformer",
     "pidnet",
 ]
-_NAMED: dict[SemanticName, Callable[..., SemanticModelSpec]] = {
-    "unet": UNet,
+_OTHERS: dict[str, Callable[..., SemanticModelSpec]] = {
     "unet-original": _original,
-    "unet++": UNetPlusPlus,
-    "fcn": FCN,
-    "deeplabv3": DeepLabV3,
-    "deeplabv3+": DeepLabV3Plus,
-    "pspnet": PSPNet,
-    "upernet": UPerNet,
-    "hrnet": HRNet,
     "hrnet-ocr": partial(HRNet, ocr=True),
-    "lraspp": LRASPP,
     "segformer": _segformer,
-    "pidnet": PIDNet,
+}
+_NAMED: dict[str, Callable[..., SemanticModelSpec]] = {
+    name: _OTHERS.get(name) or SEMANTIC_KINDS[name] for name in get_args(SemanticName)
 }
 SEMANTIC_FAMILY = Family(
     "label maps",

@@ -108,7 +108,7 @@ def read_object(entry: Mapping[str, Any], class_id: int, place: Place) -> Annota
         note_turned(place.outlined, file=place.file, issues=place.issues)
         shape = Polygons((turned,)) if place.outlined else BoxOnly()
         entry = {**entry, "bbox": _without_turn(turned, place)}
-    extent = _extent(shape) if isinstance(shape, Polygons) else None
+    extent = shape.extent if isinstance(shape, Polygons) else None
     if extent is not None and not _lies_inside(extent, place):
         shape = None
     crowd = _crowd(entry, shape, place)
@@ -263,12 +263,6 @@ def _ring(ring: Any, index: int, place: Place) -> FloatArray | None:
         place.error("polygon-number", f"{pointer}/{wrong}", message, float(ring[wrong]))
         return None
     return ring.reshape(-1, 2)
-
-
-def _extent(shape: Polygons) -> Box:
-    corners = shape.rings[0] if len(shape.rings) == 1 else np.concatenate(shape.rings)
-    (x1, y1), (x2, y2) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
-    return x1, y1, x2, y2
 
 
 def _lies_inside(extent: Box, place: Place) -> bool:

@@ -26,6 +26,7 @@ from typing import IO
 
 from everymask.core.cache import cache_folder
 from everymask.core.files import whole_folder
+from everymask.data.identity.files import mark_of
 from everymask.data.issues import IssueLog
 from everymask.errors import DataError, MachineError, counted, printable
 
@@ -65,7 +66,7 @@ def unpacked(archive: Path, issues: IssueLog) -> Path:
     is no place to unpack it.
     """
     try:
-        status = archive.stat()
+        mark = mark_of(archive)
         place = cache_folder() / "archives"
         place.mkdir(parents=True, exist_ok=True)
     except (OSError, RuntimeError) as error:
@@ -73,11 +74,11 @@ def unpacked(archive: Path, issues: IssueLog) -> Path:
             f"{printable(archive)}: there is no place to unpack it: {error}",
             hint="unpack it yourself and name the folder, or set XDG_CACHE_HOME to a folder that can be written",
         ) from error
-    mark = f"{archive.resolve()}|{status.st_size}|{status.st_mtime_ns}|{status.st_ctime_ns}|{status.st_ino}"
-    target = place / f"{_stem(archive)}-{hashlib.sha256(os.fsencode(mark)).hexdigest()[:16]}"
+    known = "|".join(map(str, (archive.resolve(), *mark)))
+    target = place / f"{_stem(archive)}-{hashlib.sha256(os.fsencode(known)).hexdigest()[:16]}"
     if not target.exists():
         with whole_folder(target) as folder:
-            _unpack(archive, folder, status.st_size)
+            _unpack(archive, folder, mark.num_bytes)
     files = [path for path in target.rglob("*") if path.is_file()]
     total = sum(path.stat().st_size for path in files)
     message = f"the archive is unpacked: {counted(len(files), 'file')}, {total / 1e6:,.1f} MB, in {printable(target)}"
@@ -95,15 +96,12 @@ def _unpack(archive: Path, folder: Path, packed: int) -> None:
         else:
             with tarfile.open(archive) as opened_tar:
                 _write(_tar_entries(opened_tar), folder, archive, most)
-    except _DAMAGE as error:
+    except (*_DAMAGE, OSError) as error:
+        # What a damaged zip says lies before its beginning, where no file can be read.
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+            raise
         hint = "fetch or export it again, or unpack it yourself and name the folder"
         raise DataError(f"{printable(archive)}: the archive is damaged ({printable(error)})", hint=hint) from error
-    except OSError as error:
-        if error.errno != errno.EINVAL:
-            raise
-        # What a zip says lies before the beginning of the file.
-        hint = "fetch or export it again"
-        raise DataError(f"{printable(archive)}: the archive is damaged", hint=hint) from error
     except RuntimeError as error:  # as zipfile says that a password is needed
         hint = "unpack it yourself, and name the folder"
         raise DataError(f"{printable(archive)}: the archive cannot be read ({printable(error)})", hint=hint) from error

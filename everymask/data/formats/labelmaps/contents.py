@@ -14,13 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import everymask
-from everymask.core.arrays import Array, IntArray
+from everymask.core.arrays import Array
 from everymask.core.cache import cache_folder
 from everymask.core.files import write_json
-from everymask.data.coding import LOSSY, colour_codes, read_brightness, read_colours
+from everymask.data.coding import LOSSY, colour_codes, count_values, read_brightness, read_colours
 from everymask.data.identity.files import SETTLED as _SETTLED
 from everymask.data.identity.files import Mark, mark_of
 from everymask.data.pictures.read import read_header, read_storage, read_stored_map
@@ -158,15 +156,15 @@ def _counted(file: Path) -> Content | DataError:
     try:
         if read_header(file).format in LOSSY:
             brightness = read_brightness(file)
-            return Content(_size(brightness), _counts(brightness), lossy=True)
+            return Content(_size(brightness), count_values(brightness), lossy=True)
         if read_storage(file) != "colours":
             found = read_stored_map(file)
-            return Content(_size(found.ids), _counts(found.ids), alpha_varies=found.alpha_varies)
+            return Content(_size(found.ids), count_values(found.ids), alpha_varies=found.alpha_varies)
         colours = read_colours(file)
         if (colours == colours[..., :1]).all():
             found = read_stored_map(file)
-            return Content(_size(found.ids), _counts(found.ids), equal=True, alpha_varies=found.alpha_varies)
-        return Content(_size(colours), _counts(colour_codes(colours)), coloured=True)
+            return Content(_size(found.ids), count_values(found.ids), equal=True, alpha_varies=found.alpha_varies)
+        return Content(_size(colours), count_values(colour_codes(colours)), coloured=True)
     except DataError as error:
         return error
 
@@ -174,12 +172,3 @@ def _counted(file: Path) -> Content | DataError:
 def _size(array: Array) -> tuple[int, int]:
     height, width = array.shape[:2]
     return int(height), int(width)
-
-
-def _counts(values: IntArray) -> dict[int, int]:
-    if values.dtype.itemsize <= 2:
-        counts = np.bincount(values.ravel())
-        present = np.flatnonzero(counts)
-        return dict(zip(present.tolist(), counts[present].tolist(), strict=True))
-    present, counts = np.unique(values, return_counts=True)
-    return dict(zip(present.tolist(), counts.tolist(), strict=True))

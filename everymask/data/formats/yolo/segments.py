@@ -154,9 +154,7 @@ def _boxed(annotation: Annotation) -> Annotation:
     """The object by its box alone."""
     if not isinstance(annotation.shape, Polygons):
         return annotation
-    corners = np.concatenate(annotation.shape.rings)
-    (x1, y1), (x2, y2) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
-    return replace(annotation, shape=BoxOnly(), box=(x1, y1, x2, y2))
+    return replace(annotation, shape=BoxOnly(), box=annotation.shape.extent)
 
 
 def _check_pairs(files: Sequence[Path], labels: Sequence[Path | None], root: Path, issues: IssueLog) -> frozenset[Path]:
