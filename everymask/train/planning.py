@@ -73,7 +73,7 @@ def begin(
 
     Where `time_limit` is set, and the rounds or the network are not, the speed of this machine is measured first.
     """
-    ground = read_ground(given, dataset, folder, device, screen, rank)
+    ground = read_ground(given, dataset, folder, device, screen, rank, learns=True)
     say = partial(screen.print, highlight=False, markup=False, emoji=False, soft_wrap=True)
     return _decide(given, ground, partial(usual_source, say=say))[0]
 
@@ -85,7 +85,7 @@ def forecast(config: TrainConfig, *, dataset: Dataset | None = None, console: Co
     """
     device, screen = choose_device(config.device), console or Screen(stderr=True)
     with machine_failures():
-        ground = read_ground(config, dataset, Path(config.out), device, screen, ALONE)
+        ground = read_ground(config, dataset, Path(config.out), device, screen, ALONE, learns=False)
         begun, speed = _decide(config, ground, partial(usual_source, say=None))
         speed = speed or probe(begun, device, _LONGEST_PROBE / 2)
     plan, steps = begun.plan, begun.plan.epochs * begun.order.steps_per_epoch

@@ -11,7 +11,8 @@ from itertools import islice
 from pathlib import Path
 
 from everymask.core.segmentation import TaskName
-from everymask.data.damage import without_damaged
+from everymask.data.damage import Look, without_damaged
+from everymask.data.damage import decode as decode_whole
 from everymask.data.dataset import Dataset, not_annotated
 from everymask.data.formats.coco.instances import looks_like_coco, read_coco, write_coco
 from everymask.data.formats.crowds import Crowds, crowds_as_objects, note_crowds
@@ -232,6 +233,7 @@ def read_dataset(
     masks: str | Path | None = None,
     mask_threshold: int | None = None,
     decode: bool = False,
+    look: Look = decode_whole,
     progress: Callable[[int, int], None] | None = None,
 ) -> Dataset:
     """Read an annotated data set: a folder, an annotation file or an archive, recognised unless `format` names it.
@@ -250,7 +252,8 @@ def read_dataset(
 
     Of the pictures only the headers are read, and of label maps too where the format says what they hold. With `decode`
     every picture and label map is decoded, which finds those that are cut off or damaged, or hold what stands for no
-    class, and takes about as long as one look at all of them; `progress(done, total)` is called after each picture.
+    class, and takes about as long as one look at all of them; `progress(done, total)` is called after each picture, and
+    `look(file, size)` is what decodes it, for who wants to see it then.
 
     Maps that may hold classes or objects are told apart by `readings`; where both fit and one is likelier, it is taken
     with a warning, unless `task` asks for the other.
@@ -258,13 +261,8 @@ def read_dataset(
     `DataError` where nothing is recognised (saying what was looked for and found), where maps may as well hold classes
     as objects, and for every defect; `ConfigError` for an unknown `format`, and for label maps that were to be objects.
     """
-    root = Path(path)
-    if not exists(root):
-        address_refused(path)
-        raise DataError(f"{printable(root)}: there is no such file or folder")
     noted = IssueLog(policy)
-    if root.is_file() and is_archive(root) and not find_formats(root):
-        root = unpacked(root, noted)
+    root = _found(path, noted)
     chosen = _named(format) if format is not None else _recognised(root, task, noted, masks)
     given: dict[str, object] = {"images": images, "masks": masks, "mask_threshold": mask_threshold}
     _check_choices(given, chosen, root)
@@ -279,8 +277,17 @@ def read_dataset(
         _log.info("%s: %s", printable(root), dataset.coding.sentence(dataset.labels))
     kept = without_leaks(dataset, noted)
     if decode:
-        kept = without_damaged(kept, noted, progress=progress)
+        kept = without_damaged(kept, noted, look=look, progress=progress)
     return replace(kept, issues=(*kept.issues, *noted.finish(printable(root))))
+
+
+def _found(path: str | Path, issues: IssueLog) -> Path:
+    """The file or folder of a data set, which is unpacked where it is an archive; `DataError` where there is none."""
+    root = Path(path)
+    if not exists(root):
+        address_refused(path)
+        raise DataError(f"{printable(root)}: there is no such file or folder")
+    return unpacked(root, issues) if root.is_file() and is_archive(root) and not find_formats(root) else root
 
 
 def _check_choices(given: Mapping[str, object], chosen: Format, root: Path) -> None:
