@@ -118,10 +118,11 @@ def _records(
     records, boxes = [], []
     rows = zip(pictures, labels, unique_ids(files, root), read_headers(files, issues), strict=True)
     for (picture, split), label, name, header in rows:
-        if header is None or picture in unlabelled:
+        lines = read_lines(label, issues) if label is not None else []
+        if header is None or lines is None or picture in unlabelled:
             continue
         objects = []
-        for number, line in read_lines(label, issues) if label is not None else []:
+        for number, line in lines:
             annotation = _read_line(line, _Line(label or root, number, header.size, num_classes, issues))
             if annotation is not None:
                 objects.append(annotation)
