@@ -17,6 +17,8 @@ from everymask.core.files import write_json
 from everymask.core.labels import Labels
 from everymask.core.memory import many_objects
 from everymask.data.dataset import Dataset
+from everymask.data.formats.coco.areas import Measured, confirmed_areas
+from everymask.data.formats.coco.federated import note_federated
 from everymask.data.formats.coco.objects import Place, compact, entry_id, is_id, read_object
 from everymask.data.formats.coco.pictures import Places, around, read_pictures, split_name
 from everymask.data.formats.crowds import Crowds
@@ -31,7 +33,7 @@ from everymask.errors import DataError, printable
 _KEYS = ("images", "annotations", "categories")
 _NO_OBJECTS = {"segments_info": "panoptic segments", "caption": "captions"}
 _OTHER_KINDS = ("captions_", "panoptic_", "stuff_", "image_info_", "person_keypoints_", "labels_")
-_PICTURE_FOLDERS = ("", "images", "data", "JPEGImages")
+_TOGETHER = 20_000
 
 
 def looks_like_coco(path: Path) -> bool:
@@ -176,11 +178,14 @@ def _read_file(file: Path, split: str | None, places: Places, crowds: Crowds, is
     outlined = any(isinstance(entry, dict) and entry.get("segmentation") not in (None, []) for entry in entries)
     known = _Known(file, classes, image_ids, pictures, {}, crowds, unmarked, outlined)
     objects: dict[int, list[Annotation]] = {number: [] for number in pictures}
-    for index in range(len(entries)):
-        entry, entries[index] = entries[index], None  # frees the parsed file while the data set grows
-        found = _read_annotation(entry, index, known, issues)
-        if found is not None:
-            objects[found[0]].append(found[1])
+    for begin in range(0, len(entries), _TOGETHER):
+        # Taken out, so that the parsed file is freed while the data set grows.
+        part = entries[begin : begin + _TOGETHER]
+        entries[begin : begin + _TOGETHER] = [None] * len(part)
+        for image_id, annotation in _read_annotations(part, begin, known, issues):
+            objects[image_id].append(annotation)
+    shown = {number: {annotation.class_id for annotation in found} for number, found in objects.items()}
+    note_federated(lists["images"], shown, classes, file, issues)
     records = [replace(record, truth=Objects(tuple(objects[key])), split=split) for key, record in pictures.items()]
     return _Part(file, names, tuple(records))
 
@@ -221,6 +226,29 @@ class _Known:
     crowds: Crowds
     unmarked: bool
     outlined: bool
+
+
+def _read_annotations(
+    entries: Sequence[Any], first: int, known: _Known, issues: IssueLog
+) -> Iterable[tuple[int, Annotation]]:
+    """The image ids and the annotations that can be used, of entries of which the first stands at place `first`."""
+    found: list[tuple[int, Annotation]] = []
+    masks: list[Measured] = []
+    rows: list[int] = []
+    for index, entry in enumerate(entries, first):
+        read = _read_annotation(entry, index, known, issues)
+        if read is None:
+            continue
+        image_id, annotation = read
+        if isinstance(annotation.shape, Polygons | Rle):
+            masks.append(Measured(annotation, f"/annotations/{index}", known.pictures[image_id].size))
+            rows.append(len(found))
+        found.append(read)
+    for row, area in zip(rows, confirmed_areas(masks, known.file, issues), strict=True):
+        image_id, annotation = found[row]
+        if area != annotation.area:
+            found[row] = image_id, replace(annotation, area=area)
+    return found
 
 
 def _read_annotation(entry: Any, index: int, known: _Known, issues: IssueLog) -> tuple[int, Annotation] | None:
