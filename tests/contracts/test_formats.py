@@ -17,6 +17,7 @@ from everymask.core.randomness import rng
 from everymask.data.dataset import Dataset
 from everymask.data.formats.coco.instances import write_coco
 from everymask.data.formats.cvat.files import write_cvat
+from everymask.data.formats.datumaro.files import write_datumaro
 from everymask.data.formats.geojson.files import write_geojson
 from everymask.data.formats.imagej.files import write_imagej
 from everymask.data.formats.instance_pngs import write_instance_pngs
@@ -58,6 +59,7 @@ CASES = {
     "geojson": Case(write_geojson, crowd=True),
     "imagej": Case(write_imagej),
     "open-images": Case(write_open_images),
+    "datumaro": Case(write_datumaro, crowd=True),
 }
 READERS = {known.name: known.read for known in FORMATS}
 every_format = pytest.mark.parametrize("name", CASES)

@@ -17,6 +17,7 @@ from everymask.data.dataset import Dataset, not_annotated
 from everymask.data.formats.coco.instances import looks_like_coco, read_coco, write_coco
 from everymask.data.formats.crowds import Crowds, crowds_as_objects, note_crowds
 from everymask.data.formats.cvat.files import looks_like_cvat, read_cvat, write_cvat
+from everymask.data.formats.datumaro.files import looks_like_datumaro, read_datumaro, write_datumaro
 from everymask.data.formats.finding.archives import is_archive, unpacked
 from everymask.data.formats.finding.foreign import address_refused, note_passed_over, what_it_is
 from everymask.data.formats.finding.named import exists
@@ -173,6 +174,14 @@ FORMATS = (
         "a .csv file with the columns MaskPath, ImageID and LabelName",
         read_open_images,
         write_open_images,
+        options=_IMAGES,
+    ),
+    Format(
+        "datumaro",
+        looks_like_datumaro,
+        "annotations/*.json of Datumaro, with categories and items",
+        read_datumaro,
+        write_datumaro,
         options=_IMAGES,
     ),
     Format("camvid", looks_like_camvid, "train/ with trainannot/", read_camvid, write_camvid, "semantic", _MAPS),

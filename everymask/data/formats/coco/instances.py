@@ -22,6 +22,7 @@ from everymask.data.formats.coco.federated import note_federated
 from everymask.data.formats.coco.objects import Place, compact, entry_id, is_id, read_object
 from everymask.data.formats.coco.pictures import Places, around, read_pictures, split_name
 from everymask.data.formats.crowds import Crowds
+from everymask.data.formats.datumaro.recognition import is_datumaro
 from everymask.data.formats.finding.named import NamedFiles
 from everymask.data.formats.finding.named import folded as same_name
 from everymask.data.formats.folders import SPLIT_FOLDERS, copy_picture, files_in, folders_in, unique_ids
@@ -116,13 +117,13 @@ class _Part:
 def annotation_files(path: Path) -> list[Path]:
     """The COCO files that a path stands for: itself, or those in a folder; instances before other kinds."""
     if path.is_file():
-        return [path] if path.suffix.lower() == ".json" and _has_keys(path) else []
+        return [path] if path.suffix.lower() == ".json" and _is_coco(path) else []
     if not path.is_dir():
         return []
     split_folders = [place for place in folders_in(path) if place.name.lower() in SPLIT_FOLDERS]
     for places in ([path], [path / "annotations"], split_folders):
         found = [file for place in places for file in files_in(place) if file.suffix.lower() == ".json"]
-        found = [file for file in found if _has_keys(file)]
+        found = [file for file in found if _is_coco(file)]
         instances = [file for file in found if file.name.startswith("instances")]
         chosen = instances or [file for file in found if not file.name.startswith(_OTHER_KINDS)]
         if chosen:
@@ -131,6 +132,10 @@ def annotation_files(path: Path) -> list[Path]:
         if others:
             return others
     return []
+
+
+def _is_coco(file: Path) -> bool:
+    return _has_keys(file) and not is_datumaro(file)
 
 
 def _has_keys(file: Path) -> bool:
