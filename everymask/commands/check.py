@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from everymask.commands.options import Data, ReadingFor
 from everymask.commands.terminal import progress, quoted, show, show_json
 from everymask.core.files import is_there
+from everymask.core.memory import many_objects
 from everymask.errors import ConfigError, DataError, counted, printable
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class Check(ReadingFor):
     """Print the answer as one JSON object."""
 
 
+@many_objects()
 def run(options: Check) -> None:
     """Print the summary of the data set; then fail if there are defects that the options do not allow."""
     from everymask.commands.doctor.page import write_page

@@ -32,6 +32,7 @@ _BORDER = 1.0  # pixel: nearer counts as cut off
 Progress = Callable[[int, int], None]
 
 
+@many_objects()
 def check(
     dataset: Dataset,
     *,
@@ -54,8 +55,7 @@ def check(
     seen = (thumbnails or Thumbnails()) if decode else None
     match dataset.kind:
         case "objects":
-            with many_objects():
-                return _with_objects(dataset, seen, progress)
+            return _with_objects(dataset, seen, progress)
         case "label maps":
             # Objects of which label maps are painted are not what is learned.
             annotated = dataset.annotated()

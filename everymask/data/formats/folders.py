@@ -26,13 +26,17 @@ SPLIT_FOLDERS = {
 """What a folder's lower-case name says about the split of the pictures in it."""
 
 
-def files_in(folder: Path) -> list[Path]:
-    """The files of a folder by name, without hidden ones and what file managers leave behind."""
+def files_in(folder: Path, endings: tuple[str, ...] = ("",)) -> list[Path]:
+    """The files of a folder by name, without hidden ones and what file managers leave behind.
+
+    With `endings`, lower case, only files whose names end so in whatever case: of a folder of many pictures the few
+    that are asked for.
+    """
     if not folder.is_dir():
         return []
     return [
         folder / entry.name
-        for entry in _entries(folder)
+        for entry in _entries(folder, endings)
         if entry.name.lower() not in ("thumbs.db", "desktop.ini") and _is(entry.is_file)
     ]
 
@@ -42,11 +46,11 @@ def folders_in(folder: Path) -> list[Path]:
     return [folder / entry.name for entry in _entries(folder) if _is(entry.is_dir)]
 
 
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
+def _entries(folder: Path, endings: tuple[str, ...] = ("",)) -> list[os.DirEntry[str]]:
     """What is in a folder by name, without hidden ones; their kinds are known without asking the disk for each."""
     try:
         with os.scandir(folder) as found:
-            kept = [entry for entry in found if not entry.name.startswith(".")]
+            kept = [entry for entry in found if not entry.name.startswith(".") and entry.name.lower().endswith(endings)]
     except OSError as error:
         raise MachineError(f"cannot read {folder}: {error.strerror or error}") from error
     return sorted(kept, key=lambda entry: os.path.normcase(entry.name))

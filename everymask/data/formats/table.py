@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
+from everymask.core.memory import many_objects
 from everymask.core.segmentation import TaskName
 from everymask.data.damage import Look, without_damaged
 from everymask.data.damage import decode as decode_whole
@@ -231,6 +232,7 @@ _BY_CONTENT = ("instance-pngs", "camvid", "image-masks")
 _OTHER: dict[Reading, Reading] = {"objects": "classes", "classes": "objects"}
 
 
+@many_objects()
 def read_dataset(
     path: str | Path,
     *,

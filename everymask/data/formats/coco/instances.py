@@ -42,6 +42,7 @@ def looks_like_coco(path: Path) -> bool:
     return bool(annotation_files(path))
 
 
+@many_objects()
 def read_coco(
     path: str | Path, images: str | Path | None = None, *, policy: Policy = "strict", crowds: Crowds = "as-marked"
 ) -> Dataset:
@@ -74,8 +75,7 @@ def read_coco(
     folder = root if root.is_dir() else around(root)[-1]
     given = None if images is None else Path(images)
     places = Places(given, NamedFiles(given or folder, issues))
-    with many_objects():
-        parts = [_read_file(file, split, places, crowds, issues) for file, split in zip(files, splits, strict=True)]
+    parts = [_read_file(file, split, places, crowds, issues) for file, split in zip(files, splits, strict=True)]
     names, parts = _merge_names(parts, issues)
     folder = root if root.is_dir() else root.parent
     records = _check_repeats([record for part in parts for record in _with_classes(part, names)], issues)
@@ -122,7 +122,7 @@ def annotation_files(path: Path) -> list[Path]:
         return []
     split_folders = [place for place in folders_in(path) if place.name.lower() in SPLIT_FOLDERS]
     for places in ([path], [path / "annotations"], split_folders):
-        found = [file for place in places for file in files_in(place) if file.suffix.lower() == ".json"]
+        found = [file for place in places for file in files_in(place, (".json",))]
         found = [file for file in found if _is_coco(file)]
         instances = [file for file in found if file.name.startswith("instances")]
         chosen = instances or [file for file in found if not file.name.startswith(_OTHER_KINDS)]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +25,7 @@ MAX_ID = 2**63 - 1
 _MAX_VERTICES = 100_000
 _FARTHEST = 1e8
 _SLACK = 1.0  # pixels that a box or outline may reach outside the picture
+_NUMBERS = frozenset({int, float})
 _NOISE = 0.05  # pixels outside that are rounding
 
 
@@ -34,13 +37,9 @@ def compact(entry: dict[str, Any]) -> dict[str, Any]:
     outline = entry.get("segmentation")
     if type(outline) is list:
         for index, ring in enumerate(outline):
-            if (
-                type(ring) is list
-                and set(map(type, ring)) <= {int, float}
-                and _fits(min(ring, default=0))
-                and _fits(max(ring, default=0))
-            ):
-                outline[index] = np.array(ring, np.float64)
+            if type(ring) is list and _NUMBERS.issuperset(map(type, ring)):
+                with suppress(OverflowError):  # whole numbers of hundreds of digits
+                    outline[index] = np.frombuffer(array("d", ring))
     return entry
 
 
@@ -108,7 +107,7 @@ def read_object(entry: Mapping[str, Any], class_id: int, place: Place) -> Annota
         shape = Polygons((turned,)) if place.outlined else BoxOnly()
         entry = {**entry, "bbox": _without_turn(turned, place)}
     extent = shape.extent if isinstance(shape, Polygons) else None
-    if extent is not None and not _lies_inside(extent, place):
+    if isinstance(shape, Polygons) and extent and not (_in_range(shape, extent, place) and _lies_inside(extent, place)):
         shape = None
     crowd = _crowd(entry, shape, place)
     box = _box(entry.get("bbox"), extent, place)
@@ -255,12 +254,18 @@ def _ring(ring: Any, index: int, place: Place) -> FloatArray | None:
         message = f"expected at most {_MAX_VERTICES} points, but found {ring.size // 2}"
         place.error("polygon-points", pointer, message, hint="simplify the outline, or store the mask as RLE")
         return None
-    if ring.max() > _FARTHEST or ring.min() < -_FARTHEST:
-        wrong = int(np.abs(ring).argmax())
-        message = "expected pixels of the picture"
-        place.error("polygon-number", f"{pointer}/{wrong}", message, float(ring[wrong]))
-        return None
     return ring.reshape(-1, 2)
+
+
+def _in_range(shape: Polygons, extent: Box, place: Place) -> bool:
+    if max(extent[2:]) <= _FARTHEST and min(extent[:2]) >= -_FARTHEST:
+        return True
+    far = [float(np.abs(ring).max()) for ring in shape.rings]
+    index = far.index(max(far))
+    wrong = int(np.abs(shape.rings[index]).argmax())
+    value = float(shape.rings[index].ravel()[wrong])
+    place.error("polygon-number", f"/segmentation/{index}/{wrong}", "expected pixels of the picture", value)
+    return False
 
 
 def _lies_inside(extent: Box, place: Place) -> bool:

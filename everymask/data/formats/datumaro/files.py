@@ -100,7 +100,7 @@ def _annotation_files(path: Path) -> list[Path]:
     if path.is_file():
         return [path] if path.suffix.lower() == ".json" and is_datumaro(path) else []
     for place in (path, path / _ANNOTATIONS):
-        found = files_of_kind([file for file in files_in(place) if file.suffix.lower() == ".json"], is_datumaro)
+        found = files_of_kind(files_in(place, (".json",)), is_datumaro)
         if found:
             return found
     return []

@@ -121,7 +121,7 @@ def write_imagej(folder: str | Path, dataset: Dataset) -> None:
 def _files(path: Path, depth: int = _DEPTH) -> list[Path]:
     if not path.is_dir():
         return []
-    here = [file for file in files_in(path) if file.suffix.lower() in (".roi", ".zip")]
+    here = files_in(path, (".roi", ".zip"))
     found = [file for file in here if file.suffix.lower() == ".roi" or _has_rois(file, empty=True)]
     return found + [file for folder in (folders_in(path) if depth else []) for file in _files(folder, depth - 1)]
 

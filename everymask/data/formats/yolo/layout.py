@@ -37,7 +37,7 @@ def names_splits(file: Path) -> bool:
 
 def find_settings(root: Path) -> Path | None:
     """The folder's data.yaml, under whatever name, or Darknet's obj.data."""
-    files = files_in(root)
+    files = files_in(root, (".yaml", ".yml", ".data"))
     yaml = [file for file in files if file.suffix.lower() in (".yaml", ".yml")]
     preferred = sorted(yaml, key=lambda file: (file.stem not in ("data", "dataset"), file.name))
     darknet = [file for file in files if file.suffix.lower() == ".data"]
@@ -191,9 +191,7 @@ def picture_folders(root: Path) -> list[Path]:
 
 
 def _has_texts(pictures: Path, root: Path) -> bool:
-    texts = (
-        file for folder in label_folders(pictures, root) for file in files_in(folder) if file.suffix.lower() == ".txt"
-    )
+    texts = (file for folder in label_folders(pictures, root) for file in files_in(folder, (".txt",)))
     return any(file.parent != pictures or looks_like_rows(file) for file in texts)
 
 
