@@ -26,6 +26,7 @@ from everymask.data.formats.labelme.files import write_labelme
 from everymask.data.formats.mask_files import write_mask_files
 from everymask.data.formats.open_images.files import write_open_images
 from everymask.data.formats.rle_tables.files import write_rle_table
+from everymask.data.formats.stacks.files import write_tiff_stacks
 from everymask.data.formats.supervisely.files import write_supervisely
 from everymask.data.formats.table import FORMATS, find_formats, read_dataset
 from everymask.data.formats.via.files import write_via
@@ -60,6 +61,7 @@ CASES = {
     "imagej": Case(write_imagej),
     "open-images": Case(write_open_images),
     "datumaro": Case(write_datumaro, crowd=True),
+    "tiff-stacks": Case(write_tiff_stacks),
 }
 READERS = {known.name: known.read for known in FORMATS}
 every_format = pytest.mark.parametrize("name", CASES)

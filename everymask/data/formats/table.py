@@ -42,6 +42,8 @@ from everymask.data.formats.pair_lists import find_pairs
 from everymask.data.formats.pairs import MAP_FOLDERS, PICTURE_FOLDERS
 from everymask.data.formats.readings import Reading, judge
 from everymask.data.formats.rle_tables.files import looks_like_rle_table, read_rle_table, write_rle_table
+from everymask.data.formats.stacks.files import read_tiff_stacks, write_tiff_stacks
+from everymask.data.formats.stacks.recognition import looks_like_tiff_stacks
 from everymask.data.formats.supervisely.files import (
     looks_like_supervisely,
     read_supervisely,
@@ -184,6 +186,13 @@ FORMATS = (
         read_datumaro,
         write_datumaro,
         options=_IMAGES,
+    ),
+    Format(
+        "tiff-stacks",
+        looks_like_tiff_stacks,
+        "pictures with TIFF files of several pages, a mask on each",
+        read_tiff_stacks,
+        write_tiff_stacks,
     ),
     Format("camvid", looks_like_camvid, "train/ with trainannot/", read_camvid, write_camvid, "semantic", _MAPS),
     Format(
