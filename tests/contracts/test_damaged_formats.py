@@ -183,6 +183,8 @@ def many_alike(folder: Path, known: Format, count: int) -> Dataset:
     else:
         whole = make_fake(folder, splits=False, crowd=CASES[known.name].crowd)
     record = whole.records[0]
+    if known.name not in SEMANTIC:  # an outline and runs: more of the time would go into drawing
+        record = replace(record, truth=replace(record.objects, annotations=record.objects.annotations[:2]))
     # Some layouts are nothing without a split.
     split = "train" if known.name in ("camvid", "cityscapes", "ade20k") else None
     return replace(whole, records=tuple(replace(record, id=f"q{n:03}x", split=split) for n in range(count)))

@@ -26,6 +26,7 @@ from everymask.core.arrays import IntArray
 from everymask.core.files import write_json, write_text
 from everymask.core.labels import labels_of
 from everymask.data.dataset import Dataset
+from everymask.data.formats.drawn.writing import report_ignored
 from everymask.data.formats.folders import (
     copy_picture,
     file_stem,
@@ -124,6 +125,7 @@ def write_instance_pngs(folder: str | Path, dataset: Dataset) -> None:
         table[file_stem(record)] = {str(number): names[class_id] for number, class_id in enumerate(class_ids, 1)}
     write_text(root / "classes.txt", listing)
     write_json(root / "labels.json", dict(sorted(table.items())), indent=1)
+    report_ignored(root, dataset)
 
 
 def check_paintable(dataset: Dataset, limit: int = 65_535) -> None:

@@ -23,6 +23,7 @@ from everymask.data.formats.coco.objects import Place, compact, entry_id, is_id,
 from everymask.data.formats.coco.pictures import Places, around, read_pictures, split_name
 from everymask.data.formats.crowds import Crowds
 from everymask.data.formats.datumaro.recognition import is_datumaro
+from everymask.data.formats.drawn.writing import report_ignored
 from everymask.data.formats.finding.named import NamedFiles
 from everymask.data.formats.finding.named import folded as same_name
 from everymask.data.formats.folders import SPLIT_FOLDERS, copy_picture, files_in, folders_in, unique_ids
@@ -87,11 +88,12 @@ def read_coco(
 def write_coco(path: str | Path, dataset: Dataset) -> None:
     """Write a data set as COCO: polygons and RLE as they are, mask files as RLE.
 
-    Objects are numbered anew where ids are missing or repeat.
+    Objects are numbered anew where ids are missing or repeat. Regions without truth are left out with a logged warning.
     A `path` that ends in `.json` receives the annotations alone, with file names below the pictures' common folder.
     Otherwise it is a folder: `annotations/instances_<split>.json` and copies of the pictures in `images/<split>/`.
     """
     target = Path(path)
+    report_ignored(target, dataset)
     if target.suffix.lower() == ".json":
         folder = _common_folder(dataset.records, dataset.root)
         names = [record.image.relative_to(folder).as_posix() for record in dataset.records]
