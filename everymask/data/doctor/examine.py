@@ -111,12 +111,14 @@ def _summary(
     _note_outliers(dataset, objects, areas, issues)
     repeats = same_pictures(dataset)
     _note_repeats(dataset, repeats, issues)
-    # The reader has seen all headers; without decoding, some say how the pictures are stored.
-    headers = read_headers([record.image for record in dataset.records[:: 1 if seen else _step(dataset)]], issues)
+    # The reader has seen all headers, and said what is odd; without decoding, some say how the pictures are stored.
+    lost = IssueLog("skip")
+    headers = read_headers([record.image for record in dataset.records[:: 1 if seen else _step(dataset)]], lost)
     near = _near(dataset, repeats, seen, progress) if seen else ()
     _note_near(near, issues)
     pixels = Counter(f"{header.channels} x {header.dtype}" for header in headers if header is not None)
-    found = (*dataset.issues, *issues.noted())
+    gone = (issue for issue in lost.noted() if issue.severity == "error")
+    found = (*dataset.issues, *issues.noted(), *gone)
     sizes = [record.size for record in dataset.records]
     return Summary(
         format=dataset.format,
