@@ -28,8 +28,8 @@ def note_federated(
     partly = [entry for entry in stated if entry.get("not_exhaustive_category_ids")]
     open_to_all = 0
     for entry in stated:
-        absent = {classes.get(number) for number in _ids(entry.get("neg_category_ids"))}
-        open_to_all += not set(classes.values()) <= (absent | shown.get(_id(entry), set()))
+        absent = {classes[number] for number in _ids(entry.get("neg_category_ids")) if number in classes}
+        open_to_all += len(absent | shown.get(_id(entry), set())) < len(classes)
     if not (open_to_all or partly):
         return
     message = (
