@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from everymask.core.labels import map_classes, unknown_classes, unknown_shown
 from everymask.core.memory import room_for
 from everymask.data.dataset import Dataset, not_annotated
+from everymask.data.formats.coco.federated import FEDERATED
 from everymask.data.formats.table import read_dataset
 from everymask.data.identity.changes import changes
 from everymask.data.identity.content import DATA, identity_of, read_identity, see_dataset
@@ -215,6 +216,9 @@ def _annotated(chosen: Dataset) -> Dataset:
     dataset = chosen.annotated()
     if len(dataset) < len(chosen):
         _log.warning("%s", not_annotated(len(chosen) - len(dataset)))
+    for issue in dataset.issues:
+        if issue.code == FEDERATED:
+            _log.warning("%s", issue.message)
     if not len(dataset):
         raise DataError("there is no picture to evaluate on", hint="check the split's name with everymask check")
     return dataset

@@ -17,7 +17,7 @@ from everymask.data.formats.table import read_dataset
 from everymask.data.records import Annotation, BoxOnly, NotAnnotated, Objects
 from everymask.data.shapes import write_shapes
 from everymask.data.splits import draw_split, write_split
-from everymask.errors import ConfigError, DataError
+from everymask.errors import ConfigError, DataError, Issue
 from everymask.evaluate import compare, evaluate
 from everymask.infer.result import Result
 from everymask.models.specs.regions import FasterRCNN, MaskRCNN
@@ -213,3 +213,9 @@ def test_pictures_that_are_not_annotated_do_not_count(shapes: Dataset, caplog: p
     assert caplog.messages == ["2 pictures are not annotated, and left out"]
     with pytest.raises(DataError, match="no picture to evaluate on"):
         evaluate(oracle, replace(shapes, records=loose))
+
+
+def test_that_not_every_class_was_looked_for_is_said(shapes: Dataset, caplog: pytest.LogCaptureFixture) -> None:
+    noted = (Issue("federated", "LVIS", severity="warning"), Issue("other", "not this", severity="warning"))
+    evaluate(Oracle(shapes.labels, shapes.labels), replace(shapes, issues=noted))
+    assert caplog.messages == ["LVIS"]

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from everymask.commands.options import Data, ReadingFor
 from everymask.commands.terminal import progress, quoted, show, show_json
+from everymask.core.files import is_there
+from everymask.core.memory import many_objects
 from everymask.errors import ConfigError, DataError, counted, printable
 
 if TYPE_CHECKING:
@@ -30,27 +32,31 @@ class Check(ReadingFor):
     """Print the answer as one JSON object."""
 
 
+@many_objects()
 def run(options: Check) -> None:
     """Print the summary of the data set; then fail if there are defects that the options do not allow."""
     from everymask.commands.doctor.page import write_page
     from everymask.commands.doctor.tables import show_summary
     from everymask.commands.sources import is_large, nothing_left, read_annotated
     from everymask.data.doctor.examine import check
+    from everymask.data.doctor.near import Thumbnails
 
     _check_targets(options)
     decode = options.decode or not is_large(options.data, options.images)
     # All defects are to be seen beside the counts, so reading goes on after them; strictness comes at the end.
-    dataset = read_annotated(options.data, options, decode=decode, task=options.task, policy="skip")
+    seen = Thumbnails()
+    dataset = read_annotated(options.data, options, decode=decode, task=options.task, policy="skip", look=seen.look)
     with progress("looking") as move:
-        summary = check(dataset, decode=decode, progress=move)
+        summary = check(dataset, decode=decode, thumbnails=seen, progress=move)
     if options.json:
         show_json(summary.to_json())
     else:
         show_summary(summary)
     written = []
     if options.report is not None:
+        again = " (in place of the one that was there)" if is_there(options.report) else ""
         write_page(options.report, summary, dataset)
-        written.append(f"page: {quoted(options.report)}")
+        written.append(f"page: {quoted(options.report)}{again}")
     if options.repaired is not None and summary.pictures:
         written += [f"repaired: {quoted(file)}" for file in _write_repaired(options.repaired, dataset)]
     if written and not options.json:
@@ -66,9 +72,14 @@ def run(options: Check) -> None:
 
 
 def _check_targets(options: Check) -> None:
-    """`ConfigError` where a file to write has an ending of another kind, or repairs would replace a file."""
+    """`ConfigError` where a file to write has an ending of another kind, or would replace what check has not made."""
+    from everymask.viz.check_page import is_check_page
+
     if options.report is not None and options.report.suffix.lower() not in (".html", ".htm"):
         raise ConfigError(f"the report is a page, but {printable(options.report)} does not end in .html")
+    if options.report is not None and is_there(options.report) and not is_check_page(options.report):
+        hint = "choose a new name: only a page that everymask check wrote is replaced"
+        raise ConfigError(f"{printable(options.report)} exists already, and is another page", hint=hint)
     if options.repaired is None:
         return
     if options.repaired.suffix.lower() != ".json":

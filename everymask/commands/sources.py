@@ -13,6 +13,8 @@ from everymask.commands.options import Reading
 from everymask.commands.terminal import progress
 from everymask.core.files import is_there, real_path
 from everymask.core.segmentation import TaskName
+from everymask.data.damage import Look
+from everymask.data.damage import decode as decode_whole
 from everymask.data.dataset import Dataset
 from everymask.data.formats.finding.archives import is_archive
 from everymask.data.formats.finding.foreign import address_refused
@@ -29,7 +31,13 @@ _log = logging.getLogger(__name__)
 
 
 def read_annotated(
-    data: Path, options: Reading, *, decode: bool, task: TaskName | None = None, policy: Policy | None = None
+    data: Path,
+    options: Reading,
+    *,
+    decode: bool,
+    task: TaskName | None = None,
+    policy: Policy | None = None,
+    look: Look = decode_whole,
 ) -> Dataset:
     """The data set at `data` for a task, read as `options` say, or by another `policy`; decoding shows its progress."""
     with progress("decoding") as move:
@@ -43,6 +51,7 @@ def read_annotated(
             masks=options.masks,
             mask_threshold=options.mask_threshold,
             decode=decode,
+            look=look,
             progress=move,
         )
 

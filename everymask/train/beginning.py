@@ -24,7 +24,7 @@ from everymask.settings.facts import Facts, Start
 from everymask.settings.plan import Plan, plan_of
 from everymask.tasks.choice import asked_task, settle_task, unseen_classes, usual_network
 from everymask.tasks.task import Task
-from everymask.train.folder.given import Given, read_decided, read_preprocess
+from everymask.train.folder.given import Given, bring_back, read_decided, read_preprocess
 from everymask.train.folder.layout import BEST
 from everymask.train.layers import frozen_parameters, learning_parameters
 from everymask.train.loader import Order, read_batches
@@ -41,7 +41,7 @@ class Beginning:
     task: Task[Any]
     plan: Plan
     measured: Fingerprint
-    given: Given
+    given: Given | None
     train: Dataset
     val: Dataset | None
     module: Network
@@ -52,8 +52,8 @@ class Beginning:
     """What to do about pictures that change while the run learns from them."""
 
     def watched(self, pictures: Dataset) -> Dataset:
-        """The pictures, given only while they hold what they held at the beginning."""
-        return watched(pictures, self.given.seen, hint=self.cure)
+        """The pictures, given only while they hold what they held at the beginning, where that is known."""
+        return watched(pictures, self.given.seen, hint=self.cure) if self.given else pictures
 
     def batches(self, device: torch.device, first: int, last: int) -> Iterator[Batch]:
         """The batches of these optimizer steps."""
@@ -75,12 +75,13 @@ class Beginning:
 class Ground:
     """What is known before anything is decided: the data, and the settings as far as these and named weights go.
 
+    `given` is None where nothing is to be learned from the data, so that nobody need know whether they change.
     `network_open` says whether only the data and the machine choose the network.
     """
 
     config: TrainConfig
     task: Task[Any]
-    given: Given
+    given: Given | None
     train: Dataset
     val: Dataset | None
     measured: Fingerprint
@@ -118,14 +119,24 @@ class Ground:
             order,
             said,
             self.decided_anew,
-            _cure(self.folder),
+            bring_back(self.folder),
         )
 
 
 def read_ground(
-    given: TrainConfig, dataset: Dataset | None, folder: Path, device: torch.device, screen: Console, rank: Rank
+    given: TrainConfig,
+    dataset: Dataset | None,
+    folder: Path,
+    device: torch.device,
+    screen: Console,
+    rank: Rank,
+    *,
+    learns: bool,
 ) -> Ground:
-    """Read the data and the weights that are named; what cannot work is refused here."""
+    """Read the data and the weights that are named; what cannot work is refused here.
+
+    Who `learns` from the data, or goes on learning, has to know what all their files hold, and only who does.
+    """
     config, again = read_decided(folder, given) if given.resume else (given, ())
     if config.resume and (folder / BEST).exists():
         _check_best(folder / BEST)
@@ -140,11 +151,12 @@ def read_ground(
     known = pictures.annotated()
     left_out = (not_annotated(len(pictures) - len(known)),) if len(known) < len(pictures) else ()
     pictures = known.for_task(task.name)
-    if config.resume:
-        data, remarks = gone_on_with(pictures, folder, screen)
-    else:
-        data, remarks = seen(divided(pictures, config), screen), ()
-    train_set, val_set = data.pictures.split("train"), validation(data.pictures)
+    data, remarks = gone_on_with(pictures, folder, screen) if config.resume else (None, ())
+    if data is None:
+        pictures = divided(pictures, config)
+        data = seen(pictures, screen) if learns else None
+    pictures = data.pictures if data else pictures
+    train_set, val_set = pictures.split("train"), validation(pictures)
     if isinstance(model, MaskRCNN) and train_set.boxes_only:
         raise DataError("the annotations are boxes without masks", hint="train a detector: --model faster-rcnn")
     unseen = unseen_classes(train_set, val_set)
@@ -169,10 +181,6 @@ def read_ground(
         device=device,
         rank=rank,
     )
-
-
-def _cure(folder: Path) -> str:
-    return f"bring it back as it was and go on with --resume, or start a new run with --weights {printable(folder)}"
 
 
 def _check_best(file: Path) -> None:

@@ -19,7 +19,7 @@ from everymask.data.records import NotAnnotated, Record
 from everymask.data.splits import draw_split, read_split
 from everymask.errors import ConfigError, DataError, Issue, counted, listed, printable
 from everymask.settings.config import TrainConfig
-from everymask.train.folder.given import Given, read_held
+from everymask.train.folder.given import Given, bring_back, read_held
 from everymask.train.folder.layout import SPLITS
 from everymask.train.folder.logs import reading_bar
 
@@ -175,8 +175,7 @@ def _refusal(
     ]
     return DataError(
         f"the data are not those that this run began with: {'; '.join(parts)}",
-        hint=f"bring them back as they were, or start a new run from its weights: --weights {printable(folder)} "
-        "--out ANOTHER",
+        hint=bring_back(folder),
         issues=issues,
     )
 

@@ -76,7 +76,7 @@ def begin(
     measured first. Without a limit half an hour is planned for; it is the rounds that then end the training, not the
     clock.
     """
-    ground = read_ground(given, dataset, folder, device, screen, rank)
+    ground = read_ground(given, dataset, folder, device, screen, rank, learns=True)
     say = _said_on(screen)
     return _decide(given, ground, partial(usual_source, say=say), say)[0]
 
@@ -88,7 +88,7 @@ def forecast(config: TrainConfig, *, dataset: Dataset | None = None, console: Co
     """
     device, screen = choose_device(config.device), console or Screen(stderr=True)
     with machine_failures():
-        ground = read_ground(config, dataset, Path(config.out), device, screen, ALONE)
+        ground = read_ground(config, dataset, Path(config.out), device, screen, ALONE, learns=False)
         begun, speed = _decide(config, ground, partial(usual_source, say=None), _said_on(screen))
         speed = speed or probe(begun, device, _LONGEST_PROBE / 2)
     plan, steps = begun.plan, begun.plan.epochs * begun.order.steps_per_epoch

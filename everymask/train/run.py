@@ -61,12 +61,13 @@ def train_as(rank: Rank, config: TrainConfig, *, dataset: Dataset | None = None,
     ):
         screen = (console or Screen(stderr=True)) if rank.leads else Console(quiet=True)
         begun = begin(config, dataset, folder, device, screen, rank)
-        plan, train_set = begun.plan, begun.train
+        plan, train_set, given = begun.plan, begun.train, begun.given
+        assert given is not None  # what is learned from is known
         if rank.leads and not config.resume:
             clear_folder(folder)
-            write_given(folder, config, plan, begun.given, train_set, begun.measured)
+            write_given(folder, config, plan, given, train_set, begun.measured)
         elif rank.leads:
-            write_held(folder, begun.given)
+            write_held(folder, given)
             if begun.decided_anew:
                 write_decided(folder, plan)
         card = Card(plan.model, train_set.labels, plan.preprocess, source=f"trained on {plan.settings.data}")

@@ -11,9 +11,11 @@ from everymask.core.files import write_text
 from everymask.errors import Issue
 from everymask.metrics.scores import Headline
 from everymask.viz.charts import bar_chart, escaped, folded, histogram, number_text
-from everymask.viz.page import page
+from everymask.viz.page import FOOTER, first_heading, page
 from everymask.viz.parts import definitions, grid, headline_cards, issue_line, picture_uri
 
+_FIRST = "Data set"
+_LARGEST = 5_000_000
 _PICTURES = 3_500_000
 """Characters that embedded pictures may take together: the page stays below 5 MB."""
 _LISTED = 5
@@ -79,7 +81,7 @@ def write_check_page(path: str | Path, content: CheckContent) -> None:
     errors = [kind for kind in content.kinds if kind.severity == "error"]
     warnings = [kind for kind in content.kinds if kind.severity != "error"]
     sections = [
-        ("Data set", headline_cards(content.headlines) + definitions(content.facts)),
+        (_FIRST, headline_cards(content.headlines) + definitions(content.facts)),
         ("Defects", "".join(_kind(kind, room) for kind in errors)),
         ("Warnings", "".join(_kind(kind, room) for kind in warnings)),
         ("Pictures that look alike", "".join(_alike(group, room) for group in content.alike)),
@@ -89,6 +91,16 @@ def write_check_page(path: str | Path, content: CheckContent) -> None:
         ("Not looked at", "".join(map(_said, content.notes))),
     ]
     write_text(path, page(content.title, content.subtitle, [(name, body) for name, body in sections if body]))
+
+
+def is_check_page(path: str | Path) -> bool:
+    """Whether a file is a page that `write_check_page` wrote; False where it cannot be read."""
+    try:
+        with Path(path).open("rb") as stream:
+            content = stream.read(_LARGEST + 1)
+    except OSError:
+        return False
+    return len(content) <= _LARGEST and all(mark.encode() in content for mark in (first_heading(_FIRST), FOOTER))
 
 
 def _said(text: str) -> str:

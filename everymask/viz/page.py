@@ -149,6 +149,8 @@ summary { cursor: pointer; color: var(--accent); font-size: .9rem; padding: 6px 
 }
 """
 
+FOOTER = "<footer><p>Written by everymask.</p></footer>"
+"""What stands at the end of each page."""
 # Nothing may be loaded and nothing may run, whatever a name in the data tries.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
@@ -156,15 +158,21 @@ _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 def page(title: str, subtitle: str, sections: Sequence[tuple[str, str]]) -> str:
     """A whole HTML page; `sections` are pairs of a heading (text) and its content (markup)."""
     links = "".join(f'<a href="#s{number}">{escaped(name)}</a>' for number, (name, _) in enumerate(sections))
-    body = "".join(
-        f'<section id="s{number}"><h2>{escaped(name)}</h2>{content}</section>'
-        for number, (name, content) in enumerate(sections)
-    )
+    body = "".join(f"{_heading(number, name)}{content}</section>" for number, (name, content) in enumerate(sections))
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
         f"<title>{escaped(title)}</title><style>{_STYLE}</style></head><body>"
         f"<header><h1>{escaped(title)}</h1><p>{escaped(subtitle)}</p><nav>{links}</nav></header>"
-        f"<main>{body}</main><footer><p>Written by everymask.</p></footer></body></html>\n"
+        f"<main>{body}</main>{FOOTER}</body></html>\n"
     )
+
+
+def first_heading(name: str) -> str:
+    """How the first section begins that is called so: with `FOOTER` a sign by which a page is known again."""
+    return _heading(0, name)
+
+
+def _heading(number: int, name: str) -> str:
+    return f'<section id="s{number}"><h2>{escaped(name)}</h2>'

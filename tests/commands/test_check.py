@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
 from everymask.cli import run
 from everymask.data.formats.table import write_dataset
+from everymask.data.pictures import read
 from tests.contracts.test_formats import make_fake
 
 
@@ -114,12 +117,43 @@ def test_repairs_go_into_new_files_which_have_no_defects(
     assert set(written["splits"]) == set(kept["splits"])
 
 
+def test_every_picture_is_decoded_once(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To find damage and what looks alike."""
+    damaged = max(data.rglob("p*.png"))
+    damaged.write_bytes(damaged.read_bytes()[:-200])
+    decode, decoded = read._decoded, Counter[str]()
+
+    def counting(opened: Any, image: Any) -> Any:
+        decoded[opened.file.name] += 1
+        return decode(opened, image)
+
+    monkeypatch.setattr(read, "_decoded", counting)
+    assert run(["check", str(data), "--json"]) == 3
+    assert decoded == {"p0.png": 1, "p1.png": 1, "p2.png": 1, "p3.png": 1}
+
+
 @pytest.mark.parametrize("option", ["--report", "--repaired"])
 def test_a_file_of_the_users_is_not_written_over(option: str, data: Path, tmp_path: Path) -> None:
     mine = tmp_path / "mine.json"
     mine.write_text("mine")
     assert run(["check", str(data), option, str(mine)]) == 2
     assert mine.read_text() == "mine"
+
+
+def test_only_a_page_of_the_doctors_is_replaced_and_that_is_said(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "check.html"
+    assert "in place of" not in answer(capsys, "check", data, "--report", page)
+    first = page.read_bytes()
+    assert "(in place of the one that was there)" in answer(capsys, "check", data, "--report", page)
+    assert page.read_bytes() == first
+    mine = tmp_path / "mine.html"
+    for content in (b"<html>mine</html>", first.replace(b"<h2>Data set</h2>", b"<h2>Scores</h2>")):
+        mine.write_bytes(content)
+        assert run(["check", str(data), "--report", str(mine)]) == 2
+        assert mine.read_bytes() == content
+        assert "exists already, and is another page" in capsys.readouterr().err
 
 
 def test_of_many_pictures_only_headers_are_read_and_that_is_said(

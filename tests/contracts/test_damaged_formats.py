@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import random
 import re
+import signal
+import struct
+import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from everymask.data.formats.table import FORMATS
+from everymask.data.dataset import Dataset
+from everymask.data.formats.table import FORMATS, Format, write_dataset
 from everymask.data.pictures.read import SUFFIXES
 from everymask.errors import EverymaskError
 from tests.contracts.test_formats import CASES, READERS, make_fake
+from tests.contracts.test_semantic_formats import SEMANTIC, made
 
 # Each of the three kinds of damage 17 times for each format, and then 33 times more.
 MUTATIONS = [range(51), pytest.param(range(51, 150), marks=pytest.mark.slow)]
@@ -117,3 +128,146 @@ def test_damage_is_refused_or_can_be_drawn(tmp_path, caplog, name, numbers):
             pytest.fail(f"{file.name}, mutation {number}: {type(error).__name__}: {error}")
         finally:
             file.write_bytes(sound)
+
+
+EACH, SINGLE = 5_800, 2_700
+"""So many damaged files of each format: of those that have a file for each picture, and of the others."""
+TOGETHER = 40
+"""So many files are damaged and read at once, where there is one for each picture."""
+SINGLE_FILES = {"coco", "cvat", "label-studio", "via", "rle-csv", "open-images", "datumaro"}
+LONGEST, LARGEST = 5.0, 500e6
+
+
+def damaged_map(data: bytes, draw: random.Random) -> bytes:
+    """A PNG with other numbers, sides or storage, or with other bytes, under a right checksum or not."""
+    kind = draw.randrange(3)
+    if kind == 0:
+        return _with_other_bytes(data, draw)
+    if kind == 1:
+        return _with_other_chunk(data, draw)
+    with Image.open(io.BytesIO(data)) as image:
+        ids = np.array(image)
+    action = draw.randrange(5)
+    if action == 0:
+        ids[draw.randrange(len(ids)), draw.randrange(ids.shape[1])] = draw.randrange(256)
+    elif action == 1:
+        ids = ids[: draw.randrange(1, len(ids) + 1), : draw.randrange(1, ids.shape[1] + 1)]
+    elif action == 2:
+        ids = ids.astype(np.uint16) * draw.choice((1, 257))
+    elif action == 3:
+        ids = np.stack([ids, ids, ids * np.uint8(draw.randrange(2))], axis=-1)
+    else:
+        ids = ids * np.uint8(draw.randrange(2))
+    stream = io.BytesIO()
+    Image.fromarray(ids).save(stream, format="PNG")
+    return stream.getvalue()
+
+
+def _with_other_chunk(data: bytes, draw: random.Random) -> bytes:
+    chunks, at = [], 8
+    while at < len(data):
+        (length,) = struct.unpack(">I", data[at : at + 4])
+        chunks.append((data[at + 4 : at + 8], data[at + 8 : at + 8 + length]))
+        at += 12 + length
+    place = draw.randrange(len(chunks))
+    kind, content = chunks[place]
+    chunks[place] = (kind, _with_other_bytes(content, draw))
+    rows = (struct.pack(">I", len(c)) + k + c + struct.pack(">I", zlib.crc32(k + c)) for k, c in chunks)
+    return data[:8] + b"".join(rows)
+
+
+def many_alike(folder: Path, known: Format, count: int) -> Dataset:
+    """A data set that the format can hold: pictures, all of which show the same."""
+    if known.name in SEMANTIC:
+        whole = made(folder, known.name, splits=False)
+    else:
+        whole = make_fake(folder, splits=False, crowd=CASES[known.name].crowd)
+    record = whole.records[0]
+    if known.name not in SEMANTIC:  # an outline and runs: more of the time would go into drawing
+        record = replace(record, truth=replace(record.objects, annotations=record.objects.annotations[:2]))
+    # Some layouts are nothing without a split.
+    split = "train" if known.name in ("camvid", "cityscapes", "ade20k") else None
+    return replace(whole, records=tuple(replace(record, id=f"q{n:03}x", split=split) for n in range(count)))
+
+
+def annotation_files(root: Path, known: Format) -> list[Path]:
+    """All files but the pictures."""
+    files = [file for file in sorted(root.rglob("*")) if file.is_file()]
+    pictures = {record.image for record in known.read(root, policy="skip").records}
+    return [file for file in files if file not in pictures]
+
+
+@contextmanager
+def limited() -> Iterator[None]:
+    """`TimeoutError` after 5 seconds of calculation, however busy the machine is."""
+
+    def stop(*_: object) -> None:
+        raise TimeoutError(f"more than {LONGEST} s")
+
+    before = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, LONGEST)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
+
+
+def most_memory() -> int:
+    """The most bytes that the process has had."""
+    resource = pytest.importorskip("resource")
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def spoil(file: Path, sound: bytes, seed: int) -> None:
+    draw = random.Random(seed)
+    if file.suffix == ".png":
+        file.write_bytes(damaged_map(sound, draw))
+    else:
+        file.write_bytes(damaged(sound, file.suffix, seed))
+
+
+def test_they_are_a_hundred_thousand():
+    assert {known.name for known in FORMATS} >= SINGLE_FILES
+    assert EACH * (len(FORMATS) - len(SINGLE_FILES)) + SINGLE * len(SINGLE_FILES) >= 100_000
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system does not interrupt what takes too long")
+@pytest.mark.parametrize("known", FORMATS, ids=lambda known: known.name)
+def test_a_hundred_thousand_damaged_files_are_refused_or_can_be_drawn(tmp_path, caplog, known):
+    """Of all formats together; none takes more than 5 seconds, and all together no more than 500 MB."""
+    caplog.set_level(logging.CRITICAL)
+    root = tmp_path / "out"
+    write_dataset(root, many_alike(tmp_path / "in", known, TOGETHER), known.name)
+    if known.name in SINGLE_FILES:
+        root = tmp_path / "one"
+        write_dataset(root, many_alike(tmp_path / "in", known, 1), known.name)
+    files = annotation_files(root, known)
+    sound = {file: file.read_bytes() for file in files}
+    own = [file for file in files if re.search(r"q\d{3}x", str(file.relative_to(root)))]
+    shared = [file for file in files if file not in own]
+    wanted = SINGLE if known.name in SINGLE_FILES else EACH
+    before, done, rounds = most_memory(), 0, 0
+    spoiled: list[Path] = []
+    while done < wanted:
+        # What all pictures need is damaged alone: else nothing would be seen of the others.
+        alone = shared and (not own or rounds % 4 == 3)
+        victims = [shared[rounds // 4 % len(shared)] if own else shared[rounds % len(shared)]] if alone else own
+        for file in set(spoiled) - set(victims):
+            file.write_bytes(sound[file])
+        for place, file in enumerate(victims):
+            spoil(file, sound[file], rounds * TOGETHER + place)
+        try:
+            with limited():
+                known.looks_like(root)
+                found = known.read(root, policy="skip")
+                for row in range(len(found)):
+                    found.truth(row)
+        except EverymaskError:
+            pass
+        except Exception as error:
+            listed = ", ".join(file.name for file in victims[:1])
+            pytest.fail(f"round {rounds} ({listed}): {type(error).__name__}: {error}")
+        spoiled, done, rounds = victims, done + len(victims), rounds + 1
+    assert most_memory() - before < LARGEST

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from everymask.core.randomness import rng
 from everymask.data.dataset import Dataset
 from everymask.data.formats.coco.instances import write_coco
 from everymask.data.formats.cvat.files import write_cvat
+from everymask.data.formats.datumaro.files import write_datumaro
 from everymask.data.formats.geojson.files import write_geojson
 from everymask.data.formats.imagej.files import write_imagej
 from everymask.data.formats.instance_pngs import write_instance_pngs
@@ -24,6 +26,7 @@ from everymask.data.formats.labelme.files import write_labelme
 from everymask.data.formats.mask_files import write_mask_files
 from everymask.data.formats.open_images.files import write_open_images
 from everymask.data.formats.rle_tables.files import write_rle_table
+from everymask.data.formats.stacks.files import write_tiff_stacks
 from everymask.data.formats.supervisely.files import write_supervisely
 from everymask.data.formats.table import FORMATS, find_formats, read_dataset
 from everymask.data.formats.via.files import write_via
@@ -57,6 +60,8 @@ CASES = {
     "geojson": Case(write_geojson, crowd=True),
     "imagej": Case(write_imagej),
     "open-images": Case(write_open_images),
+    "datumaro": Case(write_datumaro, crowd=True),
+    "tiff-stacks": Case(write_tiff_stacks),
 }
 READERS = {known.name: known.read for known in FORMATS}
 every_format = pytest.mark.parametrize("name", CASES)
@@ -165,6 +170,35 @@ def test_a_picture_of_another_size_is_named(tmp_path, name):
     Image.new("RGB", (9, 9)).save(victim)
     with pytest.raises(DataError, match=r"9 x 9"):
         READERS[name](tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.crowd])
+def test_crowds_are_objects_by_choice(tmp_path, name):
+    made = make_fake(tmp_path / "in", overlap=CASES[name].overlap, crowd=True)
+    CASES[name].write(tmp_path / "out", made)
+    marked, objects = (read_dataset(tmp_path / "out", crowds=crowds) for crowds in ("as-marked", "as-objects"))
+    counts = [sum(int(found.truth(row).crowd.sum()) for row in range(4)) for found in (marked, objects)]
+    assert counts == [3, 0]
+    assert [len(objects.truth(row)) for row in range(4)] == [len(marked.truth(row)) for row in range(4)]
+
+
+@pytest.mark.parametrize("name", ["yolo", "labelme", "supervisely", "geojson", "imagej"])
+def test_a_text_that_the_disk_does_not_give_leaves_out_its_picture_alone(tmp_path, monkeypatch, name):
+    CASES[name].write(tmp_path / "out", make_fake(tmp_path / "in"))
+    endings = (".txt", ".json", ".geojson", ".zip")
+    (victim,) = (file for file in (tmp_path / "out").rglob("p3*") if file.suffix in endings)
+    read = Path.read_bytes
+
+    def refuse(file):
+        if file == victim:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return read(file)
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(DataError, match=r"p3(.|\n)*cannot be read: Permission denied"):
+        READERS[name](tmp_path / "out")
+    kept = READERS[name](tmp_path / "out", policy="skip").annotated()
+    assert sorted(record.id for record in kept.records) == ["p0", "p1", "p2"]
 
 
 @every_format

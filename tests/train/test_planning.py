@@ -17,6 +17,7 @@ from everymask.models.specs.regions import MaskRCNN, mask_rcnn_small
 from everymask.settings.config import TrainConfig
 from everymask.train.beginning import Beginning
 from everymask.train.planning import Speed, forecast
+from everymask.train.run import train
 
 PLANNING = sys.modules["everymask.train.planning"]
 TINY = mask_rcnn_small(encoder="mobilenetv3_small_100", fpn_channels=16, box_fcs=(16,), mask_convs=(16,))
@@ -56,6 +57,18 @@ def test_the_network_is_the_best_that_makes_enough_steps(
     assert any(note.startswith(f"MaskRCNN with {encoder}") for note in found.notes)
     assert found.seconds <= 120
     assert not (tmp_path / "run").exists(), "nothing is written"
+
+
+def test_who_does_not_learn_reads_no_file_for_a_digest_of_it(
+    shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def digest(*_: object) -> None:
+        raise AssertionError("the files were read")
+
+    monkeypatch.setattr(sys.modules["everymask.train.beginning"], "seen", digest)
+    assert forecast(settings(shapes, tmp_path, model=TINY, epochs=1), console=QUIET).steps
+    with pytest.raises(AssertionError, match="the files were read"):
+        train(settings(shapes, tmp_path, model=TINY, epochs=1), console=QUIET)
 
 
 def test_epochs_warm_up_and_validations_fit_into_the_time(

@@ -24,8 +24,8 @@ def spans_from_rings(rings: Iterable[Array], size: tuple[int, int]) -> Spans:
     A single ring gives COCO's pixels bit for bit; a ring inside another cuts a hole. `DataError` for fewer than three
     corners, an odd number of coordinates, or coordinates that are not finite or beyond 10^8.
     """
-    passages = np.sort(np.concatenate([np.zeros(0, np.int64), *(_passages(_corners(ring), size) for ring in rings)]))
-    starts, ends = passages[0::2], passages[1::2]
+    found = np.sort(np.concatenate([np.zeros(0, np.int64), *(_passages(_corners(ring), size) for ring in rings)]))
+    starts, ends = found[0::2], found[1::2]
     filled = ends > starts
     return starts[filled], ends[filled]
 
@@ -45,10 +45,22 @@ def _corners(ring: Array) -> FloatArray:
 
 
 def _passages(points: FloatArray, size: tuple[int, int]) -> IntArray:
-    """Positions `x * H + y` at which the column-wise picture changes between outside and inside."""
-    height, width = size
-    fifths = (5 * points + 0.5).astype(np.int64)
-    begin, end = fifths, np.roll(fifths, -1, axis=0)
+    fifths = fifths_of(points)
+    return passages(fifths, np.roll(fifths, -1, axis=0), *size)[0]
+
+
+def fifths_of(points: FloatArray) -> IntArray:
+    """Corners [K, 2] in fifths of a pixel."""
+    return (5 * points + 0.5).astype(np.int64)
+
+
+def passages(
+    begin: IntArray, end: IntArray, height: int | IntArray, width: int | IntArray
+) -> tuple[IntArray, IntArray]:
+    """Positions `x * H + y` at which the column-wise picture changes between outside and inside, each with its edge.
+
+    Edges go from `begin` [K, 2] to `end` in fifths of a pixel; their pictures are of one size, or [K] of their own.
+    """
     # The reference turns each edge so that it walks upwards along its longer axis.
     reach = np.abs(end - begin)
     flat = reach[:, 0] >= reach[:, 1]
@@ -58,11 +70,12 @@ def _passages(points: FloatArray, size: tuple[int, int]) -> IntArray:
     low, high = np.minimum(begin[:, 0], end[:, 0]), np.maximum(begin[:, 0], end[:, 0])
     first = np.clip(-((2 - low) // 5), 0, width)
     counts = np.maximum(np.clip(-((2 - high) // 5), 0, width) - first, 0)
-    edge = np.repeat(np.arange(len(points)), counts)
+    edge = np.repeat(np.arange(len(begin)), counts)
     column = np.arange(edge.size) - np.repeat(np.cumsum(counts) - counts, counts) + first[edge]
     fifth = np.where(flat[edge], *_fifths_at(begin[edge], end[edge], 5 * column + 2))
-    positions: IntArray = column * height + np.clip((fifth + 2) // 5, 0, height)
-    return positions
+    tall = height if isinstance(height, int) else height[edge]
+    positions: IntArray = column * tall + np.clip((fifth + 2) // 5, 0, tall)
+    return positions, edge
 
 
 def _fifths_at(begin: IntArray, end: IntArray, column: IntArray) -> tuple[IntArray, IntArray]:

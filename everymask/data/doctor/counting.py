@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from everymask.core.arrays import Array, FloatArray
+from everymask.core.forms.rings import ring_areas
 from everymask.core.forms.rle import runs_from_string
 from everymask.data.coding import count_values
 from everymask.data.dataset import Dataset
@@ -64,22 +65,8 @@ def areas_of(objects: Sequence[tuple[Annotation, ...]]) -> FloatArray:
     for begin in range(0, len(outlined), _TOGETHER):
         part = outlined[begin : begin + _TOGETHER]
         rows = np.repeat([row for row, _ in part], [len(rings) for _, rings in part])
-        np.add.at(areas, rows, _ring_areas([ring for _, rings in part for ring in rings]))
+        np.add.at(areas, rows, ring_areas([ring for _, rings in part for ring in rings]))
     return areas
-
-
-def _ring_areas(rings: Sequence[FloatArray]) -> FloatArray:
-    """What each closed ring [K, 2] encloses, in pixels, by the shoelace formula."""
-    counts = np.array([len(ring) for ring in rings])
-    points = np.concatenate(rings).astype(np.float64)
-    ends = np.cumsum(counts)
-    points -= np.repeat(points[ends - counts], counts, axis=0)  # nearby numbers lose fewer digits
-    followers = np.arange(1, len(points) + 1)
-    followers[ends - 1] = ends - counts
-    after = points[followers]
-    doubled = points[:, 0] * after[:, 1] - points[:, 1] * after[:, 0]
-    found: FloatArray = np.abs(np.add.reduceat(doubled, ends - counts)) / 2
-    return found
 
 
 def quantiles(values: Sequence[float] | Array) -> dict[str, float]:

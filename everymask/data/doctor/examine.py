@@ -16,7 +16,7 @@ from everymask.data.dataset import Dataset, panoptic_refused
 from everymask.data.doctor.counting import areas_of, histograms, objects_by_class, quantiles, sizes_of
 from everymask.data.doctor.geometry import count_shapes, drawn_twice, outliers
 from everymask.data.doctor.label_maps import look_at_maps
-from everymask.data.doctor.near import near_pictures
+from everymask.data.doctor.near import Thumbnails, near_pictures
 from everymask.data.doctor.summary import NearPictures, Summary
 from everymask.data.doctor.treatment import treatments
 from everymask.data.issues import IssueLog
@@ -32,27 +32,35 @@ _BORDER = 1.0  # pixel: nearer counts as cut off
 Progress = Callable[[int, int], None]
 
 
-def check(dataset: Dataset, *, decode: bool = True, progress: Progress | None = None) -> Summary:
+@many_objects()
+def check(
+    dataset: Dataset,
+    *,
+    decode: bool = True,
+    thumbnails: Thumbnails | None = None,
+    progress: Progress | None = None,
+) -> Summary:
     """Count what is in a data set, and look for what readers do not look for.
 
     Headers of all pictures are read, mask files are decoded once each. With `decode` (which says that the reader has
     decoded all pictures too) every picture is decoded to find those that look alike, and all objects are drawn to count
-    parts, holes and overlaps; without it nothing is compared, and objects are drawn of 500 pictures.
-    `progress(done, total)` is called after each decoded picture.
+    parts, holes and overlaps; without it nothing is compared, and objects are drawn of 500 pictures. Pictures of which
+    there are `thumbnails`, since a reader looked at them so, are not decoded again. `progress(done, total)` is called
+    after each picture that is compared.
 
     Defects come from the reader (`dataset.issues`), and from pictures that cannot be read any more. Found here are, as
     warnings: outlines that cross themselves, objects that are drawn twice or unlike their class in size or shape,
     pictures that are there twice or look alike. `ConfigError` for a panoptic data set.
     """
+    seen = (thumbnails or Thumbnails()) if decode else None
     match dataset.kind:
         case "objects":
-            with many_objects():
-                return _with_objects(dataset, decode, progress)
+            return _with_objects(dataset, seen, progress)
         case "label maps":
             # Objects of which label maps are painted are not what is learned.
             annotated = dataset.annotated()
             found = look_at_maps(annotated, decode=decode)
-            summary = _summary(dataset, annotated, lambda record: (), IssueLog("skip"), decode, progress)
+            summary = _summary(dataset, annotated, lambda record: (), IssueLog("skip"), seen, progress)
             facts = {column.name: getattr(found, column.name) for column in fields(found)}
             return replace(summary, **facts, classes={}, per_picture={})
         case "panoptic":
@@ -61,10 +69,10 @@ def check(dataset: Dataset, *, decode: bool = True, progress: Progress | None = 
             assert_never(dataset.kind)
 
 
-def _with_objects(whole: Dataset, decode: bool, progress: Progress | None) -> Summary:
+def _with_objects(whole: Dataset, seen: Thumbnails | None, progress: Progress | None) -> Summary:
     dataset = whole.annotated()
     issues = IssueLog("skip")
-    rows = range(len(dataset))[:: 1 if decode else _step(dataset)]
+    rows = range(len(dataset))[:: 1 if seen else _step(dataset)]
     shapes: Counter[str] = Counter()
     for row in rows:
         try:
@@ -78,7 +86,7 @@ def _with_objects(whole: Dataset, decode: bool, progress: Progress | None) -> Su
             message = f"the same object is drawn twice: {_named(record, first)} and this one are the same to 95 %"
             hint = "remove one of the two"
             issues.warn("object-twice", message, file=record.image, where=_named(record, second), hint=hint)
-    summary = _summary(whole, dataset, lambda record: record.truth.annotations, issues, decode, progress)
+    summary = _summary(whole, dataset, lambda record: record.truth.annotations, issues, seen, progress)
     left = list(summary.not_looked_at)
     if len(rows) < len(dataset):
         left.append(f"parts, holes, overlaps and objects drawn twice were looked for in {len(rows):,} pictures")
@@ -90,22 +98,27 @@ def _summary(
     dataset: Dataset,
     drawn_in: Callable[[Record], tuple[Annotation, ...]],
     issues: IssueLog,
-    decode: bool,
+    seen: Thumbnails | None,
     progress: Progress | None,
 ) -> Summary:
-    """What there is to say of any data set, of which `dataset` are the annotated pictures, and of its objects."""
+    """What there is to say of any data set, of which `dataset` are the annotated pictures, and of its objects.
+
+    Without thumbnails to be `seen` no picture is decoded.
+    """
     objects = list(map(drawn_in, dataset.records))
     counts, areas = list(map(len, objects)), areas_of(objects)
     _note_crossings(dataset, issues)
     _note_outliers(dataset, objects, areas, issues)
     repeats = same_pictures(dataset)
     _note_repeats(dataset, repeats, issues)
-    # The reader has seen all headers; without decoding, some say how the pictures are stored.
-    headers = read_headers([record.image for record in dataset.records[:: 1 if decode else _step(dataset)]], issues)
-    near = _near(dataset, repeats, progress) if decode else ()
+    # The reader has seen all headers, and said what is odd; without decoding, some say how the pictures are stored.
+    lost = IssueLog("skip")
+    headers = read_headers([record.image for record in dataset.records[:: 1 if seen else _step(dataset)]], lost)
+    near = _near(dataset, repeats, seen, progress) if seen else ()
     _note_near(near, issues)
     pixels = Counter(f"{header.channels} x {header.dtype}" for header in headers if header is not None)
-    found = (*dataset.issues, *issues.noted())
+    gone = (issue for issue in lost.noted() if issue.severity == "error")
+    found = (*dataset.issues, *issues.noted(), *gone)
     sizes = [record.size for record in dataset.records]
     return Summary(
         format=dataset.format,
@@ -128,7 +141,7 @@ def _summary(
         treatments=treatments(found),
         near=near,
         not_annotated=len(whole) - len(dataset),
-        not_looked_at=() if decode else ("pictures were not decoded: damage and pictures that look alike stay unseen",),
+        not_looked_at=() if seen else ("pictures were not decoded: damage and pictures that look alike stay unseen",),
     )
 
 
@@ -198,12 +211,14 @@ def _note_repeats(dataset: Dataset, repeats: Iterable[list[int]], issues: IssueL
         issues.warn("same-picture", message, file=first, value=_listed(others), hint=hint)
 
 
-def _near(dataset: Dataset, repeats: Iterable[list[int]], progress: Progress | None) -> tuple[NearPictures, ...]:
+def _near(
+    dataset: Dataset, repeats: Iterable[list[int]], seen: Thumbnails, progress: Progress | None
+) -> tuple[NearPictures, ...]:
     """Groups of pictures that look alike and are not the same byte for byte: those across splits first."""
     copies = {row for rows in repeats for row in rows[1:]}
     rows = [row for row in range(len(dataset)) if row not in copies]
     records = [dataset.records[row] for row in rows]
-    groups = near_pictures([r.image for r in records], [r.size for r in records], progress=progress)
+    groups = near_pictures([r.image for r in records], [r.size for r in records], seen, progress=progress)
     found = [
         NearPictures(
             tuple(str(records[place].image) for place in group),

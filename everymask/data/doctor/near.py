@@ -32,22 +32,49 @@ _LEAST = 8 * _SIDE
 _COMPARED = 64  # in a crowded band, each with so many that follow it in the order of the hashes
 
 
+class Thumbnails:
+    """Small grey forms of pictures, each of which is decoded when it is asked for first, and never again."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, FloatArray | None] = {}
+
+    def look(self, file: Path, size: tuple[int, int]) -> FloatArray | None:
+        """The picture as [32, 32] float32, of mean 0 and length 1; None where it shows nothing (one grey all over).
+
+        `size` (H, W) says how small a JPEG may be decoded. `DataError` for a picture that cannot be read.
+        """
+        if file not in self._known:
+            self._known[file] = _thumbnail(file, size)
+        return self._known[file]
+
+    def find(self, file: Path, size: tuple[int, int]) -> FloatArray | None:
+        """As `look`; None too for a picture that cannot be read."""
+        try:
+            return self.look(file, size)
+        except DataError:
+            return None
+
+
 def near_pictures(
-    files: Sequence[Path], sizes: Sequence[tuple[int, int]], *, progress: Callable[[int, int], None] | None = None
+    files: Sequence[Path],
+    sizes: Sequence[tuple[int, int]],
+    thumbnails: Thumbnails,
+    *,
+    progress: Callable[[int, int], None] | None = None,
 ) -> list[list[int]]:
     """Which of the pictures look alike, in groups of two or more, by their places; ascending in each.
 
-    `sizes` (H, W) say how small a JPEG may be decoded. Pictures that cannot be read or show nothing (one grey all over)
-    look like no other. Every picture is decoded once. `progress(done, total)` is called after each.
+    Pictures that cannot be read or show nothing look like no other. `sizes` are (H, W); what `thumbnails` knows is not
+    decoded again. `progress(done, total)` is called after each.
     """
-    thumbnails: list[FloatArray | None] = []
+    rows, seen = [], []
     with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
-        for done, thumbnail in enumerate(pool.map(_thumbnail, files, sizes), 1):
-            thumbnails.append(thumbnail)
+        for row, thumbnail in enumerate(pool.map(thumbnails.find, files, sizes)):
+            if thumbnail is not None:
+                rows.append(row)
+                seen.append(thumbnail)
             if progress is not None:
-                progress(done, len(files))
-    rows = [row for row, thumbnail in enumerate(thumbnails) if thumbnail is not None]
-    seen = [thumbnail for thumbnail in thumbnails if thumbnail is not None]
+                progress(row + 1, len(files))
     return [[rows[place] for place in group] for group in alike(seen)]
 
 
@@ -93,12 +120,8 @@ def _candidates(hashes: Sequence[int]) -> Iterator[tuple[int, int]]:
 
 
 def _thumbnail(file: Path, size: tuple[int, int]) -> FloatArray | None:
-    """The picture in grey as [32, 32] float32, of mean 0 and length 1; None where nothing can be seen."""
     reduction = next((factor for factor in (8, 4, 2) if min(size) >= factor * _LEAST), 1)
-    try:
-        image = read_image(file, reduction=reduction)
-    except DataError:
-        return None
+    image = read_image(file, reduction=reduction)
     small = _small(image)
     small -= small.mean()
     spread = float(np.abs(small).max())

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from everymask.data.dataset import Dataset
+from everymask.data.pictures.read import SUFFIXES
 from everymask.data.records import Annotation, Box, MaskFile, Polygons, Record, Rle, draw_shapes
 from everymask.errors import DataError, Issue
 
@@ -55,7 +56,7 @@ class Places:
         beside = self._stems.get(file.stem)
         if beside is not None:
             return Place(beside.image, _yolo_box(file, issue.where, beside.size))
-        return Place(file) if file.suffix.lower() in _PICTURES and file.is_file() else None
+        return Place(file) if file.suffix.lower() in SUFFIXES and file.is_file() else None
 
     def _in_json(self, file: Path, pointer: str) -> Place | None:
         """What an entry of a JSON file names: COCO's through its picture's id, a picture's own file by its name."""
@@ -83,9 +84,6 @@ class Places:
             return Place(found.image, box)
         lost = self._root / name
         return Place(lost, box) if not Path(name).is_absolute() and ".." not in name and lost.is_file() else None
-
-
-_PICTURES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif"})
 
 
 def _box_of(record: Record, where: str) -> Box | None:

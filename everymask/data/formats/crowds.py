@@ -15,6 +15,8 @@ CURE = "if these are single objects (CVAT marks everything drawn by brush so), r
 _USUAL = {"coco": 0.05}
 """The share of crowds that is no surprise in a format: 1 % in COCO itself; the others' difficult objects are many."""
 _ELSEWHERE = 0.5
+_MARKS = {"coco": "iscrowd", "voc": "difficult", "cvat": "is_crowd", "datumaro": "is_crowd"}
+"""What marks a crowd; elsewhere it is called so."""
 _FEW = 10
 
 
@@ -39,7 +41,7 @@ def note_crowds(dataset: Dataset, issues: IssueLog) -> None:
     crowds, total = count_crowds(dataset)
     usual = _USUAL.get(dataset.format, _ELSEWHERE) if crowds >= _FEW else _ELSEWHERE
     if crowds > usual * total:
-        word = "difficult" if dataset.format == "voc" else "iscrowd"
+        word = _MARKS.get(dataset.format, "crowd")
         message = (
             f"{crowds:,} of {total:,} objects are marked as crowds ({word}), which are neither learned nor scored: "
             "what a crowd covers counts as unknown"

@@ -15,8 +15,10 @@ from everymask.core.files import whole_file
 from everymask.data.issues import IssueLog
 from everymask.data.pictures.read import pictures_among, read_stored_map
 from everymask.data.records import Record
+from everymask.data.strict.content import read_content
 from everymask.errors import DataError, MachineError, printable
 
+_MAX_BYTES = 1 << 30
 SPLIT_FOLDERS = {
     "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test",
     "testing": "test",
@@ -24,13 +26,17 @@ SPLIT_FOLDERS = {
 """What a folder's lower-case name says about the split of the pictures in it."""
 
 
-def files_in(folder: Path) -> list[Path]:
-    """The files of a folder by name, without hidden ones and what file managers leave behind."""
+def files_in(folder: Path, endings: tuple[str, ...] = ("",)) -> list[Path]:
+    """The files of a folder by name, without hidden ones and what file managers leave behind.
+
+    With `endings`, lower case, only files whose names end so in whatever case: of a folder of many pictures the few
+    that are asked for.
+    """
     if not folder.is_dir():
         return []
     return [
         folder / entry.name
-        for entry in _entries(folder)
+        for entry in _entries(folder, endings)
         if entry.name.lower() not in ("thumbs.db", "desktop.ini") and _is(entry.is_file)
     ]
 
@@ -40,11 +46,11 @@ def folders_in(folder: Path) -> list[Path]:
     return [folder / entry.name for entry in _entries(folder) if _is(entry.is_dir)]
 
 
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
+def _entries(folder: Path, endings: tuple[str, ...] = ("",)) -> list[os.DirEntry[str]]:
     """What is in a folder by name, without hidden ones; their kinds are known without asking the disk for each."""
     try:
         with os.scandir(folder) as found:
-            kept = [entry for entry in found if not entry.name.startswith(".")]
+            kept = [entry for entry in found if not entry.name.startswith(".") and entry.name.lower().endswith(endings)]
     except OSError as error:
         raise MachineError(f"cannot read {folder}: {error.strerror or error}") from error
     return sorted(kept, key=lambda entry: os.path.normcase(entry.name))
@@ -119,27 +125,31 @@ def object_ids(ids: IntArray) -> list[int]:
     return [int(value) for value in found if value]
 
 
-def read_lines(file: Path, issues: IssueLog) -> list[tuple[int, str]]:
-    """The lines of a UTF-8 text file with their numbers from 1, stripped; blank ones and `#` comments are left out."""
+def read_lines(file: Path, issues: IssueLog) -> list[tuple[int, str]] | None:
+    """The lines of a UTF-8 text file with their numbers from 1, stripped; blank ones and `#` comments are left out.
+
+    None where `issues` was told why it cannot be read, which is something else than a file without lines.
+    """
+    data = read_content(file, issues, most=_MAX_BYTES, code="text-too-large")
+    if data is None:
+        return None
     try:
-        text = file.read_bytes().decode("utf-8-sig")
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         where = f"byte {error.start}"
         issues.error("text-encoding", "expected UTF-8", file=file, where=where, hint="save the file as UTF-8")
-        return []
-    except OSError as error:
-        raise MachineError(f"cannot read {file}: {error.strerror or error}") from error
+        return None
     lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1)]
     if "\0" in text:
         issues.error("text-encoding", "expected UTF-8 without NUL characters", file=file, hint="save the file as UTF-8")
-        return []
+        return None
     return [(number, line) for number, line in lines if line and not line.startswith("#")]
 
 
 def read_names(file: Path, issues: IssueLog) -> tuple[str, ...]:
     """The class names of a file with one name per line; a repeated name is an error and kept once."""
     names: list[str] = []
-    for number, name in read_lines(file, issues):
+    for number, name in read_lines(file, issues) or ():
         if name in names:
             issues.error(
                 "repeated-class", "a class name stands there twice", file=file, where=f"line {number}", value=name

@@ -26,6 +26,7 @@ from everymask.core.arrays import IntArray
 from everymask.core.files import write_json, write_text
 from everymask.core.labels import labels_of
 from everymask.data.dataset import Dataset
+from everymask.data.formats.drawn.writing import report_ignored
 from everymask.data.formats.folders import (
     copy_picture,
     file_stem,
@@ -40,6 +41,7 @@ from everymask.data.formats.labelmaps.cityscapes import looks_like_cityscapes
 from everymask.data.formats.pair_lists import find_pairs, has_pairs
 from everymask.data.formats.pairs import Pair, shared_maps
 from everymask.data.formats.readings import SAMPLED, judge, judge_maps, objects_table, void_number
+from everymask.data.formats.stacks.recognition import looks_like_tiff_stacks
 from everymask.data.issues import IssueLog, Policy
 from everymask.data.pictures.headers import read_headers
 from everymask.data.pictures.read import write_image
@@ -52,7 +54,9 @@ Table: TypeAlias = dict[str, dict[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
-class _Classes:
+class Classes:
+    """The classes, and in which `file` a `table` says which of them each object is; None where there is one class."""
+
     names: tuple[str, ...]
     table: Table | None
     file: Path
@@ -60,7 +64,7 @@ class _Classes:
 
 def looks_like_instance_pngs(path: Path) -> bool:
     """Whether the folder holds pictures with label maps that hold objects or may do so, in no layout of class maps."""
-    named = (looks_like_cityscapes, looks_like_ade20k)
+    named = (looks_like_cityscapes, looks_like_ade20k, looks_like_tiff_stacks)
     if not has_pairs(path) or any(looks_like(path) for looks_like in named):
         return False
     return judge(path, find_pairs(path, IssueLog("skip"))).best != "classes"
@@ -81,10 +85,7 @@ def read_instance_pngs(path: str | Path, *, policy: Policy = "strict", masks: st
         issues.error("no-pictures", "expected pictures with label maps", file=root, hint=hint)
     shared = shared_maps(pairs, issues)
     pairs = [pair for pair in pairs if pair.map not in shared]
-    listing = objects_table(root)
-    table = _read_table(listing, issues)
-    names = _class_names(listing.parent, pairs, table, issues)
-    classes = _Classes(names, table, listing)
+    classes = classes_of(root, pairs, issues)
     records: list[Record] = []
     sampled: list[IntArray] = []
     pictures = [pair.picture for pair in pairs]
@@ -95,13 +96,13 @@ def read_instance_pngs(path: str | Path, *, policy: Policy = "strict", masks: st
         values = _object_values(ids, pair.map, issues)
         if len(sampled) < SAMPLED:
             sampled.append(ids)
-        objects = tuple(_annotations(pair, values, classes, issues))
+        objects = tuple(numbered(pair, values, classes, issues))
         records.append(Record(name, pair.picture, header.size, Objects(objects), pair.split))
-    if sampled and table is None and not judge_maps(sampled).fits("objects"):
+    if sampled and classes.table is None and not judge_maps(sampled).fits("objects"):
         message = "the label maps look like classes (semantic segmentation), but every number is read as one object"
         issues.warn("looks-semantic", message, file=root, hint="look at a few pictures before training")
     found = issues.finish(f"instance PNGs in {root}")
-    return Dataset(labels_of(names), tuple(records), "instance-pngs", root, found)
+    return Dataset(labels_of(classes.names), tuple(records), "instance-pngs", root, found)
 
 
 def write_instance_pngs(folder: str | Path, dataset: Dataset) -> None:
@@ -124,6 +125,7 @@ def write_instance_pngs(folder: str | Path, dataset: Dataset) -> None:
         table[file_stem(record)] = {str(number): names[class_id] for number, class_id in enumerate(class_ids, 1)}
     write_text(root / "classes.txt", listing)
     write_json(root / "labels.json", dict(sorted(table.items())), indent=1)
+    report_ignored(root, dataset)
 
 
 def check_paintable(dataset: Dataset, limit: int = 65_535) -> None:
@@ -208,7 +210,15 @@ def _class_names(root: Path, pairs: list[Pair], table: Table | None, issues: Iss
     return tuple(used) or (("pedestrian",) if pedestrians else ("object",))
 
 
-def _annotations(pair: Pair, values: list[int], classes: _Classes, issues: IssueLog) -> Iterator[Annotation]:
+def classes_of(root: Path, pairs: list[Pair], issues: IssueLog) -> Classes:
+    """The classes of a data set of numbered objects, by `labels.json` and `classes.txt`."""
+    listing = objects_table(root)
+    table = _read_table(listing, issues)
+    return Classes(_class_names(listing.parent, pairs, table, issues), table, listing)
+
+
+def numbered(pair: Pair, values: list[int], classes: Classes, issues: IssueLog) -> Iterator[Annotation]:
+    """The objects that have these numbers in the map of a pair; of those without a class `issues` is told."""
     if classes.table is None:
         if len(classes.names) == 1:
             yield from (Annotation(0, MaskFile(pair.map, value), id=value) for value in values)

@@ -22,6 +22,7 @@ import numpy as np
 from everymask.core.files import write_text
 from everymask.core.labels import labels_of
 from everymask.data.dataset import Dataset
+from everymask.data.formats.drawn.writing import report_ignored
 from everymask.data.formats.folders import (
     SPLIT_FOLDERS,
     copy_picture,
@@ -102,6 +103,7 @@ def write_mask_files(folder: str | Path, dataset: Dataset) -> None:
                 f"{record.id}: expected a mask for every object and no crowds", hint="write the data set as COCO"
             )
     write_text(root / "classes.txt", listing)
+    report_ignored(root, dataset)
     for index, record in enumerate(dataset.records):
         target = root / (record.split or "") / file_stem(record)
         (target / "masks").mkdir(parents=True, exist_ok=True)

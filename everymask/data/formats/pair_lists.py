@@ -39,9 +39,9 @@ def find_listed_pairs(root: Path, issues: IssueLog) -> list[Pair]:
     """The pairs in the lists in `root` that have two paths per line; a list's name says the split."""
     pairs: list[Pair] = []
     owners: dict[Path, str] = {}
-    files = [file for file in files_in(root) if file.suffix.lower() in _LIST_SUFFIXES]
+    files = files_in(root, _LIST_SUFFIXES)
     for file in sorted(files, key=lambda file: (file.stem.lower() not in SPLIT_FOLDERS, file.name)):
-        lines = [(number, re.split(r"[\s,;]+", line)) for number, line in read_lines(file, IssueLog("skip"))]
+        lines = [(number, re.split(r"[\s,;]+", line)) for number, line in read_lines(file, IssueLog("skip")) or ()]
         if not lines or not all(len(words) == 2 and _is_file_name(words) for _, words in lines):
             continue
         read_lines(file, issues)
@@ -101,7 +101,7 @@ def _split_by_lists(root: Path, pairs: list[Pair], issues: IssueLog) -> list[Pai
             split = SPLIT_FOLDERS.get(file.stem.lower())
             if file.suffix.lower() not in _LIST_SUFFIXES or split is None:
                 continue
-            for number, line in read_lines(file, issues):
+            for number, line in read_lines(file, issues) or ():
                 stem = PurePosixPath(line.replace("\\", "/")).name
                 stem = Path(stem).stem if _is_picture(Path(stem)) else stem
                 place, where = names.get(stem), f"line {number}"

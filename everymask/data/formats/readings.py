@@ -180,7 +180,7 @@ def _stated(root: Path, pairs: Sequence[Pair]) -> Reading | None:
         return None
     table = read_table(file, issues)
     if table is None:  # whose reader says what is wrong with it
-        return "classes" if len(read_lines(file, issues)) > 1 else None
+        return "classes" if len(read_lines(file, issues) or ()) > 1 else None
     return "classes" if table.numbered or table.coloured or len(table.rows) > 1 else None
 
 

@@ -10,12 +10,15 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
+from everymask.core.memory import many_objects
 from everymask.core.segmentation import TaskName
-from everymask.data.damage import without_damaged
+from everymask.data.damage import Look, without_damaged
+from everymask.data.damage import decode as decode_whole
 from everymask.data.dataset import Dataset, not_annotated
 from everymask.data.formats.coco.instances import looks_like_coco, read_coco, write_coco
 from everymask.data.formats.crowds import Crowds, crowds_as_objects, note_crowds
 from everymask.data.formats.cvat.files import looks_like_cvat, read_cvat, write_cvat
+from everymask.data.formats.datumaro.files import looks_like_datumaro, read_datumaro, write_datumaro
 from everymask.data.formats.finding.archives import is_archive, unpacked
 from everymask.data.formats.finding.foreign import address_refused, note_passed_over, what_it_is
 from everymask.data.formats.finding.named import exists
@@ -39,6 +42,8 @@ from everymask.data.formats.pair_lists import find_pairs
 from everymask.data.formats.pairs import MAP_FOLDERS, PICTURE_FOLDERS
 from everymask.data.formats.readings import Reading, judge
 from everymask.data.formats.rle_tables.files import looks_like_rle_table, read_rle_table, write_rle_table
+from everymask.data.formats.stacks.files import read_tiff_stacks, write_tiff_stacks
+from everymask.data.formats.stacks.recognition import looks_like_tiff_stacks
 from everymask.data.formats.supervisely.files import (
     looks_like_supervisely,
     read_supervisely,
@@ -174,6 +179,21 @@ FORMATS = (
         write_open_images,
         options=_IMAGES,
     ),
+    Format(
+        "datumaro",
+        looks_like_datumaro,
+        "annotations/*.json of Datumaro, with categories and items",
+        read_datumaro,
+        write_datumaro,
+        options=_IMAGES,
+    ),
+    Format(
+        "tiff-stacks",
+        looks_like_tiff_stacks,
+        "pictures with TIFF files of several pages, a mask on each",
+        read_tiff_stacks,
+        write_tiff_stacks,
+    ),
     Format("camvid", looks_like_camvid, "train/ with trainannot/", read_camvid, write_camvid, "semantic", _MAPS),
     Format(
         "cityscapes",
@@ -221,6 +241,7 @@ _BY_CONTENT = ("instance-pngs", "camvid", "image-masks")
 _OTHER: dict[Reading, Reading] = {"objects": "classes", "classes": "objects"}
 
 
+@many_objects()
 def read_dataset(
     path: str | Path,
     *,
@@ -232,6 +253,7 @@ def read_dataset(
     masks: str | Path | None = None,
     mask_threshold: int | None = None,
     decode: bool = False,
+    look: Look = decode_whole,
     progress: Callable[[int, int], None] | None = None,
 ) -> Dataset:
     """Read an annotated data set: a folder, an annotation file or an archive, recognised unless `format` names it.
@@ -250,7 +272,8 @@ def read_dataset(
 
     Of the pictures only the headers are read, and of label maps too where the format says what they hold. With `decode`
     every picture and label map is decoded, which finds those that are cut off or damaged, or hold what stands for no
-    class, and takes about as long as one look at all of them; `progress(done, total)` is called after each picture.
+    class, and takes about as long as one look at all of them; `progress(done, total)` is called after each picture, and
+    `look(file, size)` is what decodes it, for who wants to see it then.
 
     Maps that may hold classes or objects are told apart by `readings`; where both fit and one is likelier, it is taken
     with a warning, unless `task` asks for the other.
@@ -258,13 +281,8 @@ def read_dataset(
     `DataError` where nothing is recognised (saying what was looked for and found), where maps may as well hold classes
     as objects, and for every defect; `ConfigError` for an unknown `format`, and for label maps that were to be objects.
     """
-    root = Path(path)
-    if not exists(root):
-        address_refused(path)
-        raise DataError(f"{printable(root)}: there is no such file or folder")
     noted = IssueLog(policy)
-    if root.is_file() and is_archive(root) and not find_formats(root):
-        root = unpacked(root, noted)
+    root = _found(path, noted)
     chosen = _named(format) if format is not None else _recognised(root, task, noted, masks)
     given: dict[str, object] = {"images": images, "masks": masks, "mask_threshold": mask_threshold}
     _check_choices(given, chosen, root)
@@ -279,8 +297,17 @@ def read_dataset(
         _log.info("%s: %s", printable(root), dataset.coding.sentence(dataset.labels))
     kept = without_leaks(dataset, noted)
     if decode:
-        kept = without_damaged(kept, noted, progress=progress)
+        kept = without_damaged(kept, noted, look=look, progress=progress)
     return replace(kept, issues=(*kept.issues, *noted.finish(printable(root))))
+
+
+def _found(path: str | Path, issues: IssueLog) -> Path:
+    """The file or folder of a data set, which is unpacked where it is an archive; `DataError` where there is none."""
+    root = Path(path)
+    if not exists(root):
+        address_refused(path)
+        raise DataError(f"{printable(root)}: there is no such file or folder")
+    return unpacked(root, issues) if root.is_file() and is_archive(root) and not find_formats(root) else root
 
 
 def _check_choices(given: Mapping[str, object], chosen: Format, root: Path) -> None:

@@ -10,7 +10,7 @@ from everymask.data.issues import IssueLog
 from everymask.data.pictures.read import Header, Remark, read_header
 from everymask.errors import DataError, printable
 
-_THREADS = 8
+_THREADS, _AT_ONCE = 8, 16
 _REMARKS: dict[Remark, tuple[str, str, str]] = {
     "tail": ("picture-tail", "{count} JPEGs have something behind their end marker; it is not read", ""),
     "profile": (
@@ -28,8 +28,13 @@ def read_headers(files: Sequence[Path], issues: IssueLog, *, where: Sequence[str
     something behind the end of JPEGs and colour profiles are noted once each, with the number of pictures. Raises
     `MachineError` when the disk refuses.
     """
-    with ThreadPoolExecutor(_THREADS) as pool:
-        found = list(pool.map(_header, files))
+    # Handing over takes longer than reading one; and so does to begin threads.
+    parts = [files[begin : begin + _AT_ONCE] for begin in range(0, len(files), _AT_ONCE)]
+    if len(parts) > 1:
+        with ThreadPoolExecutor(_THREADS) as pool:
+            found = [header for part in pool.map(_headers, parts) for header in part]
+    else:
+        found = _headers(files)
     headers: list[Header | None] = []
     for row, (file, header) in enumerate(zip(files, found, strict=True)):
         if isinstance(header, DataError):
@@ -71,6 +76,10 @@ def check_picture_size(
         hint=hint,
     )
     return False
+
+
+def _headers(files: Sequence[Path]) -> list[Header | DataError]:
+    return list(map(_header, files))
 
 
 def _header(file: Path) -> Header | DataError:

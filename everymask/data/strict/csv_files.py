@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from everymask.data.issues import IssueLog
-from everymask.errors import MachineError
+from everymask.data.strict.content import read_content
 
 _MAX_BYTES = 2 << 30
 _SHOWN = 10
@@ -28,16 +28,14 @@ def read_strict_csv(file: Path, issues: IssueLog) -> list[Row] | None:
     """The rows of a CSV file by the names in its first line, or None when `issues` was told why it cannot be used.
 
     Refused are text that is not UTF-8, NUL characters, columns of one name, and files above 2 GiB; a row with more or
-    fewer values than the header has is an error and left out, an empty line is passed over. Raises `MachineError` when
-    the disk refuses.
+    fewer values than the header has is an error and left out, an empty line is passed over. Refuses and raises besides
+    what `read_content` does.
     """
+    data = read_content(file, issues, most=_MAX_BYTES, code="csv-too-large")
+    if data is None:
+        return None
     try:
-        if file.stat().st_size > _MAX_BYTES:
-            issues.error("csv-too-large", f"expected at most {_MAX_BYTES:,} bytes", file=file)
-            return None
-        text = file.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise MachineError(f"cannot read {file}: {error.strerror or error}") from error
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         where, hint = f"byte {error.start}", "save the file as UTF-8"
         issues.error("text-encoding", "expected UTF-8", file=file, where=where, hint=hint)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from everymask.data.issues import IssueLog
-from everymask.errors import MachineError
+from everymask.data.strict.content import read_content
 
 MAX_BYTES = 2 << 30
 """The largest file that is read: its text is held in memory while it is parsed."""
 MAX_DEPTH = 64
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
-_LARGE = re.compile(rb"[eE]\+?[0-9]{3}")
-_ZEROS = bytes.maketrans(b"123456789", b"000000000")
+_LARGE = (b"e000", b"e+000", b"0" * 200)
+_ZEROS = bytes.maketrans(b"E123456789", b"e000000000")
 _HINT = "save the file as UTF-8 JSON without a byte order mark"
 
 
@@ -33,7 +32,7 @@ def read_strict_json(
 
     Refused are, each with the byte and line or the JSON pointer: a byte order mark, UTF-16, text that is not UTF-8, bad
     syntax, a truncated file, numbers that are not finite, keys that stand twice in one object, nesting deeper than 64,
-    and files above 2 GiB. Raises `MachineError` when the disk refuses.
+    files above 2 GiB, and what `read_content` refuses; raises what that raises.
     """
     if not path.exists():
         issues.error("file-missing", "the file does not exist", file=path)
@@ -41,15 +40,8 @@ def read_strict_json(
     if not path.is_file():
         issues.error("not-a-file", "expected a regular file", file=path)
         return None
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            message, hint = f"expected at most {MAX_BYTES:,} bytes", "split it into several files"
-            issues.error("json-too-large", message, file=path, value=path.stat().st_size, hint=hint)
-            return None
-        data = path.read_bytes()
-    except OSError as error:
-        raise MachineError(f"cannot read {path}: {error.strerror or error}") from error
-    return parse_strict_json(data, path, issues, compact=compact)
+    data = read_content(path, issues, most=MAX_BYTES, code="json-too-large", hint="split it into several files")
+    return None if data is None else parse_strict_json(data, path, issues, compact=compact)
 
 
 def parse_strict_json(
@@ -95,7 +87,8 @@ def parse_strict_json(
 
 def _may_overflow(data: bytes) -> bool:
     """Whether a number may be too large for a float: there is an exponent of three digits, or a run of 200 digits."""
-    return _LARGE.search(data) is not None or b"0" * 200 in data.translate(_ZEROS)
+    digits = data.translate(_ZEROS)
+    return any(large in digits for large in _LARGE)
 
 
 class _Number(float):

@@ -8,7 +8,8 @@ from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
 from everymask.data.issues import IssueLog
-from everymask.errors import DataError, MachineError, printable
+from everymask.data.strict.content import read_content
+from everymask.errors import DataError, printable
 
 _FOREIGN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -21,14 +22,10 @@ def read_strict_xml(file: Path, issues: IssueLog, *, max_bytes: int) -> Element 
     """The root of an XML file, or None when `issues` was told why it cannot be used.
 
     Refused are, each with its line: bad syntax, a truncated file, any DTD (a few lines of it can unfold to gigabytes),
-    and files above `max_bytes`. Raises `MachineError` when the disk refuses.
+    files above `max_bytes`, and what `read_content` refuses; raises what that raises.
     """
-    try:
-        data = file.read_bytes() if file.stat().st_size <= max_bytes else None
-    except OSError as error:
-        raise MachineError(f"cannot read {file}: {error.strerror or error}") from error
+    data = read_content(file, issues, most=max_bytes, code="xml-too-large")
     if data is None:
-        issues.error("xml-too-large", f"expected at most {max_bytes} bytes", file=file)
         return None
     builder, parser = TreeBuilder(), expat.ParserCreate()
     parser.buffer_text = True

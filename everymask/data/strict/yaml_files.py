@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from everymask.data.issues import IssueLog
-from everymask.errors import MachineError
+from everymask.data.strict.content import read_content
 
 _MAX_BYTES = 1 << 20
 
@@ -17,16 +17,14 @@ def read_strict_yaml(path: Path, issues: IssueLog) -> dict[str, Any] | None:
     """The mapping that a YAML file holds, or None when `issues` was told why it cannot be used.
 
     Refused are, each with its line: anchors and aliases (a few lines of them can unfold to gigabytes), tags that name
-    Python objects, keys that stand twice, bad syntax, text that is not UTF-8, and files above 1 MiB. Raises
-    `MachineError` when the disk refuses.
+    Python objects, keys that stand twice, bad syntax, text that is not UTF-8, files above 1 MiB, and what
+    `read_content` refuses; raises what that raises.
     """
+    data = read_content(path, issues, most=_MAX_BYTES, code="yaml-size")
+    if data is None:
+        return None
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            issues.error("yaml-size", f"expected at most {_MAX_BYTES} bytes", file=path, value=path.stat().st_size)
-            return None
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise MachineError(f"cannot read {path}: {error.strerror or error}") from error
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         where = f"byte {error.start}"
         issues.error("text-encoding", "expected UTF-8", file=path, where=where, hint="save the file as UTF-8")

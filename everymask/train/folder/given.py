@@ -35,6 +35,12 @@ class Given:
     seen: Mapping[Path, Seen]
 
 
+def bring_back(folder: Path) -> str:
+    """What to do where data are no longer what the run in `folder` learns from."""
+    anew = f"start a new run from its weights: --weights {printable(folder)} --out ANOTHER"
+    return f"bring them back as they were and go on with --resume, or {anew}"
+
+
 def write_given(
     folder: Path, settings: TrainConfig, plan: Plan, given: Given, train_set: Dataset, measured: Fingerprint
 ) -> None:
@@ -107,7 +113,7 @@ def read_preprocess(folder: Path, train_set: Dataset, measured: Fingerprint) -> 
     if changed:
         raise DataError(
             f"the data are not those that this run began with: {' and '.join(changed)} changed",
-            hint=f"bring them back as they were, or start a new run with --weights {folder}",
+            hint=bring_back(folder),
         )
     return preprocess
 

@@ -17,6 +17,7 @@ from everymask.data.formats.table import read_dataset
 from everymask.data.issues import IssueLog
 from everymask.data.records import Annotation, BoxOnly, MaskFile, Objects, Polygons, Record, Rle
 from everymask.errors import Issue
+from tests.data.coco_files import document, lay_out
 
 SQUARE = Polygons((np.array([[1.0, 1.0], [5.0, 1.0], [5.0, 4.0], [1.0, 4.0]]),))
 
@@ -119,3 +120,16 @@ def test_areas_are_those_of_the_masks(shared, path):
     assert found.objects == len(expected)
     assert found.areas["median"] == np.median(expected)
     assert found.areas["max"] == expected.max()
+
+
+def test_what_the_reader_has_said_of_pictures_is_not_said_again(tmp_path):
+    lay_out(tmp_path, document())
+    tail = tmp_path / "images" / "a.png"
+    Image.new("RGB", (30, 20)).save(tail, format="JPEG")
+    tail.write_bytes(tail.read_bytes() + bytes(9))
+    found = check(read_dataset(tmp_path, policy="skip", decode=True))
+    assert sorted((issue.code, issue.count) for issue in found.issues) == [("picture-name", 1), ("picture-tail", 1)]
+    assert found.num_warnings == 2
+    dataset = read_dataset(tmp_path)
+    tail.unlink()
+    assert [issue.code for issue in check(dataset).issues if issue.severity == "error"] == ["picture-missing"]

@@ -13,7 +13,7 @@ from everymask.core.labels import labels_of
 from everymask.core.randomness import rng
 from everymask.data.dataset import Dataset
 from everymask.data.doctor.examine import check
-from everymask.data.doctor.near import alike, difference_hash, near_pictures
+from everymask.data.doctor.near import Thumbnails, alike, difference_hash, near_pictures
 from everymask.data.pictures.read import read_header
 from everymask.data.records import Objects, Record
 
@@ -44,7 +44,8 @@ def files(tmp_path: Path) -> list[Path]:
 
 def test_copies_are_found_and_what_shows_nothing_is_like_nothing(files: list[Path]) -> None:
     seen: list[tuple[int, int]] = []
-    found = near_pictures(files, [(240, 320)] * len(files), progress=lambda *step: seen.append(step))
+    sizes = [(240, 320)] * len(files)
+    found = near_pictures(files, sizes, Thumbnails(), progress=lambda *step: seen.append(step))
     assert [[files[row].name for row in group] for group in found] == [
         ["a.png", "a-small.png", "a-bright.png"],
         ["b.png", "b.jpg"],

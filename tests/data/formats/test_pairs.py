@@ -127,6 +127,13 @@ CELLS = [
 ]
 
 
+def test_there_are_enough_cells():
+    """Of layouts and contents, each a kind of file; every one is right, or refused with candidates."""
+    assert len({param.id for param in CELLS}) == len(CELLS) == len(LAYOUTS) * len(MAPS) >= 150
+    assert RIGHT.keys() == MAPS.keys()
+    assert {ending for *_, ending in (param.values for param in CELLS)} == {".png", ".tif"}
+
+
 def make(root: Path, layout: str, maps: list, ending: str = ".png") -> None:
     for name, stored in zip("abc", maps, strict=True):
         picture, file = (root / place.format(name) for place in LAYOUTS[layout])

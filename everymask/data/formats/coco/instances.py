@@ -17,9 +17,13 @@ from everymask.core.files import write_json
 from everymask.core.labels import Labels
 from everymask.core.memory import many_objects
 from everymask.data.dataset import Dataset
+from everymask.data.formats.coco.areas import Measured, confirmed_areas
+from everymask.data.formats.coco.federated import note_federated
 from everymask.data.formats.coco.objects import Place, compact, entry_id, is_id, read_object
 from everymask.data.formats.coco.pictures import Places, around, read_pictures, split_name
 from everymask.data.formats.crowds import Crowds
+from everymask.data.formats.datumaro.recognition import is_datumaro
+from everymask.data.formats.drawn.writing import report_ignored
 from everymask.data.formats.finding.named import NamedFiles
 from everymask.data.formats.finding.named import folded as same_name
 from everymask.data.formats.folders import SPLIT_FOLDERS, copy_picture, files_in, folders_in, unique_ids
@@ -31,7 +35,7 @@ from everymask.errors import DataError, printable
 _KEYS = ("images", "annotations", "categories")
 _NO_OBJECTS = {"segments_info": "panoptic segments", "caption": "captions"}
 _OTHER_KINDS = ("captions_", "panoptic_", "stuff_", "image_info_", "person_keypoints_", "labels_")
-_PICTURE_FOLDERS = ("", "images", "data", "JPEGImages")
+_TOGETHER = 20_000
 
 
 def looks_like_coco(path: Path) -> bool:
@@ -39,6 +43,7 @@ def looks_like_coco(path: Path) -> bool:
     return bool(annotation_files(path))
 
 
+@many_objects()
 def read_coco(
     path: str | Path, images: str | Path | None = None, *, policy: Policy = "strict", crowds: Crowds = "as-marked"
 ) -> Dataset:
@@ -71,8 +76,7 @@ def read_coco(
     folder = root if root.is_dir() else around(root)[-1]
     given = None if images is None else Path(images)
     places = Places(given, NamedFiles(given or folder, issues))
-    with many_objects():
-        parts = [_read_file(file, split, places, crowds, issues) for file, split in zip(files, splits, strict=True)]
+    parts = [_read_file(file, split, places, crowds, issues) for file, split in zip(files, splits, strict=True)]
     names, parts = _merge_names(parts, issues)
     folder = root if root.is_dir() else root.parent
     records = _check_repeats([record for part in parts for record in _with_classes(part, names)], issues)
@@ -84,11 +88,12 @@ def read_coco(
 def write_coco(path: str | Path, dataset: Dataset) -> None:
     """Write a data set as COCO: polygons and RLE as they are, mask files as RLE.
 
-    Objects are numbered anew where ids are missing or repeat.
+    Objects are numbered anew where ids are missing or repeat. Regions without truth are left out with a logged warning.
     A `path` that ends in `.json` receives the annotations alone, with file names below the pictures' common folder.
     Otherwise it is a folder: `annotations/instances_<split>.json` and copies of the pictures in `images/<split>/`.
     """
     target = Path(path)
+    report_ignored(target, dataset)
     if target.suffix.lower() == ".json":
         folder = _common_folder(dataset.records, dataset.root)
         names = [record.image.relative_to(folder).as_posix() for record in dataset.records]
@@ -114,13 +119,13 @@ class _Part:
 def annotation_files(path: Path) -> list[Path]:
     """The COCO files that a path stands for: itself, or those in a folder; instances before other kinds."""
     if path.is_file():
-        return [path] if path.suffix.lower() == ".json" and _has_keys(path) else []
+        return [path] if path.suffix.lower() == ".json" and _is_coco(path) else []
     if not path.is_dir():
         return []
     split_folders = [place for place in folders_in(path) if place.name.lower() in SPLIT_FOLDERS]
     for places in ([path], [path / "annotations"], split_folders):
-        found = [file for place in places for file in files_in(place) if file.suffix.lower() == ".json"]
-        found = [file for file in found if _has_keys(file)]
+        found = [file for place in places for file in files_in(place, (".json",))]
+        found = [file for file in found if _is_coco(file)]
         instances = [file for file in found if file.name.startswith("instances")]
         chosen = instances or [file for file in found if not file.name.startswith(_OTHER_KINDS)]
         if chosen:
@@ -129,6 +134,10 @@ def annotation_files(path: Path) -> list[Path]:
         if others:
             return others
     return []
+
+
+def _is_coco(file: Path) -> bool:
+    return _has_keys(file) and not is_datumaro(file)
 
 
 def _has_keys(file: Path) -> bool:
@@ -176,11 +185,14 @@ def _read_file(file: Path, split: str | None, places: Places, crowds: Crowds, is
     outlined = any(isinstance(entry, dict) and entry.get("segmentation") not in (None, []) for entry in entries)
     known = _Known(file, classes, image_ids, pictures, {}, crowds, unmarked, outlined)
     objects: dict[int, list[Annotation]] = {number: [] for number in pictures}
-    for index in range(len(entries)):
-        entry, entries[index] = entries[index], None  # frees the parsed file while the data set grows
-        found = _read_annotation(entry, index, known, issues)
-        if found is not None:
-            objects[found[0]].append(found[1])
+    for begin in range(0, len(entries), _TOGETHER):
+        # Taken out, so that the parsed file is freed while the data set grows.
+        part = entries[begin : begin + _TOGETHER]
+        entries[begin : begin + _TOGETHER] = [None] * len(part)
+        for image_id, annotation in _read_annotations(part, begin, known, issues):
+            objects[image_id].append(annotation)
+    shown = {number: {annotation.class_id for annotation in found} for number, found in objects.items()}
+    note_federated(lists["images"], shown, classes, file, issues)
     records = [replace(record, truth=Objects(tuple(objects[key])), split=split) for key, record in pictures.items()]
     return _Part(file, names, tuple(records))
 
@@ -221,6 +233,29 @@ class _Known:
     crowds: Crowds
     unmarked: bool
     outlined: bool
+
+
+def _read_annotations(
+    entries: Sequence[Any], first: int, known: _Known, issues: IssueLog
+) -> Iterable[tuple[int, Annotation]]:
+    """The image ids and the annotations that can be used, of entries of which the first stands at place `first`."""
+    found: list[tuple[int, Annotation]] = []
+    masks: list[Measured] = []
+    rows: list[int] = []
+    for index, entry in enumerate(entries, first):
+        read = _read_annotation(entry, index, known, issues)
+        if read is None:
+            continue
+        image_id, annotation = read
+        if isinstance(annotation.shape, Polygons | Rle):
+            masks.append(Measured(annotation, f"/annotations/{index}", known.pictures[image_id].size))
+            rows.append(len(found))
+        found.append(read)
+    for row, area in zip(rows, confirmed_areas(masks, known.file, issues), strict=True):
+        image_id, annotation = found[row]
+        if area != annotation.area:
+            found[row] = image_id, replace(annotation, area=area)
+    return found
 
 
 def _read_annotation(entry: Any, index: int, known: _Known, issues: IssueLog) -> tuple[int, Annotation] | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -10,10 +12,9 @@ from typing import Any, Literal
 import numpy as np
 
 from everymask.core.arrays import FloatArray
-from everymask.core.forms.polygons import ring_area
+from everymask.core.forms.rings import ring_areas
 from everymask.core.forms.rle import check_runs, runs_from_string, string_from_runs
 from everymask.core.geometry import turned_corners
-from everymask.core.masks import Masks
 from everymask.data.formats.crowds import Crowds
 from everymask.data.formats.turned import ANGLES, note_turned, stated_turn, upright
 from everymask.data.issues import IssueLog
@@ -24,6 +25,7 @@ MAX_ID = 2**63 - 1
 _MAX_VERTICES = 100_000
 _FARTHEST = 1e8
 _SLACK = 1.0  # pixels that a box or outline may reach outside the picture
+_NUMBERS = frozenset({int, float})
 _NOISE = 0.05  # pixels outside that are rounding
 
 
@@ -35,13 +37,9 @@ def compact(entry: dict[str, Any]) -> dict[str, Any]:
     outline = entry.get("segmentation")
     if type(outline) is list:
         for index, ring in enumerate(outline):
-            if (
-                type(ring) is list
-                and set(map(type, ring)) <= {int, float}
-                and _fits(min(ring, default=0))
-                and _fits(max(ring, default=0))
-            ):
-                outline[index] = np.array(ring, np.float64)
+            if type(ring) is list and _NUMBERS.issuperset(map(type, ring)):
+                with suppress(OverflowError):  # whole numbers of hundreds of digits
+                    outline[index] = np.frombuffer(array("d", ring))
     return entry
 
 
@@ -101,7 +99,7 @@ def entry_id(entry: Any, place: tuple[Path, str], seen: dict[int, str], issues: 
 
 
 def read_object(entry: Mapping[str, Any], class_id: int, place: Place) -> Annotation | None:
-    """The annotation, or None when the log was told why it cannot be used."""
+    """The annotation, or None when the log was told why it cannot be used; its area is what the entry states."""
     shape = _shape(entry.get("segmentation"), place)
     turned = _turned(entry, shape, place)
     if turned is not None:
@@ -109,15 +107,14 @@ def read_object(entry: Mapping[str, Any], class_id: int, place: Place) -> Annota
         shape = Polygons((turned,)) if place.outlined else BoxOnly()
         entry = {**entry, "bbox": _without_turn(turned, place)}
     extent = shape.extent if isinstance(shape, Polygons) else None
-    if extent is not None and not _lies_inside(extent, place):
+    if isinstance(shape, Polygons) and extent and not (_in_range(shape, extent, place) and _lies_inside(extent, place)):
         shape = None
     crowd = _crowd(entry, shape, place)
     box = _box(entry.get("bbox"), extent, place)
     if shape is None or crowd is None or box is False:
         return None
-    found = _area(shape)
     if box is None and entry.get("bbox"):
-        if not found:
+        if not _has_area(shape):
             hint = "draw it again, or remove it; --on-defect skip leaves it out and goes on"
             message = f"annotation {entry['id']} has a box without area and no mask with one: nothing is marked"
             place.error("box-empty", "/bbox", message, entry["bbox"], hint)
@@ -126,7 +123,7 @@ def read_object(entry: Mapping[str, Any], class_id: int, place: Place) -> Annota
     if box is None and isinstance(shape, BoxOnly):
         place.error("no-shape", "", "expected a segmentation or a bbox, but found neither")
         return None
-    area = _stated_area(entry.get("area"), shape, found, place) if isinstance(shape, Polygons | Rle) else None
+    area = _stated_area(entry.get("area"), place) if isinstance(shape, Polygons | Rle) else None
     return Annotation(class_id, shape, box, crowd, entry["id"], area)
 
 
@@ -222,7 +219,7 @@ def _shape(outline: Any, place: Place) -> Shape | None:
     if outline is None or (type(outline) is list and not outline):
         return BoxOnly()
     if type(outline) is dict:
-        return _runs(outline, place)
+        return read_runs(outline, place, "/segmentation")
     if type(outline) is not list:
         message = "expected a list of polygons or an object with size and counts"
         place.error("segmentation-type", "/segmentation", message, outline)
@@ -257,12 +254,18 @@ def _ring(ring: Any, index: int, place: Place) -> FloatArray | None:
         message = f"expected at most {_MAX_VERTICES} points, but found {ring.size // 2}"
         place.error("polygon-points", pointer, message, hint="simplify the outline, or store the mask as RLE")
         return None
-    if ring.max() > _FARTHEST or ring.min() < -_FARTHEST:
-        wrong = int(np.abs(ring).argmax())
-        message = "expected pixels of the picture"
-        place.error("polygon-number", f"{pointer}/{wrong}", message, float(ring[wrong]))
-        return None
     return ring.reshape(-1, 2)
+
+
+def _in_range(shape: Polygons, extent: Box, place: Place) -> bool:
+    if max(extent[2:]) <= _FARTHEST and min(extent[:2]) >= -_FARTHEST:
+        return True
+    far = [float(np.abs(ring).max()) for ring in shape.rings]
+    index = far.index(max(far))
+    wrong = int(np.abs(shape.rings[index]).argmax())
+    value = float(shape.rings[index].ravel()[wrong])
+    place.error("polygon-number", f"/segmentation/{index}/{wrong}", "expected pixels of the picture", value)
+    return False
 
 
 def _lies_inside(extent: Box, place: Place) -> bool:
@@ -277,16 +280,17 @@ def _lies_inside(extent: Box, place: Place) -> bool:
     return True
 
 
-def _runs(outline: Mapping[str, Any], place: Place) -> Rle | None:
+def read_runs(outline: Mapping[str, Any], place: Place, field: str) -> Rle | None:
+    """Run lengths of either kind with the picture's size, at `field`; None when the log was told what is wrong."""
     size, counts = outline.get("size"), outline.get("counts")
     expected = list(place.size)
     if size != expected or not isinstance(size, list) or any(type(side) is not int for side in size):
         hint = "height comes first in an RLE's size" if size == expected[::-1] else ""
         message = f"expected the picture's height and width {expected}"
-        place.error("rle-size", "/segmentation/size", message, size, hint)
+        place.error("rle-size", f"{field}/size", message, size, hint)
         return None
     if not isinstance(counts, str | list):
-        place.error("rle-counts", "/segmentation/counts", "expected a string or a list of whole numbers", counts)
+        place.error("rle-counts", f"{field}/counts", "expected a string or a list of whole numbers", counts)
         return None
     try:
         if isinstance(counts, str):
@@ -294,56 +298,31 @@ def _runs(outline: Mapping[str, Any], place: Place) -> Rle | None:
             return Rle(counts.encode("ascii"))
         wrong = next((k for k, value in enumerate(counts) if type(value) is not int or abs(value) > MAX_ID), None)
         if wrong is not None:
-            where = f"/segmentation/counts/{wrong}"
+            where = f"{field}/counts/{wrong}"
             place.error("rle-counts", where, "expected whole numbers", counts[wrong])
             return None
         runs = np.array(counts, np.int64)
         check_runs(runs, place.size)
         return Rle(string_from_runs(runs))
     except DataError as error:
-        place.error("rle-counts", "/segmentation/counts", error.message, counts, error.hint)
+        place.error("rle-counts", f"{field}/counts", error.message, counts, error.hint)
         return None
 
 
-def _area(shape: Shape) -> float:
-    """The pixels of run lengths, the area that rings enclose (overlaps count twice), 0 without either."""
+def _has_area(shape: Shape) -> bool:
+    """Whether rings enclose something, or runs have pixels."""
     match shape:
         case Polygons(rings):
-            return sum(ring_area(ring) for ring in rings)
+            return bool(ring_areas(rings).any())
         case Rle(counts):
-            return float(runs_from_string(counts)[1::2].sum())
+            return bool(runs_from_string(counts)[1::2].any())
         case _:
-            return 0.0
+            return False
 
 
-def _stated_area(area: Any, shape: Polygons | Rle, found: float, place: Place) -> float | None:
-    """The area that the file gives; None, with a warning, where it differs from `found` by more than 1 %.
-
-    Half a pixel along a polygon's edge is allowed besides.
-
-    Rings that cross or overlap enclose more or less than the mask that they draw; both areas are then accepted.
-    """
+def _stated_area(area: Any, place: Place) -> float | None:
+    """The area that the file gives, which is not compared with the mask's here."""
     if area is not None and (not is_number(area) or abs(area) > _FARTHEST**2):
         place.warn("area", "/area", "expected a number; ignored", area)
         return None
-    if isinstance(shape, Polygons) and found == 0:
-        place.warn("polygon-empty", "/segmentation", "the outline encloses no area")
-    if area is None:
-        return None
-    stated = float(area)
-    if abs(stated - found) <= 0.01 * found + 1:
-        return stated
-    edge = sum(_length(ring) for ring in shape.rings) if isinstance(shape, Polygons) else 0
-    if abs(stated - found) <= 0.01 * found + 1 + edge / 2:
-        return stated
-    if isinstance(shape, Polygons):
-        found = float(Masks.from_polygons([shape.rings], place.size).areas()[0])
-    if abs(stated - found) <= 0.01 * found + 1:
-        return stated
-    place.warn("area", "/area", f"the mask has {found:.0f} pixels; the area given is ignored", area)
-    return None
-
-
-def _length(ring: FloatArray) -> float:
-    steps = np.diff(ring, axis=0, append=ring[:1])
-    return float(np.sqrt((steps * steps).sum(axis=1)).sum())
+    return None if area is None else float(area)

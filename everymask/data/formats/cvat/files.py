@@ -111,7 +111,7 @@ def _annotation_files(path: Path) -> list[Path]:
     if not path.is_dir():
         return []
     for places in ([path], folders_in(path)):
-        files = [file for place in places for file in files_in(place) if file.suffix.lower() == ".xml"]
+        files = [file for place in places for file in files_in(place, (".xml",))]
         if found := files_of_kind(files, _has_head):
             return found
     return []

@@ -109,6 +109,11 @@ def bridged(rings: list[FloatArray]) -> FloatArray:
     return np.concatenate([rings[0], *(piece for ring in rings[1:] for piece in (start, ring, ring[:1])), start])
 
 
+def report_ignored(path: Path, dataset: Dataset) -> None:
+    """Log a warning that counts the regions without truth, for a format that holds none."""
+    report_lost(path, Counter({IGNORED: sum(len(record.objects.ignored) for record in dataset.records)}))
+
+
 def report_lost(path: Path, lost: Counter[str]) -> None:
     """Log a warning for each kind of thing that the format could not hold, with its number."""
     for what, count in lost.items():

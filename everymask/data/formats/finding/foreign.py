@@ -31,7 +31,6 @@ _TOOLS: tuple[tuple[tuple[str, ...], str, str], ...] = (
     (("classTitle", "points"), "annotations of Supervisely", "run Supervisely's app Export to COCO"),
     (("data_row", "projects"), "an export of Labelbox", "convert it with labelbox.data.serialization to COCO"),
     (("slots", "item"), "annotations of V7 Darwin", "run: darwin convert coco"),
-    (("categories", "items", "media_type"), "a data set of Datumaro", "run: datum convert -f coco_instances"),
     (
         ("instances", "metadata", "className"),
         "annotations of SuperAnnotate",

@@ -103,9 +103,7 @@ def _files(path: Path, depth: int = _DEPTH) -> list[Path]:
         return [path] if _is_geojson(path) else []
     if not path.is_dir():
         return []
-    here = files_in(path)
-    found = [file for file in here if file.suffix.lower() == ".geojson"]
-    found += files_of_kind([file for file in here if file.suffix.lower() == ".json"], _is_geojson)
+    found = files_in(path, (".geojson",)) + files_of_kind(files_in(path, (".json",)), _is_geojson)
     inner = folders_in(path) if depth else []
     return found + [file for folder in inner for file in _files(folder, depth - 1)]
 

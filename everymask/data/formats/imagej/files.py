@@ -43,11 +43,12 @@ from everymask.data.formats.imagej.roi import LARGEST, Roi, decode_roi, encode_r
 from everymask.data.issues import IssueLog, Policy
 from everymask.data.pictures.read import pictures_among
 from everymask.data.records import BoxOnly, Polygons, Rle
-from everymask.errors import DataError, MachineError, printable
+from everymask.data.strict.content import read_content
+from everymask.errors import DataError, printable
 
 _CLASSES = "classes.txt"
 _DEPTH = 3
-_MOST_BYTES = 1 << 26
+_MOST_BYTES, _MOST_ARCHIVED = 1 << 26, 1 << 30
 _MOST_GROUPS = 255
 _BROKEN = (
     zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, KeyError, struct.error,
@@ -120,7 +121,7 @@ def write_imagej(folder: str | Path, dataset: Dataset) -> None:
 def _files(path: Path, depth: int = _DEPTH) -> list[Path]:
     if not path.is_dir():
         return []
-    here = [file for file in files_in(path) if file.suffix.lower() in (".roi", ".zip")]
+    here = files_in(path, (".roi", ".zip"))
     found = [file for file in here if file.suffix.lower() == ".roi" or _has_rois(file, empty=True)]
     return found + [file for folder in (folders_in(path) if depth else []) for file in _files(folder, depth - 1)]
 
@@ -138,16 +139,18 @@ def _has_rois(file: Path, *, empty: bool = False) -> bool:
 
 def _rois(file: Path, issues: IssueLog) -> list[tuple[str, Roi]] | None:
     """The ROIs of a file with their places, or None when `issues` was told why it cannot be used at all."""
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise MachineError(f"cannot read {file}: {error.strerror or error}") from error
+    content = read_content(file, issues, most=_MOST_ARCHIVED, code="zip-too-large")
+    if content is None:
+        return None
     entries = [("", content)]
     if file.suffix.lower() == ".zip":
         try:
             # From memory: in a file, a damaged place before its beginning is an error of the system.
             with zipfile.ZipFile(io.BytesIO(content)) as archive:
                 infos = [info for info in archive.infolist() if info.filename.lower().endswith(".roi")]
+                for info in (info for info in infos if info.file_size > _MOST_BYTES):
+                    message = f"expected at most {_MOST_BYTES:,} bytes"
+                    issues.error("roi", message, file=file, where=info.filename, value=info.file_size)
                 entries = [(info.filename, archive.read(info)) for info in infos if info.file_size <= _MOST_BYTES]
         except _BROKEN:
             hint = "the file seems damaged: save it again in the ROI Manager"

@@ -104,7 +104,7 @@ def write_label_studio(folder: str | Path, dataset: Dataset) -> None:
 def _annotation_files(path: Path) -> list[Path]:
     if path.is_file():
         return [path] if path.suffix.lower() == ".json" and _has_keys(path) else []
-    return files_of_kind([file for file in files_in(path) if file.suffix.lower() == ".json"], _has_keys)
+    return files_of_kind(files_in(path, (".json",)), _has_keys)
 
 
 def _has_keys(file: Path) -> bool:

@@ -24,13 +24,14 @@ from everymask.data.formats.labelmaps.recognition import recognise
 from everymask.data.formats.labelmaps.tables import find_table, read_table, stored_ids, table_text
 from everymask.data.formats.pair_lists import find_pairs, has_pairs
 from everymask.data.formats.readings import judge, table_folders
+from everymask.data.formats.stacks.recognition import looks_like_tiff_stacks
 from everymask.data.issues import IssueLog, Policy
 from everymask.data.pictures.read import write_image
 
 
 def looks_like_image_masks(path: Path) -> bool:
     """Whether the folder holds pictures with label maps, in no layout of a name, that hold classes or may do so."""
-    named = (looks_like_camvid, looks_like_cityscapes, looks_like_ade20k)
+    named = (looks_like_camvid, looks_like_cityscapes, looks_like_ade20k, looks_like_tiff_stacks)
     if not has_pairs(path) or any(looks_like(path) for looks_like in named):
         return False
     return judge(path, find_pairs(path, IssueLog("skip"))).best != "objects"

@@ -206,7 +206,7 @@ def _column(heading: list[str], names: tuple[str, ...]) -> int | None:
 
 
 def _text_rows(file: Path, issues: IssueLog) -> tuple[list[Row], bool]:
-    lines = read_lines(file, issues)
+    lines = read_lines(file, issues) or []
     kind = next((kind for kind, form in _LINES.items() if _share(form, lines) > 0.5), None)
     first = -1 if lines and lines[0][1] == "__ignore__" else 0
     rows = []

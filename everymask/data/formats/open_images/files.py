@@ -69,7 +69,7 @@ def read_open_images(path: str | Path, images: str | Path | None = None, *, poli
             listed += _listed(file, split, (pictures, masks), called, issues)
         else:
             issues.error("csv-header", f"expected the columns {', '.join(_COLUMNS)}", file=file)
-    order = read_lines(root / _CLASSES, issues) if (root / _CLASSES).is_file() else []
+    order = (read_lines(root / _CLASSES, issues) if (root / _CLASSES).is_file() else None) or []
     names = tuple(dict.fromkeys(called.get(label, label) for _, label in order))
     what = f"Open Images' tables in {printable(given)}"
     return drawn_dataset(listed, format="open-images", root=root, issues=issues, names=names, what=what)

@@ -127,7 +127,7 @@ def write_rle_table(folder: str | Path, dataset: Dataset) -> None:
 def _tables(path: Path) -> list[Path]:
     if path.is_file():
         return [path] if _is_table(path) else []
-    files = [file for file in files_in(path) if file.suffix.lower() == ".csv"]
+    files = files_in(path, (".csv",))
     return files_of_kind([file for file in files if "submission" not in file.stem.lower()], _is_table)
 
 

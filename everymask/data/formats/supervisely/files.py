@@ -118,7 +118,7 @@ def _class_names(meta: Path, issues: IssueLog) -> tuple[str, ...]:
 
 
 def _listed(dataset: Path, root: Path, issues: IssueLog) -> Iterator[Listed]:
-    annotations = [file for file in files_in(dataset / "ann") if file.suffix.lower() == ".json"]
+    annotations = files_in(dataset / "ann", (".json",))
     for file in annotations:
         document = read_strict_json(file, issues)
         if not isinstance(document, dict) or not isinstance(document.get("objects"), list):

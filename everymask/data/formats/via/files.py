@@ -116,7 +116,7 @@ def _annotation_files(path: Path) -> list[Path]:
     if not path.is_dir():
         return []
     places = [path, *(folder for folder in folders_in(path) if folder.name.lower() in SPLIT_FOLDERS)]
-    files = [[file for file in files_in(place) if file.suffix.lower() in (".json", ".csv")] for place in places]
+    files = [files_in(place, (".json", ".csv")) for place in places]
     return [file for listed in files for file in files_of_kind(listed, _is_via)]
 
 

@@ -81,7 +81,7 @@ def read_classes(root: Path, issues: IssueLog) -> Classes | None:
         return None
     number = _literal_background(file)
     if number is not None:
-        rows = [Row(name, row) for row, (_, name) in enumerate(read_lines(file, issues))]
+        rows = [Row(name, row) for row, (_, name) in enumerate(read_lines(file, issues) or ())]
         background = next((row for row in rows if row.number == number), None)
     else:
         table = _table(file, issues)

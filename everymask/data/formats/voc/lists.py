@@ -32,9 +32,9 @@ def read_lists(folder: Path, issues: IssueLog) -> list[Entry]:
     a name that stands twice in a list, and a picture in two splits. Blank lines, comments and CRLF do no harm.
     """
     entries: dict[str, Entry] = {}
-    files = [file for file in files_in(folder) if file.suffix.lower() == ".txt"]
+    files = files_in(folder, (".txt",))
     for file in sorted(files, key=lambda file: (file.stem in _NO_SPLIT, file.stem)):
-        lines = read_lines(file, issues)
+        lines = read_lines(file, issues) or []
         if lines and all(_CLASS_ROW.fullmatch(line) for _, line in lines):
             continue
         split = None if file.stem in _NO_SPLIT else file.stem

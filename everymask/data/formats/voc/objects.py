@@ -28,6 +28,7 @@ from everymask.core.files import write_text
 from everymask.core.labels import labels_of
 from everymask.core.masks import Masks
 from everymask.data.dataset import Dataset
+from everymask.data.formats.drawn.writing import report_ignored
 from everymask.data.formats.finding.named import respelled
 from everymask.data.formats.folders import copy_picture, file_stem, folders_in, pictures_in
 from everymask.data.formats.instance_pngs import check_paintable, paint_objects
@@ -119,6 +120,7 @@ def write_voc(folder: str | Path, dataset: Dataset) -> None:
         text = "".join(f"{stem}\n" for stem in stems)
         write_text(root / "ImageSets" / ("Main" if dataset.boxes_only else "Segmentation") / f"{split}.txt", text)
     write_text(root / "class_names.txt", listing)
+    report_ignored(root, dataset)
 
 
 def _roots(path: Path) -> list[Path]:

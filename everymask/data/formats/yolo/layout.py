@@ -37,7 +37,7 @@ def names_splits(file: Path) -> bool:
 
 def find_settings(root: Path) -> Path | None:
     """The folder's data.yaml, under whatever name, or Darknet's obj.data."""
-    files = files_in(root)
+    files = files_in(root, (".yaml", ".yml", ".data"))
     yaml = [file for file in files if file.suffix.lower() in (".yaml", ".yml")]
     preferred = sorted(yaml, key=lambda file: (file.stem not in ("data", "dataset"), file.name))
     darknet = [file for file in files if file.suffix.lower() == ".data"]
@@ -51,7 +51,7 @@ def read_settings(file: Path, issues: IssueLog) -> dict[str, Any] | None:
     """
     if file.suffix.lower() != ".data":
         return read_strict_yaml(file, issues)
-    rows = [line.partition("=") for _, line in read_lines(file, issues)]
+    rows = [line.partition("=") for _, line in read_lines(file, issues) or ()]
     settings: dict[str, Any] = {key.strip(): value.strip() for key, _, value in rows}
     settings = {("val" if key == "valid" else key): value for key, value in settings.items()}
     listed = NamedFiles(file.parent, issues).find(settings.get("names", ""), [file.parent], file=file, where="names")
@@ -141,7 +141,7 @@ def _listed(settings: dict[str, Any], split: str, file: Path, issues: IssueLog) 
         found = _place(base, entry, file, split, issues)
         if found is not None and found.is_file():
             bases = list(dict.fromkeys((found.parent, file.parent)))
-            for number, line in read_lines(found, issues):
+            for number, line in read_lines(found, issues) or ():
                 where = f"line {number}"
                 picture = named.find(line, bases, file=found, where=where, code="list-path")
                 pictures += [] if picture is None else [picture]
@@ -191,9 +191,7 @@ def picture_folders(root: Path) -> list[Path]:
 
 
 def _has_texts(pictures: Path, root: Path) -> bool:
-    texts = (
-        file for folder in label_folders(pictures, root) for file in files_in(folder) if file.suffix.lower() == ".txt"
-    )
+    texts = (file for folder in label_folders(pictures, root) for file in files_in(folder, (".txt",)))
     return any(file.parent != pictures or looks_like_rows(file) for file in texts)
 
 

@@ -24,7 +24,7 @@ from everymask.core.forms.polygons import ring_area
 from everymask.core.labels import Labels
 from everymask.core.masks import Masks
 from everymask.data.dataset import Dataset
-from everymask.data.formats.drawn.writing import bridged
+from everymask.data.formats.drawn.writing import bridged, report_ignored
 from everymask.data.formats.finding.named import folded
 from everymask.data.formats.folders import copy_picture, files_in, read_lines, unique_ids
 from everymask.data.formats.yolo.layout import (
@@ -107,6 +107,7 @@ def write_yolo(folder: str | Path, dataset: Dataset) -> None:
     for what, count in lost.items():
         if count:
             _log.warning("%s: %d %s", root, count, what)
+    report_ignored(root, dataset)
 
 
 def _records(
@@ -118,10 +119,11 @@ def _records(
     records, boxes = [], []
     rows = zip(pictures, labels, unique_ids(files, root), read_headers(files, issues), strict=True)
     for (picture, split), label, name, header in rows:
-        if header is None or picture in unlabelled:
+        lines = read_lines(label, issues) if label is not None else []
+        if header is None or lines is None or picture in unlabelled:
             continue
         objects = []
-        for number, line in read_lines(label, issues) if label is not None else []:
+        for number, line in lines:
             annotation = _read_line(line, _Line(label or root, number, header.size, num_classes, issues))
             if annotation is not None:
                 objects.append(annotation)

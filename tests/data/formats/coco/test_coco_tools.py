@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -110,3 +112,50 @@ def test_pictures_of_lvis_are_named_by_their_addresses(tmp_path):
     found = read_dataset(lay_out(tmp_path, content))
     assert [record.image.name for record in found.records] == ["a.png", "b.png"]
     assert sorted((issue.code, issue.count) for issue in found.issues) == [("crowd-missing", 1), ("path-elsewhere", 2)]
+
+
+def searched_for_some(**keys):
+    """The first picture shows a cat and a dog, the second nothing; LVIS says what each was searched for."""
+    content = document()
+    content["images"][0].update(neg_category_ids=[], not_exhaustive_category_ids=[])
+    content["images"][1].update({"neg_category_ids": [1], "not_exhaustive_category_ids": [], **keys})
+    return content
+
+
+def test_that_not_every_class_was_looked_for_is_said(tmp_path):
+    found = read_dataset(lay_out(tmp_path, searched_for_some()))
+    (issue,) = found.issues
+    assert (issue.code, issue.severity) == ("federated", "warning")
+    assert "in 1 of 2 pictures some classes were not, and in 0 not all objects" in issue.message
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"neg_category_ids": [1, 3]}, None),
+        ({"neg_category_ids": [1, 3], "not_exhaustive_category_ids": [3]}, "in 0 of 2 pictures some .* and in 1 not"),
+        ({"neg_category_ids": "x"}, "in 1 of 2"),
+        ({"neg_category_ids": [[], None, 99]}, "in 1 of 2"),
+    ],
+)
+def test_it_is_said_only_where_it_matters(tmp_path, keys, said):
+    found = read_dataset(lay_out(tmp_path, searched_for_some(**keys)))
+    assert [bool(re.search(said, issue.message)) for issue in found.issues] == ([True] if said else [])
+
+
+def test_all_areas_may_be_wrong_of_outlines_of_one_ring_and_of_several(tmp_path):
+    """What rings that overlap draw is less than what they enclose; both are accepted."""
+    content = document()
+    square, other = [2, 2, 12, 2, 12, 10, 2, 10], [6, 2, 16, 2, 16, 10, 6, 10]
+    shared = {"image_id": 7, "category_id": 3, "iscrowd": 0}
+    stated = {1: ([square], 5), 2: ([square, other], 112), 3: ([square, other], 160), 4: ([square, other], 40)}
+    content["annotations"] = [
+        {"id": number, "segmentation": rings, "bbox": [2, 2, 14 if len(rings) > 1 else 10, 8], "area": area, **shared}
+        for number, (rings, area) in stated.items()
+    ]
+    found = read_coco(lay_out(tmp_path, content))
+    assert [annotation.area for annotation in found.records[0].objects.annotations] == [None, 112, 160, None]
+    assert [(issue.where, issue.message[:22]) for issue in found.issues] == [
+        ("/annotations/0/area", "the mask has 80 pixels"),
+        ("/annotations/3/area", "the mask has 112 pixel"),
+    ]

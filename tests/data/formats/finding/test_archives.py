@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import stat
 import tarfile
+import time
 import zipfile
 
 import pytest
@@ -98,6 +100,23 @@ def test_a_link_that_leads_out_is_refused(tmp_path, cache, target, kind):
     with pytest.raises(DataError, match="is a link out of the archive"):
         read_dataset(linked(tmp_path / "set.tar", target, kind))
     assert list(cache.iterdir()) == []
+
+
+def test_an_archive_that_was_given_its_old_time_back_is_unpacked_anew(tmp_path, cache):
+    """Programs that copy or unpack keep times of writing; the time of change is the file system's own."""
+    archive = write(tmp_path / "set.tar", {"a.txt": b"one"})
+    with pytest.raises(DataError, match="no known data set"):
+        read_dataset(archive)
+    before = archive.stat()
+    while time.time_ns() // 20_000_000 == before.st_ctime_ns // 20_000_000:
+        pass  # the clock of the file system moves in steps
+    archive.write_bytes(write(tmp_path / "other.tar", {"a.txt": b"two"}).read_bytes())
+    os.utime(archive, ns=(before.st_atime_ns, before.st_mtime_ns))
+    now = archive.stat()
+    assert (now.st_size, now.st_mtime_ns, now.st_ino) == (before.st_size, before.st_mtime_ns, before.st_ino)
+    with pytest.raises(DataError, match="no known data set"):
+        read_dataset(archive)
+    assert sorted(file.read_bytes() for file in cache.rglob("a.txt")) == [b"one", b"two"]
 
 
 def test_a_link_of_a_zip_that_leads_out_is_refused(tmp_path, cache):

@@ -1,0 +1,1 @@
+"""TIFF files of several pages that hold masks."""
