@@ -40,10 +40,10 @@ def test_what_the_format_cannot_hold_is_said(
 ) -> None:
     assert call("convert", overlapping, "--to", "voc", "--out", tmp_path / "voc") == 0
     said = capsys.readouterr().out
-    assert "11 objects: 8 exactly, 3 with loss; the lowest IoU 0." in said
+    assert "11 objects: 8 exactly as before, 3 with loss (lowest IoU 0." in said
     assert "3 x what smaller objects cover is taken away" in said
     assert call("convert", overlapping, "--to", "coco", "--out", tmp_path / "coco") == 0
-    assert "11 objects: all exactly as they were" in capsys.readouterr().out
+    assert "11 objects: all exactly as before" in capsys.readouterr().out
 
 
 def test_strict_refuses_and_names_the_objects(

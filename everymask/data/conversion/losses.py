@@ -18,8 +18,8 @@ from everymask.data.dataset import Dataset, panoptic_refused
 from everymask.data.formats.folders import file_stem
 from everymask.data.painting import Painting, visible
 from everymask.data.panoptic import PanopticCoding
-from everymask.data.records import Record, draw_shapes
-from everymask.errors import Issue, counted, printable
+from everymask.data.records import Objects, Record, draw_shapes
+from everymask.errors import Issue, counted, listed, printable
 
 _KEPT = 1000
 CODE = "conversion-loss"
@@ -42,15 +42,18 @@ class Loss:
 @dataclass(slots=True)
 class Losses:
     """How many `compared` things (objects, or `noun`) are `exact`, and those that are not: 1,000 of them, and all by
-    reason. `others` are what is not said of single objects: pictures, splits.
+    reason. `others` are losses that are not of single objects (pictures, splits, classes), `notes` what is other than
+    before and no loss. `words` are what those that are exact, and the others, are called.
     """
 
     noun: str
+    words: tuple[str, str] = ("exactly as before", "with loss")
     compared: int = 0
     exact: int = 0
     lost: list[Loss] = field(default_factory=list)
     reasons: Counter[str] = field(default_factory=Counter)
     others: Counter[str] = field(default_factory=Counter)
+    notes: Counter[str] = field(default_factory=Counter)
     lowest: Loss | None = None
 
     def add(self, loss: Loss) -> None:
@@ -68,14 +71,14 @@ class Losses:
 
     def sentences(self) -> list[str]:
         """What became of them, the reasons below each other."""
-        total = counted(self.compared, self.noun)
-        if self.is_whole:
-            return [f"{total}: {'as it was' if self.compared == 1 else 'all exactly as they were'}"]
-        said = [f"{total}: {self.exact:,} exactly, {self.reasons.total():,} with loss"]
+        whole, lossy = self.words
+        said = f"{counted(self.compared, self.noun)}: "
         if self.lowest is not None:
-            said[0] += f"; the lowest {self.lowest}"
-        counts = [*self.reasons.most_common(), *self.others.most_common()]
-        return said + [f"  {count:,} x {what}" for what, count in counts]
+            said += f"{self.exact:,} {whole}, {self.reasons.total():,} {lossy} (lowest {self.lowest})"
+        else:
+            said += f"all {whole}" if self.exact > 1 else whole
+        counts = [*self.reasons.most_common(), *self.others.most_common(), *self.notes.most_common()]
+        return [said, *(f"  {count:,} x {what}" for what, count in counts)]
 
     def issues(self) -> list[Issue]:
         """The single losses as entries of an error."""
@@ -89,7 +92,8 @@ class Losses:
             for one in self.lost
         ]
         counts = {"compared": self.compared, "exact": self.exact, "lossy": self.reasons.total()}
-        return {"of": self.noun, **counts, "reasons": dict(self.reasons), "others": dict(self.others), "losses": rows}
+        why = {"reasons": dict(self.reasons), "others": dict(self.others), "notes": dict(self.notes)}
+        return {"of": self.noun, **counts, **why, "losses": rows}
 
 
 def shown(iou: float) -> str:
@@ -105,13 +109,13 @@ def compare(before: Dataset, after: Dataset, *, progress: Callable[[int, int], N
     """
     rows = {record.id: row for row, record in enumerate(after.records)}
     losses = Losses("object" if before.coding is None else "class region")
+    absent = set(before.labels.names) - set(after.labels.names)
+    if absent:
+        losses.others[f"classes are not there: {listed(sorted(absent))}"] += len(absent)
     table = _names_table(before, after)
     for number, record in enumerate(before.records):
         row = rows.get(file_stem(record))
-        if row is None:
-            losses.others["pictures that are not there when they are read again"] += 1
-        elif after.records[row].split != record.split:
-            losses.others[f"pictures of the split {record.split}, which is {after.records[row].split} there"] += 1
+        _compare_records(record, None if row is None else after.records[row], losses)
         match before.coding:
             case None:
                 _compare_objects(before, number, None if row is None else after.objects(row), table, losses)
@@ -126,12 +130,27 @@ def compare(before: Dataset, after: Dataset, *, progress: Callable[[int, int], N
     return losses
 
 
+def _compare_records(before: Record, after: Record | None, losses: Losses) -> None:
+    """Note a picture that is not there, another split, and regions without truth that are gone."""
+    if after is None:
+        losses.others["pictures are not there when the data set is read again"] += 1
+        return
+    if before.split is None and after.split is not None:
+        losses.notes[f"pictures without a split are in {after.split}"] += 1
+    elif before.split != after.split:
+        losses.others[f"pictures of the split {before.split} are in {after.split or 'none'}"] += 1
+    if isinstance(before.truth, Objects) and isinstance(after.truth, Objects):
+        gone = len(before.truth.ignored) - len(after.truth.ignored)
+        if gone > 0:
+            losses.others["regions without truth are left out"] += gone
+
+
 def hidden_by_painting(dataset: Dataset, *, progress: Callable[[int, int], None] | None = None) -> Losses:
     """How much of each object is seen where label maps are painted of them: what smaller ones leave of it.
 
     Crowds, which have no truth there, and objects without a pixel are not counted.
     """
-    losses = Losses("painted object")
+    losses = Losses("painted object", ("whole", "hidden in part"))
     for number, record in enumerate(dataset.records):
         objects = [(place, item) for place, item in enumerate(record.truth.annotations, 1) if not item.crowd]
         masks = draw_shapes([item.shape for _, item in objects], record.size, record.image)
