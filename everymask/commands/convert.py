@@ -70,7 +70,9 @@ def run(options: Convert) -> None:
     changes = read_changes(options.classes, options.split, options.seed, options.group_by, options.tile)
     task = "semantic" if options.to_semantic else options.task
     with whole_folder(options.out) as folder, _spare_folder(folder) as spare:
-        found = [read_annotated(source, options, decode=True, task=task) for source in sources]
+        # Cutting decodes every picture too, by rows, and the strict policy stops where one is damaged.
+        decode = changes.tiles is None or changes.fractions is not None or options.on_defect == "skip"
+        found = [read_annotated(source, options, decode=decode, task=task) for source in sources]
         made = make([for_format(dataset, options.to) for dataset in found], changes, spare, options.on_defect)
         if not len(made.dataset):
             raise nothing_left(options.data, made.dataset.issues)

@@ -151,6 +151,17 @@ def test_tiles_are_written_and_stay_in_their_pictures_split(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["tiles"]
 
 
+def test_a_damaged_picture_is_found_when_it_is_cut(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_shapes(tmp_path / "data", train=2, val=1, size=64)
+    cut = next((tmp_path / "data" / "images" / "train").iterdir())
+    cut.write_bytes(cut.read_bytes()[:-200])
+    options = ["--to", "coco", "--out", tmp_path / "out", "--tile", "32"]
+    assert call("convert", tmp_path / "data", *options) == 3
+    assert cut.name in capsys.readouterr().err and not (tmp_path / "out").exists()
+    assert call("convert", tmp_path / "data", *options, "--on-defect", "skip") == 0
+    assert "2 pictures in 18 tiles" in capsys.readouterr().out
+
+
 def test_tiles_of_label_maps_are_cut_of_the_whole_map(
     overlapping: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -15,17 +16,17 @@ from everymask.data.conversion.writing import write_measured
 from everymask.data.dataset import Dataset
 from everymask.data.formats.table import FORMATS, for_format, read_dataset
 from everymask.data.records import Annotation, BoxOnly, Objects, Polygons
-from tests.contracts.test_formats import make_fake
+from tests.contracts.test_formats import CASES, make_fake
 from tests.data.semantic_files import make_semantic
+from tests.quick import quick
 
 OBJECTS = [known.name for known in FORMATS if known.task == "instance"]
 MAPS = ["camvid", "voc-semantic", "image-masks"]  # the others have classes of their own
-CROWDS = {"coco", "cvat", "geojson", "labelme"}
-FLAT = {"voc", "instance-pngs"}
+CROWDS = {name for name, case in CASES.items() if case.crowd}
+FLAT = {name for name, case in CASES.items() if not case.overlap}
 RING = list(zip(OBJECTS, OBJECTS[1:] + OBJECTS[:1], strict=True))
-ALL = [(first, second) for first in OBJECTS for second in OBJECTS if first != second and (first, second) not in RING]
 pairs = pytest.mark.parametrize(
-    ("first", "second"), [*RING, *(pytest.param(*pair, marks=pytest.mark.slow) for pair in ALL)]
+    ("first", "second"), quick([pair for pair in product(OBJECTS, OBJECTS) if pair[0] != pair[1]], RING)
 )
 
 
