@@ -25,8 +25,10 @@ MAPS = ["camvid", "voc-semantic", "image-masks"]  # the others have classes of t
 CROWDS = {name for name, case in CASES.items() if case.crowd}
 FLAT = {name for name, case in CASES.items() if not case.overlap}
 RING = list(zip(OBJECTS, OBJECTS[1:] + OBJECTS[:1], strict=True))
-pairs = pytest.mark.parametrize(
-    ("first", "second"), quick([pair for pair in product(OBJECTS, OBJECTS) if pair[0] != pair[1]], RING)
+every_pair = pytest.mark.parametrize(
+    "pair",
+    quick([pair for pair in product(OBJECTS, OBJECTS) if pair[0] != pair[1]], RING),
+    ids="-".join,
 )
 
 
@@ -38,8 +40,9 @@ def converted(folder: Path, dataset: Dataset, name: str) -> tuple[Dataset, Losse
     return found, losses
 
 
-@pairs
-def test_there_and_back_it_is_the_same(tmp_path, first, second):
+@every_pair
+def test_there_and_back_it_is_the_same(tmp_path, pair):
+    first, second = pair
     made = make_fake(tmp_path / "in")
     start, losses = converted(tmp_path / "a", made, first)
     assert losses.is_whole and losses.compared == losses.exact == 11
@@ -51,9 +54,10 @@ def test_there_and_back_it_is_the_same(tmp_path, first, second):
     assert back.splits() == made.splits() and back.labels.names == made.labels.names
 
 
-@pairs
-def test_what_the_other_cannot_hold_is_told_and_nothing_else_changes(tmp_path, first, second):
+@every_pair
+def test_what_the_other_cannot_hold_is_told_and_nothing_else_changes(tmp_path, pair):
     """In three pictures objects share pixels, and in three others one is a crowd."""
+    first, second = pair
     for kind, reason, holding in (
         ("overlap", "what smaller objects cover is taken away", set(OBJECTS) - FLAT),
         ("crowd", "crowds are left out", CROWDS),
