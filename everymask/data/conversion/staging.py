@@ -29,11 +29,15 @@ def write_ids(file: Path, ids: IntArray, labels: Labels) -> LabelMapFile:
 
 
 def staged(dataset: Dataset, folder: Path, *, progress: Callable[[int, int], None] | None = None) -> Dataset:
-    """The label maps of a data set as files of class ids in `folder`; its pictures stay where they are."""
+    """The label maps of a data set as files of class ids in `folder`; its pictures stay where they are, and those that
+    are not annotated as they are.
+    """
     records = []
     for row, record in enumerate(dataset.records):
-        file = folder / f"{row}.png"
-        records.append(replace(record, truth=write_ids(file, dataset.label_map(row).ids, dataset.labels)))
+        truth = record.truth
+        if record.annotated:
+            truth = write_ids(folder / f"{row}.png", dataset.label_map(row).ids, dataset.labels)
+        records.append(replace(record, truth=truth))
         if progress is not None:
             progress(row + 1, len(dataset))
     return replace(dataset, records=tuple(records), coding=id_coding(dataset.labels))

@@ -10,7 +10,7 @@ from PIL import Image
 
 from everymask.core.labels import labels_of
 from everymask.data.conversion.merging import merge_datasets
-from everymask.data.records import Annotation, BoxOnly, Objects
+from everymask.data.records import Annotation, BoxOnly, NotAnnotated, Objects
 from everymask.errors import ConfigError, DataError
 from tests.contracts.test_formats import make_fake
 from tests.data.semantic_files import make_semantic
@@ -76,6 +76,8 @@ def test_label_maps_that_store_classes_differently_are_written_anew(tmp_path):
             own[part.label_map(row - rows[0]).ids == 255] = ""
             assert (names == own).all()
             assert sum(merged.records[row].truth.pixels) == (names != "").sum()
+    loose = replace(second, records=(*second.records, replace(second.records[0], id="loose", truth=NotAnnotated())))
+    assert merge_datasets([first, loose], tmp_path / "loose").truth(8) is None
     alike = merge_datasets([first, first], tmp_path / "unused")
     assert alike.coding == first.coding and not (tmp_path / "unused").exists()
 
