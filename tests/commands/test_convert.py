@@ -155,9 +155,11 @@ def test_a_damaged_picture_is_found_when_it_is_cut(tmp_path: Path, capsys: pytes
     write_shapes(tmp_path / "data", train=2, val=1, size=64)
     cut = next((tmp_path / "data" / "images" / "train").iterdir())
     cut.write_bytes(cut.read_bytes()[:-200])
-    options = ["--to", "coco", "--out", tmp_path / "out", "--tile", "32"]
-    assert call("convert", tmp_path / "data", *options) == 3
-    assert cut.name in capsys.readouterr().err and not (tmp_path / "out").exists()
+    options = ["--to", "coco", "--out", tmp_path / "out", "--tile"]
+    for side in (32, 1024):
+        assert call("convert", tmp_path / "data", *options, side) == 3
+        assert cut.name in capsys.readouterr().err and not (tmp_path / "out").exists()
+    options.append(32)
     assert call("convert", tmp_path / "data", *options, "--on-defect", "skip") == 0
     assert "2 pictures in 18 tiles" in capsys.readouterr().out
 

@@ -28,7 +28,7 @@ from everymask.data.dataset import Dataset, panoptic_refused
 from everymask.data.formats.folders import file_stem
 from everymask.data.painting import Painting
 from everymask.data.panoptic import PanopticCoding
-from everymask.data.pictures.read import write_image
+from everymask.data.pictures.read import check_image, write_image
 from everymask.data.pictures.strips import Strips, open_strips
 from everymask.data.records import (
     Annotation,
@@ -108,7 +108,7 @@ def tile_pictures(
     for row, record in enumerate(dataset.records):
         windows = tiles.windows(record.size)
         names = [f"{file_stem(record)}_{y}_{x}" for x, y, _, _ in windows]
-        images = [record.image] if len(windows) == 1 else _cut_picture(record, windows, names, folder / "images")
+        images = _cut_picture(record, windows, names, folder / "images")
         truths = _cut_truth(dataset, row, windows, [folder / "maps" / f"{name}.png" for name in names], counts)
         for (x1, y1, x2, y2), name, image, truth in zip(windows, names, images, truths, strict=True):
             records.append(replace(record, id=name, image=image, size=(y2 - y1, x2 - x1), truth=truth))
@@ -122,7 +122,10 @@ def tile_pictures(
 
 
 def _cut_picture(record: Record, windows: Sequence[Window], names: Sequence[str], folder: Path) -> list[Path]:
-    """The files of the tiles; in memory is a row of them."""
+    """The files of the tiles, the picture's own if there is one; in memory is a row of them."""
+    if len(windows) == 1:
+        check_image(record.image)
+        return [record.image]
     files = []
     with open_strips(record.image) as strips:
         check_size(strips.size, record.size, record.image, "picture")
