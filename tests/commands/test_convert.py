@@ -46,6 +46,18 @@ def test_what_the_format_cannot_hold_is_said(
     assert "11 objects: all exactly as before" in capsys.readouterr().out
 
 
+def test_what_is_left_out_is_said_once_and_of_no_folder_that_is_gone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    write_dataset(tmp_path / "crowds", make_fake(tmp_path / "made", crowd=True), "coco")
+    for target in ("yolo", "via"):
+        assert call("convert", tmp_path / "crowds", "--to", target, "--out", tmp_path / target) == 0
+        assert "3 x crowds are left out" in capsys.readouterr().out
+    assert not caplog.records
+    write_dataset(tmp_path / "again", read_dataset(tmp_path / "crowds"), "yolo")
+    assert "3 crowd regions left out" in caplog.text
+
+
 def test_strict_refuses_and_names_the_objects(
     overlapping: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

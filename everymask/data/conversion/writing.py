@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from everymask.data.conversion.fitting import fitted
@@ -28,7 +28,7 @@ def write_measured(folder: Path, dataset: Dataset, format: str, watch: Watch) ->
     chosen = format_named(format)
     with watch("fitting") as move:
         fit = fitted(dataset, chosen.refuses, progress=move)
-    with watch("writing"):
+    with watch("writing"), _without_warnings():
         write_dataset(folder, fit, format)
     recognised = [known.name for known in find_formats(folder)]
     if recognised[:1] != [chosen.name]:
@@ -36,6 +36,18 @@ def write_measured(folder: Path, dataset: Dataset, format: str, watch: Watch) ->
         _log.warning("what is written is %s: read it with --format %s", found, chosen.name)
     with watch("comparing") as move:
         return compare(dataset, chosen.read(folder, policy="skip"), progress=move)
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Writers' own warnings of what they leave out give way to the comparison, which finds that and more."""
+    log = logging.getLogger("everymask.data.formats")
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 def refuse_losses(dataset: Dataset, format: str, found: Sequence[Losses]) -> None:  # noqa: A002
