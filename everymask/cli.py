@@ -24,7 +24,7 @@ import everymask
 from everymask.commands import check, compare, convert, demo, evaluate, models, plan, predict, train
 from everymask.commands.options import rules
 from everymask.commands.terminal import answered, show_json_error
-from everymask.commands.words import check_choices, numbers_last
+from everymask.commands.words import check_choices, numbers_last, one_by_one
 from everymask.core.memory import memory_ran_out
 from everymask.errors import ConfigError, EverymaskError, printable
 
@@ -140,7 +140,7 @@ def parse(arguments: Sequence[str]) -> Verb:
     if arguments and arguments[0] in VERBS:
         options = _OPTIONS[arguments[0]]
         check_choices(options, arguments[1:])
-        arguments = [arguments[0], *numbers_last(options, arguments[1:])]
+        arguments = [arguments[0], *one_by_one(options, numbers_last(options, arguments[1:]))]
     with rules:
         return tyro.cli(
             Verb, prog="everymask", description=_ABOUT, args=arguments, config=(tyro.conf.FlagCreatePairsOff,)

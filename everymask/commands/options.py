@@ -115,16 +115,46 @@ class Scoring(Reading, Running):
 
 def class_names(options: Scoring) -> dict[str, str]:
     """The names of the model's classes by those of the data set, as `--classes` gives them."""
-    named: dict[str, str] = {}
-    for text in options.classes:
-        name, equals, meant = text.partition("=")
-        if not (name and equals and meant):
+    named = class_pairs(options.classes)
+    for name, meant in named.items():
+        if not meant:
             raise ConfigError(
-                f"classes are mapped by the data set's name and the model's, but got {printable(text)!r}",
+                f"classes are mapped by the data set's name and the model's, but got none for {printable(name)!r}",
                 hint="for example --classes nucleus=object --classes dirt=background",
             )
-        named[name] = meant
     return named
+
+
+def class_pairs(texts: Sequence[str]) -> dict[str, str]:
+    """Names of classes and what they become, of texts with a pair (nucleus=object, nucleus:object) or several pairs
+    with commas in between; a text is one pair where not every piece between commas is one. The second name may be
+    empty.
+
+    With both signs in a pair the equals sign divides it, so that names may have colons.
+    """
+    named: dict[str, str] = {}
+    for text in texts:
+        pieces = [piece for piece in text.split(",") if piece.strip()]
+        several = all(map(_divided, pieces)) and bool(pieces)
+        for pair in map(_divided, pieces if several else [text]):
+            if pair is None:
+                raise ConfigError(
+                    f"classes are mapped by the data set's name and another, but got {printable(text)!r}",
+                    hint="for example --classes nucleus=object --classes dirt=background",
+                )
+            name, meant = pair
+            if named.setdefault(name, meant) != meant:
+                raise ConfigError(
+                    f"the class {printable(name)!r} is mapped twice, to {printable(named[name])!r} and "
+                    f"{printable(meant)!r}"
+                )
+    return named
+
+
+def _divided(pair: str) -> tuple[str, str] | None:
+    """A class name and another, which may be empty; None where the text is no pair."""
+    name, sign, meant = pair.partition("=" if "=" in pair else ":")
+    return (name.strip(), meant.strip()) if sign and name.strip() else None
 
 
 def load_predictor(model: str, options: Running) -> Predictor:

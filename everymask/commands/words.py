@@ -1,10 +1,13 @@
-"""The words of a command line before they are parsed: choices are checked, numbers kept from taking other words."""
+"""The words of a command line before they are parsed: choices are checked, numbers kept from taking other words, and an
+option before several paths stands before each.
+"""
 
 from __future__ import annotations
 
 import types
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from everymask.commands.options import Format
@@ -28,7 +31,7 @@ def numbers_last(verb: type[Any], words: Sequence[str]) -> list[str]:
     There the number of their values is clear; in between, a parser takes the word behind the last number, which is
     DATA, for one more.
     """
-    several = {name for name, kind in _options(verb) if _takes_several(kind)}
+    several = {name for name, kind in _options(verb) if _takes_several(kind, int, float)}
     kept: list[str] = []
     moved: list[str] = []
     rest = list(words)
@@ -41,6 +44,23 @@ def numbers_last(verb: type[Any], words: Sequence[str]) -> list[str]:
         while rest and _is_number(rest[0]):
             moved.append(rest.pop(0))
     return kept + moved
+
+
+def one_by_one(verb: type[Any], words: Sequence[str]) -> list[str]:
+    """The words with an option that takes several paths in front of each: `--merge a b` as `--merge a --merge b`.
+
+    So it can be repeated too. All words up to the next option are its paths.
+    """
+    several = {name for name, kind in _options(verb) if _takes_several(kind, Path)}
+    found: list[str] = []
+    option = ""
+    for word in words:
+        if word.startswith("--"):
+            option = word if word.replace("_", "-") in several else ""
+        elif option and found[-1] != option:
+            found.append(option)
+        found.append(word)
+    return found
 
 
 def _options(verb: type[Any]) -> Iterator[tuple[str, Any]]:
@@ -57,9 +77,9 @@ def _choices(kind: Any) -> tuple[str, ...]:
     return tuple(value for part in parts for value in get_args(part))
 
 
-def _takes_several(kind: Any) -> bool:
-    """Whether values of the type can be of several numbers."""
-    return any(get_origin(part) is tuple and get_args(part)[0] in (int, float) for part in _parts(kind))
+def _takes_several(kind: Any, *members: type) -> bool:
+    """Whether values of the type can be of several `members`."""
+    return any(get_origin(part) is tuple and get_args(part)[0] in members for part in _parts(kind))
 
 
 def _parts(kind: Any) -> list[Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from everymask.core.arrays import IntArray
+from everymask.core.arrays import BoolArray, IntArray
 from everymask.core.labels import Labels
 from everymask.core.masks import Masks
 from everymask.core.segmentation import InstanceSet
@@ -62,7 +62,23 @@ def paint(objects: InstanceSet, ignored: Masks, painting: Painting, ignore: int,
     names = np.append(np.where(crowd, ignore, classes), np.full(len(ignored), ignore))
     below = np.append(crowd, np.zeros(len(ignored), np.bool_))
     ids: IntArray = np.full(size, painting.background, np.min_scalar_type(ignore))
+    _lay(ids, masks, names, below)
+    return ids
+
+
+def visible(masks: Masks) -> Masks:
+    """What is seen of each mask where a smaller one hides a larger one, and of two of one size the first is hidden.
+
+    The same masks where none overlap.
+    """
+    numbers = np.arange(1, len(masks) + 1)
+    ids: IntArray = np.zeros(masks.size, np.int32)
+    _lay(ids, masks, numbers, np.zeros(len(masks), np.bool_))
+    return masks if np.count_nonzero(ids) == masks.areas().sum() else Masks.from_ids(ids, numbers)
+
+
+def _lay(ids: IntArray, masks: Masks, names: IntArray, below: BoolArray) -> None:
+    """Write the name of each mask into `ids` where it is: those that lie `below` first, then the larger ones."""
     for row in np.lexsort((-masks.areas(), ~below)).tolist():
         x1, y1, x2, y2 = masks.windows[row].tolist()
         ids[y1:y2, x1:x2][masks.crop(row)] = names[row]
-    return ids

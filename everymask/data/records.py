@@ -94,6 +94,10 @@ class Truth(Protocol):
         """Its objects, where it is objects."""
 
     @property
+    def classes(self) -> frozenset[int]:
+        """The classes that it shows; empty too where that is not known without decoding."""
+
+    @property
     def num_objects(self) -> int:
         """How many things there are to be found one by one, crowds aside."""
 
@@ -128,6 +132,11 @@ class Objects:
         return found | ({"regions without truth": self.ignored} if self.ignored else {})
 
     @property
+    def classes(self) -> frozenset[int]:
+        """The classes of the objects."""
+        return frozenset(item.class_id for item in self.annotations)
+
+    @property
     def num_objects(self) -> int:
         """How many there are, crowds aside."""
         return sum(not item.crowd for item in self.annotations)
@@ -153,6 +162,11 @@ class LabelMapFile:
         """The map."""
         return {"label map": self.file}
 
+    @property
+    def classes(self) -> frozenset[int]:
+        """The classes that have pixels; none where they are not counted."""
+        return frozenset(name for name, count in enumerate(self.pixels) if count)
+
 
 @dataclass(frozen=True, slots=True)
 class PanopticFile:
@@ -176,6 +190,11 @@ class PanopticFile:
         return {"panoptic map": self.file, "classes of segments": rows}
 
     @property
+    def classes(self) -> frozenset[int]:
+        """The classes of the segments."""
+        return frozenset(segment.class_id for segment in self.segments)
+
+    @property
     def num_objects(self) -> int:
         """How many segments there are, crowds aside."""
         return sum(not segment.crowd for segment in self.segments)
@@ -188,6 +207,7 @@ class NotAnnotated:
     found: ClassVar[str] = "is not annotated"
     annotations: ClassVar[tuple[Annotation, ...]] = ()
     pixels: ClassVar[tuple[int, ...]] = ()
+    classes: ClassVar[frozenset[int]] = frozenset()
     num_objects: ClassVar[int] = 0
     files: ClassVar[tuple[Path, ...]] = ()
 

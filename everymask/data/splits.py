@@ -1,4 +1,4 @@
-"""Which pictures are for training and which for measuring."""
+"""Which pictures are for training and which for measuring: one way for training and for `everymask convert --split`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import math
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,21 +15,30 @@ from everymask.core.json.sealed import sealed, unsealed
 from everymask.core.randomness import rng
 from everymask.data.dataset import Dataset
 from everymask.data.issues import IssueLog
+from everymask.data.records import Record
+from everymask.data.stratification import Group, deal
 from everymask.data.strict.json_files import read_strict_json
-from everymask.errors import ConfigError, DataError, MachineError, printable
+from everymask.errors import ConfigError, DataError, MachineError, counted, printable
 
 _HEAD = 1 << 16
 
 
 def draw_split(
-    dataset: Dataset, *, seed: int, fractions: Sequence[tuple[str, float]] = (("train", 0.8), ("val", 0.2))
+    dataset: Dataset,
+    *,
+    seed: int,
+    fractions: Sequence[tuple[str, float]] = (("train", 0.8), ("val", 0.2)),
+    group_of: Callable[[Record], str] | None = None,
 ) -> Dataset:
-    """The data set with a split for each picture, for sets that bring none.
+    """The data set with a split for each picture.
 
     It depends on `seed` and the pictures' ids, not on their order. Pictures that are the same, byte for byte, come into
-    the same split. Each split gets its fraction, rounded as well as these allow, and at least one picture; what is left
-    goes to the first. Raises `ConfigError` unless the fractions are positive and add up to 1, and `DataError` where
-    there are fewer different pictures than splits.
+    the same split, and so do those to which `group_of` gives one text. Each split gets its fraction, rounded as well as
+    these allow, and at least one picture; what is left goes to the first. Where some pictures show other classes than
+    others, every class gets its share in each split too (`stratification`), as far as that is known without decoding.
+
+    Raises `ConfigError` unless the fractions are positive and add up to 1, and `DataError` where there are fewer
+    different pictures, or groups, than splits.
     """
     names = [name for name, _ in fractions]
     shares = [share for _, share in fractions]
@@ -45,11 +54,15 @@ def draw_split(
     while sum(later) >= count:
         later[later.index(max(later))] -= 1
     room = dict(zip(names, (count - sum(later), *later), strict=True))
-    groups = _groups(dataset)
+    groups = _groups(dataset, group_of)
     if len(groups) < len(names):
+        some = (
+            f"of which only {len(groups)} differ{'s' * (len(groups) == 1)}"
+            if group_of is None
+            else f"that make only {counted(len(groups), 'group')}"
+        )
         raise DataError(
-            f"{printable(dataset.root)}: cannot draw {' and '.join(names)} from {count} pictures of which only "
-            f"{len(groups)} differ{'s' * (len(groups) == 1)}",
+            f"{printable(dataset.root)}: cannot draw {' and '.join(names)} from {count} pictures {some}",
             hint="annotate more pictures, or bring a data set with its own splits",
         )
 
@@ -57,24 +70,53 @@ def draw_split(
         first = min(dataset.records[row].id for row in group)
         return float(rng(seed, "split", first).random()), first
 
+    drawn = sorted(groups, key=draw)
+    shown = [record.truth.classes for record in dataset.records]
+    if len(set(shown)) > 1:
+        owners = deal([Group.of(rows, shown) for rows in drawn], fractions, list(room.values()))
+    else:
+        owners = _in_turn(drawn, room)
+    records = tuple(replace(record, split=owners[row]) for row, record in enumerate(dataset.records))
+    return replace(dataset, records=records)
+
+
+def _in_turn(groups: Sequence[list[int]], room: dict[str, int]) -> dict[int, str]:
+    """The split of each row: the splits are filled one after the other, each with as many pictures as have room."""
     owners: dict[int, str] = {}
+    names = list(room)
     empty = list(names)
-    for place, group in enumerate(sorted(groups, key=draw)):
+    for place, group in enumerate(groups):
         fitting = [name for name in names if room[name] >= len(group)]
         wanted = empty if len(groups) - place == len(empty) else fitting or empty or [max(names, key=room.__getitem__)]
         name = wanted[0]
         room[name] -= len(group)
         empty = [other for other in empty if other != name]
         owners |= dict.fromkeys(group, name)
-    records = tuple(replace(record, split=owners[row]) for row, record in enumerate(dataset.records))
-    return replace(dataset, records=records)
+    return owners
 
 
-def _groups(dataset: Dataset) -> list[list[int]]:
-    """All rows, those of equal pictures together."""
+def _groups(dataset: Dataset, group_of: Callable[[Record], str] | None) -> list[list[int]]:
+    """All rows, those of equal pictures together, and those of one key."""
+    joined = list(range(len(dataset)))
+
+    def first(row: int) -> int:
+        while joined[row] != row:
+            joined[row] = row = joined[joined[row]]
+        return row
+
     together = same_pictures(dataset)
-    taken = {row for rows in together for row in rows}
-    return [*together, *([row] for row in range(len(dataset)) if row not in taken)]
+    if group_of is not None:
+        keyed: dict[str, list[int]] = {}
+        for row, record in enumerate(dataset.records):
+            keyed.setdefault(group_of(record), []).append(row)
+        together += keyed.values()
+    for rows in together:
+        for row in rows[1:]:
+            joined[first(row)] = first(rows[0])
+    groups: dict[int, list[int]] = {}
+    for row in range(len(dataset)):
+        groups.setdefault(first(row), []).append(row)
+    return list(groups.values())
 
 
 def write_split(path: str | Path, dataset: Dataset) -> None:

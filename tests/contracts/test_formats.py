@@ -48,7 +48,7 @@ class Case:
 CASES = {
     "coco": Case(write_coco, crowd=True),
     "yolo": Case(write_yolo),
-    "labelme": Case(write_labelme),
+    "labelme": Case(write_labelme, crowd=True),
     "voc": Case(write_voc, overlap=False),
     "mask-files": Case(write_mask_files),
     "instance-pngs": Case(write_instance_pngs, overlap=False),

@@ -45,7 +45,7 @@ def _show_objects(summary: Summary, kinds: str) -> None:
         f"pictures: {kinds}\n",
     )
     pictures = [("(pictures)", *(summary.splits.get(name, summary.pictures) for name in columns))]
-    classes = _folded(summary.classes, columns, ",", "objects")
+    classes = folded(summary.classes, columns, ",", "objects")
     show(table("Objects by class", ("class", *columns), [*pictures, *classes]))
 
 
@@ -60,7 +60,7 @@ def _show_label_maps(summary: Summary, kinds: str) -> None:
         f"pictures: {kinds}\n",
     )
     pictures = [("(pictures)", *(str(summary.splits.get(name, summary.pictures)) for name in columns))]
-    shares = _folded(summary.shares, columns, ".2%", "pixels")
+    shares = folded(summary.shares, columns, ".2%", "pixels")
     show(table("Pixels by class", ("class", *columns), [*pictures, *shares]))
     if summary.values:
         rows = [(v.value, f"{v.pixels:,}", f"{v.maps:,}", v.taken_for or "(no truth)") for v in summary.values[:_MOST]]
@@ -70,7 +70,7 @@ def _show_label_maps(summary: Summary, kinds: str) -> None:
             show(f"... and {len(summary.values) - _MOST:,} more values\n")
 
 
-def _folded(
+def folded(
     classes: Mapping[str, Mapping[str, float]], columns: list[str], form: str, unit: str
 ) -> list[tuple[str, ...]]:
     """A row for each class; of more than 24 the most frequent, a row that counts the others, and the rarest."""

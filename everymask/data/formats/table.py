@@ -71,7 +71,8 @@ class Format:
     """One kind of data set: how a path is recognised, what is looked for (for messages), how it is read and written.
 
     `task` is what its annotations are made for, and `options` what `read` takes besides the policy. `preferred` tells
-    where it is read although other formats are recognised too, if its task is asked for.
+    where it is read although other formats are recognised too, if its task is asked for. `refuses` is what `write` does
+    not take: objects that share pixels (`"overlaps"`), `"crowds"`.
     """
 
     name: str
@@ -82,10 +83,12 @@ class Format:
     task: TaskName = "instance"
     options: frozenset[str] = frozenset()
     preferred: Callable[[Path], bool] | None = None
+    refuses: frozenset[str] = frozenset()
 
 
 _MAPS = frozenset({"decode"})
 _IMAGES = frozenset({"images"})
+_FLAT = frozenset({"overlaps", "crowds"})
 _CHOICES = {"images": "a folder of images", "masks": "a folder of masks", "mask_threshold": "a threshold of masks"}
 """What some formats take that others have no use for."""
 FORMATS = (
@@ -105,13 +108,21 @@ FORMATS = (
         read_labelme,
         write_labelme,
     ),
-    Format("voc", looks_like_voc, "JPEGImages/ with SegmentationObject/ or Annotations/*.xml", read_voc, write_voc),
+    Format(
+        "voc",
+        looks_like_voc,
+        "JPEGImages/ with SegmentationObject/ or Annotations/*.xml",
+        read_voc,
+        write_voc,
+        refuses=_FLAT,
+    ),
     Format(
         "mask-files",
         looks_like_mask_files,
         "<id>/images/ with <id>/masks/, one file per object",
         read_mask_files,
         write_mask_files,
+        refuses=frozenset({"crowds"}),
     ),
     Format(
         "instance-pngs",
@@ -120,6 +131,7 @@ FORMATS = (
         read_instance_pngs,
         write_instance_pngs,
         options=frozenset({"masks"}),
+        refuses=_FLAT,
     ),
     Format(
         "cvat",
@@ -283,7 +295,7 @@ def read_dataset(
     """
     noted = IssueLog(policy)
     root = _found(path, noted)
-    chosen = _named(format) if format is not None else _recognised(root, task, noted, masks)
+    chosen = format_named(format) if format is not None else _recognised(root, task, noted, masks)
     given: dict[str, object] = {"images": images, "masks": masks, "mask_threshold": mask_threshold}
     _check_choices(given, chosen, root)
     given |= {"decode": decode, "crowds": crowds}
@@ -326,13 +338,22 @@ def write_dataset(folder: str | Path, dataset: Dataset, format: str) -> None:  #
     `ConfigError` for an unknown `format` and where label maps are to become objects, `DataError` for what the format
     cannot hold.
     """
-    chosen = _named(format)
-    annotated = dataset.for_task(
-        chosen.task, why=f"{chosen.name} holds objects", hint="choose image-masks, or another format of label maps"
-    ).annotated()
+    chosen = format_named(format)
+    annotated = for_format(dataset, format).annotated()
     if len(annotated) < len(dataset):
         _log.warning("%s", not_annotated(len(dataset) - len(annotated)))
     chosen.write(Path(folder), annotated)
+
+
+def for_format(dataset: Dataset, format: str) -> Dataset:  # noqa: A002
+    """The data set with the truth that a format holds: objects, or label maps that are painted of them.
+
+    `ConfigError` for an unknown `format` and where label maps are to become objects; `DataError` where boxes are to
+    become label maps.
+    """
+    chosen = format_named(format)
+    hint = "choose image-masks, or another format of label maps"
+    return dataset.for_task(chosen.task, why=f"{chosen.name} holds objects", hint=hint)
 
 
 def find_formats(path: Path) -> list[Format]:
@@ -340,7 +361,8 @@ def find_formats(path: Path) -> list[Format]:
     return [candidate for candidate in FORMATS if candidate.looks_like(path)]
 
 
-def _named(name: str) -> Format:
+def format_named(name: str) -> Format:
+    """The format of that name; `ConfigError` where there is none."""
     for candidate in FORMATS:
         if candidate.name == name.replace("_", "-"):
             return candidate
@@ -362,7 +384,7 @@ def _recognised(root: Path, task: TaskName | None, issues: IssueLog, masks: str 
     if found:
         return found[0]
     if root.suffix.lower() == ".json" and not what_it_is(root)[0]:
-        return _named("coco")  # whose reader says what is wrong with the file
+        return format_named("coco")  # whose reader says what is wrong with the file
     raise _unknown(root)
 
 
@@ -375,7 +397,7 @@ def _by_content(
 ) -> Format:
     """The format for maps of objects, or for maps of classes: what they hold decides, and the task where both fit."""
     judged = judge(root, find_pairs(root, IssueLog("skip"), masks))
-    objects, classes = _named("instance-pngs"), _named("image-masks")
+    objects, classes = format_named("instance-pngs"), format_named("image-masks")
     reading = judged.best
     if task == objects.task and judged.fits("objects"):
         reading = "objects"

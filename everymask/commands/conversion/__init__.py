@@ -1,0 +1,1 @@
+"""What the options of `everymask convert` mean, and what it says at the end."""

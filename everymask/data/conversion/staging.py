@@ -1,0 +1,43 @@
+"""Label maps written anew, as class ids: in one way of storing them, whatever they were read from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from everymask.core.arrays import IntArray
+from everymask.core.labels import Labels
+from everymask.core.rows import count_classes
+from everymask.data.coding import LabelCoding, numbers
+from everymask.data.dataset import Dataset
+from everymask.data.pictures.read import write_image
+from everymask.data.records import LabelMapFile
+
+
+def id_coding(labels: Labels) -> LabelCoding:
+    """How label maps hold class ids themselves."""
+    return numbers(len(labels), "class ids", void=(labels.ignore,))
+
+
+def write_ids(file: Path, ids: IntArray, labels: Labels) -> LabelMapFile:
+    """Write class ids [H, W], with `labels.ignore` where there is no truth, as a PNG of 8 or 16 bits."""
+    write_image(file, ids.astype(np.min_scalar_type(labels.ignore)))
+    return LabelMapFile(file, tuple(count_classes(ids, len(labels))[: len(labels)].tolist()))
+
+
+def staged(dataset: Dataset, folder: Path, *, progress: Callable[[int, int], None] | None = None) -> Dataset:
+    """The label maps of a data set as files of class ids in `folder`; its pictures stay where they are, and those that
+    are not annotated as they are.
+    """
+    records = []
+    for row, record in enumerate(dataset.records):
+        truth = record.truth
+        if record.annotated:
+            truth = write_ids(folder / f"{row}.png", dataset.label_map(row).ids, dataset.labels)
+        records.append(replace(record, truth=truth))
+        if progress is not None:
+            progress(row + 1, len(dataset))
+    return replace(dataset, records=tuple(records), coding=id_coding(dataset.labels))
