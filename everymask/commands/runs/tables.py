@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from everymask.commands.terminal import show, table
@@ -24,11 +25,9 @@ _DIGEST = 8
 def show_runs(found: Runs, rows: Sequence[RunRow]) -> None:
     """Print the rows, the settings in which they differ, the means over seeds, and what else lies in the folder."""
     shown = rows[:_MOST]
-    scored = {row.score.name for row in rows if row.score}
     if shown:
-        name = next(iter(scored)) if len(scored) == 1 else "score"
-        columns = ("run", "state", name, "95 %", "epochs", "time", "model", "data", "MB")
-        show(table(counted(len(rows), "run"), columns, (_cells(found, row, named=len(scored) > 1) for row in shown)))
+        title, columns = _columns(found, rows)
+        show(table(title, columns, ([cell(row) for cell in columns.values()] for row in shown)))
     else:
         show(f"no run in {printable(found.root)}" + (" that the filters let through" if found.rows else ""))
     if len(rows) > _MOST:
@@ -38,25 +37,41 @@ def show_runs(found: Runs, rows: Sequence[RunRow]) -> None:
     _show_remarks(found, shown, rows)
 
 
-def _cells(found: Runs, row: RunRow, *, named: bool) -> tuple[str, ...]:
-    return (
-        printable(found.name(row.folder), _NAME),
-        row.state,
-        *_score(row.score, named=named),
-        f"{row.epoch:.4g}/{row.epochs or '?'}",
-        clock(row.seconds),
-        row.model or "-",
-        row.data[:_DIGEST] or "-",
-        "-" if row.size is None else f"{row.size / 1e6:,.1f}",
-    )
+def _columns(found: Runs, rows: Sequence[RunRow]) -> tuple[str, dict[str, Callable[[RunRow], str]]]:
+    """What stands above the table, and its columns; network and data are one only where they are not all the same."""
+    scores, models = {row.score.name for row in rows if row.score}, {row.model for row in rows}
+    data = {row.data for row in rows}
+    named = len(scores) > 1
+    columns: dict[str, Callable[[RunRow], str]] = {
+        "run": partial(_name, found),
+        "state": lambda row: row.state,
+        next(iter(scores)) if len(scores) == 1 else "score": partial(_score, named=named),
+        "95 %": _between,
+        "epochs": lambda row: f"{row.epoch:.4g}/{row.epochs or '?'}",
+        "time": lambda row: clock(row.seconds),
+        "model": lambda row: row.model or "-",
+        "data": lambda row: row.data[:_DIGEST] or "-",
+        "MB": lambda row: "-" if row.size is None else f"{row.size / 1e6:,.1f}",
+    }
+    title = counted(len(rows), "run")
+    if len(models) == 1:
+        del columns["model"]
+        title += f" of {rows[0].model or 'unknown networks'}"
+    if len(data) == 1:
+        del columns["data"]
+        title += f" on data {rows[0].data[:_DIGEST]}" if rows[0].data else ""
+    return title, columns
 
 
-def _score(score: Score | None, *, named: bool) -> tuple[str, str]:
-    """The score and its interval."""
-    if score is None:
-        return "-", "-"
-    between = "-" if score.low is None or score.high is None else f"{score.low:.3f}-{score.high:.3f}"
-    return f"{score.name} {score.value:.3f}" if named else f"{score.value:.3f}", between
+def _score(row: RunRow, *, named: bool) -> str:
+    if row.score is None:
+        return "-"
+    return f"{row.score.name} {row.score.value:.3f}" if named else f"{row.score.value:.3f}"
+
+
+def _between(row: RunRow) -> str:
+    score = row.score
+    return "-" if score is None or score.low is None or score.high is None else f"{score.low:.3f}-{score.high:.3f}"
 
 
 def _show_settings(found: Runs, shown: Sequence[RunRow], rows: Sequence[RunRow]) -> None:

@@ -32,9 +32,10 @@ def test_the_table_has_a_row_for_each_run_and_only_the_settings_that_differ(
     assert call("runs", tmp_path) == 0
     told = lines(capsys)
     (a, settings_a), (b, settings_b) = ([line.split() for line in told if line.startswith(name)] for name in "ab")
-    assert a == ["a", "finished", "0.500", "0.450-0.550", "2/2", "0:00:30", "unet", "01234567", "2.0"]
-    assert b == ["b", "interrupted", "0.500", "-", "1/2", "0:00:15", "unet", "01234567", "2.0"]
+    assert a == ["a", "finished", "0.500", "0.450-0.550", "2/2", "0:00:30", "2.0"]
+    assert b == ["b", "interrupted", "0.500", "-", "1/2", "0:00:15", "2.0"]
     assert settings_a == ["a", "0.001"] and settings_b == ["b", "0.002"]
+    assert told[0] == "2 runs of unet on data 01234567"
     assert told[-1] == "notes: there is no run in it"
 
 
@@ -102,4 +103,6 @@ def test_scores_that_cannot_be_compared_are_told(tmp_path: Path, capsys: pytest.
     write_run(tmp_path / "a", digest="aa")
     write_run(tmp_path / "b", digest="bb")
     assert call("runs", tmp_path) == 0
-    assert any("cannot be compared" in line for line in lines(capsys))
+    told = lines(capsys)
+    assert any("cannot be compared" in line for line in told)
+    assert [line.split()[-2] for line in told if line.startswith(("a ", "b "))] == ["aa", "bb"]
