@@ -34,6 +34,7 @@ SIZE = (800, 1088)
 PREPROCESS = Preprocess(resize=Resize(800, 1333))
 _FILE = Path(__file__).resolve().parent / ".cache" / "crowds.safetensors"
 _STEPS, _BATCH = 150, 2
+_CPU = torch.device("cpu")
 _EAGERNESS = 3.0
 
 
@@ -56,29 +57,29 @@ def crowd(index: int, size: tuple[int, int] = SIZE, tiles: tuple[int, int] = (8,
     return Sample(image, InstanceSet(masks.boxes(), np.concatenate(class_ids), masks=masks), id=f"crowd {index}")
 
 
-def trained_detector() -> tuple[RCNN, Card]:
-    """The Mask R-CNN; the first call trains it for a few minutes."""
+def trained_detector(device: torch.device = _CPU) -> tuple[RCNN, Card]:
+    """The Mask R-CNN; the first call trains it, on a CPU for a few minutes."""
     if not _FILE.exists():
         print(f"training the network of the benchmarks, {_STEPS} steps; it is kept in {_FILE}")
-        save_model(_FILE, _train(), Card(MaskRCNN(), coco_labels(), PREPROCESS))
+        save_model(_FILE, _train(device), Card(MaskRCNN(), coco_labels(), PREPROCESS))
     module, card = load_model(_FILE)
     assert isinstance(module, RCNN)
     return module, card
 
 
-def _train() -> RCNN:
+def _train(device: torch.device) -> RCNN:
     torch.manual_seed(0)
     # Few regions per picture are enough for shapes, and most of the work is in the regions.
     module = build(MaskRCNN(box_samples=64, rpn_post_nms=(300, 300)), len(coco_labels()))
     assert isinstance(module, RCNN)
-    module.to(memory_format=torch.channels_last)
+    module.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(module.parameters(), 4e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-4, _STEPS)
     pictures = [prepare(crowd(index, (256, 256), (2, 2)), Preprocess()) for index in range(40)]
     for step in range(_STEPS):
         chosen = rng(0, step, "benchmark batch").choice(len(pictures), _BATCH, replace=False)
-        with torch.autocast("cpu", torch.bfloat16):
-            losses = module.loss(collate([pictures[k] for k in chosen], 32).to("cpu", channels_last=True))
+        with torch.autocast(device.type, torch.bfloat16):
+            losses = module.loss(collate([pictures[k] for k in chosen], 32).to(device, channels_last=True))
         total = torch.stack(list(losses.values())).sum()
         optimizer.zero_grad()
         total.backward()  # type: ignore[no-untyped-call]
@@ -87,7 +88,7 @@ def _train() -> RCNN:
         schedule.step()
         if step % 10 == 0:
             print(f"step {step}: loss {total.item():.3f}", flush=True)
-    return _settled(module, pictures)
+    return _settled(module.cpu(), pictures)
 
 
 def _settled(module: RCNN, pictures: list[Prepared]) -> RCNN:

@@ -19,6 +19,7 @@ from everymask.core.arrays import ByteArray
 from everymask.data.formats.table import read_dataset
 from everymask.evaluate import evaluate
 from everymask.infer.result import Result
+from everymask.models.regions.rcnn import RCNN
 
 PEER = "torchvision, eager"
 NUCLEI = Path("../shared/data/nuclei")
@@ -31,14 +32,18 @@ and binary masks of the picture's size (torchvision's pasted masks above one hal
 Answer = list[dict[str, Tensor]]
 
 
-def torchvision_model() -> nn.Module:
-    """The peer, with the weights of `trained_detector`."""
+def torchvision_model(module: RCNN, sides: tuple[int, int] = (800, 1333)) -> nn.Module:
+    """The peer with these weights; pictures are resized to a short and at most a long side."""
     from torchvision.models.detection import maskrcnn_resnet50_fpn
     from torchvision.ops.misc import FrozenBatchNorm2d
 
-    module, _ = trained_detector()
     peer: nn.Module = maskrcnn_resnet50_fpn(
-        weights=None, weights_backbone=None, num_classes=91, norm_layer=FrozenBatchNorm2d
+        weights=None,
+        weights_backbone=None,
+        num_classes=91,
+        norm_layer=FrozenBatchNorm2d,
+        min_size=sides[0],
+        max_size=sides[1],
     )
     # Frozen norms count no batches.
     peer.load_state_dict({k: v for k, v in module.state_dict().items() if not k.endswith("num_batches_tracked")})
@@ -46,11 +51,13 @@ def torchvision_model() -> nn.Module:
 
 
 def predict_by_torchvision(peer: nn.Module, pictures: list[ByteArray]) -> Answer:
-    """Detections whose masks are bool [N, H, W]."""
+    """Detections whose masks are bool [N, H, W], on the CPU."""
+    where = next(peer.parameters()).device
     with torch.inference_mode():
-        images = [torch.from_numpy(picture).permute(2, 0, 1).float() / 255 for picture in pictures]
+        images = [torch.from_numpy(picture).to(where).permute(2, 0, 1).float() / 255 for picture in pictures]
         found: Answer = peer(images)
-        return [{**item, "masks": item["masks"][:, 0] > 0.5} for item in found]
+        plain = [{**item, "masks": item["masks"][:, 0] > 0.5} for item in found]
+        return [{name: tensor.cpu() for name, tensor in item.items()} for item in plain]
 
 
 def agreement(ours: Result | list[Result], theirs: Answer) -> str:
@@ -61,8 +68,8 @@ def agreement(ours: Result | list[Result], theirs: Answer) -> str:
         found = result.instances
         if found.class_ids.tolist() != (other["labels"] - 1).tolist() or found.scores is None or found.masks is None:
             raise Disagreement(f"{len(found)} objects here, {len(other['labels'])} there, or other classes")
-        boxes = max(boxes, float(np.abs(found.boxes - other["boxes"].numpy()).max()))
-        scores = max(scores, float(np.abs(found.scores - other["scores"].numpy()).max()))
+        boxes = max(boxes, float(np.abs(found.boxes - other["boxes"].numpy()).max(initial=0)))
+        scores = max(scores, float(np.abs(found.scores - other["scores"].numpy()).max(initial=0)))
         dense = other["masks"].numpy()
         different = sum(int((found.masks.to_dense(row) != dense[row]).sum()) for row in range(len(found)))
         pixels = max(pixels, different / max(int(dense.sum()), 1))
@@ -102,7 +109,8 @@ def ours(precision: Precision, count: int) -> Callable[[], list[Result]]:
 
 def theirs(count: int) -> Callable[[], Answer]:
     """The same by torchvision."""
-    return partial(predict_by_torchvision, torchvision_model(), [crowd(index).image for index in range(count)])
+    peer = torchvision_model(trained_detector()[0])
+    return partial(predict_by_torchvision, peer, [crowd(index).image for index in range(count)])
 
 
 def nuclei_scores() -> tuple[float, float] | None:

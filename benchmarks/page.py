@@ -16,6 +16,10 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
 _FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
 
 
+class Unavailable(Exception):
+    """What a comparison needs and this machine lacks, in one line."""
+
+
 @dataclass(frozen=True, slots=True)
 class Section:
     """What one comparison found. `setting` says what both sides start from and end with, `notes` what else to know.

@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 from everymask.data.shapes import write_shapes
-from everymask.train.folder.logs import read_log
+from everymask.train.folder.log_lines import read_log
 
 PICTURES, HELD_OUT, SIZE = 120, 12, 192
 COMBINATIONS = (

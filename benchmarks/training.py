@@ -29,13 +29,13 @@ regions per picture, batch norm learning). The pictures lie in memory, normalise
 tensors, as it asks for them."""
 
 
-def batch() -> Batch:
-    """Two pictures with their truth."""
-    return collate([prepare(crowd(index, SIZE, TILES), Preprocess()) for index in (0, 1)], 32)
+def batch(count: int = 2, size: tuple[int, int] = SIZE, tiles: tuple[int, int] = TILES) -> Batch:
+    """Pictures with their truth."""
+    return collate([prepare(crowd(index, size, tiles), Preprocess()) for index in range(count)], 32)
 
 
-def semantic_targets(pictures: Batch) -> list[dict[str, Tensor]]:
-    """The truth as torchvision takes it."""
+def truth_of(pictures: Batch) -> list[dict[str, Tensor]]:
+    """The truth as torchvision takes it, where the pictures lie."""
     targets = []
     for truth in pictures.truths:
         assert isinstance(truth, InstanceSet) and truth.masks is not None
@@ -47,21 +47,24 @@ def semantic_targets(pictures: Batch) -> list[dict[str, Tensor]]:
                 "masks": torch.from_numpy(masks).to(torch.uint8),
             }
         )
-    return targets
+    where = pictures.images.device
+    return [{name: tensor.to(where) for name, tensor in target.items()} for target in targets]
 
 
-def torchvision_network() -> nn.Module:
-    """Its networks without its resize and normalisation, which are no part of the comparison."""
+def torchvision_network(regions: int = 512) -> nn.Module:
+    """Its network without its resize and normalisation, which are no part of the comparison."""
     from torchvision.models.detection import maskrcnn_resnet50_fpn
     from torchvision.models.detection.image_list import ImageList
 
     class Network(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.model = maskrcnn_resnet50_fpn(weights=None, weights_backbone=None, num_classes=1 + CLASSES)
+            self.model = maskrcnn_resnet50_fpn(
+                weights=None, weights_backbone=None, num_classes=1 + CLASSES, box_batch_size_per_image=regions
+            )
 
         def forward(self, images: Tensor, targets: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-            pictures = ImageList(images, [SIZE] * len(images))
+            pictures = ImageList(images, [(images.shape[2], images.shape[3])] * len(images))
             maps = self.model.backbone(images)
             proposals, losses = self.model.rpn(pictures, maps, targets)
             _, others = self.model.roi_heads(maps, proposals, pictures.image_sizes, targets)
@@ -73,7 +76,8 @@ def torchvision_network() -> nn.Module:
 
 def step(optimizer: torch.optim.Optimizer, losses: Callable[[], dict[str, Tensor]], *, bf16: bool) -> float:
     """The sum of the losses before the update."""
-    with torch.autocast("cpu", torch.bfloat16) if bf16 else nullcontext():
+    where = next(value for group in optimizer.param_groups for value in group["params"]).device.type
+    with torch.autocast(where, torch.bfloat16) if bf16 else nullcontext():
         total = torch.stack([loss.float() for loss in losses().values()]).sum()
     optimizer.zero_grad()
     total.backward()  # type: ignore[no-untyped-call]
@@ -94,7 +98,7 @@ def ours() -> Callable[[], float]:
 def theirs(*, bf16: bool) -> Callable[[], float]:
     """The same step of torchvision's model, as its references write it (float32) or under autocast."""
     network, pictures = torchvision_network(), batch()
-    targets = semantic_targets(pictures)
+    targets = truth_of(pictures)
     optimizer = torch.optim.SGD(network.parameters(), 1e-4, momentum=0.9)
     return partial(step, optimizer, lambda: network(pictures.images, targets), bf16=bf16)
 

@@ -23,6 +23,8 @@ import tyro
 import everymask
 from everymask.commands import check, compare, convert, demo, evaluate, models, plan, predict, train
 from everymask.commands.options import rules
+from everymask.commands.runs import several
+from everymask.commands.runs import verb as runs
 from everymask.commands.terminal import answered, show_json_error
 from everymask.commands.words import check_choices, numbers_last, one_by_one
 from everymask.core.memory import memory_ran_out
@@ -43,6 +45,7 @@ _OPTIONS: dict[str, type[Any]] = {
     "evaluate": evaluate.Evaluate,
     "compare": compare.Compare,
     "predict": predict.Predict,
+    "runs": runs.Runs,
     "models": models.Models,
 }
 VERBS = tuple(_OPTIONS)
@@ -56,6 +59,7 @@ Verb: TypeAlias = (
     | Annotated[evaluate.Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[compare.Compare, tyro.conf.subcommand("compare")]
     | Annotated[predict.Predict, tyro.conf.subcommand("predict")]
+    | Annotated[runs.Runs, tyro.conf.subcommand("runs")]
     | Annotated[models.Models, tyro.conf.subcommand("models")]
 )
 
@@ -128,7 +132,7 @@ def _run(arguments: list[str]) -> None:
     if arguments == ["--version"]:
         sys.stdout.write(f"everymask {everymask.__version__}\n")
     else:
-        _dispatch(parse(arguments))
+        _dispatch(parse(arguments), arguments[1:])
 
 
 def parse(arguments: Sequence[str]) -> Verb:
@@ -147,7 +151,7 @@ def parse(arguments: Sequence[str]) -> Verb:
         )
 
 
-def _dispatch(verb: Verb) -> None:
+def _dispatch(verb: Verb, words: Sequence[str]) -> None:
     match verb:
         case demo.Demo():
             demo.run(verb)
@@ -157,6 +161,8 @@ def _dispatch(verb: Verb) -> None:
             convert.run(verb)
         case plan.Plan():
             plan.run(verb)
+        case train.Train() if several.are_asked(verb):
+            several.run(verb, words)
         case train.Train():
             train.run(verb)
         case evaluate.Evaluate():
@@ -165,6 +171,8 @@ def _dispatch(verb: Verb) -> None:
             compare.run(verb)
         case predict.Predict():
             predict.run(verb)
+        case runs.Runs():
+            runs.run(verb)
         case models.Models():
             models.run(verb)
         case _:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from threading import Barrier
 from typing import Literal, TypeAlias, assert_never, get_args
@@ -71,7 +73,8 @@ class TorchBackend:
     def run(self, images: FloatArray, windows: IntArray, wanted: Wanted | None = None) -> Outputs:
         """As the protocol says; label maps are decided on every device but the processor."""
         batch = torch.from_numpy(images).to(self.where, non_blocking=True, memory_format=torch.channels_last)
-        outputs: NetworkOutputs = self.module(batch, torch.from_numpy(windows))
+        with _whole_float32():
+            outputs: NetworkOutputs = self.module(batch, torch.from_numpy(windows))
         match outputs:
             case RegionOutputs(boxes, class_ids, scores, mask_logits, image_index, paste, cut):
                 return RegionArrays(
@@ -156,6 +159,17 @@ def has_fast_bf16(device: torch.device) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
     return device.type == "cpu" and supported is not None and bool(supported())
+
+
+@contextmanager
+def _whole_float32() -> Iterator[None]:
+    """Within the block convolutions keep all digits of float32: by itself torch lets cuDNN round to TF32's 11 bits."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 def _array(tensor: Tensor) -> FloatArray:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from everymask.commands.terminal import show, show_json
-from everymask.commands.train import Train, config_of
+from everymask.commands.train import Training, config_of
 from everymask.core.threads import require_torch
 from everymask.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan(Train):
+class Plan(Training):
     """Say without training what `train` with the same options would decide and why, and how much time and memory it
     takes.
 

@@ -9,6 +9,7 @@ import tyro
 
 from everymask.commands import options as shared
 from everymask.commands.terminal import quoted, show
+from everymask.commands.words import Swept
 from everymask.core.threads import require_torch
 from everymask.errors import counted
 from everymask.models.specs.any_spec import Architecture
@@ -19,11 +20,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Train(TrainConfig):
-    """Train a model on annotated pictures.
-
-    What is not given is chosen from the data. Ctrl-C finishes the step, saves and reports.
-    """
+class Training(TrainConfig):
+    """What decides a training, on the command line."""
 
     data: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATA")]
     """A folder or an annotation file; the format is recognised."""
@@ -34,7 +32,23 @@ class Train(TrainConfig):
     data."""
 
 
-def config_of(options: Train) -> TrainConfig:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Train(Training):
+    """Train a model on annotated pictures.
+
+    What is not given is chosen from the data. Ctrl-C finishes the step, saves and reports. With `--seeds` or `--sweep`
+    it is several trainings, one after the other; the same command again goes on where they stopped, and so does `train
+    --resume OUT`.
+    """
+
+    seeds: int | None = None
+    """Train with so many seeds, in OUT/seed-0 and so on, and say the mean score and its interval."""
+    sweep: tuple[Swept, ...] = ()
+    """Train with every combination of these values: --sweep lr=1e-3,3e-4 model=unet,pspnet. Values are written as the
+    option's own, apart by commas (by semicolons where they have commas)."""
+
+
+def config_of(options: Training) -> TrainConfig:
     """The settings among the options."""
     return TrainConfig(**{column.name: getattr(options, column.name) for column in fields(TrainConfig)})
 

@@ -5,13 +5,23 @@ option before several paths stands before each.
 from __future__ import annotations
 
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NewType, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from everymask.commands.options import Format
-from everymask.errors import unknown
+import tyro
+
+from everymask.commands.options import Format, rules
+from everymask.errors import ConfigError, unknown
+
+AnyVerb = TypeVar("AnyVerb")
+
+
+Swept = NewType("Swept", str)
+"""A setting and the values that it takes in turn: `lr=1e-3,3e-4`."""
+Condition = NewType("Condition", str)
+"""What must hold of a value: `lr=1e-3`, `score>0.5`."""
 
 
 def check_choices(verb: type[Any], words: Sequence[str]) -> None:
@@ -26,24 +36,40 @@ def check_choices(verb: type[Any], words: Sequence[str]) -> None:
 
 
 def numbers_last(verb: type[Any], words: Sequence[str]) -> list[str]:
-    """The words with the options that take several numbers moved behind all others.
+    """The words with the options that take several values moved behind all others, each once.
 
-    There the number of their values is clear; in between, a parser takes the word behind the last number, which is
-    DATA, for one more.
+    There the number of their values is clear; in between, a parser takes the word behind the last value, which is
+    DATA, for one more. `ConfigError` where an option that takes settings and their values has none.
     """
-    several = {name for name, kind in _options(verb) if _takes_several(kind, int, float)}
+    several = {name: belongs for name, kind in _options(verb) if (belongs := _belongs(kind))}
     kept: list[str] = []
-    moved: list[str] = []
+    moved: dict[str, list[str]] = {}
     rest = list(words)
     while rest:
         word = rest.pop(0)
-        if word.replace("_", "-") not in several:
+        option, equals, value = word.partition("=")
+        belongs = several.get(option.replace("_", "-"))
+        if belongs is None or (equals and belongs is _is_number):
             kept.append(word)
             continue
-        moved.append(word)
-        while rest and _is_number(rest[0]):
-            moved.append(rest.pop(0))
-    return kept + moved
+        values = [value] if equals else []
+        while rest and belongs(rest[0]):
+            values.append(rest.pop(0))
+        if belongs is _is_setting:
+            if not values:
+                raise ConfigError(f"{option} takes settings with their values", hint=f"such as {option} lr=1e-3,3e-4")
+            values = [*moved.get(option, []), *values]
+        moved[option] = values
+    return [*kept, *(word for option, values in moved.items() for word in (option, *values))]
+
+
+def parse_again(verb: type[AnyVerb], name: str, words: Sequence[str]) -> AnyVerb:
+    """The options of one verb from the words behind its name; errors as on the command line."""
+    check_choices(verb, words)
+    with rules:
+        return tyro.cli(
+            verb, prog=f"everymask {name}", args=numbers_last(verb, words), config=(tyro.conf.FlagCreatePairsOff,)
+        )
 
 
 def one_by_one(verb: type[Any], words: Sequence[str]) -> list[str]:
@@ -51,7 +77,7 @@ def one_by_one(verb: type[Any], words: Sequence[str]) -> list[str]:
 
     So it can be repeated too. All words up to the next option are its paths.
     """
-    several = {name for name, kind in _options(verb) if _takes_several(kind, Path)}
+    several = {name for name, kind in _options(verb) if Path in _several(kind)}
     found: list[str] = []
     option = ""
     for word in words:
@@ -77,15 +103,27 @@ def _choices(kind: Any) -> tuple[str, ...]:
     return tuple(value for part in parts for value in get_args(part))
 
 
-def _takes_several(kind: Any, *members: type) -> bool:
-    """Whether values of the type can be of several `members`."""
-    return any(get_origin(part) is tuple and get_args(part)[0] in members for part in _parts(kind))
+def _belongs(kind: Any) -> Callable[[str], bool] | None:
+    """What tells of a word whether it is a value of the type, if it can have several."""
+    several = _several(kind)
+    if Swept in several or Condition in several:
+        return _is_setting
+    return _is_number if any(part in (int, float) for part in several) else None
+
+
+def _several(kind: Any) -> list[Any]:
+    """What those of the type's values are that can be several."""
+    return [get_args(part)[0] for part in _parts(kind) if get_origin(part) is tuple]
 
 
 def _parts(kind: Any) -> list[Any]:
     """The members of a union but None, or the type alone."""
     members = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
     return [member for member in members if member is not type(None)]
+
+
+def _is_setting(word: str) -> bool:
+    return any(sign in word for sign in "=<>") and not word.startswith("-")
 
 
 def _is_number(word: str) -> bool:

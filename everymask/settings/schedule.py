@@ -71,3 +71,9 @@ def seconds(text: str) -> float:
     if not total:
         raise ConfigError(f"cannot read the duration {text!r}", hint="write it as 90s, 30m, 2h or 1h30m")
     return total
+
+
+def clock(total: float) -> str:
+    """Seconds as a clock shows them: `0:12:05`."""
+    minutes, rest = divmod(round(total), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"

@@ -19,6 +19,7 @@ from everymask.models.card import Card
 from everymask.models.checkpoint import load_model, save_model
 from everymask.settings.config import TrainConfig
 from everymask.train.beginning import Beginning
+from everymask.train.folder.ended import clear_ended, failure_kept
 from everymask.train.folder.given import write_decided, write_given, write_held
 from everymask.train.folder.layout import BEST, clear_folder, open_folder
 from everymask.train.folder.logs import Log, Screen, memory
@@ -68,11 +69,12 @@ def train_as(rank: Rank, config: TrainConfig, *, dataset: Dataset | None = None,
             write_given(folder, config, plan, given, train_set, begun.measured)
         elif rank.leads:
             write_held(folder, given)
+            clear_ended(folder)
             if begun.decided_anew:
                 write_decided(folder, plan)
         card = Card(plan.model, train_set.labels, plan.preprocess, source=f"trained on {plan.settings.data}")
         judge = _Judge(folder, card, device, exact=not plan.bf16)
-        with Log(folder, screen, rank=rank) as log:
+        with failure_kept(folder, rank), Log(folder, screen, rank=rank) as log:
             for note in begun.notes:
                 log.note(note)
             outcome = fit(
@@ -87,7 +89,8 @@ def train_as(rank: Rank, config: TrainConfig, *, dataset: Dataset | None = None,
                 keep=judge.keep,
             )
         if rank.leads:
-            _finish(folder, begun, outcome, judge)
+            with failure_kept(folder, rank):
+                _finish(folder, begun, outcome, judge)
         progress = outcome.progress
         return Run(folder, outcome.reason, judge.best, plan.settings, progress.step, progress.seconds, outcome.signal)
 

@@ -11,22 +11,25 @@ from pathlib import Path
 from everymask.core.files import clear_leftovers
 from everymask.data.identity.content import DATA
 from everymask.errors import ConfigError, MachineError, printable
+from everymask.train.folder.ended import ENDED
 from everymask.train.folder.lock import LOCK, locked
 from everymask.train.machine.rank import ALONE, Rank
 
 CONFIG, ORIGIN, SPLITS = "config.json", "origin.json", "splits.json"
 BEST = "best.safetensors"
 """The file in a run folder that is enough to predict."""
+STATE, LOG, NONFINITE = "state", "log.jsonl", "nonfinite.json"
 _OURS = (
     CONFIG,
     ORIGIN,
-    "log.jsonl",
+    LOG,
     BEST,
     SPLITS,
     DATA,
     "report.html",
-    "nonfinite.json",
-    "state",
+    NONFINITE,
+    ENDED,
+    STATE,
     "tensorboard",
 )
 
@@ -46,10 +49,7 @@ def open_folder(
     if not rank.leads:
         yield folder
         return
-    if data and Path(data).is_dir() and folder.resolve().is_relative_to(Path(data).resolve()):
-        raise ConfigError(
-            f"the run folder {printable(folder)} lies inside the data {printable(data)}", hint="choose another --out"
-        )
+    check_outside(folder, data)
     with ExitStack() as held:
         try:
             held.callback(_remove_empty, [place for place in (folder, *folder.parents) if not place.exists()])
@@ -63,6 +63,14 @@ def open_folder(
             reason = error.strerror or str(error)
             raise MachineError(f"cannot write the run folder {printable(folder)}: {reason}") from error
         yield folder
+
+
+def check_outside(folder: Path, data: str | Path) -> None:
+    """`ConfigError` where the run folder would lie inside the data."""
+    if data and Path(data).is_dir() and folder.resolve().is_relative_to(Path(data).resolve()):
+        raise ConfigError(
+            f"the run folder {printable(folder)} lies inside the data {printable(data)}", hint="choose another --out"
+        )
 
 
 def clear_folder(folder: Path) -> None:

@@ -12,6 +12,7 @@ from everymask.errors import ConfigError, printable
 
 LOCK = ".lock"
 _TRIES = 5
+_LOOKED_AT = 0.2  # seconds to wait for those who only look whether it is held
 
 
 @contextmanager
@@ -26,7 +27,7 @@ def locked(folder: Path) -> Iterator[None]:
     # 30 ms, which asking for help need not wait for.
     from filelock import FileLock, Timeout
 
-    lock = FileLock(folder / LOCK, blocking=False, fallback_to_soft=False, on_acquired=_sign)
+    lock = FileLock(folder / LOCK, timeout=_LOOKED_AT, poll_interval=0.01, fallback_to_soft=False, on_acquired=_sign)
     for left in reversed(range(_TRIES)):
         with suppress(Timeout, FileNotFoundError):
             folder.mkdir(parents=True, exist_ok=True)
@@ -42,6 +43,32 @@ def locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether a process holds the lock of `folder`. Nothing is written; False where that cannot be found out."""
+    try:
+        import fcntl
+    except ImportError:  # Windows locks the first byte, and then nobody else can read it
+        return _is_refused(folder / LOCK)
+    with suppress(FileNotFoundError, PermissionError), (folder / LOCK).open("rb") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+    return False
+
+
+def _is_refused(file: Path) -> bool:
+    try:
+        file.read_bytes()
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _sign(file: int) -> None:

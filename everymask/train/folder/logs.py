@@ -8,11 +8,11 @@ import math
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import torch
 from rich.console import Console
@@ -20,17 +20,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
 from rich.progress import Progress as Bar
 
 from everymask.core.files import write_text
-from everymask.core.json.values import value_of
-from everymask.errors import counted, printable
+from everymask.settings.schedule import clock
+from everymask.train.folder.layout import LOG
+from everymask.train.folder.log_lines import read_log
 from everymask.train.folder.state import Progress
 from everymask.train.machine.rank import ALONE, Rank
 
 EVERY = 10
-_MOST_NUMBERS = 100_000
-_ALWAYS = {
-    "step": ("loss", "lr", "images_per_second", "memory_mb", "epoch", "seconds"),
-    "validation": ("epoch", "seconds"),
-}
 _PLAIN_SECONDS = 10.0
 _logger = logging.getLogger(__name__)
 
@@ -59,7 +55,7 @@ class Log:
     """
 
     def __init__(self, folder: Path, console: Console, *, rank: Rank = ALONE, tensorboard: bool = True) -> None:
-        self.file = folder / "log.jsonl"
+        self.file = folder / LOG
         self.console = console if rank.leads else Console(quiet=True)
         self._writes = rank.leads
         self.total = 0
@@ -147,7 +143,7 @@ class Log:
     def _left(self, progress: Progress) -> str:
         """How long it takes still: to the last step, or to the limit of time where that comes first."""
         steps = progress.seconds / max(progress.step, 1) * (self.total - progress.step)
-        return _clock(max(0.0, min(steps, self._limit - progress.seconds)))
+        return clock(max(0.0, min(steps, self._limit - progress.seconds)))
 
     def _say(self, text: str) -> None:
         self.console.print(text, highlight=False, markup=False, emoji=False, soft_wrap=True)
@@ -169,39 +165,6 @@ class Log:
                 stream.write(json.dumps(entry, ensure_ascii=False) + "\n")
         except OSError as error:
             _logger.warning("cannot write %s: %s", self.file, error.strerror or error)
-
-
-def read_log(file: Path) -> list[dict[str, Any]]:
-    """The lines of a `log.jsonl`. What is no such line, as one that was cut off or damaged, is left out.
-
-    Only a damaged log has such lines before its last; that is logged as a warning.
-    """
-    if not file.exists():
-        return []
-    lines = file.read_bytes().split(b"\n")
-    found = [_entry(line) for line in lines if line]
-    damaged = sum(entry is None for entry in found[:-1])
-    if damaged:
-        _logger.warning("%s is damaged: %s left out", printable(file), counted(damaged, "line"))
-    return [entry for entry in found if entry is not None]
-
-
-def _entry(line: bytes) -> dict[str, Any] | None:
-    """A line of the log, or None where it is none that `Log` writes."""
-    try:
-        entry = json.loads(line)
-        kind = value_of(Literal["note", "step", "validation"], entry["kind"], "kind")
-        if kind == "note":
-            value_of(str, entry["text"], "text")
-        else:
-            numbers = {name: value for name, value in entry.items() if name != "kind"}
-            value_of(Mapping[str, float], numbers, "entry", most_values=_MOST_NUMBERS)
-            value_of(int, entry["step"], "step")
-            for name in _ALWAYS[kind]:
-                entry[name]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None
-    return dict(entry)
 
 
 def memory(device: torch.device) -> float:
@@ -239,8 +202,3 @@ def _tensorboard(folder: Path) -> Any:
         except ImportError:
             return None
         return SummaryWriter(str(folder / "tensorboard"))
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"

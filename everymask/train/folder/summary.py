@@ -21,7 +21,10 @@ from everymask.metrics.scores import ClassTable, Headline, PictureScore, Scores
 from everymask.settings.config import TrainConfig
 from everymask.tasks.table import task_of
 from everymask.tasks.task import Drawing
-from everymask.train.folder.logs import read_log, spent
+from everymask.train.folder.ended import Ended, HowEnded, score_of, write_ended
+from everymask.train.folder.layout import LOG
+from everymask.train.folder.log_lines import PLACE, read_log
+from everymask.train.folder.logs import spent
 from everymask.train.folder.state import Progress
 from everymask.viz.parts import PICTURE_SIDE
 from everymask.viz.report import (
@@ -33,7 +36,6 @@ from everymask.viz.report import (
     write_report,
 )
 
-_PLACE = {"kind", "step", "epoch", "seconds"}
 _DRAWN_FROM = 0.5
 
 
@@ -44,15 +46,15 @@ def write_summary(
     val: Dataset | None,
     report: Report | None,
     predictor: Predictor | None,
-    ended: str,
+    ended: HowEnded,
     progress: Progress,
     peak: float,
 ) -> None:
-    """Write `report.html`. Without a `report` it shows how training went and not how good the model is.
+    """Write `report.html` and `ended.json`. Without a `report` they say how training went, not how good the model is.
 
     `peak` is the most memory used, in MB. Steps since the last line of the log are a point of the curves too.
     """
-    entries = read_log(folder / "log.jsonl")
+    entries = read_log(folder / LOG)
     steps = [entry for entry in entries if entry["kind"] == "step"]
     if progress.summed:
         means = {name: total / progress.summed for name, total in progress.sums.items()}
@@ -77,6 +79,8 @@ def write_summary(
     if report and val:
         content = _with_scores(content, report.scores, predictor, val)
     write_report(folder / "report.html", content)
+    score = score_of(report.scores) if report else None
+    write_ended(folder, Ended(ended, progress.step, round(progress.seconds, 2), score))
 
 
 def _with_scores(content: ReportContent, scores: Scores, predictor: Predictor | None, val: Dataset) -> ReportContent:
@@ -138,7 +142,7 @@ def _step_row(entry: dict[str, Any]) -> StepRow:
 
 
 def _validation_row(entry: dict[str, Any]) -> ValidationRow:
-    return ValidationRow(entry["epoch"], {name: value for name, value in entry.items() if name not in _PLACE})
+    return ValidationRow(entry["epoch"], {name: value for name, value in entry.items() if name not in PLACE})
 
 
 def _statistics(train: Dataset, val: Dataset | None) -> dict[str, object]:

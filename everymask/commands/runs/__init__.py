@@ -1,0 +1,1 @@
+"""`everymask runs`, and trainings that are several runs."""
