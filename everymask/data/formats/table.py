@@ -205,6 +205,7 @@ FORMATS = (
         "pictures with TIFF files of several pages, a mask on each",
         read_tiff_stacks,
         write_tiff_stacks,
+        refuses=frozenset({"crowds"}),
     ),
     Format("camvid", looks_like_camvid, "train/ with trainannot/", read_camvid, write_camvid, "semantic", _MAPS),
     Format(
