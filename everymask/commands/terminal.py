@@ -6,10 +6,12 @@ import json
 import math
 import shlex
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import asdict
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 answered: ContextVar[bool] = ContextVar("answered", default=False)
 """Whether JSON has been printed since the command began: what follows then is no answer of its own."""
+
+_EVERY = 30.0
 
 
 def show(*answers: object) -> None:
@@ -83,3 +87,35 @@ def progress(what: str) -> Iterator[Callable[[float, int], None]]:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def counting(what: str, total: int) -> Iterator[Callable[[int, int], None]]:
+    """A line on stderr, moved by calling it with how many pictures more are done and how many of these failed.
+
+    It says how many are done, failed and remaining, and how many are done in a second. The first call is what was done
+    before. A terminal always shows the newest; elsewhere, as in the log of a cluster, there is a line each half minute.
+    """
+    from rich.console import Console
+    from rich.status import Status
+
+    console = Console(stderr=True, markup=False, emoji=False, highlight=False)
+    begun = said = time.monotonic()
+    done = failed = before = 0
+
+    def move(more: int, bad: int) -> None:
+        nonlocal done, failed, before, said
+        before = more if not done else before
+        done, failed, now = done + more, failed + bad, time.monotonic()
+        rate = (done - before) / max(now - begun, 1e-9)
+        left = timedelta(seconds=round((total - done) / rate)) if rate > 0 else "?"
+        line = f"{what}: {done:,} of {total:,}, {failed:,} failed, {rate:,.1f} per second, {left} left"
+        if console.is_terminal:
+            shown.update(line)
+        elif now - said > _EVERY:
+            said = now
+            console.print(line, soft_wrap=True)
+
+    shown = Status(what, console=console)
+    with shown if console.is_terminal else nullcontext():
+        yield move
