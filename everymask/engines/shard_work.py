@@ -74,9 +74,9 @@ class Job:
 def predict_shard(job: Job, model: Predictor, number: int, said: Said) -> None:
     """Predict the pictures of a shard that are not done yet, and write its tables.
 
-    A block that was begun before and not finished has ended its process, or was there when that was ended: its pictures
-    are predicted one by one, and one that was begun three times is a failure. So is one at which the program raises
-    whatever it may; `MachineError` where a hundred in a row do.
+    A block that was begun before and not finished has ended its process, or was there when that was ended. So it is
+    predicted without others beside it, and at the next time picture by picture; one that was begun three times alone is
+    a failure. So is one at which the program raises whatever it may; `MachineError` where a hundred in a row do.
     """
     shard = Shard(job.store, number)
     work, blocks = _Work(job, model, shard, said), shard.blocks()
@@ -84,12 +84,13 @@ def predict_shard(job: Job, model: Predictor, number: int, said: Said) -> None:
     for pictures in found.values():
         if pictures is not None:
             work.count(pictures)
-    waiting = [block for block in blocks if found[block.name] is None]
-    while fresh := [block for block in waiting if not shard.tries(block)]:
-        found |= work.stream(fresh)
-        waiting = [block for block in waiting if found[block.name] is None]
-    for block in waiting:
-        found[block.name] = work.one_by_one(block)
+    while fresh := [block for block in blocks if found[block.name] is None and not shard.tries(block)]:
+        work.stream(fresh, found)
+    for block in blocks:
+        if found[block.name] is None and shard.tries(block) == 1:
+            work.stream([block], found)
+        if found[block.name] is None:
+            found[block.name] = work.one_by_one(block)
     pictures = [picture for block in blocks for picture in found[block.name] or ()]
     shard.finish(pictures, job.plan, first=number * job.plan.shard_size + 1)
 
@@ -105,12 +106,11 @@ class _Work:
     def count(self, found: Sequence[FoundPicture]) -> None:
         self.said(len(found), sum(bool(picture.error) for picture in found))
 
-    def stream(self, blocks: Sequence[Block]) -> dict[str, list[FoundPicture]]:
-        """Predict blocks that were not begun before, the next of which are read meanwhile; gives those that are done.
+    def stream(self, blocks: Sequence[Block], found: dict[str, list[FoundPicture] | None]) -> None:
+        """Predict blocks, the next of which are read meanwhile, and note what is `found` in each by its name.
 
-        Not all are where the program raises something.
+        That ends before the first block at which the program raises something.
         """
-        done: dict[str, list[FoundPicture]] = {}
 
         def sources() -> Iterator[Source]:
             for block in blocks:
@@ -120,13 +120,14 @@ class _Work:
         try:
             with closing(self.model.attempts(sources(), batch=self.job.batch, tiling=self.job.tiling)) as outcomes:
                 for block in blocks:
-                    done[block.name] = [self._kept(path, next(outcomes)) for path in block.paths]
-                    self._write(block, done[block.name])
+                    pictures = [self._kept(path, next(outcomes)) for path in block.paths]
+                    self.shard.write(block, pictures)
+                    self.count(pictures)
+                    found[block.name] = pictures
         except EverymaskError:
             raise
-        except Exception as error:  # of whatever makes the picture fail, which is now looked for
-            _log.warning("some pictures are predicted again one by one: %s: %s", type(error).__name__, printable(error))
-        return done
+        except Exception as error:  # of whichever picture; it is looked for
+            _log.warning("some pictures are predicted again: %s: %s", type(error).__name__, printable(error))
 
     def one_by_one(self, block: Block) -> list[FoundPicture]:
         """Predict the pictures of a block that was begun before."""
@@ -165,10 +166,6 @@ class _Work:
             return self._failed(path, f"{printable(path)}: {type(error).__name__}: {printable(error)}")
         self.failures = 0
         return found
-
-    def _write(self, block: Block, found: Sequence[FoundPicture]) -> None:
-        self.shard.write(block, found)
-        self.count(found)
 
     def _failed(self, path: str, reason: str, *, unusable: bool = False) -> FoundPicture:
         return FoundPicture(self.job.shown(path), error=reason, unusable=unusable)
