@@ -48,9 +48,11 @@ SIDE = 64
 
 @dataclass(slots=True)
 class Outcome:
-    """How long a prediction took, and how many workers and drivers were killed meanwhile."""
+    """How long a prediction took, how much of that drivers took to start, until the first pictures came, and how many
+    workers and drivers were killed meanwhile."""
 
     seconds: float
+    starting: float
     workers: int = 0
     drivers: int = 0
 
@@ -119,22 +121,26 @@ def _is_worker(process: psutil.Process) -> bool:
 
 
 def predict(out: Path, words: list[str], pictures: int, every: float, drivers: int) -> Outcome:
-    """Predict, and meanwhile kill a worker each `every` seconds and as many drivers; 0 kills none."""
-    begun = killed_at = time.monotonic()
+    """Predict, and meanwhile kill a worker each `every` seconds, unless nothing was done since the last, and as many
+    drivers; 0 kills none."""
+    begun = killed_at = started_at = time.monotonic()
     run, workers, drivers_killed, draw = Run(out, words), 0, 0, rng(0, "kill")
+    starting, before = 0.0, 0
     while run.process.poll() is None:
         time.sleep(0.1)
-        now = time.monotonic()
-        if drivers_killed < drivers and run.done() >= pictures * (drivers_killed + 1) // (drivers + 1):
+        now, done = time.monotonic(), run.done()
+        if started_at and done > before:
+            starting, started_at = starting + now - started_at, 0.0
+        if drivers_killed < drivers and done >= pictures * (drivers_killed + 1) // (drivers + 1):
             run.kill_driver()
-            drivers_killed += 1
-        elif every and now - killed_at >= every and (alive := run.workers()):
+            drivers_killed, started_at, before, killed_at = drivers_killed + 1, now, max(done, before), now
+        elif every and now - killed_at >= every and done > before and (alive := run.workers()):
             victim = alive[int(draw.integers(len(alive)))]
             os.kill(victim.pid, signal.SIGKILL)
-            workers, killed_at = workers + 1, now
+            workers, killed_at, before = workers + 1, now, done
     if run.process.returncode not in (0, 3):
         raise SystemExit((out.parent / f"{out.name}.log").read_text("utf-8", "replace"))
-    return Outcome(time.monotonic() - begun, workers, drivers_killed)
+    return Outcome(time.monotonic() - begun, starting, workers, drivers_killed)
 
 
 def tables(out: Path) -> list[FoundPicture]:
@@ -201,8 +207,13 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
         "drivers_killed": disturbed.drivers,
         **wrong,
         "seconds_undisturbed": round(calm.seconds, 1),
+        "of_which_starting": round(calm.starting, 1),
         "seconds_disturbed": round(disturbed.seconds, 1),
+        "of_which_starting_again": round(disturbed.starting, 1),
         "throughput": round(calm.seconds / disturbed.seconds, 3),
+        "throughput_between_starts": round(
+            (calm.seconds - calm.starting) / (disturbed.seconds - disturbed.starting), 3
+        ),
         "bar": BAR,
         "load": [round(load, 1), round(os.getloadavg()[0], 1)],
     }

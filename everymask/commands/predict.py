@@ -157,6 +157,8 @@ def _run_in_shards(options: Predict, loading: Loading) -> None:
         raise ConfigError("maps are PNGs where pictures are predicted in shards", hint="leave out maps, and add --pngs")
     from everymask.commands.batch.shards import Asked, failed_of, predict_in_shards
 
+    if options.engine == "local":
+        loading.prepare()
     model = loading.load()
     asked = Asked(
         out=options.out,

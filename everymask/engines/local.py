@@ -6,12 +6,11 @@ import logging
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from multiprocessing import connection
+from multiprocessing import connection, forkserver
 from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -24,6 +23,17 @@ _MOST_DEATHS = 30
 _PATIENCE = 5.0
 
 _log = logging.getLogger(__name__)
+
+
+def prepare(modules: Sequence[str]) -> None:
+    """Begin the process of which workers are copies; it imports `modules` while this one does something else.
+
+    So a worker is there, and replaced, in a moment, and no thread of this process is copied.
+    """
+    context = _context()
+    if isinstance(context, ForkServerContext):
+        context.set_forkserver_preload(list(modules))
+        forkserver.ensure_running()
 
 
 def run_locally(job: Job, shards: Sequence[int], workers: int) -> Iterator[tuple[int, int]]:
@@ -148,17 +158,10 @@ def _ending(code: int | None) -> str:
 
 
 def _context() -> ForkServerContext | SpawnContext:
-    """How processes are begun: where the system can, each as a copy of one that has imported what this one has.
-
-    So a worker is replaced in a moment, and no thread of this process is copied.
-    """
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    ours = ("torch", "torchvision", "timm", "everymask")
-    names = [name for name in sys.modules if name.partition(".")[0] == "everymask" or name in ours]
-    context.set_forkserver_preload([name for name in names if not name.endswith("__main__")])
-    return context
+    """How workers are begun: where the system can, each as a copy of a process that `prepare` has made ready."""
+    if "forkserver" in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("forkserver")
+    return multiprocessing.get_context("spawn")
 
 
 def _work(job: Job, number: int, pipe: Any) -> None:

@@ -14,6 +14,9 @@ from everymask.train.folder.layout import BEST
 if TYPE_CHECKING:
     from everymask.infer.predictor import Predictor
 
+_NEEDED = ("everymask.backends.pytorch", "everymask.models.checkpoint", "everymask.commands.batch.shards")
+"""What takes a worker long to import."""
+
 
 # As Running: Python cannot derive a class from two that have slots.
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +69,14 @@ class Loading:
     duplicate_iou: float | None = None
     workers: int = 1
     weights: str = ""
+
+    def prepare(self) -> None:
+        """Have what the model needs imported for workers of this machine, while this process imports it too."""
+        from everymask.core.threads import choose_waiting
+        from everymask.engines.local import prepare
+
+        choose_waiting()  # the variables that it sets are for workers too
+        prepare(_NEEDED)
 
     def load(self) -> Predictor:
         """The model in this process."""
