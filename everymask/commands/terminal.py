@@ -101,11 +101,12 @@ def counting(what: str, total: int) -> Iterator[Callable[[int, int], None]]:
 
     console = Console(stderr=True, markup=False, emoji=False, highlight=False)
     begun = said = time.monotonic()
-    done = failed = before = 0
+    done = failed = 0
+    before: int | None = None
 
     def move(more: int, bad: int) -> None:
         nonlocal done, failed, before, said
-        before = more if not done else before
+        before = more if before is None else before
         done, failed, now = done + more, failed + bad, time.monotonic()
         rate = (done - before) / max(now - begun, 1e-9)
         left = timedelta(seconds=round((total - done) / rate)) if rate > 0 else "?"

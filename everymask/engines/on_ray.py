@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from everymask import errors
 from everymask.engines.shard_work import Job, predict_shard
 from everymask.errors import EverymaskError, MachineError, printable, require
 
@@ -63,19 +65,28 @@ def _engine(ray: Any) -> Callable[[Job, Sequence[int], int], Iterator[tuple[int,
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         ray.data.DataContext.get_current().enable_progress_bars = False
         gpus = ray.cluster_resources().get("GPU", 0)
+        most = min(workers, len(shards))
+        pool = ray.data.ActorPoolStrategy(
+            min_size=min(most, _places(ray)), max_size=most, max_tasks_in_flight_per_actor=1
+        )
         rows = ray.data.from_items([{"shard": shard} for shard in shards], override_num_blocks=len(shards))
         done = rows.map_batches(
             _Actor,
             fn_constructor_args=(job,),
             batch_size=1,
-            compute=ray.data.ActorPoolStrategy(size=min(workers, len(shards)), max_tasks_in_flight_per_actor=1),
+            compute=pool,
             num_cpus=0 if gpus else 1,
             num_gpus=1 if gpus else 0,
         )
-        for row in done.iter_rows():
-            if row["error"] is not None:
-                raise _raised(row["error"])
-            yield int(row["pictures"]), int(row["failed"])
+        try:
+            for row in done.iter_rows():
+                if row["error"]:
+                    raise _raised(row["error"])
+                yield int(row["pictures"]), int(row["failed"])
+        except ray.exceptions.RayError as error:
+            raise MachineError(
+                f"Ray gave up: {printable(error, 400)}", hint="what is done stays, and --resume goes on"
+            ) from error
 
     return run
 
@@ -92,7 +103,7 @@ class _Actor:
         rows = [self._row(int(shard)) for shard in batch["shard"]]
         return {name: [row[place] for row in rows] for place, name in enumerate(_KINDS)}
 
-    def _row(self, shard: int) -> tuple[int, int, int, list[str] | None]:
+    def _row(self, shard: int) -> tuple[int, int, int, str]:
         pictures = failures = 0
 
         def count(done: int, failed: int) -> None:
@@ -103,14 +114,13 @@ class _Actor:
             self._model = self._model or self._job.load(0)
             predict_shard(self._job, self._model, shard, count)
         except EverymaskError as error:
-            return shard, pictures, failures, [type(error).__name__, error.message, error.hint]
-        return shard, pictures, failures, None
+            return shard, pictures, failures, json.dumps([type(error).__name__, error.message, error.hint])
+        return shard, pictures, failures, ""
 
 
-def _raised(said: Sequence[str]) -> EverymaskError:
-    from everymask import errors
-
-    name, message, hint = said
+def _raised(said: str) -> EverymaskError:
+    """The error that `_Actor` has put into a row."""
+    name, message, hint = json.loads(said)
     kind = getattr(errors, name, MachineError)
     error: EverymaskError = kind(message, hint=hint)
     return error

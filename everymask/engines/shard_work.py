@@ -68,7 +68,11 @@ class Job:
         if is_remote(path):
             base = f"{self.sources[0].rstrip('/')}/"
             return path.removeprefix(base) if len(self.sources) == 1 else path
-        return OutputNames(self.sources).shown(path)
+        return self._names.shown(path)
+
+    @cached_property
+    def _names(self) -> OutputNames:
+        return OutputNames(self.sources)
 
 
 def predict_shard(job: Job, model: Predictor, number: int, said: Said) -> None:

@@ -253,6 +253,7 @@ def test_it_survives_a_kill(maps: Path, pictures: Path, tmp_path: Path, engine: 
     assert not (tmp_path / "fault").exists()
     if victim == "driver":
         assert first.returncode == -signal.SIGKILL, first.stderr
+        command[command.index(engine)] = "local"  # which goes on where the other was stopped
         first = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
     elif engine == "local":
         assert "a worker process ended by signal 9" in first.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from typing import Any, Literal
 
 from everymask.commands.batch.options import Loading, Sharding, cores, weights_of
 from everymask.commands.terminal import counting
+from everymask.core.files import is_there
 from everymask.engines.local import run_locally
 from everymask.engines.on_ray import cluster
 from everymask.engines.prediction import Engine, Order, planned, predict_shards, summary
@@ -20,6 +22,7 @@ from everymask.errors import Issue, counted, require
 from everymask.infer.predictor import Predictor
 from everymask.infer.tiling import Tiling
 from everymask.results.output import OutputFolder
+from everymask.results.shards.store import is_remote, local_path
 from everymask.results.shards.work import Tally
 from everymask.tasks.task import Writing
 
@@ -56,16 +59,19 @@ def predict_in_shards(asked: Asked, options: Sharding, loading: Loading, model: 
     if options.engine == "ray":
         require("ray.data", "ray")
     weights, passed_over = weights_of(loading.model), Counter[str]()
+    # Workers may stand in another folder, and who goes on with it too.
+    out, sources = _absolute(asked.out), tuple(map(_absolute, asked.sources))
     more = {name: getattr(options, name) for name in ("pngs", "shard_size")}
     about = {**asked.about, **more, "overlay": asked.overlay, "weights": weights}
     order = Order(
-        asked.out, asked.sources, options.table, options.shard_size, model.task.name, model.labels, about,
+        out, sources, options.table, options.shard_size, model.task.name, model.labels, about,
         asked.resume, asked.overwrite,
     )  # fmt: skip
     with planned(order, passed_over) as plan, _engine(options) as (engine, workers):
-        loaded = replace(loading, weights=weights, workers=workers)
+        model_file = _absolute(loading.model) if is_there(loading.model) else loading.model
+        loaded = replace(loading, model=model_file, weights=weights, workers=workers)
         job = Job(
-            asked.out, asked.sources, plan, loaded, asked.min_score, asked.batch, asked.tiling, asked.overlay,
+            out, sources, plan, loaded, asked.min_score, asked.batch, asked.tiling, asked.overlay,
             options.pngs,
         )  # fmt: skip
         with _said_how_to_go_on(), counting("predicting", plan.pictures) as move:
@@ -76,6 +82,10 @@ def predict_in_shards(asked: Asked, options: Sharding, loading: Loading, model: 
     folder.count, folder.cut = total.pictures, total.cut
     folder.found = Counter(getattr(total, model.task.unit))
     return Answer(folder, total, issues, passed_over)
+
+
+def _absolute(path: str) -> str:
+    return path if is_remote(path) else os.path.abspath(local_path(path))  # noqa: PTH100 (`resolve` would follow links)
 
 
 @contextmanager
