@@ -10,8 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from multiprocessing import connection, forkserver
-from multiprocessing.context import ForkServerContext, SpawnContext
+from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
@@ -21,6 +20,8 @@ from everymask.errors import EverymaskError, MachineError, counted
 _MOST_STARTS = 3
 _MOST_DEATHS = 30
 _PATIENCE = 5.0
+# Windows has no processes that are copies.
+_BEGUN_BY = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 
 _log = logging.getLogger(__name__)
 
@@ -30,9 +31,10 @@ def prepare(modules: Sequence[str]) -> None:
 
     So a worker is there, and replaced, in a moment, and no thread of this process is copied.
     """
-    context = _context()
-    if isinstance(context, ForkServerContext):
-        context.set_forkserver_preload(list(modules))
+    if _BEGUN_BY == "forkserver":
+        from multiprocessing import forkserver
+
+        forkserver.set_forkserver_preload(list(modules))
         forkserver.ensure_running()
 
 
@@ -70,7 +72,7 @@ class _Crew:
     def __init__(self, job: Job, shards: deque[int]) -> None:
         self.workers: list[_Worker] = []
         self._job, self._shards = job, shards
-        self._context = _context()
+        self._context: Any = multiprocessing.get_context(_BEGUN_BY)
         self._starts = self._deaths = 0
 
     def hire(self, number: int | None = None) -> None:
@@ -155,13 +157,6 @@ def _ending(code: int | None) -> str:
     if code is not None and code < 0:
         return f"by signal {-code}" + (" (SIGKILL, as when the memory is full)" if code == -9 else "")
     return f"with exit code {code}"
-
-
-def _context() -> ForkServerContext | SpawnContext:
-    """How workers are begun: where the system can, each as a copy of a process that `prepare` has made ready."""
-    if "forkserver" in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("forkserver")
-    return multiprocessing.get_context("spawn")
 
 
 def _work(job: Job, number: int, pipe: Any) -> None:

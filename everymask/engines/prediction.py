@@ -49,11 +49,14 @@ class Order:
 
 
 @contextmanager
-def planned(order: Order, left_out: Counter[str]) -> Iterator[Plan]:
+def planned(
+    order: Order, left_out: Counter[str], watched: Callable[[Iterator[str]], Iterator[str]] = iter
+) -> Iterator[Plan]:
     """The plan of a prediction, begun or gone on with; within, no other process of this kind works in its folder.
 
-    `left_out` counts what the sources hold besides pictures. `ConfigError` where the folder holds something else, or a
-    prediction of another model or with other options; errors of listing as by `list_pictures`.
+    `left_out` counts what the sources hold besides pictures, and `watched` sees these as they are listed. `ConfigError`
+    where the folder holds something else, or a prediction of another model or with other options; errors of listing as
+    by `list_pictures`.
     """
     if order.shard_size < 1:
         raise ConfigError(f"shard-size must be at least 1, but got {order.shard_size}")
@@ -62,11 +65,12 @@ def planned(order: Order, left_out: Counter[str]) -> Iterator[Plan]:
     before = read_plan(store)
     _check_folder(store, order, before)
     with _held(store):
+        listing = watched(list_pictures(order.sources, left_out))
         if before is None or order.overwrite:
-            yield _begun(store, order, left_out)
+            yield _begun(store, order, listing)
         else:
             check_same(before, order.about, order.table, store.place)
-            _tell_changes(before, order, left_out)
+            _tell_changes(before, listing)
             yield before
 
 
@@ -130,7 +134,7 @@ def _withdraw(folder: Path, made: Sequence[Path]) -> None:
                 place.rmdir()
 
 
-def _begun(store: Store, order: Order, left_out: Counter[str]) -> Plan:
+def _begun(store: Store, order: Order, listing: Iterator[str]) -> Plan:
     store.remove(PLAN)  # first: without it nothing else counts
     for folder in _FOLDERS:
         store.remove(folder)
@@ -141,7 +145,7 @@ def _begun(store: Store, order: Order, left_out: Counter[str]) -> Plan:
         )
 
     try:
-        plan = write_plan(store, list_pictures(order.sources, left_out), order.shard_size, describe)
+        plan = write_plan(store, listing, order.shard_size, describe)
     except BaseException:
         store.remove("plan")
         raise
@@ -153,8 +157,8 @@ def _begun(store: Store, order: Order, left_out: Counter[str]) -> Plan:
     return plan
 
 
-def _tell_changes(plan: Plan, order: Order, left_out: Counter[str]) -> None:
-    count, digest = digest_listing(list_pictures(order.sources, left_out))
+def _tell_changes(plan: Plan, listing: Iterator[str]) -> None:
+    count, digest = digest_listing(listing)
     if digest != plan.digest:
         _log.warning(
             "the pictures are others than when this prediction began: it named %s, now there are %s; it goes on with "

@@ -8,11 +8,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from everymask.commands.batch.options import Loading, Sharding, cores, weights_of
-from everymask.commands.terminal import counting
+from everymask.commands.terminal import counting, watched
 from everymask.core.files import is_there
 from everymask.engines.local import run_locally
 from everymask.engines.on_ray import cluster
@@ -67,7 +68,8 @@ def predict_in_shards(asked: Asked, options: Sharding, loading: Loading, model: 
         out, sources, options.table, options.shard_size, model.task.name, model.labels, about,
         asked.resume, asked.overwrite,
     )  # fmt: skip
-    with planned(order, passed_over) as plan, _engine(options) as (engine, workers):
+    listed = partial(watched, "listing pictures")
+    with planned(order, passed_over, listed) as plan, _engine(options) as (engine, workers):
         model_file = _absolute(loading.model) if is_there(loading.model) else loading.model
         loaded = replace(loading, model=model_file, weights=weights, workers=workers)
         job = Job(
