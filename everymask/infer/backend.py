@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Executor
 from typing import Protocol
 
 from everymask.core.arrays import FloatArray, IntArray
@@ -31,6 +32,13 @@ class Backend(Protocol):
     @property
     def most_pixels(self) -> int:
         """How many pixels a batch should have: more cost memory and gain no time."""
+
+    @property
+    def lanes(self) -> int:
+        """How many small batches side by side are calculated fastest."""
+
+    def open_lanes(self) -> Executor:
+        """That many threads for `run`, which share the processor between them; who asked shuts them down."""
 
     def run(self, images: FloatArray, windows: IntArray, wanted: Wanted | None = None) -> Outputs:
         """What the network says of pictures.

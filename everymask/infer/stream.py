@@ -6,7 +6,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from everymask.core.memory import room_for
@@ -140,7 +140,8 @@ class _Job:
 
 
 class _Line:
-    """Pictures on their way: helpers read and decode them, one thread runs the network, the caller's thread decides.
+    """Pictures on their way: helpers read and decode them, one thread runs the network, or one in each of the backend's
+    lanes does where batches are small, and the caller's thread decides.
 
     Which pictures share a batch follows from their order and sizes alone, not from how fast anything was.
     """
@@ -151,6 +152,7 @@ class _Line:
         self._failure: Exception | None = None
         self._helpers = ThreadPoolExecutor(min(_MOST_HELPERS, os.cpu_count() or 1))
         self._network = ThreadPoolExecutor(1)
+        self._lanes: Executor | None = None
         self._ahead = 2 * (batch or _MOST_HELPERS)
         self._ungrouped: deque[_Job] = deque()
         self._jobs: deque[_Job] = deque()
@@ -159,7 +161,8 @@ class _Line:
         """In the order of the sources; what their iterator raises comes behind all before it."""
         while True:
             self._read_ahead()
-            while self._ungrouped and len({job.group for job in self._jobs if job.group}) < _GROUPS_AHEAD:
+            ahead = max(_GROUPS_AHEAD, self._predictor.backend.lanes + 1)
+            while self._ungrouped and len({job.group for job in self._jobs if job.group}) < ahead:
                 self._form_group()
             if not self._jobs:
                 break
@@ -169,7 +172,9 @@ class _Line:
 
     def stop(self) -> None:
         """Begin nothing more; waits for what is being done."""
-        self._network.shutdown(cancel_futures=True)
+        for pool in (self._network, self._lanes):
+            if pool is not None:
+                pool.shutdown(cancel_futures=True)
         self._helpers.shutdown(cancel_futures=True)
 
     def _read_ahead(self) -> None:
@@ -197,10 +202,12 @@ class _Line:
         job = self._ungrouped.popleft()
         if job.read.exception() is not None:
             return
-        first, divisor = job.read.result(), self._predictor.card.preprocess.divisor
+        backend, first, divisor = self._predictor.backend, job.read.result(), self._predictor.card.preprocess.divisor
         frame = frame_of(first.prepared, divisor)
-        fitting = min(_MOST_PICTURES, self._predictor.backend.most_pixels // (frame[0] * frame[1]))
-        most = self._batch or max(1, fitting)
+        fitting = backend.most_pixels // (frame[0] * frame[1])
+        # The lanes together hold no more than one batch would, so large pictures do not use them.
+        small = 1 < backend.lanes <= fitting
+        most = self._batch or max(1, min(_MOST_PICTURES, fitting // backend.lanes if small else fitting))
         self._ahead = 2 * most
         group, held = [job], first.nbytes
         for place in range(self._ahead):
@@ -212,9 +219,17 @@ class _Line:
                 if frame_of(other.read.result().prepared, divisor) == frame:
                     group.append(other)
         self._ungrouped = deque(other for other in self._ungrouped if other not in group)
-        calculated = self._network.submit(self._calculate, [each.read.result() for each in group])
+        calculated = self._threads(small=small).submit(self._calculate, [each.read.result() for each in group])
         for place, each in enumerate(group):
             each.group, each.place = calculated, place
+
+    def _threads(self, *, small: bool) -> Executor:
+        """Those that calculate batches, small ones in lanes."""
+        if not small:
+            return self._network
+        if self._lanes is None:
+            self._lanes = self._predictor.backend.open_lanes()
+        return self._lanes
 
     def _calculate(self, group: list[_Read]) -> list[Future[Result]]:
         """Pictures that are too many at once are halved, so that only one that is too much by itself fails."""

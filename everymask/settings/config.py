@@ -104,7 +104,7 @@ class TrainConfig:
     """Which layers learn: heads, 3+, 4+, 5+, all, a regular expression, or phases such as "heads:5,4+:10,all"."""
 
     epochs: int | None = None
-    """Rounds through the training pictures."""
+    """Rounds through the training pictures; left open, without a GPU as many as half an hour has room for."""
     time_limit: str | None = None
     """Stop training after this long (90s, 30m, 2h). The learning rate then follows the clock where that is ahead; from
     a minute on, network, batch and epochs that are left open are chosen by what the machine manages in this time."""

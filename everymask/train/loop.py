@@ -27,6 +27,7 @@ from everymask.train.folder.logs import Log
 from everymask.train.folder.state import Progress, Training, read_state, write_state
 from everymask.train.layers import frozen_parameters, select_layers
 from everymask.train.loader import Order
+from everymask.train.machine.gradients import gradient_threads
 from everymask.train.machine.interrupt import Interrupt, catch_interrupts
 from everymask.train.machine.rank import Rank
 from everymask.train.optim import build_optimizer, clip_gradients, learning_rate, set_rate
@@ -153,7 +154,9 @@ def _step(
     for index, batch in enumerate(batches):
         # What the model samples is a function of seed, step and pass, so that a resumed run draws the same.
         losses = train_step(batch, torch.Generator().manual_seed(order.draw(step, index)))
-        (torch.stack(list(losses.values())).sum() / len(batches)).backward()
+        total = torch.stack(list(losses.values())).sum() / len(batches)
+        with gradient_threads(total.device, bf16=plan.bf16):
+            total.backward()
         passes.append({name: loss.detach().float() for name, loss in losses.items()})
     norm = clip_gradients(module.parameters(), plan.clip_norm)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -35,6 +35,7 @@ from everymask.train.start import usual_source
 
 _LONGEST_PROBE = 16.0  # seconds for all that is measured
 _LEAST_LIMIT = 60.0  # below, measuring would cost too much of the time
+_USUAL = 1800.0  # seconds without a GPU, where neither epochs nor a limit are set
 _WARM_UP, _FEWEST = 2, 3  # steps that are not timed, and that are
 _ENOUGH = 800  # steps from which on the better network is worth its time
 _LEAST_BATCH = 4
@@ -71,11 +72,13 @@ def begin(
 ) -> Beginning:
     """Read the data and the weights and decide everything; what cannot work is refused here.
 
-    Where `time_limit` is set, and the rounds or the network are not, the speed of this machine is measured first.
+    Where the rounds or the network are open and there is a `time_limit`, or no GPU, the speed of this machine is
+    measured first. Without a limit half an hour is planned for; it is the rounds that then end the training, not the
+    clock.
     """
     ground = read_ground(given, dataset, folder, device, screen, rank)
-    say = partial(screen.print, highlight=False, markup=False, emoji=False, soft_wrap=True)
-    return _decide(given, ground, partial(usual_source, say=say))[0]
+    say = _said_on(screen)
+    return _decide(given, ground, partial(usual_source, say=say), say)[0]
 
 
 def forecast(config: TrainConfig, *, dataset: Dataset | None = None, console: Console | None = None) -> Forecast:
@@ -86,7 +89,7 @@ def forecast(config: TrainConfig, *, dataset: Dataset | None = None, console: Co
     device, screen = choose_device(config.device), console or Screen(stderr=True)
     with machine_failures():
         ground = read_ground(config, dataset, Path(config.out), device, screen, ALONE)
-        begun, speed = _decide(config, ground, partial(usual_source, say=None))
+        begun, speed = _decide(config, ground, partial(usual_source, say=None), _said_on(screen))
         speed = speed or probe(begun, device, _LONGEST_PROBE / 2)
     plan, steps = begun.plan, begun.plan.epochs * begun.order.steps_per_epoch
     validations = plan.epochs // plan.validate_every + (plan.epochs % plan.validate_every > 0)
@@ -96,14 +99,22 @@ def forecast(config: TrainConfig, *, dataset: Dataset | None = None, console: Co
     return Forecast(plan, begun.notes, speed, steps, min(expected, plan.time_limit), speed.memory)
 
 
-def _decide(given: TrainConfig, ground: Ground, find: Any) -> tuple[Beginning, Speed | None]:
+def _said_on(screen: Console) -> Callable[[str], None]:
+    return partial(screen.print, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
+def _decide(
+    given: TrainConfig, ground: Ground, find: Any, say: Callable[[str], None]
+) -> tuple[Beginning, Speed | None]:
     """Everything, and how fast it is where that was measured."""
     config, source, speed = ground.config, ground.source, None
     notes: tuple[str, ...] = ()
-    limit = math.inf if given.time_limit is None else seconds(given.time_limit)
-    timed = _LEAST_LIMIT <= limit < math.inf and not given.resume
+    budget = _budget(given, ground)
+    timed = _LEAST_LIMIT <= budget < math.inf and not given.resume
+    if timed and (ground.network_open or given.epochs is None):
+        say("measuring for some seconds how fast this machine learns from these pictures ...")
     if timed and ground.network_open:
-        config, notes = _fastest_enough(config, ground, limit)
+        config, notes = _fastest_enough(config, ground, budget)
     if source is None and not given.resume:
         assert config.network is not None
         source, lost = find(config.weights, config.network, ground.measured.channels)
@@ -111,10 +122,17 @@ def _decide(given: TrainConfig, ground: Ground, find: Any) -> tuple[Beginning, S
         config = replace(config, model=source.spec or config.model) if source else config
     begun = ground.decided(config, source, notes)
     if timed and given.epochs is None:
-        speed = probe(begun, ground.device, min(_LONGEST_PROBE / 2, limit / 20))
-        config, said = _fitted(config, begun, speed, limit)
+        speed = probe(begun, ground.device, min(_LONGEST_PROBE / 2, budget / 20))
+        config, said = _fitted(config, begun, speed, budget)
         begun = ground.decided(config, source, (*notes, said))
     return begun, speed
+
+
+def _budget(given: TrainConfig, ground: Ground) -> float:
+    """Seconds that a training may take: the limit, or what is usual where it has no other end and no GPU."""
+    if given.time_limit is not None:
+        return seconds(given.time_limit)
+    return _USUAL if given.epochs is None and not _is_gpu(ground) else math.inf
 
 
 def _fastest_enough(config: TrainConfig, ground: Ground, limit: float) -> tuple[TrainConfig, tuple[str, ...]]:
@@ -144,19 +162,23 @@ def _fastest_enough(config: TrainConfig, ground: Ground, limit: float) -> tuple[
 def _fitted(config: TrainConfig, begun: Beginning, speed: Speed, limit: float) -> tuple[TrainConfig, str]:
     """The settings with as many epochs as fit into the time, and validations that take little of it.
 
-    There may be a few more: with a limit the learning rate follows the clock, so that it falls to its end in time.
+    With a limit there may be a few more: the learning rate then follows the clock, so that it falls to its end in time.
     """
     each = max(speed.validation, 1e-9)
     validations = int(min(_MOST_VALIDATIONS, max(1, _VALIDATING * limit // each)))
     # The last one may come when the time is over.
     steps = max(1.0, (limit - (validations - 1) * speed.validation) / speed.step)
-    epochs = max(1, min(begun.plan.epochs, math.ceil(1.1 * steps / begun.order.steps_per_epoch)))
+    rounds = steps / begun.order.steps_per_epoch
+    fitting = round(rounds) if config.time_limit is None else math.ceil(1.1 * rounds)
+    epochs = max(1, min(begun.plan.epochs, fitting))
     # As many as a training of this length is validated without a limit, or fewer.
     every = config.validate_every or max(1, epochs // 20, math.ceil(epochs / validations))
     said = (
         f"{counted(epochs, 'epoch')}: a step takes {speed.step:.2g} s, so that about {steps:,.0f} steps fit into "
         f"{spent(limit)}"
     )
+    if config.time_limit is None:
+        said += ", the usual time without a GPU (more learn more: --epochs, or --time-limit 2h)"
     return replace(config, epochs=epochs, validate_every=every), said
 
 

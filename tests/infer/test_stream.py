@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -39,6 +40,7 @@ class Watched:
     """A backend that remembers what it was given, and in which thread."""
 
     backend: Backend
+    lanes: int = 1
     shapes: list[tuple[int, ...]] = field(default_factory=list)
     threads: set[int] = field(default_factory=set)
 
@@ -53,6 +55,9 @@ class Watched:
     @property
     def most_pixels(self) -> int:
         return self.backend.most_pixels
+
+    def open_lanes(self) -> Executor:
+        return ThreadPoolExecutor(self.lanes)
 
     def run(self, images: FloatArray, windows: IntArray, wanted: Wanted | None = None) -> Outputs:
         self.shapes.append((len(images), *images.shape[2:]))
@@ -100,6 +105,30 @@ def test_without_a_number_small_pictures_share_a_batch_and_large_ones_do_not() -
     model, backend = watched(grey_model(LABELS))
     list(model.stream([*pictures(((256, 256),) * 6), *pictures(((1200, 1000),) * 2)]))
     assert backend.shapes == [(6, 256, 256), (1, 1200, 1000), (1, 1200, 1000)]
+
+
+def test_small_batches_share_the_lanes_and_large_pictures_use_none() -> None:
+    model, backend = watched(grey_model(LABELS))
+    backend.lanes = 4
+    images = [*pictures(((256, 256),) * 9), *pictures(((800, 1000),))]
+    found = list(model.stream(images))
+    assert [result.id for result in found] == [f"picture-{place}" for place in range(1, 11)]
+    assert sorted(backend.shapes) == [(1, 256, 256), (1, 800, 1000), (4, 256, 256), (4, 256, 256)]
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 8])
+def test_lanes_share_the_threads_and_leave_the_number_of_others_as_it_was(threads: int) -> None:
+    backend = grey_model(LABELS).backend
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        with backend.open_lanes() as lanes:
+            shares = set(lanes.map(lambda _: torch.get_num_threads(), range(20)))
+        with ThreadPoolExecutor(1) as later:
+            assert later.submit(torch.get_num_threads).result() == threads
+        assert (backend.lanes, shares) == (min(4, threads), {threads // min(4, threads)})
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("name", ["unet", "deeplabv3plus", "mask-rcnn"])
@@ -170,7 +199,7 @@ def test_sources_are_asked_for_only_a_little_ahead() -> None:
             asked += 1
             yield np.zeros((16, 16), np.uint8)
 
-    with closing(grey_model(LABELS).attempts(sources(), batch=2)) as attempts:
+    with closing(watched(grey_model(LABELS))[0].attempts(sources(), batch=2)) as attempts:
         for given in range(1, 30):
             next(attempts)
             assert asked <= given + stream._GROUPS_AHEAD * 2 + 2 * 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -69,10 +70,32 @@ def test_epochs_warm_up_and_validations_fit_into_the_time(
     assert plan.warmup_steps == 7
 
 
+def test_without_an_end_half_an_hour_is_planned_and_the_rounds_end_it(
+    shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PLANNING, "probe", Probe(mobilenetv3_small_100=5.0))
+    found = forecast(settings(shapes, tmp_path, model=TINY, batch=3), console=QUIET)
+    # 15 s a step, one step an epoch, 20 validations of 3 s, of which the last is not counted.
+    assert found.plan.epochs == round((1800 - 19 * 3) / 15)
+    assert found.plan.time_limit == math.inf
+    assert found.seconds == pytest.approx(1800, rel=0.05)
+    assert any("--time-limit 2h" in note for note in found.notes)
+
+
+def test_the_recipes_epochs_stay_where_they_fit_into_half_an_hour(
+    shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PLANNING, "probe", Probe(mobilenetv3_small_100=0.001))
+    config = settings(shapes, tmp_path, model=TINY, batch=3)
+    fast = forecast(config, console=QUIET).plan
+    monkeypatch.setattr(PLANNING, "_is_gpu", lambda ground: True)
+    assert fast.epochs == forecast(config, console=QUIET).plan.epochs
+
+
 @pytest.mark.parametrize(
     "changes",
-    [{"time_limit": "30s"}, {"epochs": 2, "time_limit": "2m"}, {}],
-    ids=["too short to measure", "epochs are set", "no limit"],
+    [{"time_limit": "30s"}, {"epochs": 2, "time_limit": "2m"}, {"epochs": 2}],
+    ids=["too short to measure", "epochs and limit are set", "epochs are set"],
 )
 def test_training_measures_only_what_it_needs(
     changes: dict[str, Any], shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
