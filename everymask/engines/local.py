@@ -71,6 +71,7 @@ class _Crew:
 
     def __init__(self, job: Job, shards: deque[int]) -> None:
         self.workers: list[_Worker] = []
+        self._leaving: list[_Worker] = []
         self._job, self._shards = job, shards
         self._context: Any = multiprocessing.get_context(_BEGUN_BY)
         self._starts = self._deaths = 0
@@ -108,16 +109,16 @@ class _Crew:
                 yield said
 
     def dismiss(self) -> None:
-        """End the workers that are there."""
+        """End the workers that are there, and wait for those that end by themselves."""
         for worker in self.workers:
             worker.process.terminate()
-        for worker in self.workers:
+        for worker in (*self.workers, *self._leaving):
             worker.process.join(_PATIENCE)
             if worker.process.is_alive():
                 worker.process.kill()
                 worker.process.join()
             worker.pipe.close()
-        self.workers = []
+        self.workers, self._leaving = [], []
 
     def _give(self, worker: _Worker) -> None:
         """The next shard; a worker for whom there is none goes home."""
@@ -128,9 +129,8 @@ class _Crew:
         except OSError:
             return  # dead: `listen` sees it next
         if worker.shard is None:
-            worker.process.join()
-            worker.pipe.close()
             self.workers.remove(worker)
+            self._leaving.append(worker)
 
     def _replace(self, worker: _Worker) -> Iterator[tuple[int, int]]:
         worker.process.join()
