@@ -45,7 +45,7 @@ FLOORS = (
     ("infer",),
     ("backends", "evaluate"),
     ("train",),
-    ("api",),
+    ("api", "engines"),
     ("commands",),
     ("cli",),
     ("__main__",),

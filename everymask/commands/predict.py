@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from everymask.commands.options import Running, Trained, check_order, load_predictor
+from everymask.commands.batch.options import Loading, Sharding, check_sharding
+from everymask.commands.options import Trained, check_order
 from everymask.commands.terminal import progress, show, show_json
 from everymask.core.arrays import Array
 from everymask.core.memory import room_for
@@ -33,7 +34,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Predict(Running):
+class Predict(Sharding):
     """Segment pictures and write overlays and one CSV; of objects also instance-id PNGs and one COCO JSON, of semantic
     models label maps.
 
@@ -43,8 +44,9 @@ class Predict(Running):
     model: Trained
     """A run folder, a .safetensors file, or a name of `everymask models`."""
     sources: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="PICTURES")]
-    """Pictures, folders of pictures, or patterns such as 'photos/*.jpg'."""
-    out: Path
+    """Pictures, folders of pictures, or patterns such as 'photos/*.jpg'; with --engine also lists of pictures (text,
+    CSV, JSON lines, Parquet), and addresses such as s3://bucket/folder."""
+    out: str
     """The folder to write."""
     min_score: float = 0.5
     """Leave out objects below this score."""
@@ -54,8 +56,9 @@ class Predict(Running):
     duplicate_iou: float | None = None
     """Of objects that overlap by more than this IoU, whatever their classes, keep the surest; otherwise 0.8. 1 keeps
     all."""
-    overlay: Literal["png", "jpg", "none"] = "png"
-    """Format of the drawn pictures; for many large pictures jpg, or none, saves time and space."""
+    overlay: Literal["png", "jpg", "none"] | None = None
+    """Format of the drawn pictures; for many large pictures jpg, or none, saves time and space. Otherwise it is png,
+    and with --engine none."""
     maps: Literal["png", "tif"] = "png"
     """Format of label maps: PNG with a palette of colours, or grey TIFF, which also holds more than 256 classes and
     keeps the geographic tags of a GeoTIFF."""
@@ -69,7 +72,8 @@ class Predict(Running):
     overwrite: bool = False
     """Write into a folder that is not empty; files of other names stay."""
     resume: bool = False
-    """Go on with a prediction into this folder that was stopped: pictures that are done are not predicted again."""
+    """Go on with a prediction into this folder that was stopped: pictures that are done are not predicted again. With
+    --engine it begins where there is none yet."""
     json: bool = False
     """Print the answer as one JSON object."""
 
@@ -80,16 +84,20 @@ def run(options: Predict) -> None:
     from everymask.tasks.task import Writing
 
     _check(options)
+    loading = Loading(options.model, options, options.max_detections, options.duplicate_iou)
+    if options.engine is not None:
+        _run_in_shards(options, loading)
+        return
     passed_over: Counter[str] = Counter()
     pictures = find_pictures(options.sources, passed_over)
-    model = _set_up(load_predictor(options.model, options), options)
+    model = loading.load()
     tiling = _tiling(options, model)
     task = model.task
     writing = Writing(
-        options.out,
+        Path(options.out),
         options.overwrite,
         options.sources,
-        options.overlay,
+        options.overlay or "png",
         options.maps,
         _about(model, options),
         options.resume,
@@ -120,12 +128,7 @@ def run(options: Predict) -> None:
             "their own resolution",
             counted(shrunk, "picture"),
         )
-    if folder.cut:
-        _log.warning(
-            "%s may show more objects than the model's limits let through; raise them with --max-detections %s",
-            f"{folder.cut:,} of {counted(folder.count, 'picture')}",
-            10 * (options.max_detections or 100),
-        )
+    _tell_cuts(folder, options)
     if folder.count and not folder.found and scores.known:
         _log.warning("%s", scores.sentence(options.min_score))
     _answer(folder, defects, +passed_over, options)
@@ -144,7 +147,37 @@ def _check(options: Predict) -> None:
         raise ConfigError(f"min-score must lie between 0 and 1, but got {options.min_score}")
     if options.resume and options.overwrite:
         raise ConfigError("resume and overwrite exclude each other: continue the prediction in out, or replace it")
+    check_sharding(options)
     check_order("predict", options.model, options.sources)
+
+
+def _run_in_shards(options: Predict, loading: Loading) -> None:
+    """Predict by an engine, which may be many processes."""
+    if options.maps != "png":
+        raise ConfigError("maps are PNGs where pictures are predicted in shards", hint="leave out maps, and add --pngs")
+    from everymask.commands.batch.shards import Asked, failed_of, predict_in_shards
+
+    if options.engine == "local":
+        loading.prepare()
+    model = loading.load()
+    asked = Asked(
+        out=options.out,
+        sources=options.sources,
+        min_score=options.min_score,
+        batch=options.batch,
+        tiling=_tiling(options, model),
+        overlay=options.overlay or "none",
+        about=_about(model, options),
+        resume=options.resume,
+        overwrite=options.overwrite,
+    )
+    answer = predict_in_shards(asked, options, loading, model)
+    _tell_cuts(answer.folder, options)
+    _answer(answer.folder, answer.issues, +answer.passed_over, options, failures=answer.total.failed)
+    if answer.total.failed:
+        message = f"{failed_of(answer)}; all of these are listed in {options.out}/errors.csv"
+        kind = UnusableHere if answer.total.unusable else DataError
+        raise kind(message, issues=answer.issues, total=answer.total.failed)
 
 
 def _about(model: Predictor, options: Predict) -> dict[str, object]:
@@ -153,7 +186,8 @@ def _about(model: Predictor, options: Predict) -> dict[str, object]:
         "min_score", "max_detections", "duplicate_iou", "overlay", "maps", "tile", "tile_overlap", "precision",
         "tta_flip", "tta_scales",
     )  # fmt: skip
-    return {"model": repr(model.card), **{name: getattr(options, name) for name in wanted}}
+    about = {name: getattr(options, name) for name in wanted}
+    return {"model": repr(model.card), **about, "overlay": options.overlay or "png"}
 
 
 @contextmanager
@@ -167,13 +201,6 @@ def _said_how_to_go_on(folder: OutputFolder[Any]) -> Iterator[None]:
                 counted(folder.count, "picture"),
             )
         raise
-
-
-def _set_up(model: Predictor, options: Predict) -> Predictor:
-    """The model as the options for objects ask for it."""
-    if options.max_detections is not None:
-        model = model.with_detections(options.max_detections)
-    return model.without_duplicates(options.duplicate_iou)
 
 
 def _tiling(options: Predict, model: Predictor) -> Tiling | None:
@@ -295,12 +322,28 @@ class _Scores:
         )
 
 
-def _answer(folder: OutputFolder[Any], defects: list[Issue], passed_over: Counter[str], options: Predict) -> None:
-    """Say what was found, as a line or as JSON."""
+def _tell_cuts(folder: OutputFolder[Any], options: Predict) -> None:
+    if folder.cut:
+        _log.warning(
+            "%s may show more objects than the model's limits let through; raise them with --max-detections %s",
+            f"{folder.cut:,} of {counted(folder.count, 'picture')}",
+            10 * (options.max_detections or 100),
+        )
+
+
+def _answer(
+    folder: OutputFolder[Any],
+    defects: list[Issue],
+    passed_over: Counter[str],
+    options: Predict,
+    failures: int | None = None,
+) -> None:
+    """Say what was found, as a line or as JSON, which also has the number of `failures` where not all are listed."""
     if options.json:
         failed = [issue.message for issue in defects]
         found = {"out": str(options.out), "pictures": folder.count, **folder.answer()}
-        show_json({**found, "failed": failed, "passed_over": dict(passed_over)})
+        more = {} if failures is None else {"failures": failures}
+        show_json({**found, "failed": failed, **more, "passed_over": dict(passed_over)})
         return
     if folder.count:
         show(f"{folder.sentence()} in {counted(folder.count, 'picture')}: {options.out}")

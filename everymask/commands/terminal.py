@@ -6,17 +6,23 @@ import json
 import math
 import shlex
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from rich.console import Group
 
 answered: ContextVar[bool] = ContextVar("answered", default=False)
 """Whether JSON has been printed since the command began: what follows then is no answer of its own."""
+
+Item = TypeVar("Item")
+_EVERY = 30.0
+_SOME = 1000
 
 
 def show(*answers: object) -> None:
@@ -83,3 +89,61 @@ def progress(what: str) -> Iterator[Callable[[float, int], None]]:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def counting(what: str, total: int) -> Iterator[Callable[[int, int], None]]:
+    """A line as by `speaking`, moved by calling it with how many pictures more are done and how many of these failed.
+
+    It says how many are done, failed and remaining, and how many are done in a second. The first call is what was done
+    before.
+    """
+    begun = time.monotonic()
+    done = failed = 0
+    before: int | None = None
+
+    with speaking(what) as say:
+
+        def move(more: int, bad: int) -> None:
+            nonlocal done, failed, before
+            before = more if before is None else before
+            done, failed = done + more, failed + bad
+            rate = (done - before) / max(time.monotonic() - begun, 1e-9)
+            left = timedelta(seconds=round((total - done) / rate)) if rate > 0 else "?"
+            say(f"{what}: {done:,} of {total:,}, {failed:,} failed, {rate:,.1f} per second, {left} left")
+
+        yield move
+
+
+def watched(what: str, items: Iterable[Item]) -> Iterator[Item]:
+    """The items as they come, which are counted by a line as by `speaking`."""
+    with speaking(what) as say:
+        for number, item in enumerate(items, start=1):
+            if number % _SOME == 0:
+                say(f"{what}: {number:,}")
+            yield item
+
+
+@contextmanager
+def speaking(what: str) -> Iterator[Callable[[str], None]]:
+    """A line on stderr that says `what` is done, then what it is called with.
+
+    A terminal always shows the newest; elsewhere, as in the log of a cluster, there is one each half minute.
+    """
+    from rich.console import Console
+    from rich.status import Status
+
+    console = Console(stderr=True, markup=False, emoji=False, highlight=False)
+    said = time.monotonic()
+    if console.is_terminal:
+        with Status(what, console=console) as shown:
+            yield shown.update
+        return
+
+    def say(line: str) -> None:
+        nonlocal said
+        if time.monotonic() - said > _EVERY:
+            said = time.monotonic()
+            console.print(line, soft_wrap=True)
+
+    yield say

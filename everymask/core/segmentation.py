@@ -1,8 +1,8 @@
 """What a picture contains: one type for truth and prediction of each task.
 
 All of them answer to the same words, so that nobody needs to ask which one it is: `size`, `relabelled`, `rows`,
-`to_ids`, `warped`, `object_sizes`, `object_shapes`, `class_pixels`, and `to_json` and `from_json`, in plain values;
-`noun` is what messages call them, `kind` what JSON does.
+`to_ids`, `warped`, `object_sizes`, `object_shapes`, `class_pixels`, `to_json` and `from_json`, in plain values, and
+`regions` and `from_regions`, as what one table can hold; `noun` is what messages call them, `kind` what JSON does.
 """
 
 from __future__ import annotations
@@ -83,6 +83,18 @@ class SemanticMap:
         """What `to_json` wrote, of a picture of `size`; errors as in `map_from_json` and `floats_from_json`."""
         scores = floats_from_json(data["scores"], size) if "scores" in data else None
         return cls(map_from_json(data["map"], size), scores, labels.ignore)
+
+    def regions(self) -> InstanceSet:
+        """Each class that the map [H, W] shows as one object, in the order of the classes."""
+        shown = np.unique(self.ids)
+        shown = shown[shown != self.ignore].astype(np.int64)
+        masks = Masks.from_ids(self.ids, shown)
+        return InstanceSet(masks.boxes(), shown, masks=masks)
+
+    @classmethod
+    def from_regions(cls, regions: InstanceSet, size: tuple[int, int], ignore: int) -> SemanticMap:
+        """What `regions` gave, of a picture of `size` (H, W)."""
+        return cls(_painted(regions, regions.class_ids, size, ignore), ignore=ignore)
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +254,15 @@ class InstanceSet:
             crowd=column("crowd", np.bool_),
         )
 
+    def regions(self) -> InstanceSet:
+        """The objects themselves."""
+        return self
+
+    @classmethod
+    def from_regions(cls, regions: InstanceSet, size: tuple[int, int], ignore: int) -> InstanceSet:
+        """The objects themselves."""
+        return regions
+
     @classmethod
     def empty(cls, size: tuple[int, int], *, scored: bool = False) -> InstanceSet:
         """No objects in a picture of `size` (H, W)."""
@@ -344,6 +365,25 @@ class PanopticMap:
         ]
         return cls(map_from_json(data["map"], size), tuple(segments))
 
+    def regions(self) -> InstanceSet:
+        """Each segment as one object, in their order; with scores where all have one."""
+        masks = Masks.from_ids(self.ids, np.array([one.id for one in self.segments], np.int64))
+        scores = [one.score for one in self.segments if one.score is not None]
+        return InstanceSet(
+            masks.boxes(),
+            np.array([one.class_id for one in self.segments], np.int64),
+            np.array(scores, np.float32) if len(scores) == len(self.segments) else None,
+            masks,
+        )
+
+    @classmethod
+    def from_regions(cls, regions: InstanceSet, size: tuple[int, int], ignore: int) -> PanopticMap:
+        """What `regions` gave, of a picture of `size` (H, W); the segments are numbered from 1."""
+        numbers = np.arange(1, len(regions) + 1)
+        scores = [None] * len(regions) if regions.scores is None else regions.scores.tolist()
+        rows = zip(numbers.tolist(), regions.class_ids.tolist(), scores, strict=True)
+        return cls(_painted(regions, numbers, size, 0), tuple(Segment(*row) for row in rows))
+
 
 Segmentation: TypeAlias = SemanticMap | InstanceSet | PanopticMap
 Kind = TypeVar("Kind", bound=Segmentation)
@@ -371,3 +411,13 @@ def _each(array: Array, warp: Warp, fill: float) -> Array:
     if array.ndim == 2:
         return nearest(array, warp, fill)
     return np.stack([nearest(plane, warp, fill) for plane in array])
+
+
+def _painted(regions: InstanceSet, numbers: IntArray, size: tuple[int, int], none: int) -> IntArray:
+    """[H, W] with the number of the region that each pixel belongs to, and `none` where it belongs to none."""
+    most = max([none, *numbers.tolist()])
+    ids: IntArray = np.full(size, none, np.uint8 if most <= np.iinfo(np.uint8).max else np.int32)
+    if regions.masks is not None:
+        for row, (x1, y1, x2, y2) in enumerate(regions.masks.windows.tolist()):
+            ids[y1:y2, x1:x2][regions.masks.crop(row)] = numbers[row]
+    return ids

@@ -20,6 +20,8 @@ from everymask.infer.result import Result
 from everymask.metrics.scores import Metric
 from everymask.results.pairing import FoundPictures
 from everymask.results.reading_objects import read_objects
+from everymask.results.shards.plan import PLAN
+from everymask.results.shards.reading import plan_of, read_shards
 from everymask.tasks.table import task_named, task_of
 from everymask.tasks.task import Judging, Limits, Task
 
@@ -77,7 +79,7 @@ def are_predictions(source: str | Path) -> bool:
     """Whether a path is a file or a folder of predictions, and no run folder, file of weights or annotated data set."""
     path = Path(source)
     if path.is_dir():
-        written = (path / TABLE).is_file() or (path / _MAPS).is_dir()
+        written = (path / TABLE).is_file() or (path / _MAPS).is_dir() or (path / PLAN).is_file()
         return written or (bool(pictures_among(path.rglob("*"))) and not find_formats(path))
     return path.is_file() and path.suffix.lower() == ".json"
 
@@ -85,6 +87,9 @@ def are_predictions(source: str | Path) -> bool:
 def task_of_predictions(source: str | Path) -> TaskName | None:
     """Which task the predictions of a path belong to; None: that of the data set."""
     path = Path(source)
+    plan = plan_of(path)
+    if plan is not None:
+        return plan.task
     if path.is_file() or (path / TABLE).is_file():
         return "instance"
     return "semantic" if (path / _MAPS).is_dir() else None
@@ -94,7 +99,7 @@ def read_predictions(source: str | Path, dataset: Dataset) -> StoredPredictions:
     """The predictions for a data set that lie in files.
 
     - a `.json` file: COCO results, a list or with images and categories
-    - a folder that `everymask predict` wrote
+    - a folder that `everymask predict` wrote, also in shards
     - a folder of label maps for a data set of label maps, with a table of classes or in the data set's own numbers
     - a folder of maps of object numbers for a data set of objects with one class
 
@@ -105,6 +110,11 @@ def read_predictions(source: str | Path, dataset: Dataset) -> StoredPredictions:
     path = Path(source)
     if not path.exists():
         raise DataError(f"{printable(path)} does not exist", hint="give a .json file or a folder of predictions")
+    plan = plan_of(path)
+    if plan is not None:
+        task = task_named(plan.task)
+        shards = read_shards(path, plan, task.truth, dataset)
+        return StoredPredictions(path, task, shards, max(_USUAL_DETECTIONS, shards.most))
     if path.is_dir() and not (path / TABLE).is_file():
         folder = path / _MAPS if (path / _MAPS).is_dir() else path
         task = task_of(dataset)

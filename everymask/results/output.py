@@ -197,9 +197,9 @@ class OutputNames:
     def free(self, file: str, shown: str) -> str:
         """A name that no picture has had before; `shown` is the path as the tables give it."""
         path = PurePosixPath(shown)
-        ending = _safe(path.suffix[1:]) if file and path.suffix else ""
+        ending = safe_part(path.suffix[1:]) if file and path.suffix else ""
         kept = path.parent.parts if self._roots and not path.is_absolute() else ()
-        name = "/".join(_safe(part) for part in (*kept, path.stem if ending else path.name or "picture"))
+        name = "/".join(safe_part(part) for part in (*kept, path.stem if ending else path.name or "picture"))
         if ending and _key(name) in self._names:
             name += f"_{ending}"
         plain, number = name, self._names.get(_key(name), 0)
@@ -277,7 +277,7 @@ def _cell(text: str) -> str:
     return f"'{shown}" if shown.startswith(("=", "+", "-", "@")) else shown
 
 
-def _safe(part: str) -> str:
+def safe_part(part: str) -> str:
     """A part of a path as a name that every file system takes and no command line takes for an option."""
     plain = "".join(c if c.isprintable() else "_" for c in part)
     plain = re.sub(r'[<>:"|?*\\/]', "_", plain).rstrip(". ")

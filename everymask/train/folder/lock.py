@@ -16,8 +16,8 @@ _LOOKED_AT = 0.2  # seconds to wait for those who only look whether it is held
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold the lock of `folder`, which is made if need be, within the block.
+def locked(folder: Path, what: str = "training") -> Iterator[None]:
+    """Hold the lock of `folder`, which is made if need be, within the block, for `what` is done there.
 
     The system frees it when the process ends, however it ends: what a killed one left locks nobody out. The text of the
     file only says whose the lock is. On NFS the lock holds for all hosts if the server has locks and the mount uses
@@ -36,7 +36,7 @@ def locked(folder: Path) -> Iterator[None]:
         # A lock without a name was withdrawn, perhaps with its folder, while it was being taken: it is taken anew.
         if (folder / LOCK).exists() or not left:
             raise ConfigError(
-                f"another training works in {printable(folder)}: {_signature(folder / LOCK) or 'process unknown'}",
+                f"another {what} works in {printable(folder)}: {_signature(folder / LOCK) or 'process unknown'}",
                 hint="wait for it, or choose another --out",
             )
     try:

@@ -1,0 +1,1 @@
+"""`everymask predict --engine`: predictions in shards, by processes of this machine or on Ray."""
