@@ -64,7 +64,7 @@ def test_full_sizes_are_those_of_all_networks_and_the_usual_pictures() -> None:
 
 @pytest.mark.slow
 def test_every_part_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    section = run.measure(CPU, replace(TINY, networks=("mask-rcnn-small",)), random_detector)
+    section = run.measure(CPU, replace(TINY, networks=("mask-rcnn-small",), side=64), random_detector)
     text = text_of("gpu", section)
     assert "parts that failed | ≤ 0  | 0  | reached" in text and "Traceback" not in capsys.readouterr().err
     assert {"batch 2, exact", "batch 2, fast path", "a training step"} <= {

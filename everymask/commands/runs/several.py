@@ -12,7 +12,7 @@ from everymask.commands.train import Train, config_of
 from everymask.commands.words import parse_again
 from everymask.core.files import is_there
 from everymask.core.threads import require_torch
-from everymask.errors import ConfigError, counted
+from everymask.errors import ConfigError, counted, printable
 from everymask.settings.config import TrainConfig
 from everymask.settings.going_on import changed_settings
 from everymask.train.runs.found import read_runs
@@ -61,6 +61,10 @@ def runs_of(options: Train, words: Sequence[str]) -> RunList:
     if _is_list(options):
         _check_alone(options)
         return read_list(Path(options.data))
+    if options.resume and not is_there(Path(options.out) / LIST):
+        raise ConfigError(
+            f"there is no list of runs to continue in {printable(options.out)}", hint="start it without --resume"
+        )
     swept = dict(map(_setting, options.sweep))
     _check_swept(options, swept, words)
     combinations = [list(zip(swept, values, strict=True)) for values in itertools.product(*swept.values())]

@@ -89,6 +89,7 @@ def test_values_are_written_as_the_options_own() -> None:
         (["--sweep", "seed=1,2", "--seeds", "2"], "--seeds"),
         (["--seeds", "0"], "seeds must be"),
         (["--seeds", "many"], "--seeds"),
+        (["--seeds", "2", "--resume"], "no list of runs to continue"),
     ],
 )
 def test_mistakes_are_named_before_anything_is_trained(
