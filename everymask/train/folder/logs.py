@@ -21,9 +21,9 @@ from rich.progress import Progress as Bar
 
 from everymask.core.files import write_text
 from everymask.core.json.values import value_of
+from everymask.core.processes.rank import ALONE, Rank
 from everymask.errors import counted, printable
 from everymask.train.folder.state import Progress
-from everymask.train.machine.rank import ALONE, Rank
 
 EVERY = 10
 _MOST_NUMBERS = 100_000
