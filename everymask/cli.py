@@ -28,7 +28,8 @@ from everymask.commands.runs import verb as runs
 from everymask.commands.terminal import answered, show_json_error
 from everymask.commands.words import check_choices, numbers_last, one_by_one
 from everymask.core.memory import memory_ran_out
-from everymask.errors import ConfigError, EverymaskError, printable
+from everymask.core.processes.launched import launched
+from everymask.errors import ConfigError, EverymaskError, FellowError, printable
 
 _ABOUT = """From annotated pictures to masks on new pictures.
 
@@ -49,6 +50,8 @@ _OPTIONS: dict[str, type[Any]] = {
     "models": models.Models,
 }
 VERBS = tuple(_OPTIONS)
+_SHARED = (train.Train, evaluate.Evaluate)
+"""What several processes do together."""
 
 Verb: TypeAlias = (
     Annotated[demo.Demo, tyro.conf.subcommand("demo")]
@@ -88,6 +91,8 @@ def _exit_code(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt as stop:
         _complain("stopped")
         return 143 if isinstance(stop, _Terminated) else 130
+    except FellowError as error:
+        return error.exit_code  # another process says why
     except Exception as error:
         full = memory_ran_out(error)
         if not full and not isinstance(error, (EverymaskError, OSError)):
@@ -132,7 +137,18 @@ def _run(arguments: list[str]) -> None:
     if arguments == ["--version"]:
         sys.stdout.write(f"everymask {everymask.__version__}\n")
     else:
-        _dispatch(parse(arguments), arguments[1:])
+        verb = parse(arguments)
+        if not isinstance(verb, _SHARED):
+            _check_alone(arguments[0])
+        _dispatch(verb, arguments[1:])
+
+
+def _check_alone(verb: str) -> None:
+    """`ConfigError` where a launcher has started several processes for what one does; the first says so."""
+    launch = launched()
+    if launch is not None and launch.count > 1:
+        message = f"{verb} runs in one process, but {launch.count} were started"
+        raise (FellowError if launch.index else ConfigError)(message, hint="start it without torchrun")
 
 
 def parse(arguments: Sequence[str]) -> Verb:

@@ -94,6 +94,10 @@ class UnusableHere(DataError, MachineError):
     exit_code = 4
 
 
+class FellowError(MachineError):
+    """Another process of those that work together failed and says why, or was lost: this one says nothing."""
+
+
 class MissingExtra(MachineError):
     """An optional package is not installed."""
 

@@ -6,12 +6,14 @@ import logging
 import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from everymask.core.labels import map_classes, unknown_classes, unknown_shown
+from everymask.core.labels import ClassMap, map_classes, unknown_classes, unknown_shown
 from everymask.core.memory import room_for
+from everymask.core.processes.rank import ALONE, Rank
 from everymask.data.dataset import Dataset, not_annotated
 from everymask.data.formats.coco.federated import FEDERATED
 from everymask.data.formats.table import read_dataset
@@ -23,7 +25,7 @@ from everymask.infer.predictor import Predictor
 from everymask.infer.stored import StoredPredictions, are_predictions, read_predictions, task_of_predictions
 from everymask.metrics.calibration import CalibrationScores
 from everymask.metrics.comparison import Comparison, compare_scores
-from everymask.metrics.scores import Scores
+from everymask.metrics.scores import Metric, Scores
 from everymask.metrics.semantic_scores import Void
 from everymask.tasks.task import Judging
 
@@ -91,6 +93,7 @@ def evaluate(
     classes: Mapping[str, str] | None = None,
     batch: int = 1,
     progress: Progress | None = None,
+    rank: Rank = ALONE,
 ) -> Report:
     """Predict every picture and compare with its truth: objects by COCO's rules, label maps by the pixels' overlap.
 
@@ -106,7 +109,8 @@ def evaluate(
     none of them. `max_detections` is how many objects per picture count (None: as many as the model gives), `void`
     whether what a label map says where there is no truth is ignored or wrong. `calibration` asks whether the model is
     as sure of the pixels' classes as it is right, where there is truth. Memory holds one batch of pictures and what the
-    metrics keep of them. `progress(done, total)` is called after every picture.
+    metrics keep of them. `progress(done, total)` is called after every picture. Of several processes each, by its
+    `rank`, predicts its share of the pictures, and all get the scores of all.
 
     `DataError` when the data set cannot be read, is empty or shows a class that the model does not know; `ConfigError`
     when it has no such split, or no truth of the model's kind, for `classes` that there are not, and for the
@@ -124,11 +128,26 @@ def evaluate(
     dataset = dataset.for_task(task.name)
     unknown = _unknown_classes(dataset, predictor, classes or {})
     mapped = map_classes(dataset.labels, predictor.labels, classes, unknown)
-    metrics = predictor.metrics(Judging(void, calibration))
+    share = replace(dataset, records=dataset.records[rank.index :: rank.count])
+    judge = partial(_judge, predictor, share, mapped, unknown, batch, progress)
+    metrics, seconds = rank.combined(lambda: judge(predictor.metrics(Judging(void, calibration))), _merged)
+    return Report(metrics[0][1], len(dataset), seconds / len(dataset), dict(metrics[1:]))
+
+
+def _judge(
+    predictor: Judged,
+    dataset: Dataset,
+    mapped: ClassMap,
+    unknown: set[str],
+    batch: int,
+    progress: Progress | None,
+    metrics: Mapping[str, Metric[Any]],
+) -> tuple[Mapping[str, Metric[Any]], float]:
+    """The metrics with what they say of the pictures, and how many seconds predicting took."""
     seconds = 0.0
     for done, result in enumerate(predictor.answers(dataset, batch=batch), start=1):
         with room_for(result.sample.file or result.sample.id, "make the picture smaller, or cut it into pieces"):
-            truth = task.truth_of(result.sample)
+            truth = predictor.task.truth_of(result.sample)
             shown = {row.name for row in truth.rows(dataset.labels)} if unknown else set()
             if shown & unknown:
                 raise unknown_shown(sorted(shown & unknown), predictor.labels)
@@ -138,8 +157,17 @@ def evaluate(
         seconds += result.seconds
         if progress:
             progress(done, len(dataset))
-    (_, scores), *others = ((name, metric.compute()) for name, metric in metrics.items())
-    return Report(scores, len(dataset), seconds / len(dataset), dict(others))
+    return metrics, seconds
+
+
+def _merged(parts: list[tuple[Mapping[str, Metric[Any]], float]]) -> tuple[list[tuple[str, Scores]], float]:
+    """The scores of all pictures by name, in the order of the metrics, and the seconds that predicting took in all."""
+    (metrics, seconds), *others = parts
+    for more, took in others:
+        seconds += took
+        for name, metric in metrics.items():
+            metric.merge(more[name])
+    return [(name, metric.compute()) for name, metric in metrics.items()], seconds
 
 
 def compare(

@@ -439,3 +439,19 @@ def test_tables_and_pictures_show_an_object_once_unless_all_are_asked_for(
     default, usual, few, everything = counts
     assert default == usual
     assert few < usual <= everything
+
+
+def test_what_one_process_does_is_refused_by_several(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}.items():
+        monkeypatch.setenv(name, value)
+    codes = []
+    for index in "01":
+        monkeypatch.setenv("RANK", index)
+        monkeypatch.setenv("LOCAL_RANK", index)
+        codes.append(run(["models"]))
+    assert codes == [2, 4]
+    said = capsys.readouterr().err
+    assert said.count("models runs in one process, but 2 were started") == 1
+    assert "start it without torchrun" in said

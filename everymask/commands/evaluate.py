@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from everymask.commands.judged import load_judged
-from everymask.commands.options import Data, Scoring, Trained, class_names
+from everymask.commands.options import Data, Scoring, Trained, class_names, together
 from everymask.commands.terminal import progress, show, show_json, table
 
 
@@ -31,18 +31,23 @@ def run(options: Evaluate) -> None:
     """Evaluate and print the scores."""
     from everymask.evaluate import evaluate
 
-    (model,), dataset = load_judged("evaluate", [options.model], options.data, options)
-    with progress("evaluating") as move:
-        report = evaluate(
-            model,
-            dataset,
-            split=options.split,
-            max_detections=options.max_detections,
-            void=options.void,
-            calibration=options.calibration,
-            classes=class_names(options),
-            progress=move,
-        )
+    with together(options) as (rank, own):
+        with rank.first_on_machine():
+            (model,), dataset = load_judged("evaluate", [options.model], options.data, own)
+        with progress("evaluating", shown=rank.leads) as move:
+            report = evaluate(
+                model,
+                dataset,
+                split=options.split,
+                max_detections=options.max_detections,
+                void=options.void,
+                calibration=options.calibration,
+                classes=class_names(options),
+                progress=move,
+                rank=rank,
+            )
+    if not rank.leads:
+        return
     if options.json:
         show_json(report.to_json())
         return

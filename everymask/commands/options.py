@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, TypeVar
 
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from everymask.commands.terminal import quoted
 from everymask.core.files import is_there
+from everymask.core.processes.launched import launched
+from everymask.core.processes.rank import ALONE, Rank
 from everymask.core.segmentation import TaskName
 from everymask.core.threads import require_torch
 from everymask.errors import ConfigError, printable
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 
 Data: TypeAlias = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DATA")]
 Trained: TypeAlias = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL")]
+Asked = TypeVar("Asked", bound="Running")
 rules = ConstructorRegistry()
 """How options of this package's own types are read; for `tyro.cli`."""
 
@@ -166,6 +170,19 @@ def load_predictor(model: str, options: Running) -> Predictor:
     augmentation = TestTimeAugmentation(options.tta_flip, _scales(options.tta_scales))
     predictor = load(model, device=options.device, precision=options.precision)
     return predictor if augmentation == TestTimeAugmentation() else predictor.with_augmentation(augmentation)
+
+
+@contextmanager
+def together(options: Asked) -> Iterator[tuple[Rank, Asked]]:
+    """Within the block the processes that a launcher started work together: which one this is, and its own options."""
+    if launched() is None:
+        yield ALONE, options
+        return
+    require_torch()
+    from everymask.train.machine.group import joined, local_device
+
+    with joined(options.device) as rank:
+        yield rank, replace(options, device=str(local_device(options.device)))
 
 
 def _scales(text: str) -> tuple[float, ...]:

@@ -80,13 +80,13 @@ def quoted(path: object) -> str:
 
 
 @contextmanager
-def progress(what: str) -> Iterator[Callable[[float, int], None]]:
-    """A bar on stderr, moved by calling it with (done, total); nothing where stderr is no terminal."""
+def progress(what: str, *, shown: bool = True) -> Iterator[Callable[[float, int], None]]:
+    """A bar on stderr, moved by calling it with (done, total); nothing unless `shown`, and stderr is a terminal."""
     from rich.console import Console
     from rich.progress import Progress
 
     console = Console(stderr=True, markup=False, emoji=False)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Progress(console=console, transient=True, disable=not (shown and console.is_terminal)) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 

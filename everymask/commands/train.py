@@ -59,13 +59,15 @@ def run(options: Train) -> None:
     from everymask.train.run import train
 
     ended = train(config_of(options))
-    say_result(ended)
-    if ended.reason == "interrupted":
+    if ended.leads:
+        say_result(ended)
+    if ended.leads and ended.reason == "interrupted":
         show(f"go on with the same command and --resume --out {quoted(ended.folder)}")
     if ended.signal:
         # What the shell expects of a program that a signal ended, although everything was saved.
         raise SystemExit(128 + ended.signal)
-    show(f"\nnext: everymask predict {quoted(ended.folder)} PICTURES --out masks")
+    if ended.leads:
+        show(f"\nnext: everymask predict {quoted(ended.folder)} PICTURES --out masks")
 
 
 def say_result(ended: Run) -> None:

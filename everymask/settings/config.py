@@ -113,9 +113,11 @@ class TrainConfig:
     patience: int | None = None
     """Stop when so many epochs brought no better score."""
     batch: int | None = None
-    """Pictures per forward pass."""
+    """Pictures per forward pass, of all processes together where several train."""
     accumulate: int = 1
     """Forward passes per optimizer step."""
+    sync_norm: bool = False
+    """Of several processes: batch norms take their statistics from all of a batch, and not from each one's share."""
     size: int | tuple[int, int] | None = None
     """(H, W) of training crops; one number for squares."""
     resize: tuple[int, int] | None = None

@@ -36,7 +36,8 @@ class Start:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """Of the data set how many classes it has; of the machine whether a `gpu` trains, whether it calculates in bfloat16
-    (`bf16`) and how many `threads` it has to itself; and the weights to `start` from (None: from scratch).
+    (`bf16`) and how many `threads` it has to itself; how many `processes` share each batch; and the weights to `start`
+    from (None: from scratch).
     """
 
     num_classes: int
@@ -44,6 +45,7 @@ class Facts:
     bf16: bool = False
     threads: int = 1
     start: Start | None = None
+    processes: int = 1
 
 
 Recipe: TypeAlias = Callable[[TrainConfig, Fingerprint, Facts], Plan]
@@ -106,9 +108,16 @@ def turned(augment: Augment, domain: Domain, reasons: list[str]) -> Augment:
     return replace(augment, vertical=_TURNED[0], rotate=_TURNED[1])
 
 
-def batch_for(size: Size, most: int, gpu: bool, reasons: list[str], *, least: int = 2) -> int:
-    """As many pictures as make 4 megapixels on a GPU, half a megapixel on a CPU; `least` to 16."""
+def batch_for(size: Size, most: int, facts: Facts, reasons: list[str], *, least: int = 2) -> int:
+    """As many pictures as make 4 megapixels on a GPU, half a megapixel on a CPU; `least` to 16; at most `most`.
+
+    Several GPUs get as many each. Several processes on CPUs share a batch, of equal parts.
+    """
+    gpu, processes = facts.gpu, facts.processes
     pixels = 16 * 512**2 if gpu else 8 * 256**2
-    batch = max(1, min(16, max(least, pixels // (size[0] * size[1])), most))
-    reasons.append(f"batches of {batch} for crops of {size[0]} x {size[1]} on a {'GPU' if gpu else 'CPU'}")
+    each = min(16, max(least, pixels // (size[0] * size[1])))
+    each = each if gpu else -(-each // processes)
+    batch = max(1, min(each, most // processes)) * processes
+    where = ("GPU" if gpu else "CPU") if processes == 1 else f"{processes} {'GPUs' if gpu else 'processes'}"
+    reasons.append(f"batches of {batch} for crops of {size[0]} x {size[1]} on {'' if processes > 1 else 'a '}{where}")
     return batch

@@ -119,6 +119,8 @@ class Plan:
     warmup_steps: int
     clip_norm: float
     ema: float
+    sync_norm: bool
+    """Whether several processes share the statistics of batch norms."""
     bf16: bool
     """Whether the network calculates in bfloat16 where that does no harm."""
     seed: int
@@ -170,6 +172,7 @@ def plan_of(
         warmup_steps=decided("warmup_steps", settings.warmup_steps),
         clip_norm=settings.clip_norm or math.inf,
         ema=settings.ema or 0.0,
+        sync_norm=settings.sync_norm,
         bf16=settings.precision == "bf16",
         seed=settings.seed,
         resume=settings.resume,

@@ -37,7 +37,7 @@ def resolve(config: TrainConfig, measured: Fingerprint, facts: Facts) -> Plan:
     fresh = start is None and spec.fpn_norm
     optimizer = config.optimizer or ("adamw" if fresh else "sgd")
     size = config.crop or _size(measured, preprocess.resize, facts.gpu, reasons)
-    batch = config.batch or batch_for(size, measured.pictures // config.accumulate, facts.gpu, reasons)
+    batch = config.batch or batch_for(size, measured.pictures // config.accumulate, facts, reasons)
     pictures = batch * config.accumulate
     steps_per_epoch = max(1, measured.pictures // pictures)
     epochs = config.epochs or _epochs(steps_per_epoch, start, reasons)

@@ -33,7 +33,7 @@ def resolve_semantic(config: TrainConfig, measured: Fingerprint, facts: Facts) -
     start, optimizer = facts.start, config.optimizer or "adamw"
     preprocess = prepared_for(config, measured, start, reasons, longest=LONGEST)
     size = config.crop or _size(measured, preprocess.resize, facts.gpu, reasons)
-    batch = config.batch or batch_for(size, measured.pictures // config.accumulate, facts.gpu, reasons, least=4)
+    batch = config.batch or batch_for(size, measured.pictures // config.accumulate, facts, reasons, least=4)
     pictures = batch * config.accumulate
     steps_per_epoch = max(1, measured.pictures // pictures)
     epochs = config.epochs or _epochs(steps_per_epoch, start, reasons)

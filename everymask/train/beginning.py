@@ -11,6 +11,7 @@ import torch
 from rich.console import Console
 
 from everymask.backends.pytorch import has_fast_bf16
+from everymask.core.processes.rank import Rank
 from everymask.data.dataset import Dataset, not_annotated
 from everymask.data.feed.packed import packed
 from everymask.data.fingerprint import Fingerprint, fingerprint
@@ -28,7 +29,6 @@ from everymask.train.folder.given import Given, bring_back, read_decided, read_p
 from everymask.train.folder.layout import BEST
 from everymask.train.layers import frozen_parameters, learning_parameters
 from everymask.train.loader import Order, read_batches
-from everymask.train.machine.rank import Rank
 from everymask.train.pictures import divided, gone_on_with, read_pictures, seen, validation
 from everymask.train.semantic_losses import set_criterion
 from everymask.train.start import Source, build_start, read_source
@@ -100,8 +100,9 @@ class Ground:
             preprocess = read_preprocess(self.folder, train_set, self.measured)
             plan = plan_of(config, self.task.settings, self.measured, preprocess)
         else:
-            facts = _facts(len(train_set.labels), self.device, source.start if source else None)
-            plan = self.task.recipe(config, self.measured, facts)
+            facts = _facts(len(train_set.labels), self.device, source.start if source else None, self.rank.count)
+            # Machines may differ; what is decided must not.
+            plan = self.rank.agreed(self.task.recipe(config, self.measured, facts))
         module, beginning = build_start(plan.model, train_set.labels, source, plan.seed)
         set_criterion(module, plan.task_settings)
         for phase in plan.phases:
@@ -183,6 +184,17 @@ def read_ground(
     )
 
 
+def check_alike(ground: Ground) -> None:
+    """`DataError` where another process than the first reads other data than that."""
+    assert ground.given is not None
+    digest = ground.given.identity.digest
+    if ground.rank.agreed(digest) != digest:
+        raise DataError(
+            "this process reads other data than the first one",
+            hint=f"{printable(ground.config.data)} must hold the same files on every machine",
+        )
+
+
 def _check_best(file: Path) -> None:
     """Better than to train to the end and then not to know how good the best weights are."""
     try:
@@ -194,11 +206,12 @@ def _check_best(file: Path) -> None:
         ) from error
 
 
-def _facts(num_classes: int, device: torch.device, start: Start | None) -> Facts:
+def _facts(num_classes: int, device: torch.device, start: Start | None, processes: int) -> Facts:
     return Facts(
         num_classes=num_classes,
         gpu=device.type == "cuda",
         bf16=has_fast_bf16(device),
         threads=torch.get_num_threads(),
         start=start,
+        processes=processes,
     )

@@ -17,13 +17,13 @@ import cv2
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from everymask.core.processes.rank import ALONE, Rank
 from everymask.core.randomness import rng
 from everymask.data.feed.pipelines import Prepared
 from everymask.errors import ConfigError, EverymaskError, MachineError, printable
 from everymask.models.base import Batch, collate
 from everymask.train.machine.failures import machine_failures
 from everymask.train.machine.interrupt import ignore_in_worker
-from everymask.train.machine.rank import ALONE, Rank
 from everymask.train.slots import Letter, Parcel, Slots
 
 Pipeline = Callable[[int, int], Prepared]

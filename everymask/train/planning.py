@@ -16,6 +16,7 @@ import torch
 from rich.console import Console
 
 from everymask.backends.pytorch import build_predictor, choose_device
+from everymask.core.processes.rank import ALONE, Rank
 from everymask.data.dataset import Dataset
 from everymask.errors import counted
 from everymask.evaluate import evaluate
@@ -26,11 +27,10 @@ from everymask.models.specs.named import with_options
 from everymask.settings.config import TrainConfig
 from everymask.settings.plan import Plan
 from everymask.settings.schedule import seconds
-from everymask.train.beginning import Beginning, Ground, read_ground
+from everymask.train.beginning import Beginning, Ground, check_alike, read_ground
 from everymask.train.folder.logs import Log, Screen, memory, spent
 from everymask.train.loop import fit
 from everymask.train.machine.failures import machine_failures
-from everymask.train.machine.rank import ALONE, Rank
 from everymask.train.start import usual_source
 
 _LONGEST_PROBE = 16.0  # seconds for all that is measured
@@ -76,7 +76,9 @@ def begin(
     measured first. Without a limit half an hour is planned for; it is the rounds that then end the training, not the
     clock.
     """
-    ground = read_ground(given, dataset, folder, device, screen, rank, learns=True)
+    with rank.first_on_machine():
+        ground = read_ground(given, dataset, folder, device, screen, rank, learns=True)
+    check_alike(ground)
     say = _said_on(screen)
     return _decide(given, ground, partial(usual_source, say=say), say)[0]
 
@@ -109,21 +111,21 @@ def _decide(
     """Everything, and how fast it is where that was measured."""
     config, source, speed = ground.config, ground.source, None
     notes: tuple[str, ...] = ()
-    budget = _budget(given, ground)
+    budget, rank = _budget(given, ground), ground.rank
     timed = _LEAST_LIMIT <= budget < math.inf and not given.resume
     if timed and (ground.network_open or given.epochs is None):
         say("measuring for some seconds how fast this machine learns from these pictures ...")
     if timed and ground.network_open:
-        config, notes = _fastest_enough(config, ground, budget)
+        config, notes = rank.told(partial(_fastest_enough, config, replace(ground, rank=rank.apart()), budget))
     if source is None and not given.resume:
         assert config.network is not None
-        source, lost = find(config.weights, config.network, ground.measured.channels)
+        with rank.first_on_machine():
+            source, lost = find(config.weights, config.network, ground.measured.channels)
         notes = (*notes, *lost)
         config = replace(config, model=source.spec or config.model) if source else config
     begun = ground.decided(config, source, notes)
     if timed and given.epochs is None:
-        speed = probe(begun, ground.device, min(_LONGEST_PROBE / 2, budget / 20))
-        config, said = _fitted(config, begun, speed, budget)
+        config, said, speed = rank.told(partial(_fitted, config, begun, ground.device, budget))
         begun = ground.decided(config, source, (*notes, said))
     return begun, speed
 
@@ -147,8 +149,9 @@ def _fastest_enough(config: TrainConfig, ground: Ground, limit: float) -> tuple[
     # The lightest first: the most memory that a process had never falls.
     for network in reversed(networks):
         trial = ground.decided(replace(config, model=network), None)
+        least = 2 * max(_LEAST_BATCH, ground.rank.count)
         batch, steps = trial.plan.batch, limit / probe(trial, ground.device, share, validate=False).step
-        while config.batch is None and not _is_gpu(ground) and steps < _ENOUGH and batch >= 2 * _LEAST_BATCH:
+        while config.batch is None and not _is_gpu(ground) and steps < _ENOUGH and batch >= least:
             batch, steps = batch // 2, 2 * steps
         found.insert(0, (network, batch, steps))
     enough = [one for one in found if one[2] >= _ENOUGH]
@@ -159,11 +162,15 @@ def _fastest_enough(config: TrainConfig, ground: Ground, limit: float) -> tuple[
     return replace(config, model=network, batch=batch), (note,)
 
 
-def _fitted(config: TrainConfig, begun: Beginning, speed: Speed, limit: float) -> tuple[TrainConfig, str]:
-    """The settings with as many epochs as fit into the time, and validations that take little of it.
+def _fitted(
+    config: TrainConfig, begun: Beginning, device: torch.device, limit: float
+) -> tuple[TrainConfig, str, Speed]:
+    """The settings with as many epochs as fit into the time, and validations that take little of it; why, and how fast
+    it is.
 
     With a limit there may be a few more: the learning rate then follows the clock, so that it falls to its end in time.
     """
+    speed = probe(begun, device, min(_LONGEST_PROBE / 2, limit / 20))
     each = max(speed.validation, 1e-9)
     validations = int(min(_MOST_VALIDATIONS, max(1, _VALIDATING * limit // each)))
     # The last one may come when the time is over.
@@ -179,7 +186,7 @@ def _fitted(config: TrainConfig, begun: Beginning, speed: Speed, limit: float) -
     )
     if config.time_limit is None:
         said += ", the usual time without a GPU (more learn more: --epochs, or --time-limit 2h)"
-    return replace(config, epochs=epochs, validate_every=every), said
+    return replace(config, epochs=epochs, validate_every=every), said, speed
 
 
 class _Enough(Exception):
@@ -192,7 +199,7 @@ def probe(begun: Beginning, device: torch.device, budget: float, *, validate: bo
     It takes `budget` seconds or a little more, and what `begun.module` learns in it is of no use.
     """
     times: list[float] = []
-    passes = begun.order.passes
+    passes, order = begun.order.passes, replace(begun.order, rank=begun.order.rank.apart())
 
     def watched(first: int, last: int) -> Iterator[Batch]:
         began, source = time.monotonic(), begun.batches(device, first, last)
@@ -208,7 +215,7 @@ def probe(begun: Beginning, device: torch.device, budget: float, *, validate: bo
     with tempfile.TemporaryDirectory() as name, suppress(_Enough):
         quiet = Console(quiet=True)
         with Log(Path(name), quiet, tensorboard=False) as log:
-            ended = fit(begun.module, begun.order, watched, endless, folder=Path(name), device=device, log=log)
+            ended = fit(begun.module, order, watched, endless, folder=Path(name), device=device, log=log)
         if ended.reason == "interrupted":
             raise KeyboardInterrupt
     first = _WARM_UP * passes

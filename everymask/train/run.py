@@ -10,7 +10,8 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from everymask.backends.pytorch import build_predictor, choose_device
+from everymask.backends.pytorch import build_predictor
+from everymask.core.processes.rank import Rank
 from everymask.data.dataset import Dataset
 from everymask.evaluate import Report, evaluate
 from everymask.infer.predictor import Predictor
@@ -20,13 +21,14 @@ from everymask.models.checkpoint import load_model, save_model
 from everymask.settings.config import TrainConfig
 from everymask.train.beginning import Beginning
 from everymask.train.folder.ended import clear_ended, failure_kept
-from everymask.train.folder.given import write_decided, write_given, write_held
+from everymask.train.folder.given import taken_up, write_decided, write_given, write_held
 from everymask.train.folder.layout import BEST, clear_folder, open_folder
 from everymask.train.folder.logs import Log, Screen, memory
 from everymask.train.folder.summary import write_summary
 from everymask.train.loop import Outcome, Reason, Validation, fit
 from everymask.train.machine.failures import machine_failures
-from everymask.train.machine.rank import ALONE, Rank
+from everymask.train.machine.group import joined, local_device
+from everymask.train.machine.interrupt import stop_if_asked
 from everymask.train.planning import begin
 
 
@@ -34,7 +36,8 @@ from everymask.train.planning import begin
 class Run:
     """A training that ended: its folder, why it ended, and how good its best weights are (None: not measured).
 
-    `signal` is the number of the signal that stopped it (0: none). `everymask.load(run.folder)` gives the model.
+    `signal` is the number of the signal that stopped it (0: none). Of several processes one `leads`; only there is the
+    report. `everymask.load(run.folder)` gives the model.
     """
 
     folder: Path
@@ -44,16 +47,18 @@ class Run:
     steps: int
     seconds: float
     signal: int = 0
+    leads: bool = True
 
 
 def train(config: TrainConfig, *, dataset: Dataset | None = None, console: Console | None = None) -> Run:
     """`everymask.train`, where torch is imported already."""
-    return train_as(ALONE, config, dataset=dataset, console=console)
+    with joined(config.device) as rank:
+        return train_as(rank, config, dataset=dataset, console=console)
 
 
 def train_as(rank: Rank, config: TrainConfig, *, dataset: Dataset | None = None, console: Console | None = None) -> Run:
-    """`train` as one of several processes, of which only the first writes, shows and evaluates."""
-    device = choose_device(config.device)
+    """`train` as one of several processes, of which only the first writes and shows."""
+    device, config = local_device(config.device), rank.told(partial(taken_up, config))
     with (
         machine_failures(),
         open_folder(
@@ -73,7 +78,7 @@ def train_as(rank: Rank, config: TrainConfig, *, dataset: Dataset | None = None,
             if begun.decided_anew:
                 write_decided(folder, plan)
         card = Card(plan.model, train_set.labels, plan.preprocess, source=f"trained on {plan.settings.data}")
-        judge = _Judge(folder, card, device, exact=not plan.bf16)
+        judge = _Judge(folder, card, device, rank, exact=not plan.bf16)
         with failure_kept(folder, rank), Log(folder, screen, rank=rank) as log:
             for note in begun.notes:
                 log.note(note)
@@ -92,7 +97,16 @@ def train_as(rank: Rank, config: TrainConfig, *, dataset: Dataset | None = None,
             with failure_kept(folder, rank):
                 _finish(folder, begun, outcome, judge)
         progress = outcome.progress
-        return Run(folder, outcome.reason, judge.best, plan.settings, progress.step, progress.seconds, outcome.signal)
+        return Run(
+            folder,
+            outcome.reason,
+            judge.best,
+            plan.settings,
+            progress.step,
+            progress.seconds,
+            outcome.signal,
+            rank.leads,
+        )
 
 
 def _finish(folder: Path, begun: Beginning, outcome: Outcome, judge: _Judge) -> None:
@@ -124,6 +138,7 @@ class _Judge:
     folder: Path
     card: Card
     device: torch.device
+    rank: Rank
     exact: bool
     last: Report | None = None
     best: Report | None = None
@@ -134,7 +149,13 @@ class _Judge:
 
     def validate(self, pictures: Dataset, module: nn.Module) -> Validation:
         predictor = self.predictor(module, self.card)  # type: ignore[arg-type]
-        self.last = evaluate(predictor, pictures, batch=8 if self.device.type == "cuda" else 1)
+        self.last = evaluate(
+            predictor,
+            pictures,
+            batch=8 if self.device.type == "cuda" else 1,
+            progress=stop_if_asked if self.rank.exchange else None,
+            rank=self.rank,
+        )
         return Validation(self.last.headline, self.last.numbers())
 
     def keep(self, module: nn.Module, result: Validation) -> None:

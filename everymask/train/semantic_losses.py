@@ -28,6 +28,7 @@ from everymask.models.semantic.pixel_losses import (
     cross_entropy,
     plane_weight,
 )
+from everymask.models.shares import over_processes, per_process
 from everymask.models.specs.semantic import Head
 from everymask.settings.loss_terms import LossTerm, read_loss
 from everymask.settings.plan import TaskSettings
@@ -100,7 +101,7 @@ def focal(logits: Tensor, target: Tensor, *, head: Head, weights: Tensor | None 
     The mean is over pixels (and channels of sigmoids), however little they weigh.
     """
     losses, mass = _pixel_losses(logits, target, head, weights)
-    return ((1 - torch.exp(-losses)) ** gamma * losses * mass).sum() / mass.sum().clamp(min=LEAST)
+    return ((1 - torch.exp(-losses)) ** gamma * losses * mass).sum() / per_process(mass.sum()).clamp(min=LEAST)
 
 
 def ohem(logits: Tensor, target: Tensor, *, head: Head, weights: Tensor | None = None) -> Tensor:
@@ -115,7 +116,7 @@ def ohem(logits: Tensor, target: Tensor, *, head: Head, weights: Tensor | None =
     hardest = torch.topk(losses.detach().where(counted, -1.0).flatten(), kept).values[-1]
     limit = torch.minimum(hardest, hardest.new_tensor(_OHEM_PROBABILITY).log().neg())
     mass = mass * (losses.detach() >= limit)
-    return (losses * mass).sum() / mass.sum().clamp(min=LEAST)
+    return (losses * mass).sum() / per_process(mass.sum()).clamp(min=LEAST)
 
 
 def dice(logits: Tensor, target: Tensor, *, head: Head) -> Tensor:
@@ -131,10 +132,11 @@ def tversky(
     truth = planes.to(logits.dtype)
     found = _probabilities(logits, head) * counted
     over = (0, 2, 3)
-    common = (found * truth).sum(over)
-    surplus, missed = found.sum(over) - common, truth.sum(over) - common
+    sums = torch.stack([(found * truth).sum(over), found.sum(over), truth.sum(over)])
+    common, in_found, in_truth = over_processes(sums)
+    surplus, missed = in_found - common, in_truth - common
     index = common / (common + false_positives * surplus + false_negatives * missed).clamp(min=LEAST)
-    return _mean_of_present(1 - index, truth.sum(over) > 0)
+    return _mean_of_present(1 - index, in_truth > 0)
 
 
 def lovasz_softmax(logits: Tensor, target: Tensor) -> Tensor:
@@ -163,8 +165,9 @@ def boundary(logits: Tensor, target: Tensor, *, head: Head) -> Tensor:
     counted = counted.expand_as(planes)
     errors = (_probabilities(logits, head) - planes.to(logits.dtype)) * distances * counted
     over = (0, 2, 3)
-    means = errors.sum(over) / counted.sum(over).clamp(min=1)
-    return _mean_of_present(means, planes.sum(over) > 0)
+    sums = over_processes(errors.sum(over))
+    count, present = over_processes(torch.stack([counted.sum(over), planes.sum(over)]))
+    return _mean_of_present(sums / count.clamp(min=1), present > 0)
 
 
 def _probabilities(logits: Tensor, head: Head) -> Tensor:

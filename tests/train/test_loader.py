@@ -12,13 +12,13 @@ from collections import Counter
 import pytest
 import torch
 
+from everymask.core.processes.rank import Rank
 from everymask.data.feed.pipelines import Prepared
 from everymask.errors import ConfigError, DataError, Issue, MachineError
 from everymask.models.base import Batch
 from everymask.train.loader import Order, read_batches
 from everymask.train.machine.failures import machine_failures
 from everymask.train.machine.interrupt import ignore_in_worker
-from everymask.train.machine.rank import Rank
 from tests.train.tiny_training import picture
 
 

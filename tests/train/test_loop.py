@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import nn
 
+from everymask.core.processes.rank import Rank
 from everymask.data.feed.pipelines import Prepared
 from everymask.errors import DataError, MachineError, TrainingError, WeightsError
 from everymask.models.base import Batch
@@ -21,7 +22,6 @@ from everymask.train import loop
 from everymask.train.folder.logs import read_log
 from everymask.train.folder.state import Progress, Training
 from everymask.train.loop import Validation
-from everymask.train.machine.rank import Rank
 from everymask.train.step import TrainStep
 from tests.train.tiny_training import Tiny, planned, settings, train_tiny
 

@@ -16,6 +16,7 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 from everymask.backends.pytorch import build_predictor, has_fast_bf16
+from everymask.core.processes.rank import Rank
 from everymask.data.dataset import Dataset
 from everymask.data.formats.table import read_dataset
 from everymask.data.records import Annotation, BoxOnly, NotAnnotated, Objects
@@ -27,7 +28,6 @@ from everymask.models.specs.regions import FasterRCNN, MaskRCNN
 from everymask.settings.config import TrainConfig
 from everymask.train.folder.layout import open_folder
 from everymask.train.folder.logs import read_log
-from everymask.train.machine.rank import Rank
 from everymask.train.run import Run, train, train_as
 
 TINY = {"encoder": "mobilenetv3_small_100", "fpn_channels": 16, "rpn_channels": 16, "box_fcs": (32,), "box_samples": 16}

@@ -10,6 +10,7 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 
+from everymask.core.processes.rank import ALONE, Rank
 from everymask.core.randomness import rng
 from everymask.data.feed.pipelines import Prepared
 from everymask.data.feed.preprocess import Placement, Preprocess
@@ -22,7 +23,6 @@ from everymask.tasks.table import task_of
 from everymask.train.folder.logs import Log
 from everymask.train.loader import Order, read_batches
 from everymask.train.loop import Outcome, fit
-from everymask.train.machine.rank import ALONE, Rank
 
 CPU = torch.device("cpu")
 

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from everymask.models.blocks.layers import conv_norm
+from everymask.models.shares import count_per_process
 from everymask.models.specs.regions import FasterRCNN, MaskRCNN, Norm
 
 BOX_SIDE = 7
@@ -119,13 +120,15 @@ def _kaiming(module: nn.Sequential) -> nn.Sequential:
 
 def box_losses(logits: Tensor, deltas: Tensor, labels: Tensor, targets: Tensor) -> dict[str, Tensor]:
     """Losses of R sampled regions: `labels` [R] (0 background), `targets` [P, 4] deltas of those with a label > 0."""
+    count = count_per_process(len(labels), logits)
     rows = (labels > 0).nonzero()[:, 0]
     predicted = deltas[rows, labels[rows]]
-    box = F.smooth_l1_loss(predicted, targets, beta=1 / 9, reduction="sum") / max(len(labels), 1)
-    classifier = F.cross_entropy(logits, labels) if len(labels) else logits.sum()
+    box = F.smooth_l1_loss(predicted, targets, beta=1 / 9, reduction="sum") / count
+    classifier = F.cross_entropy(logits, labels) * (len(labels) / count) if len(labels) else logits.sum()
     return {"loss_classifier": classifier, "loss_box_reg": box}
 
 
 def mask_loss(logits: Tensor, targets: Tensor) -> Tensor:
     """Mean binary cross-entropy of planes [N, M, M], each of its region's class; 0 when there is no region."""
-    return F.binary_cross_entropy_with_logits(logits, targets) if len(logits) else logits.sum() * 0
+    share = len(logits) / count_per_process(len(logits), logits)
+    return F.binary_cross_entropy_with_logits(logits, targets) * share if len(logits) else logits.sum() * 0

@@ -16,6 +16,7 @@ from everymask.models.regions.boxes import (
     suppress,
 )
 from everymask.models.regions.matching import BACKGROUND, match_boxes, sample_boxes
+from everymask.models.shares import count_per_process
 from everymask.models.specs.regions import FasterRCNN
 
 
@@ -114,7 +115,8 @@ class RegionProposalNetwork(nn.Module):
             is_object.append(torch.arange(len(positive) + len(negative), device=flat.device) < len(positive))
             targets.append(encode_boxes(boxes[matches[positive]], flat[positive], self.spec.profile.rpn_box_weights))
         sampled, labels = torch.cat(rows), torch.cat(is_object)
+        count = count_per_process(len(sampled), logits)
         objectness = F.binary_cross_entropy_with_logits(logits.flatten()[sampled], labels.to(logits.dtype))
         predicted = deltas.reshape(-1, 4)[sampled[labels]]
-        box = F.smooth_l1_loss(predicted, torch.cat(targets), beta=1 / 9, reduction="sum") / len(sampled)
-        return {"loss_objectness": objectness, "loss_rpn_box_reg": box}
+        box = F.smooth_l1_loss(predicted, torch.cat(targets), beta=1 / 9, reduction="sum") / count
+        return {"loss_objectness": objectness * (len(sampled) / count), "loss_rpn_box_reg": box}

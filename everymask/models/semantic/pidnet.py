@@ -19,6 +19,7 @@ from everymask.models.blocks.residual import BasicBlock, Bottleneck
 from everymask.models.semantic.encoders import set_norm
 from everymask.models.semantic.network import AUXILIARY_WEIGHT, SemanticModel, resize, semantic_targets
 from everymask.models.semantic.pixel_losses import IGNORED
+from everymask.models.shares import per_process
 from everymask.models.specs.semantic import PIDNet
 
 WIDTHS = {"pidnet_s": 32, "pidnet_m": 64}
@@ -224,8 +225,9 @@ def boundary_loss(logits: Tensor, boundaries: Tensor) -> Tensor:
     Of logits and `class_boundaries`, both [B, 1, H, W].
     """
     positive, negative = boundaries == 1, boundaries == 0
-    count = (positive.sum() + negative.sum()).clamp(min=1)
-    weight = (positive * negative.sum() + negative * positive.sum()) / count
+    positives, negatives = per_process(torch.stack([positive.sum(), negative.sum()]))
+    count = (positives + negatives).clamp(min=1)
+    weight = (positive * negatives + negative * positives) / count
     total = F.binary_cross_entropy_with_logits(logits, boundaries.clamp(0, 1), weight=weight, reduction="sum")
     return total / count
 

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from everymask.models.shares import per_process
+
 IGNORED = -100
 """What stands in targets where there is no truth: the number that PyTorch's losses take for that."""
 LEAST = 1e-7
@@ -28,7 +30,7 @@ def cross_entropy(
     )
     counted = target != IGNORED
     mass = counted.sum() if weights is None else class_weight(target, weights).sum()
-    return total / mass.clamp(min=LEAST)
+    return total / per_process(mass).clamp(min=LEAST)
 
 
 def binary_cross_entropy(
@@ -39,7 +41,7 @@ def binary_cross_entropy(
     wanted = planes.to(logits.dtype) * (1 - label_smoothing) + label_smoothing / 2
     mass = plane_weight(planes, counted, weights, logits)
     total = F.binary_cross_entropy_with_logits(logits, wanted, weight=mass, reduction="sum")
-    return total / mass.sum().clamp(min=LEAST)
+    return total / per_process(mass.sum()).clamp(min=LEAST)
 
 
 def class_planes(target: Tensor, channels: int) -> tuple[Tensor, Tensor]:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from everymask.core.files import write_json
 from everymask.core.json.sealed import read_sealed, sealed
 from everymask.core.json.values import value_of
+from everymask.core.processes.rank import Rank
 from everymask.errors import EverymaskError, MachineError, printable
-from everymask.train.machine.rank import Rank
 
 if TYPE_CHECKING:
     from everymask.metrics.scores import Scores

@@ -11,6 +11,7 @@ from typing import Any
 
 from everymask.core.files import write_json
 from everymask.core.json.sealed import read_sealed, sealed
+from everymask.core.processes.launched import launched
 from everymask.data.dataset import Dataset
 from everymask.data.feed.preprocess import Preprocess
 from everymask.data.fingerprint import Fingerprint
@@ -21,9 +22,10 @@ from everymask.errors import DataError, EverymaskError, WeightsError, printable
 from everymask.settings.config import TrainConfig, config_from_json
 from everymask.settings.going_on import continued
 from everymask.settings.plan import Plan
-from everymask.train.folder.layout import CONFIG, ORIGIN, SPLITS
+from everymask.train.folder.layout import CONFIG, ORIGIN, SPLITS, STATE
 
 _DIGEST = "data"
+_LAUNCH = "launch"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,9 @@ def write_given(
     write_split(folder / SPLITS, given.pictures)
     write_held(folder, given)
     found = _found(train_set, measured, plan.preprocess) | {_DIGEST: given.identity.digest}
+    launch = launched()
+    if launch is not None:
+        found[_LAUNCH] = launch.name
     write_json(folder / ORIGIN, sealed({"settings": settings.to_json()} | found), indent=1)
     write_decided(folder, plan)
 
@@ -116,6 +121,24 @@ def read_preprocess(folder: Path, train_set: Dataset, measured: Fingerprint) -> 
             hint=bring_back(folder),
         )
     return preprocess
+
+
+def taken_up(config: TrainConfig) -> TrainConfig:
+    """The configuration, by which a process that its launcher has restarted goes on with the run that it began.
+
+    That is so where the run in the folder was begun by the same launch. Without a saved state it begins anew.
+    """
+    launch, folder = launched(), Path(config.out)
+    if launch is None or not launch.restarts or config.resume:
+        return config
+    try:
+        begun = read_sealed(folder / ORIGIN).get(_LAUNCH) == launch.name
+    except (OSError, ValueError):
+        begun = False
+    if not begun:
+        return config
+    saved = (folder / CONFIG).exists() and any((folder / STATE).glob("step-*"))
+    return replace(config, resume=saved, overwrite=not saved)
 
 
 def _read(file: Path) -> dict[str, Any]:

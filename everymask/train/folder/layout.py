@@ -9,13 +9,13 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from everymask.core.files import clear_leftovers
+from everymask.core.processes.rank import ALONE, Rank
 from everymask.data.identity.content import DATA
 from everymask.errors import ConfigError, MachineError, printable
 from everymask.train.folder.ended import ENDED
 from everymask.train.folder.lock import LOCK, locked
-from everymask.train.machine.rank import ALONE, Rank
 
-CONFIG, ORIGIN, SPLITS = "config.json", "origin.json", "splits.json"
+CONFIG, ORIGIN, SPLITS, STATE = "config.json", "origin.json", "splits.json", "state"
 BEST = "best.safetensors"
 """The file in a run folder that is enough to predict."""
 STATE, LOG, NONFINITE = "state", "log.jsonl", "nonfinite.json"

@@ -20,11 +20,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
 from rich.progress import Progress as Bar
 
 from everymask.core.files import write_text
+from everymask.core.processes.rank import ALONE, Rank
 from everymask.settings.schedule import clock
 from everymask.train.folder.layout import LOG
 from everymask.train.folder.log_lines import read_log
 from everymask.train.folder.state import Progress
-from everymask.train.machine.rank import ALONE, Rank
 
 EVERY = 10
 _PLAIN_SECONDS = 10.0

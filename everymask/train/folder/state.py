@@ -176,7 +176,9 @@ def _digest(path: Path) -> str:
 
 
 def _machine() -> dict[str, Any]:
-    return {"torch": torch.__version__, "threads": torch.get_num_threads(), "cores": os.cpu_count()}
+    machine = {"torch": torch.__version__, "threads": torch.get_num_threads(), "cores": os.cpu_count()}
+    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return machine | ({"processes": torch.distributed.get_world_size()} if distributed else {})
 
 
 def _tensors(training: Training) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -33,6 +34,9 @@ class Interrupt:
             raise KeyboardInterrupt
 
 
+_caught: ContextVar[Interrupt | None] = ContextVar("caught", default=None)
+
+
 @contextmanager
 def catch_interrupts() -> Iterator[Interrupt]:
     """Within the block the first SIGINT or SIGTERM is noted; the second raises `KeyboardInterrupt`.
@@ -40,6 +44,7 @@ def catch_interrupts() -> Iterator[Interrupt]:
     Outside the main thread, where Python delivers no signals, nothing is caught.
     """
     interrupt = Interrupt()
+    _caught.set(interrupt)
     if threading.current_thread() is not threading.main_thread():
         yield interrupt
         return
@@ -49,6 +54,16 @@ def catch_interrupts() -> Iterator[Interrupt]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def stop_if_asked(*_: object) -> None:
+    """`KeyboardInterrupt` where a stop was asked for: between the parts of what several processes do together.
+
+    Anywhere else it would leave the others waiting for an answer.
+    """
+    interrupt = _caught.get()
+    if interrupt is not None and interrupt.number:
+        raise KeyboardInterrupt
 
 
 def ignore_in_worker() -> None:

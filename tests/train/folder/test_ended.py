@@ -9,6 +9,7 @@ from typing import get_args
 import pytest
 from rich.console import Console
 
+from everymask.core.processes.rank import ALONE, Rank
 from everymask.data.shapes import write_shapes
 from everymask.errors import DataError
 from everymask.models.specs.semantic import UNet
@@ -16,7 +17,6 @@ from everymask.settings.config import TrainConfig
 from everymask.train import loop
 from everymask.train.folder.ended import Ended, Score, clear_ended, failure_kept, read_ended, write_ended
 from everymask.train.loop import Reason
-from everymask.train.machine.rank import ALONE, Rank
 from everymask.train.run import train
 from everymask.train.runs.row import read_row
 
