@@ -11,7 +11,8 @@ from pathlib import Path
 from benchmarks.compare import Bar, Comparison, Disagreement
 from benchmarks.page import Section
 from everymask.data.shapes import write_shapes
-from everymask.train.folder.log_lines import EVERY, read_log
+from everymask.train.folder.log_lines import read_log
+from everymask.train.folder.logs import EVERY
 
 PICTURES, SIZE, BATCH, ROUNDS = 88, 192, 8, 3
 SETTING = f"""`everymask train` on drawn pictures of {SIZE} × {SIZE} pixels in batches of {BATCH}: once in one process

@@ -99,13 +99,13 @@ def open_scene(samples: Samples, index: int) -> Scene:
         truth = None if sample.truth is None else expected(InstanceSet, sample.truth, sample.file or sample.id)
         return Scene(sample.size, sample.image, truth, sample.id, sample.file)
     samples.require("objects")
-    records = samples.records
+    records, row = samples.records, index
     if isinstance(records, WatchedRecords):
-        records = records.checked(index)
+        records, row = records.checked(index)
     if isinstance(records, PackedRecords):
-        record, drawn = records.bare(index), records.outlined(index)
+        record, drawn = records.bare(row), records.outlined(row)
     else:
-        record = records[index]
+        record = records[row]
         drawn = outlined(record.objects.annotations)
     objects = samples.objects(index) if drawn is None else drawn
     return Scene(record.size, record.image, objects, record.id, str(record.image))

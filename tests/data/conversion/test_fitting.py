@@ -13,7 +13,7 @@ from everymask.data.formats.instance_pngs import check_paintable
 from everymask.data.records import Annotation, Objects, Polygons
 from everymask.errors import DataError
 from tests.contracts.test_formats import make_fake
-from tests.data.conversion.test_losses import SQUARE, dataset, mask
+from tests.data.conversion.test_lost_objects import SQUARE, dataset, mask
 
 FLAT = frozenset({"overlaps", "crowds"})
 

@@ -241,6 +241,20 @@ def test_a_picture_that_changes_while_it_is_used_is_refused(tmp_path: Path, trus
         guarded.objects(3)
 
 
+def test_a_share_of_watched_pictures_is_watched(tmp_path: Path) -> None:
+    dataset = test_formats.make_fake(tmp_path / "in")
+    guarded = watched(dataset, see_dataset(dataset, {}))
+    shares = [replace(guarded, records=guarded.records[first::2]) for first in (0, 1)]
+    assert [[record.id for record in share.records] for share in shares] == [["p0", "p2"], ["p1", "p3"]]
+    last = replace(shares[1], records=shares[1].records[1:])
+    assert [record.id for record in last.records] == ["p3"]
+    dataset.records[3].image.write_bytes(b"something else")
+    for share, index in ((shares[1], 1), (last, 0)):
+        with pytest.raises(DataError, match="the file was changed"):
+            share.objects(index)
+    shares[1].objects(0)
+
+
 def test_a_file_with_its_mark_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = test_formats.make_fake(tmp_path / "in")
     seen = {file: replace(found, lasting=True) for file, found in see_dataset(dataset, {}).items()}
