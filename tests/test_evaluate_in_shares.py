@@ -17,6 +17,7 @@ from everymask.errors import DataError, FellowError
 from everymask.evaluate import Report, evaluate
 from everymask.infer.result import Result
 from tests.core.processes.threads import in_threads
+from tests.quick import quick
 
 
 def numbers(report: object) -> dict[str, Any]:
@@ -25,7 +26,7 @@ def numbers(report: object) -> dict[str, Any]:
     return {name: value for name, value in report.to_json().items() if name != "seconds_per_picture"}
 
 
-@pytest.mark.parametrize("count", [2, 3, 7], ids="{} processes".format)
+@pytest.mark.parametrize("count", quick([2, 3, 7], [7]), ids="{} processes".format)
 def test_shares_are_judged_as_the_whole(count: int, tiny: Any, shapes: Any) -> None:
     """Of 5 pictures: with 7 processes two have nothing to do, and no picture counts twice."""
     model, dataset = load(tiny), read_dataset(shapes)

@@ -30,6 +30,7 @@ from everymask.results.shards.pictures import FoundPicture
 from everymask.results.shards.plan import read_plan
 from everymask.results.shards.store import LocalStore
 from everymask.results.shards.tables import table_of
+from tests.quick import quick
 
 COUNT = 12
 MAPS = UNet(encoder=PLAIN_ENCODER, channels=1, decoder_channels=(8, 4), decoder_norm="none")
@@ -55,7 +56,7 @@ def make_model(folder: Path, spec: ModelSpec) -> Path:
     return file
 
 
-@pytest.fixture(scope="module", params=[MAPS, OBJECTS], ids=["maps", "objects"])
+@pytest.fixture(scope="module", params=quick([MAPS, OBJECTS], [OBJECTS]), ids=["maps", "objects"])
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_model(tmp_path_factory.mktemp("model"), request.param)
 

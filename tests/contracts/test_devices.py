@@ -29,8 +29,8 @@ from tests.pretended_gpu import GPU, LeftBehind, OnGpu, on_gpu, pretended_gpu
 from tests.quick import quick
 
 ALL: dict[str, ModelSpec] = {name: with_channels(spec, 3) for name, spec in (SPECS | OTHER_ENCODERS).items()}
-# Objects with and without masks, convolutions, attention, a loss of its own; the rest in the slow suite.
-QUICK = quick(ALL, ["mask-rcnn", "faster-rcnn-v2", "deeplabv3", "segformer", "pidnet"])
+# Objects with masks, attention, a loss of its own; the rest in the slow suite.
+QUICK = quick(ALL, ["mask-rcnn", "segformer", "pidnet"])
 CPU = torch.device("cpu")
 
 

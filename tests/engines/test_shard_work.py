@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -49,12 +50,18 @@ class Watched:
             yield from self._model.attempts([source])
 
 
-@pytest.fixture
-def pictures(tmp_path: Path) -> list[str]:
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("drawn")
     for number in range(COUNT):
-        pixels = np.full((4, 6), STEP * (number % 2), np.uint8)
-        write_image(tmp_path / "in" / f"{number:03}.png", pixels)
-    return [str(tmp_path / "in" / f"{number:03}.png") for number in range(COUNT)]
+        write_image(folder / f"{number:03}.png", np.full((4, 6), STEP * (number % 2), np.uint8))
+    return folder
+
+
+@pytest.fixture
+def pictures(drawn: Path, tmp_path: Path) -> list[str]:
+    copied = shutil.copytree(drawn, tmp_path / "in")
+    return sorted(str(file) for file in copied.iterdir())
 
 
 def job_of(out: str, paths: list[str], **more: Any) -> Job:

@@ -66,6 +66,7 @@ def test_who_does_not_learn_reads_no_file_for_a_digest_of_it(
         raise AssertionError("the files were read")
 
     monkeypatch.setattr(sys.modules["everymask.train.beginning"], "seen", digest)
+    monkeypatch.setattr(PLANNING, "probe", Probe(mobilenetv3_small_100=0.5))
     assert forecast(settings(shapes, tmp_path, model=TINY, epochs=1), console=QUIET).steps
     with pytest.raises(AssertionError, match="the files were read"):
         train(settings(shapes, tmp_path, model=TINY, epochs=1), console=QUIET)

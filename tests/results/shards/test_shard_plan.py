@@ -74,6 +74,7 @@ def test_damage_is_found_before_use(tmp_path: Path) -> None:
         read_paths(store, 3)
 
 
+@pytest.mark.slow
 def test_planning_does_not_hold_the_listing(tmp_path: Path) -> None:
     """Eight million bytes of paths."""
     paths = (f"/{number:0160}.png" for number in range(50_000))
