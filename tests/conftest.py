@@ -28,6 +28,15 @@ os.environ["XDG_CACHE_HOME"] = CACHE.name
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
+# Each worker takes whole files: the longest come first, so that none is left alone with one at the end.
+LONGEST = ("test_ranks.py", "test_damaged_formats.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """In their order, but for the longest files."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of real data sets beside the checkout; tests that need it are skipped where it is missing."""

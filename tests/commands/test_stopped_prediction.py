@@ -41,6 +41,7 @@ STOP = """
 import os, signal, sys
 from everymask.cli import run
 from everymask.results import writing_{kind} as writing
+signal.signal(signal.SIGINT, signal.default_int_handler)  # also where who runs the tests ignores it
 plain, calls = writing.write_image, iter(range(1000))
 def write_image(path, array):
     if "3" in path.name:
