@@ -10,14 +10,13 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from everymask.core.files import is_there
 from everymask.data.pictures.read import ARRAY_SUFFIX, SUFFIXES
-from everymask.errors import ConfigError, DataError, EverymaskError, MachineError, printable, require
-from everymask.results.shards.store import is_remote, local_path, open_remote
+from everymask.errors import ConfigError, DataError, MachineError, printable, require
+from everymask.results.shards.store import is_remote, local_path, open_remote, reaching
 
 LISTS = (".txt", ".csv", ".jsonl", ".ndjson", ".parquet")
 """The endings of files that name pictures."""
@@ -105,7 +104,7 @@ def _files_below(folder: Path, left_out: Counter[str]) -> Iterator[str]:
 
 def _listed_remotely(source: str, left_out: Counter[str]) -> Iterator[str]:
     files, root = open_remote(source)
-    with _reached(source):
+    with reaching(f"cannot list {source}"):
         if glob.has_magic(source):
             shown = (path for path in files.glob(root) if not PurePosixPath(path).name.startswith("."))
             yield from _pictures_below(lambda: map(files.unstrip_protocol, shown), source, left_out)
@@ -131,16 +130,6 @@ def _remote_files(files: Any, root: str, left_out: Counter[str]) -> Iterator[str
                 left_out["hidden"] += 1
             else:
                 yield files.unstrip_protocol(f"{place}/{name}")
-
-
-@contextmanager
-def _reached(source: str) -> Iterator[None]:
-    try:
-        yield
-    except EverymaskError:
-        raise
-    except Exception as error:  # file systems have errors of their own
-        raise MachineError(f"{printable(source)} cannot be listed: {printable(error)}") from error
 
 
 def _named(stream: IO[bytes], source: str) -> Iterator[str]:

@@ -24,6 +24,7 @@ from everymask.models.base import Batch, Network
 from everymask.settings.plan import Plan
 from everymask.settings.schedule import phase_at
 from everymask.train.ema import Ema
+from everymask.train.folder.layout import NONFINITE, STATE
 from everymask.train.folder.logs import Log
 from everymask.train.folder.state import Progress, Training, read_state, write_state
 from everymask.train.layers import frozen_parameters, select_layers
@@ -147,7 +148,7 @@ def _begin(module: Network, plan: Plan, device: torch.device, folder: Path, rank
     ema = Ema(module, plan.ema) if plan.ema else None
     training = Training(module, build_optimizer(module, plan), ema, Progress())
     if plan.resume:
-        read_state(folder / "state", training, plan.settings)
+        read_state(folder / STATE, training, plan.settings)
     if rank.agreed(training.progress.step) != training.progress.step:
         raise MachineError(
             f"this process goes on from another step ({training.progress.step}) than the first one",
@@ -186,7 +187,7 @@ def _step(
     if not all(math.isfinite(value) for row in table for value in row):
         _take_back(training, statistics)
         _save(folder, training, plan, rank, needed=True)
-        raise _not_finite(folder / "nonfinite.json", step, batches, own, rank)
+        raise _not_finite(folder / NONFINITE, step, batches, own, rank)
 
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
@@ -270,7 +271,7 @@ def _save(folder: Path, training: Training, plan: Plan, rank: Rank, *, needed: b
     if not rank.leads:
         return
     try:
-        write_state(folder / "state", training, plan.settings)
+        write_state(folder / STATE, training, plan.settings)
     except MachineError as error:
         if needed:
             raise

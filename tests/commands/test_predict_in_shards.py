@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from everymask.cli import run
 from everymask.core.labels import labels_of
@@ -23,47 +22,24 @@ from everymask.data.pictures.read import write_image
 from everymask.models.build import build
 from everymask.models.card import Card
 from everymask.models.checkpoint import save_model
-from everymask.models.specs.any_spec import ModelSpec
-from everymask.models.specs.regions import MaskRCNN
-from everymask.models.specs.semantic import PLAIN_ENCODER, UNet
 from everymask.results.shards.pictures import FoundPicture
 from everymask.results.shards.plan import read_plan
 from everymask.results.shards.store import LocalStore
 from everymask.results.shards.tables import table_of
+from tests.commands.small_models import MAPS, OBJECTS, make_model
 from tests.quick import quick
 
 COUNT = 12
-MAPS = UNet(encoder=PLAIN_ENCODER, channels=1, decoder_channels=(8, 4), decoder_norm="none")
-OBJECTS = MaskRCNN(
-    encoder="mobilenetv3_small_100",
-    channels=1,
-    fpn_channels=16,
-    box_fcs=(16,),
-    mask_convs=(16,),
-    score_threshold=0,
-    max_detections=10,
-)
-
-
-def make_model(folder: Path, spec: ModelSpec) -> Path:
-    with torch.random.fork_rng():
-        torch.manual_seed(1)
-        module = build(spec, 2)
-    file = folder / f"{type(spec).__name__}.safetensors"
-    save_model(
-        file, module, Card(spec, labels_of(["cat", "dog"]), Preprocess(1, 255.0, (0.2,), (0.2,), Resize(32, 32)))
-    )
-    return file
 
 
 @pytest.fixture(scope="module", params=quick([MAPS, OBJECTS], [OBJECTS]), ids=["maps", "objects"])
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_model(tmp_path_factory.mktemp("model"), request.param)
+    return make_model(tmp_path_factory.mktemp("model"), request.param, 32)
 
 
 @pytest.fixture(scope="module")
 def maps(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_model(tmp_path_factory.mktemp("model"), MAPS)
+    return make_model(tmp_path_factory.mktemp("model"), MAPS, 32)
 
 
 @pytest.fixture(scope="module")

@@ -11,31 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from everymask.cli import run
-from everymask.core.labels import labels_of
 from everymask.core.randomness import rng
-from everymask.data.feed.preprocess import Preprocess, Resize
 from everymask.data.pictures.read import write_image
-from everymask.models.build import build
-from everymask.models.card import Card
-from everymask.models.checkpoint import save_model
 from everymask.models.specs.any_spec import ModelSpec
-from everymask.models.specs.regions import MaskRCNN
-from everymask.models.specs.semantic import PLAIN_ENCODER, UNet
+from tests.commands.small_models import MAPS, OBJECTS, make_model
 
 COUNT = 6
-MAPS = UNet(encoder=PLAIN_ENCODER, channels=1, decoder_channels=(8, 4), decoder_norm="none")
-OBJECTS = MaskRCNN(
-    encoder="mobilenetv3_small_100",
-    channels=1,
-    fpn_channels=16,
-    box_fcs=(16,),
-    mask_convs=(16,),
-    score_threshold=0,
-    max_detections=10,
-)
 # The prediction stops itself while the fourth picture is written: no clock is involved.
 STOP = """
 import os, signal, sys
@@ -56,13 +39,7 @@ sys.exit(run(sys.argv[1:]))
 @pytest.fixture(scope="module", params=[MAPS, OBJECTS], ids=["semantic", "instances"])
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     spec: ModelSpec = request.param
-    with torch.random.fork_rng():
-        torch.manual_seed(1)
-        module = build(spec, 2)
-    file = tmp_path_factory.mktemp("model") / "model.safetensors"
-    save_model(
-        file, module, Card(spec, labels_of(["cat", "dog"]), Preprocess(1, 255.0, (0.2,), (0.2,), Resize(64, 64)))
-    )
+    file = make_model(tmp_path_factory.mktemp("model"), spec, 64)
     return file, "instances" if spec is OBJECTS else "semantic"
 
 

@@ -93,7 +93,7 @@ class RemoteStore:
 
     def read(self, name: str) -> bytes | None:
         """As the protocol says."""
-        with _remote(f"cannot read {self.place}/{name}"):
+        with reaching(f"cannot read {self.place}/{name}"):
             try:
                 data: bytes = self.files.cat_file(f"{self.root}/{name}")
             except FileNotFoundError:
@@ -102,14 +102,14 @@ class RemoteStore:
 
     def write(self, name: str, data: bytes) -> None:
         """As the protocol says."""
-        with _remote(f"cannot write {self.place}/{name}"):
+        with reaching(f"cannot write {self.place}/{name}"):
             path = f"{self.root}/{name}"
             self.files.makedirs(path.rpartition("/")[0], exist_ok=True)
             self.files.pipe_file(path, data)
 
     def names(self, folder: str) -> list[str]:
         """As the protocol says."""
-        with _remote(f"cannot list {self.place}/{folder}"):
+        with reaching(f"cannot list {self.place}/{folder}"):
             self.files.invalidate_cache()
             try:
                 found = self.files.ls(f"{self.root}/{folder}", detail=False)
@@ -119,7 +119,7 @@ class RemoteStore:
 
     def remove(self, folder: str) -> None:
         """As the protocol says."""
-        with _remote(f"cannot remove {self.place}/{folder}"):
+        with reaching(f"cannot remove {self.place}/{folder}"):
             if self.files.exists(f"{self.root}/{folder}"):
                 self.files.rm(f"{self.root}/{folder}", recursive=True)
 
@@ -155,7 +155,7 @@ def open_remote(address: str) -> tuple[Any, str]:
 
 
 @contextmanager
-def _remote(what: str) -> Iterator[None]:
+def reaching(what: str) -> Iterator[None]:
     """Within, whatever another machine answers with is a `MachineError` that says `what` could not be done."""
     try:
         yield

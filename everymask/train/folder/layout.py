@@ -15,7 +15,7 @@ from everymask.errors import ConfigError, MachineError, printable
 from everymask.train.folder.ended import ENDED
 from everymask.train.folder.lock import LOCK, locked
 
-CONFIG, ORIGIN, SPLITS, STATE = "config.json", "origin.json", "splits.json", "state"
+CONFIG, ORIGIN, SPLITS = "config.json", "origin.json", "splits.json"
 BEST = "best.safetensors"
 """The file in a run folder that is enough to predict."""
 STATE, LOG, NONFINITE = "state", "log.jsonl", "nonfinite.json"

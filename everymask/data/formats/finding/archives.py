@@ -9,7 +9,6 @@ archive but files and folders is made; links within it become copies of what the
 from __future__ import annotations
 
 import errno
-import hashlib
 import lzma
 import os
 import re
@@ -24,11 +23,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from everymask.core.cache import cache_folder
 from everymask.core.files import whole_folder
-from everymask.data.identity.files import mark_of
+from everymask.data.identity.copies import copies_of
 from everymask.data.issues import IssueLog
-from everymask.errors import DataError, MachineError, counted, printable
+from everymask.errors import DataError, counted, printable
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 UNREAD_SUFFIXES = (".7z", ".rar", ".gz", ".zst")
@@ -65,20 +63,12 @@ def unpacked(archive: Path, issues: IssueLog) -> Path:
     `DataError` for what this module's text refuses and for a damaged or encrypted archive, `MachineError` where there
     is no place to unpack it.
     """
-    try:
-        mark = mark_of(archive)
-        place = cache_folder() / "archives"
-        place.mkdir(parents=True, exist_ok=True)
-    except (OSError, RuntimeError) as error:
-        raise MachineError(
-            f"{printable(archive)}: there is no place to unpack it: {error}",
-            hint="unpack it yourself and name the folder, or set XDG_CACHE_HOME to a folder that can be written",
-        ) from error
-    known = "|".join(map(str, (archive.resolve(), *mark)))
-    target = place / f"{_stem(archive)}-{hashlib.sha256(os.fsencode(known)).hexdigest()[:16]}"
+    cure = "unpack it yourself and name the folder"
+    place, known = copies_of(archive, "archives", what="unpack it", cure=cure)
+    target = place / f"{_stem(archive)}-{known[:16]}"
     if not target.exists():
         with whole_folder(target) as folder:
-            _unpack(archive, folder, mark.num_bytes)
+            _unpack(archive, folder, archive.stat().st_size)
     files = [path for path in target.rglob("*") if path.is_file()]
     total = sum(path.stat().st_size for path in files)
     message = f"the archive is unpacked: {counted(len(files), 'file')}, {total / 1e6:,.1f} MB, in {printable(target)}"

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from pathlib import Path
 
 import numpy as np
 
-from everymask.core.cache import cache_folder
 from everymask.core.files import whole_folder
-from everymask.data.identity.files import mark_of
+from everymask.data.identity.copies import copies_of
 from everymask.data.issues import IssueLog
 from everymask.data.pictures.pages import pages_of
 from everymask.data.pictures.read import read_image, write_image
-from everymask.errors import MachineError, printable
+from everymask.errors import printable
 
 _LONGEST = 60
 
@@ -24,17 +21,9 @@ def unpacked_pages(file: Path, issues: IssueLog) -> list[Path]:
 
     `issues` is told about it. Raises what `read_image` does for a page; `MachineError` where there is no place.
     """
-    try:
-        mark = mark_of(file)
-        place = cache_folder() / "stacks"
-        place.mkdir(parents=True, exist_ok=True)
-    except (OSError, RuntimeError) as error:
-        raise MachineError(
-            f"{printable(file)}: there is no place to write its pages to: {error}",
-            hint="save each page as a file of its own, or set XDG_CACHE_HOME to a folder that can be written",
-        ) from error
-    known = "|".join(map(str, (file.resolve(), *mark)))
-    target = place / hashlib.sha256(os.fsencode(known)).hexdigest()[:32]
+    cure = "save each page as a file of its own"
+    place, known = copies_of(file, "stacks", what="write its pages to", cure=cure)
+    target = place / known[:32]
     if not target.exists():
         with whole_folder(target) as folder:
             for number, data in enumerate(pages_of(file), 1):
