@@ -11,6 +11,7 @@ import pytest
 
 from everymask.data.formats.labelme.files import write_labelme
 from everymask.data.shapes import write_shapes
+from tests.quick import quick
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = sorted((ROOT / "docs_src").glob("*.py"))
@@ -25,7 +26,11 @@ def test_every_example_in_the_docs_is_a_file_that_runs() -> None:
     assert sorted(python_blocks()) == sorted(path.read_text("utf-8") for path in EXAMPLES)
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "example",
+    quick(EXAMPLES, [path for path in EXAMPLES if path.stem != "train_and_predict"]),
+    ids=lambda path: path.stem,
+)
 def test_the_example_runs(example: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = write_shapes(tmp_path / "drawn", train=4, val=2, size=64)
     if "write_coco" in example.read_text("utf-8"):

@@ -140,6 +140,7 @@ def test_check_lists_it_and_skip_leaves_it_out(
     assert len(read_dataset(tmp_path / "out")) == 4
 
 
+@pytest.mark.slow
 def test_train_leaves_it_out_with_skip(data: Path, tmp_path: Path) -> None:
     stem = spoil(data, write_far_tiff, "bad.tif")
     arguments = ("train", data, "--out", tmp_path / "run", "--on-defect", "skip", "--epochs", 1, "--batch", 1)

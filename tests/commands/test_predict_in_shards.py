@@ -67,6 +67,7 @@ def tables(out: Path) -> dict[str, FoundPicture]:
     return {picture.file: picture for picture in found}
 
 
+@pytest.mark.slow
 def test_it_finds_what_is_found_without_it(
     model: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

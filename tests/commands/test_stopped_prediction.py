@@ -60,16 +60,13 @@ def predict(model: Path, pictures: Path, out: Path, *more: str) -> int:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "number", "code"),
     [
-        (OBJECTS, signal.SIGKILL, -9),
-        pytest.param(MAPS, signal.SIGKILL, -9, marks=pytest.mark.slow),
-        *(
-            pytest.param(spec, *ending, marks=pytest.mark.slow)
-            for spec in (MAPS, OBJECTS)
-            for ending in ((signal.SIGTERM, 143), (signal.SIGINT, 130))
-        ),
+        (spec, *ending)
+        for spec in (OBJECTS, MAPS)
+        for ending in ((signal.SIGKILL, -9), (signal.SIGTERM, 143), (signal.SIGINT, 130))
     ],
     indirect=["model"],
 )

@@ -29,8 +29,8 @@ from tests.pretended_gpu import GPU, LeftBehind, OnGpu, on_gpu, pretended_gpu
 from tests.quick import quick
 
 ALL: dict[str, ModelSpec] = {name: with_channels(spec, 3) for name, spec in (SPECS | OTHER_ENCODERS).items()}
-# Objects with masks, attention, a loss of its own; the rest in the slow suite.
-QUICK = quick(ALL, ["mask-rcnn", "segformer", "pidnet"])
+# Objects with masks, and attention; the rest in the slow suite.
+QUICK = quick(ALL, ["mask-rcnn", "segformer"])
 CPU = torch.device("cpu")
 
 

@@ -73,6 +73,7 @@ def _publish(server: tuple[str, Path], content: dict[str, torch.Tensor], row: We
     return replace(row, url=address + name, sha256=digest)
 
 
+@pytest.mark.slow
 def test_rows_are_complete() -> None:
     names = [row.name for row in catalog()]
     assert len(set(names)) == len(names)

@@ -312,6 +312,7 @@ def test_more_objects_than_sixteen_bits_can_number_are_refused(tmp_path: Path) -
     assert list(tmp_path.rglob("*")) == []
 
 
+@pytest.mark.slow
 def test_memory_does_not_hold_the_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writing_instances, "_IMAGES_KEPT_IN_MEMORY", 1_000)
     monkeypatch.setattr(writing_instances, "write_image", lambda *_: None)

@@ -239,6 +239,7 @@ def test_another_path_to_the_same_data_goes_on_to_the_same_weights(
     assert ("the data lie in" in notes(folder)) is (spelling == "moved")
 
 
+@pytest.mark.slow
 def test_pictures_in_another_order_train_in_the_order_of_the_run(
     shapes: Path, half: Path, whole: dict[str, torch.Tensor], tmp_path: Path
 ) -> None:
@@ -248,6 +249,7 @@ def test_pictures_in_another_order_train_in_the_order_of_the_run(
     assert "another order" in notes(folder)
 
 
+@pytest.mark.slow
 def test_pictures_that_came_to_the_data_are_left_out_and_named(
     shapes: Path, half: Path, whole: dict[str, torch.Tensor], tmp_path: Path
 ) -> None:
@@ -260,6 +262,7 @@ def test_pictures_that_came_to_the_data_are_left_out_and_named(
     )
 
 
+@pytest.mark.slow
 def test_pictures_with_other_names_are_known_by_what_they_hold(
     shapes: Path, half: Path, whole: dict[str, torch.Tensor], tmp_path: Path
 ) -> None:
@@ -270,6 +273,7 @@ def test_pictures_with_other_names_are_known_by_what_they_hold(
     assert "8 pictures with other names and what they held before: new-" in notes(folder)
 
 
+@pytest.mark.slow
 def test_pictures_that_the_run_does_not_use_may_change(shapes: Path, tmp_path: Path) -> None:
     dataset = read_dataset(shapes)
     first, second, *rest = dataset.records
@@ -311,6 +315,7 @@ def test_a_picture_that_changes_while_the_run_learns_ends_it_with_its_state(
     assert (ended.reason, ended.steps) == ("finished", 6)
 
 
+@pytest.mark.slow
 def test_a_run_of_an_earlier_version_goes_on_with_one_note(shapes: Path, half: Path, tmp_path: Path) -> None:
     old = tmp_path / "old"
     shutil.copytree(half, old)

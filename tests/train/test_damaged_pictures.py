@@ -25,6 +25,7 @@ def victim(shapes: Path) -> Path:
     return sorted((shapes / "images" / "train").iterdir())[3]
 
 
+@pytest.mark.slow
 def test_a09_skip_leaves_it_out_and_resuming_does_too(shapes, tmp_path):
     out = tmp_path / "run"
     train(settings(shapes, out, epochs=1, on_defect="skip"), console=QUIET)

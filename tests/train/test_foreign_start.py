@@ -52,6 +52,7 @@ def test_with_other_classes_only_the_head_starts_anew(theirs: nn.Module, tmp_pat
     )
 
 
+@pytest.mark.slow
 def test_a_run_takes_over_how_the_network_was_built(tmp_path: Path) -> None:
     network = smp.DeepLabV3Plus("resnet18", encoder_weights=None, decoder_channels=16, classes=5)
     torch.save(network.state_dict(), tmp_path / "smp.pth")

@@ -150,6 +150,7 @@ def hanging(epoch: int, index: int, *, parent: int) -> Prepared:
     return picture(epoch, index)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no stopped processes")
 def test_a_worker_that_hangs_is_an_error_with_its_pictures() -> None:
     """Fault F6: without a limit training would wait without end."""

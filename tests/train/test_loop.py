@@ -401,6 +401,7 @@ print(outcome.reason, outcome.signal, outcome.progress.step)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no process groups")
 def test_k02_termination_of_all_processes_saves_too(tmp_path: Path) -> None:
     """As Slurm, systemd and docker send it: to the workers as well."""

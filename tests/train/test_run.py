@@ -130,6 +130,7 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+@pytest.mark.slow
 def test_a_finished_run_can_be_trained_further(run: Run, shapes: Path, tmp_path: Path) -> None:
     config = settings(shapes, tmp_path / "r", schedule="constant", warmup_steps=1)
     train(config, console=QUIET)
@@ -194,6 +195,7 @@ def test_without_validation_the_last_weights_are_kept(shapes: Path, tmp_path: Pa
     assert load_model(tmp_path / "g" / "best.safetensors")[1].metrics == {}
 
 
+@pytest.mark.slow
 def test_without_validation_a_run_that_went_on_keeps_its_last_weights(
     shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -248,6 +250,7 @@ def boxes_only(dataset: Dataset) -> Dataset:
     return replace(dataset, records=tuple(records), boxes_only=True)
 
 
+@pytest.mark.slow
 def test_boxes_train_a_detector_and_no_masks(shapes: Path, tmp_path: Path) -> None:
     dataset = boxes_only(read_dataset(shapes))
     with pytest.raises(DataError, match="faster-rcnn"):
@@ -307,6 +310,7 @@ def test_a_split_without_training_pictures(shapes: Path, tmp_path: Path) -> None
         train(settings(shapes, tmp_path / "k"), dataset=read_dataset(shapes).split("val"), console=QUIET)
 
 
+@pytest.mark.slow
 def test_pictures_that_are_not_annotated_are_left_out_and_counted_once(shapes: Path, tmp_path: Path, run: Run) -> None:
     dataset = read_dataset(shapes)
     loose = replace(dataset.records[0], id="loose", truth=NotAnnotated(), split=None)

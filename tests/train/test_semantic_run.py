@@ -162,6 +162,7 @@ def test_fine_tuning_keeps_the_rows_of_classes_that_it_knows(run: Run, maps: Pat
     assert not torch.allclose(after["classifier.weight"][2], before["classifier.weight"][1], atol=1e-3)
 
 
+@pytest.mark.slow
 def test_losses_weights_and_smoothing_are_those_asked_for(maps: Path, tmp_path: Path) -> None:
     asked: tuple[dict[str, object], ...] = ({}, {"loss": "dice"}, {"class_weights": "auto"}, {"label_smoothing": 0.3})
     runs = [

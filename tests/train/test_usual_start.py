@@ -169,6 +169,7 @@ def test_a_file_for_another_encoder_is_refused(weights: Path) -> None:
         check_encoder("resnet18", weights)
 
 
+@pytest.mark.slow
 def test_a_run_starts_from_the_cache_and_goes_on_without_it(
     shapes: Path, cache: Path, weights: Path, tmp_path: Path
 ) -> None:

@@ -92,6 +92,7 @@ def test_three_thousand_objects_take_little_memory() -> None:
     assert peak < 20e6
 
 
+@pytest.mark.slow
 def test_annotated_objects_are_no_duplicates(shared: Path) -> None:
     """What the default rests on: of all objects of the two data sets one is taken for another's double."""
     lost = {}
