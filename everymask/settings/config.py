@@ -32,6 +32,7 @@ Schedule = Literal["multistep", "cosine", "poly", "linear", "constant"]
 Precision = Literal["auto", "fp32", "bf16"]
 ClassWeights = Literal["none", "auto"]
 Domain = Literal["upright", "free"]
+GradientThreads = Literal["all", "half"]
 _CHOICES = {
     "task": TaskName,
     "norm": Norm,
@@ -41,10 +42,11 @@ _CHOICES = {
     "class_weights": ClassWeights,
     "domain": Domain,
     "precision": Precision,
+    "gradient_threads": GradientThreads,
     "on_defect": Policy,
     "crowds": Crowds,
 }
-_OPEN_CHOICES = ("task", "norm", "head", "optimizer")
+_OPEN_CHOICES = ("task", "norm", "head", "optimizer", "gradient_threads")
 _RANGES = {
     "epochs": Range(1, 1_000_000, whole=True),
     "batch": Range(1, 100_000, whole=True),
@@ -171,6 +173,10 @@ class TrainConfig:
     """auto is bf16 where the hardware calculates it (GPUs since Ampere, CPUs with AVX512-BF16), else fp32."""
     workers: int | None = None
     """Processes that prepare pictures; batches do not depend on it."""
+    gradient_threads: GradientThreads | None = None
+    """Threads that calculate gradients in bfloat16 on a processor with matrix units (AMX): half of them is a little
+    slower, and several times as fast where other programs use the cores too. None: what is faster where the speed is
+    measured, else all."""
     on_defect: Policy = "strict"
     """Refuse a data set with defects, or leave out what is defective, count it and list it."""
     masks: str | None = None

@@ -62,13 +62,18 @@ def model_of(config: TrainConfig, kinds: Mapping[str, type[Model]], usual: Model
 
 
 def with_machine(config: TrainConfig, facts: Facts) -> TrainConfig:
-    """Precision and number of workers as the machine has them."""
+    """Precision, number of workers and of threads as the machine has them."""
     precision = config.precision
     if precision == "auto":
         precision = "bf16" if facts.bf16 else "fp32"
     # On a CPU the network takes every core there is; more processes would only share them.
     workers = min(8, facts.threads) if facts.gpu else 0
-    return replace(config, precision=precision, workers=workers if config.workers is None else config.workers)
+    return replace(
+        config,
+        precision=precision,
+        workers=workers if config.workers is None else config.workers,
+        gradient_threads=config.gradient_threads or "all",
+    )
 
 
 def prepared_for(

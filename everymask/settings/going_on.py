@@ -9,11 +9,12 @@ from everymask.errors import ConfigError
 from everymask.settings.config import TrainConfig
 
 FREE = (
-    *("out", "resume", "overwrite", "epochs", "time_limit", "save_every", "patience", "device", "workers"),
-    *("data", "images", "masks"),
+    *("out", "resume", "overwrite", "epochs", "time_limit", "save_every", "patience", "device"),
+    *("workers", "gradient_threads", "data", "images", "masks"),
 )
 """Settings that may change when a run goes on; `epochs` can only be raised, and of the data only where they lie."""
 
+_KEPT = ("epochs", "workers", "gradient_threads", "images", "masks")  # free ones that stay where nothing is given
 _OF_NETWORKS = ("encoder", "norm", "head")
 
 
@@ -43,7 +44,7 @@ def continued(stored: TrainConfig, origin: TrainConfig, given: TrainConfig) -> T
             hint="leave --epochs out to keep its end, or end it earlier with --time-limit",
         )
     free = {name: getattr(given, name) for name in FREE}
-    kept = {name: getattr(stored, name) for name in ("epochs", "workers", "images", "masks") if free[name] is None}
+    kept = {name: getattr(stored, name) for name in _KEPT if free[name] is None}
     return replace(stored, **free | kept)
 
 

@@ -123,6 +123,8 @@ class Plan:
     """Whether several processes share the statistics of batch norms."""
     bf16: bool
     """Whether the network calculates in bfloat16 where that does no harm."""
+    half_gradients: bool
+    """Whether gradients take half of the threads where these would wait for each other turning in circles."""
     seed: int
     resume: bool
     reasons: tuple[str, ...] = ()
@@ -174,6 +176,7 @@ def plan_of(
         ema=settings.ema or 0.0,
         sync_norm=settings.sync_norm,
         bf16=settings.precision == "bf16",
+        half_gradients=settings.gradient_threads == "half",
         seed=settings.seed,
         resume=settings.resume,
         reasons=reasons,

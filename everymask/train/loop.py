@@ -29,7 +29,7 @@ from everymask.train.folder.logs import Log
 from everymask.train.folder.state import Progress, Training, read_state, write_state
 from everymask.train.layers import frozen_parameters, select_layers
 from everymask.train.loader import Order
-from everymask.train.machine.gradients import gradient_threads
+from everymask.train.machine.gradients import gradient_threads, wait_in_circles
 from everymask.train.machine.interrupt import Interrupt, catch_interrupts
 from everymask.train.machine.parallel import one_pass, spread, together
 from everymask.train.optim import build_optimizer, clip_gradients, learning_rate, set_rate
@@ -208,7 +208,7 @@ def _gradients(
         with one_pass(train_step, order.rank, last=index + 1 == len(batches), shared_norms=plan.sync_norm):
             losses = train_step(batch, generator)
             total = torch.stack(list(losses.values())).sum() / len(batches)
-            with gradient_threads(total.device, bf16=plan.bf16):
+            with gradient_threads(half=plan.half_gradients and wait_in_circles(total.device, bf16=plan.bf16)):
                 total.backward()
         passes.append({name: loss.detach().float() for name, loss in losses.items()})
     norm = clip_gradients(module.parameters(), plan.clip_norm)

@@ -31,6 +31,7 @@ from everymask.train.beginning import Beginning, Ground, check_alike, read_groun
 from everymask.train.folder.logs import Log, Screen, memory, spent
 from everymask.train.loop import fit
 from everymask.train.machine.failures import machine_failures
+from everymask.train.machine.gradients import wait_in_circles
 from everymask.train.start import usual_source
 
 _LONGEST_PROBE = 16.0  # seconds for all that is measured
@@ -42,6 +43,7 @@ _LEAST_BATCH = 4
 _VALIDATING = 0.15  # the largest part of the time for validations
 _MOST_VALIDATIONS = 20
 _JUDGED = 4  # validation pictures that are timed
+_CLEARLY = 0.9  # of the time with all threads: as much as half of them may take to be chosen
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +114,14 @@ def _decide(
     config, source, speed = ground.config, ground.source, None
     notes: tuple[str, ...] = ()
     budget, rank = _budget(given, ground), ground.rank
-    timed = _LEAST_LIMIT <= budget < math.inf and not given.resume
-    if timed and (ground.network_open or given.epochs is None):
+    timed = _LEAST_LIMIT <= budget < math.inf and not given.resume and (ground.network_open or given.epochs is None)
+    if timed:
         say("measuring for some seconds how fast this machine learns from these pictures ...")
+    if timed and given.gradient_threads is None:
+        config, notes = rank.told(partial(_with_threads, config, replace(ground, rank=rank.apart()), budget))
     if timed and ground.network_open:
-        config, notes = rank.told(partial(_fastest_enough, config, replace(ground, rank=rank.apart()), budget))
+        config, said = rank.told(partial(_fastest_enough, config, replace(ground, rank=rank.apart()), budget))
+        notes = (*notes, *said)
     if source is None and not given.resume:
         assert config.network is not None
         with rank.first_on_machine():
@@ -125,8 +130,8 @@ def _decide(
         config = replace(config, model=source.spec or config.model) if source else config
     begun = ground.decided(config, source, notes)
     if timed and given.epochs is None:
-        config, said, speed = rank.told(partial(_fitted, config, begun, ground.device, budget))
-        begun = ground.decided(config, source, (*notes, said))
+        config, fitted, speed = rank.told(partial(_fitted, config, begun, ground.device, budget))
+        begun = ground.decided(config, source, (*notes, fitted))
     return begun, speed
 
 
@@ -135,6 +140,25 @@ def _budget(given: TrainConfig, ground: Ground) -> float:
     if given.time_limit is not None:
         return seconds(given.time_limit)
     return _USUAL if given.epochs is None and not _is_gpu(ground) else math.inf
+
+
+def _with_threads(config: TrainConfig, ground: Ground, limit: float) -> tuple[TrainConfig, tuple[str, ...]]:
+    """The settings with half of the threads for gradients where that is clearly faster, as others use the cores."""
+    network = config.network if not ground.network_open else ground.task.candidates(_is_gpu(ground))[-1]
+    share = min(_LONGEST_PROBE / 4, limit / 40)
+    whole = ground.decided(replace(config, model=network), None)
+    if not wait_in_circles(ground.device, bf16=whole.plan.bf16):
+        return config, ()
+    halved = replace(config, gradient_threads="half")
+    fewer = ground.decided(replace(halved, model=network), None)
+    slow, fast = (probe(trial, ground.device, share, validate=False).step for trial in (whole, fewer))
+    if fast > _CLEARLY * slow:
+        return config, ()
+    why = (
+        f"gradients take half of the threads, as other programs use the cores too: a step takes {fast:.2g} s, with all "
+        f"of them {slow:.2g} s"
+    )
+    return halved, (why,)
 
 
 def _fastest_enough(config: TrainConfig, ground: Ground, limit: float) -> tuple[TrainConfig, tuple[str, ...]]:

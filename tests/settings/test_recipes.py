@@ -182,7 +182,7 @@ def test_the_demo_leaves_only_its_anchors_to_the_data() -> None:
     config = demo_recipe("d", "runs/x")
     resolved = resolve(config, replace(CELLS, max_objects=4), CPU).settings
     assert resolved.model == replace(config.model, anchor_sizes=resolved.model.anchor_sizes)
-    chosen = {"model", "max_detections", "weight_decay", "head_lr", "size", "precision", "workers"}
+    chosen = {"model", "max_detections", "weight_decay", "head_lr", "size", "precision", "workers", "gradient_threads"}
     assert set(changed_settings(config, resolved)) == chosen
     assert resolved.crop == config.crop
 

@@ -79,6 +79,7 @@ def test_what_is_set_stays() -> None:
         augment=Augment(scale=(0.9, 1.1)),
         precision="bf16",
         workers=3,
+        gradient_threads="half",
     )
     assert resolve_semantic(given, STREETS, CPU).settings == given
 

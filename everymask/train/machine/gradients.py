@@ -8,18 +8,23 @@ from contextlib import contextmanager
 import torch
 
 
-@contextmanager
-def gradient_threads(device: torch.device, *, bf16: bool) -> Iterator[None]:
-    """Within, gradients in bfloat16 are calculated by half of the threads where the processor has matrix units (AMX).
+def wait_in_circles(device: torch.device, *, bf16: bool) -> bool:
+    """Whether threads that calculate gradients wait for each other turning in circles: in bfloat16 on processors with
+    matrix units (AMX).
 
-    The threads that calculate the gradient of a convolution's weights there wait for each other turning in circles, so
-    that one for which there is no core just then holds up all: with two threads on two cores that others use as well,
-    64 channels of 64 x 64 pixels took 184 ms instead of the 1.4 ms of one thread (PyTorch 2.14, oneDNN 3). Which
-    number is taken follows from the machine alone, never from how busy it is: a run that goes on calculates the same.
+    One for which there is no core just then holds up all: with two threads on two cores that others use as well, the
+    gradient of a convolution's weights took 184 ms (64 channels of 64 x 64 pixels) and 1.4 ms by one thread (PyTorch
+    2.14, oneDNN 3), and a step of a small Mask R-CNN 3.8 to 8 s and 1.1 s. With the cores to themselves two took 0.39 s
+    and one 0.46 s.
     """
+    return device.type == "cpu" and bf16 and torch.get_num_threads() > 1 and _has_matrix_units()
+
+
+@contextmanager
+def gradient_threads(*, half: bool) -> Iterator[None]:
+    """Within, torch calculates with all of its threads, or with half of them."""
     threads = torch.get_num_threads()
-    fewer = max(1, threads // 2) if device.type == "cpu" and bf16 and _has_matrix_units() else threads
-    torch.set_num_threads(fewer)
+    torch.set_num_threads(max(1, threads // 2) if half else threads)
     try:
         yield
     finally:
