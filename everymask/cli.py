@@ -138,17 +138,21 @@ def _run(arguments: list[str]) -> None:
         sys.stdout.write(f"everymask {everymask.__version__}\n")
     else:
         verb = parse(arguments)
-        if not isinstance(verb, _SHARED):
-            _check_alone(arguments[0])
+        _check_alone(verb, arguments[0])
         _dispatch(verb, arguments[1:])
 
 
-def _check_alone(verb: str) -> None:
+def _check_alone(verb: Verb, name: str) -> None:
     """`ConfigError` where a launcher has started several processes for what one does; the first says so."""
-    launch = launched()
-    if launch is not None and launch.count > 1:
-        message = f"{verb} runs in one process, but {launch.count} were started"
-        raise (FellowError if launch.index else ConfigError)(message, hint="start it without torchrun")
+    launch, hint = launched(), "start it without torchrun"
+    if launch is None or launch.count == 1 or isinstance(verb, _SHARED):
+        return
+    if isinstance(verb, predict.Predict):
+        if verb.engine == "local":
+            return
+        hint = "with --engine local each predicts its share"
+    message = f"{name} runs in one process, but {launch.count} were started"
+    raise (FellowError if launch.index else ConfigError)(message, hint=hint)
 
 
 def parse(arguments: Sequence[str]) -> Verb:

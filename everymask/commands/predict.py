@@ -7,7 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from everymask.commands.batch.options import Loading, Sharding, check_sharding
-from everymask.commands.options import Trained, check_order
+from everymask.commands.options import Trained, check_order, together
 from everymask.commands.terminal import progress, show, show_json
 from everymask.core.arrays import Array
 from everymask.core.memory import room_for
@@ -23,6 +23,7 @@ from everymask.core.segmentation import SemanticMap
 from everymask.errors import ConfigError, DataError, Issue, UnusableHere, counted, printable
 
 if TYPE_CHECKING:
+    from everymask.commands.batch.shards import Asked
     from everymask.infer.predictor import Predictor
     from everymask.infer.result import Result
     from everymask.infer.tiling import Tiling
@@ -152,15 +153,32 @@ def _check(options: Predict) -> None:
 
 
 def _run_in_shards(options: Predict, loading: Loading) -> None:
-    """Predict by an engine, which may be many processes."""
+    """Predict by an engine, which may be many processes, or in those that a launcher started."""
     if options.maps != "png":
         raise ConfigError("maps are PNGs where pictures are predicted in shards", hint="leave out maps, and add --pngs")
-    from everymask.commands.batch.shards import Asked, failed_of, predict_in_shards
+    from everymask.commands.batch.shards import failed_of, predict_in_shards
 
-    if options.engine == "local":
-        loading.prepare()
-    model = loading.load()
-    asked = Asked(
+    with together(options) as (rank, own):
+        if options.engine == "local" and rank.count == 1:
+            loading.prepare()
+        loading = replace(loading, running=own)
+        with rank.first_on_machine():
+            model = loading.load()
+        answer = predict_in_shards(_asked(model, own), own, loading, model, rank)
+    if answer is None:
+        return
+    _tell_cuts(answer.folder, options)
+    _answer(answer.folder, answer.issues, +answer.passed_over, options, failures=answer.total.failed)
+    if answer.total.failed:
+        message = f"{failed_of(answer)}; all of these are listed in {options.out}/errors.csv"
+        kind = UnusableHere if answer.total.unusable else DataError
+        raise kind(message, issues=answer.issues, total=answer.total.failed)
+
+
+def _asked(model: Predictor, options: Predict) -> Asked:
+    from everymask.commands.batch.shards import Asked
+
+    return Asked(
         out=options.out,
         sources=options.sources,
         min_score=options.min_score,
@@ -171,13 +189,6 @@ def _run_in_shards(options: Predict, loading: Loading) -> None:
         resume=options.resume,
         overwrite=options.overwrite,
     )
-    answer = predict_in_shards(asked, options, loading, model)
-    _tell_cuts(answer.folder, options)
-    _answer(answer.folder, answer.issues, +answer.passed_over, options, failures=answer.total.failed)
-    if answer.total.failed:
-        message = f"{failed_of(answer)}; all of these are listed in {options.out}/errors.csv"
-        kind = UnusableHere if answer.total.unusable else DataError
-        raise kind(message, issues=answer.issues, total=answer.total.failed)
 
 
 def _about(model: Predictor, options: Predict) -> dict[str, object]:

@@ -167,7 +167,8 @@ def _work(job: Job, number: int, pipe: Any) -> None:
         model = job.load(number)
         pipe.send(None)
         while (shard := pipe.recv()) is not None:
-            predict_shard(job, model, shard, lambda done, failed: pipe.send((done, failed)))
+            for done in predict_shard(job, model, shard):
+                pipe.send(done)
             pipe.send(())
     except EverymaskError as error:
         pipe.send(error)

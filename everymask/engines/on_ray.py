@@ -106,13 +106,10 @@ class _Actor:
     def _row(self, shard: int) -> tuple[int, int, int, str]:
         pictures = failures = 0
 
-        def count(done: int, failed: int) -> None:
-            nonlocal pictures, failures
-            pictures, failures = pictures + done, failures + failed
-
         try:
             self._model = self._model or self._job.load(0)
-            predict_shard(self._job, self._model, shard, count)
+            for done, failed in predict_shard(self._job, self._model, shard):
+                pictures, failures = pictures + done, failures + failed
         except EverymaskError as error:
             return shard, pictures, failures, json.dumps([type(error).__name__, error.message, error.hint])
         return shard, pictures, failures, ""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -33,8 +33,8 @@ from everymask.tasks.task import Drawing
 MOST_TRIES = 3
 _MOST_FAILURES = 100
 
-Said = Callable[[int, int], None]
-"""Told how many pictures more are done, and how many of these failed."""
+Done: TypeAlias = tuple[int, int]
+"""How many pictures more are done, and how many of these failed."""
 
 _log = logging.getLogger(__name__)
 
@@ -75,26 +75,26 @@ class Job:
         return OutputNames(self.sources)
 
 
-def predict_shard(job: Job, model: Predictor, number: int, said: Said) -> None:
-    """Predict the pictures of a shard that are not done yet, and write its tables.
+def predict_shard(job: Job, model: Predictor, number: int) -> Iterator[Done]:
+    """Predict the pictures of a shard that are not done yet, and write its tables; gives what is done as it goes.
 
     A block that was begun before and not finished has ended its process, or was there when that was ended. So it is
     predicted without others beside it, and at the next time picture by picture; one that was begun three times alone is
     a failure. So is one at which the program raises whatever it may; `MachineError` where a hundred in a row do.
     """
     shard = Shard(job.store, number)
-    work, blocks = _Work(job, model, shard, said), shard.blocks()
+    work, blocks = _Work(job, model, shard), shard.blocks()
     found = {block.name: shard.read(block) for block in blocks}
     for pictures in found.values():
         if pictures is not None:
-            work.count(pictures)
+            yield _counted(pictures)
     while fresh := [block for block in blocks if found[block.name] is None and not shard.tries(block)]:
-        work.stream(fresh, found)
+        yield from work.stream(fresh, found)
     for block in blocks:
         if found[block.name] is None and shard.tries(block) == 1:
-            work.stream([block], found)
+            yield from work.stream([block], found)
         if found[block.name] is None:
-            found[block.name] = work.one_by_one(block)
+            found[block.name] = yield from work.one_by_one(block)
     pictures = [picture for block in blocks for picture in found[block.name] or ()]
     shard.finish(pictures, job.plan, first=number * job.plan.shard_size + 1)
 
@@ -104,13 +104,9 @@ class _Work:
     job: Job
     model: Predictor
     shard: Shard
-    said: Said
     failures: int = 0
 
-    def count(self, found: Sequence[FoundPicture]) -> None:
-        self.said(len(found), sum(bool(picture.error) for picture in found))
-
-    def stream(self, blocks: Sequence[Block], found: dict[str, list[FoundPicture] | None]) -> None:
+    def stream(self, blocks: Sequence[Block], found: dict[str, list[FoundPicture] | None]) -> Iterator[Done]:
         """Predict blocks, the next of which are read meanwhile, and note what is `found` in each by its name.
 
         That ends before the first block at which the program raises something.
@@ -126,14 +122,14 @@ class _Work:
                 for block in blocks:
                     pictures = [self._kept(path, next(outcomes)) for path in block.paths]
                     self.shard.write(block, pictures)
-                    self.count(pictures)
                     found[block.name] = pictures
+                    yield _counted(pictures)
         except EverymaskError:
             raise
         except Exception as error:  # of whichever picture; it is looked for
             _log.warning("some pictures are predicted again: %s: %s", type(error).__name__, printable(error))
 
-    def one_by_one(self, block: Block) -> list[FoundPicture]:
+    def one_by_one(self, block: Block) -> Generator[Done, None, list[FoundPicture]]:
         """Predict the pictures of a block that was begun before."""
         pictures = []
         for single in block.singles():
@@ -141,7 +137,7 @@ class _Work:
             if found is None:
                 found = [self._alone(single)]
                 self.shard.write(single, found)
-            self.count(found)
+            yield _counted(found)
             pictures += found
         self.shard.write(block, pictures)
         return pictures
@@ -199,6 +195,10 @@ class _Work:
         if self.job.overlay != "none":
             drawn = self.model.task.draw(outcome.sample.image, sure, outcome.labels, Drawing())
             _write_picture(self.job.store, f"overlays/{name}.{self.job.overlay}", drawn)
+
+
+def _counted(found: Sequence[FoundPicture]) -> Done:
+    return len(found), sum(bool(picture.error) for picture in found)
 
 
 def png_name(shown: str) -> str:

@@ -28,7 +28,7 @@ from everymask.settings.config import TrainConfig
 from everymask.settings.plan import Plan
 from everymask.settings.schedule import seconds
 from everymask.train.beginning import Beginning, Ground, check_alike, read_ground
-from everymask.train.folder.logs import Log, Screen, memory, spent
+from everymask.train.folder.logs import Log, Screen, memory, say, spent
 from everymask.train.loop import fit
 from everymask.train.machine.failures import machine_failures
 from everymask.train.machine.gradients import wait_in_circles
@@ -81,8 +81,8 @@ def begin(
     with rank.first_on_machine():
         ground = read_ground(given, dataset, folder, device, screen, rank, learns=True)
     check_alike(ground)
-    say = _said_on(screen)
-    return _decide(given, ground, partial(usual_source, say=say), say)[0]
+    told = partial(say, screen)
+    return _decide(given, ground, partial(usual_source, say=told), told)[0]
 
 
 def forecast(config: TrainConfig, *, dataset: Dataset | None = None, console: Console | None = None) -> Forecast:
@@ -93,7 +93,7 @@ def forecast(config: TrainConfig, *, dataset: Dataset | None = None, console: Co
     device, screen = choose_device(config.device), console or Screen(stderr=True)
     with machine_failures():
         ground = read_ground(config, dataset, Path(config.out), device, screen, ALONE, learns=False)
-        begun, speed = _decide(config, ground, partial(usual_source, say=None), _said_on(screen))
+        begun, speed = _decide(config, ground, partial(usual_source, say=None), partial(say, screen))
         speed = speed or probe(begun, device, _LONGEST_PROBE / 2)
     plan, steps = begun.plan, begun.plan.epochs * begun.order.steps_per_epoch
     validations = plan.epochs // plan.validate_every + (plan.epochs % plan.validate_every > 0)
@@ -103,12 +103,8 @@ def forecast(config: TrainConfig, *, dataset: Dataset | None = None, console: Co
     return Forecast(plan, begun.notes, speed, steps, min(expected, plan.time_limit), speed.memory)
 
 
-def _said_on(screen: Console) -> Callable[[str], None]:
-    return partial(screen.print, highlight=False, markup=False, emoji=False, soft_wrap=True)
-
-
 def _decide(
-    given: TrainConfig, ground: Ground, find: Any, say: Callable[[str], None]
+    given: TrainConfig, ground: Ground, find: Any, tell: Callable[[str], None]
 ) -> tuple[Beginning, Speed | None]:
     """Everything, and how fast it is where that was measured."""
     config, source, speed = ground.config, ground.source, None
@@ -116,7 +112,7 @@ def _decide(
     budget, rank = _budget(given, ground), ground.rank
     timed = _LEAST_LIMIT <= budget < math.inf and not given.resume and (ground.network_open or given.epochs is None)
     if timed:
-        say("measuring for some seconds how fast this machine learns from these pictures ...")
+        tell("measuring for some seconds how fast this machine learns from these pictures ...")
     if timed and given.gradient_threads is None:
         config, notes = rank.told(partial(_with_threads, config, replace(ground, rank=rank.apart()), budget))
     if timed and ground.network_open:

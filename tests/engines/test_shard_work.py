@@ -76,8 +76,7 @@ def job_of(out: str, paths: list[str], **more: Any) -> Job:
 
 def work(job: Job, model: Any) -> tuple[int, int]:
     """How many pictures were said to be done, and to have failed."""
-    said: list[tuple[int, int]] = []
-    predict_shard(job, model, 0, lambda done, failed: said.append((done, failed)))
+    said = list(predict_shard(job, model, 0))
     return sum(done for done, _ in said), sum(failed for _, failed in said)
 
 

@@ -173,6 +173,28 @@ def test_evaluate_in_two_processes_says_what_one_says(tmp_path: Path, pictures: 
     assert found[0] == found[1]
 
 
+def test_predict_in_two_processes_finds_what_one_finds(tmp_path: Path, pictures: Path, tiny: Path) -> None:
+    photos = pictures / "images"
+    options = ("--engine", "local", "--table", "coco", "--shard-size", 3, "--device", "cpu", "--precision", "exact")
+    answers, tables = [], []
+    for count in (1, 2):
+        out = tmp_path / f"masks-{count}"
+        words = command("predict", tiny, photos, "--out", out, *options, "--json", "--min-score", 0)
+        ended = launch(count, "command", tmp_path / f"by-{count}", words)
+        assert [one.code for one in ended] == [0] * count, ended
+        assert [bool(one.out) for one in ended] == [True, False][:count]
+        answers.append(json.loads(ended[0].out) | {"out": ""})
+        tables.append({file.name: file.read_bytes() for file in (out / "predictions").iterdir()})
+        assert not (out / "parts").exists()
+    assert answers[0] == answers[1]
+    assert answers[0]["pictures"] == 13
+    assert tables[0] == tables[1]
+    (refused, _) = launch(2, "command", tmp_path / "again", words)
+    assert "continue it with --resume" in refused.error
+    without = launch(2, "command", tmp_path / "without", command("predict", tiny, photos, "--out", tmp_path / "c"))
+    assert "with --engine local each predicts its share" in without[0].error
+
+
 def test_a_restarted_launch_goes_on_from_the_last_state(tmp_path: Path, pictures: Path) -> None:
     """`torchrun --max-restarts`: a process that is killed costs the steps since the last state, and nothing else."""
     out = tmp_path / "restarted"

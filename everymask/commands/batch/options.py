@@ -82,13 +82,17 @@ class Loading:
         """The model in this process."""
         return self._limited(load_predictor(self.model, self.running))
 
-    def __call__(self, number: int) -> Predictor:
-        """The model of a worker; `WeightsError` where its file is another than at the beginning."""
+    def check(self) -> None:
+        """`WeightsError` where the model's file is another than at the beginning."""
         if weights_of(self.model) != self.weights:
             raise WeightsError(
                 f"{printable(self.model)} is another model than when this prediction began",
                 hint="bring it back, or predict into another folder",
             )
+
+    def __call__(self, number: int) -> Predictor:
+        """The model of a worker; `WeightsError` where its file is another than at the beginning."""
+        self.check()
         from everymask.core.threads import require_torch
 
         require_torch()

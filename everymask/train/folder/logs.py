@@ -100,7 +100,7 @@ class Log:
     def note(self, text: str, **facts: Any) -> None:
         """Something worth knowing once."""
         self._append({"kind": "note", "text": text} | facts)
-        self._say(text)
+        say(self.console, text)
 
     def step(
         self, progress: Progress, values: dict[str, float], *, rate: float, images: int, device: torch.device
@@ -128,7 +128,7 @@ class Log:
         epoch = progress.step / self.steps_per_epoch
         shown = "  ".join(f"{name} {value:.3f}" for name, value in list(numbers.items())[:4])
         best = "  (best so far)" if progress.best_step == progress.step else ""
-        self._say(f"epoch {epoch:.3g}: {shown}{best}")
+        say(self.console, f"epoch {epoch:.3g}: {shown}{best}")
         self._timed = (progress.step, time.monotonic())
 
     def _show(self, progress: Progress, numbers: str, now: float) -> None:
@@ -138,15 +138,12 @@ class Log:
             self._bar.update(self._task, completed=progress.step, description=epoch, numbers=numbers, left=left)
         if not self.console.is_terminal and now - self._shown >= _PLAIN_SECONDS:
             self._shown = now
-            self._say(f"{epoch}  step {progress.step}/{self.total}  {numbers}  {self._left(progress)} left")
+            say(self.console, f"{epoch}  step {progress.step}/{self.total}  {numbers}  {self._left(progress)} left")
 
     def _left(self, progress: Progress) -> str:
         """How long it takes still: to the last step, or to the limit of time where that comes first."""
         steps = progress.seconds / max(progress.step, 1) * (self.total - progress.step)
         return clock(max(0.0, min(steps, self._limit - progress.seconds)))
-
-    def _say(self, text: str) -> None:
-        self.console.print(text, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
     def _entry(self, kind: str, progress: Progress, numbers: dict[str, float]) -> None:
         epoch = round(progress.step / self.steps_per_epoch, 4)
@@ -192,6 +189,11 @@ def _cut(file: Path, step: int) -> None:
     if file.exists():
         kept = [entry for entry in read_log(file) if entry.get("step", 0) <= step]
         write_text(file, "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in kept))
+
+
+def say(console: Console, text: str) -> None:
+    """Print a line as it is, without colours, marks or breaks."""
+    console.print(text, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def _tensorboard(folder: Path) -> Any:
