@@ -335,7 +335,12 @@ class PanopticMap:
         return np.array([(np.ptp(rows) + 1) / (np.ptp(columns) + 1) for rows, columns in found], np.float64)
 
     def countable(self, labels: Labels) -> PanopticMap:
-        """The same map, whose table has only the segments of things: those that are counted one by one."""
+        """The same map, whose table has only the segments of things, which are counted one by one.
+
+        All, where the labels do not say which classes are things.
+        """
+        if not labels.things:
+            return self
         return replace(self, segments=tuple(one for one in self.segments if one.class_id in labels.things))
 
     def looked_up(self, values: Sequence[int], none: int) -> IntArray:
@@ -376,7 +381,7 @@ class PanopticMap:
         return counts
 
     def areas(self) -> dict[int, int]:
-        """Segment id -> its pixels, where it has any."""
+        """Segment id -> its pixels, where it has any; 0 stands for none."""
         stored, pixels = np.unique(self.ids, return_counts=True)
         return dict(zip(stored.tolist(), pixels.tolist(), strict=True))
 
@@ -431,8 +436,8 @@ Segmentation: TypeAlias = SemanticMap | InstanceSet | PanopticMap
 Kind = TypeVar("Kind", bound=Segmentation)
 Other = TypeVar("Other", bound=Segmentation)
 Rows: TypeAlias = Sequence[ObjectRow] | Sequence[ClassArea]
-TaskName: TypeAlias = Literal["semantic", "instance"]
-"""What truth is to say: of every pixel its class, or objects one by one."""
+TaskName: TypeAlias = Literal["semantic", "instance", "panoptic"]
+"""What truth is to say: of every pixel its class, or objects one by one, or both."""
 _LOOKED_UP = 1 << 24
 
 

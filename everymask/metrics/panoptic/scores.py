@@ -96,7 +96,7 @@ class PanopticScores:
     pictures: tuple[PanopticPictureScore, ...]
     tallies: Tallies
 
-    brief = ("PQ", "PQ things", "PQ stuff")
+    brief = ("PQ", "SQ", "RQ")
     resamples = 10_000
     headline_name = "PQ"
 
@@ -194,7 +194,7 @@ class PanopticScores:
         return resampled_quality(self.tallies, resamples=resamples, seed=seed)
 
     def check_comparable(self, other: Any) -> None:
-        """`ConfigError` unless both are of panoptic maps with the same things, `DataError` unless with the same truth."""
+        """`ConfigError` unless of panoptic maps with the same things, `DataError` unless with the same truth."""
         if type(other) is not type(self):
             raise ConfigError(f"panoptic maps were scored in the first model, but {other.headline_name} in the second")
         for name, row in self.per_class.items():
@@ -236,7 +236,7 @@ def per_class(total: Tallies, labels: Labels) -> dict[str, PanopticClassScore]:
 
 
 def quality_interval(tallies: Tallies) -> tuple[float, float]:
-    """The 95 % percentile interval of the mean PQ over pictures, from their `tallies` [P, K]; NaN for fewer than two."""
+    """The 95 % percentile interval of the mean PQ over pictures with `tallies` [P, K]; NaN for fewer than two."""
     if len(tallies.matched) < 2:
         return math.nan, math.nan
     return interval(resampled_quality(tallies, resamples=_INTERVAL_RESAMPLES, seed=0))
