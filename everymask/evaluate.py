@@ -19,6 +19,7 @@ from everymask.data.formats.coco.federated import FEDERATED
 from everymask.data.formats.table import read_dataset
 from everymask.data.identity.changes import changes
 from everymask.data.identity.content import DATA, identity_of, read_identity, see_dataset
+from everymask.data.panoptic import rule_of
 from everymask.data.splits import read_split
 from everymask.errors import ConfigError, DataError, counted, listed
 from everymask.infer.predictor import Predictor
@@ -125,7 +126,7 @@ def evaluate(
         predictor = predictor.with_detections(max_detections)
     if calibration:
         predictor = predictor.with_scores()
-    dataset = dataset.for_task(task.name)
+    dataset = dataset.for_task(task.name, rule=rule_of(predictor.labels))
     unknown = _unknown_classes(dataset, predictor, classes or {})
     mapped = map_classes(dataset.labels, predictor.labels, classes, unknown)
     share = replace(dataset, records=dataset.records[rank.index :: rank.count])
@@ -236,7 +237,9 @@ def _unknown_classes(dataset: Dataset, predictor: Judged, renamed: Mapping[str, 
 
 def _read(dataset: Dataset | str | Path, predictor: Judged) -> Dataset:
     """The data set, or that at a path: of a folder that has objects and label maps, what the model predicts."""
-    return dataset if isinstance(dataset, Dataset) else read_dataset(dataset, task=predictor.task.name)
+    if isinstance(dataset, Dataset):
+        return dataset
+    return read_dataset(dataset, task=predictor.task.name, rule=rule_of(predictor.labels))
 
 
 def _annotated(chosen: Dataset) -> Dataset:

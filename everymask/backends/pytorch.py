@@ -16,9 +16,9 @@ from everymask.backends.pytorch_decode import decode_on_device
 from everymask.core.arrays import FloatArray, IntArray
 from everymask.errors import ConfigError
 from everymask.infer.backend import Session
-from everymask.infer.decoding.outputs import DecidedMaps, Outputs, RegionArrays, SemanticArrays, Wanted
+from everymask.infer.decoding.outputs import DecidedMaps, Outputs, PanopticArrays, RegionArrays, SemanticArrays, Wanted
 from everymask.infer.predictor import Predictor
-from everymask.models.base import Network, RegionOutputs, SemanticOutputs
+from everymask.models.base import Network, PanopticOutputs, RegionOutputs, SemanticOutputs
 from everymask.models.build import NetworkOutputs
 from everymask.models.card import Card
 from everymask.models.inference import ready_to_predict
@@ -76,28 +76,27 @@ class TorchBackend:
         with _whole_float32():
             outputs: NetworkOutputs = self.module(batch, torch.from_numpy(windows))
         match outputs:
-            case RegionOutputs(boxes, class_ids, scores, mask_logits, image_index, paste, cut):
-                return RegionArrays(
-                    _array(boxes),
-                    class_ids.cpu().numpy(),
-                    _array(scores),
-                    None if mask_logits is None else _array(mask_logits),
-                    image_index.cpu().numpy(),
-                    paste,
-                    None if cut is None else _array(cut),
-                )
-            case SemanticOutputs(logits, head) if wanted is None or self.where.type == "cpu":
-                return SemanticArrays(_array(logits), head)
-            case SemanticOutputs(logits, head):
-                pairs = zip(logits, wanted.placements, strict=True)
-                return DecidedMaps(
-                    tuple(
-                        decode_on_device(each, place, head, ignore=wanted.ignore, scored=wanted.scored)
-                        for each, place in pairs
-                    )
-                )
+            case RegionOutputs():
+                return _regions(outputs)
+            case SemanticOutputs():
+                return self._classes(outputs, wanted)
+            case PanopticOutputs(regions, logits, spec):
+                classes = self._classes(SemanticOutputs(logits, "multiclass"), wanted)
+                return PanopticArrays(_regions(regions), classes, spec)
             case _:
                 assert_never(outputs)
+
+    def _classes(self, outputs: SemanticOutputs, wanted: Wanted | None) -> SemanticArrays | DecidedMaps:
+        """What every pixel is; decided here where fetching the logits would take longer."""
+        if wanted is None or self.where.type == "cpu":
+            return SemanticArrays(_array(outputs.logits), outputs.head)
+        pairs = zip(outputs.logits, wanted.placements, strict=True)
+        return DecidedMaps(
+            tuple(
+                decode_on_device(each, place, outputs.head, ignore=wanted.ignore, scored=wanted.scored)
+                for each, place in pairs
+            )
+        )
 
     def with_detections(self, most: int) -> TorchBackend:
         """The same weights, with more proposals where that needs them."""
@@ -170,6 +169,18 @@ def _whole_float32() -> Iterator[None]:
         yield
     finally:
         torch.backends.cudnn.allow_tf32 = before
+
+
+def _regions(found: RegionOutputs) -> RegionArrays:
+    return RegionArrays(
+        _array(found.boxes),
+        found.class_ids.cpu().numpy(),
+        _array(found.scores),
+        None if found.mask_logits is None else _array(found.mask_logits),
+        found.image_index.cpu().numpy(),
+        found.paste,
+        None if found.cut is None else _array(found.cut),
+    )
 
 
 def _array(tensor: Tensor) -> FloatArray:

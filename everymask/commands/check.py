@@ -45,7 +45,9 @@ def run(options: Check) -> None:
     decode = options.decode or not is_large(options.data, options.images)
     # All defects are to be seen beside the counts, so reading goes on after them; strictness comes at the end.
     seen = Thumbnails()
-    dataset = read_annotated(options.data, options, decode=decode, task=options.task, policy="skip", look=seen.look)
+    dataset = read_annotated(
+        options.data, options, decode=decode, task=options.wanted, rule=options.rule, policy="skip", look=seen.look
+    )
     with progress("looking") as move:
         summary = check(dataset, decode=decode, thumbnails=seen, progress=move)
     if options.json:

@@ -68,11 +68,11 @@ def run(options: Convert) -> None:
     if options.to_semantic and options.task:
         raise ConfigError("--to-semantic means --task semantic", hint="give one of them")
     changes = read_changes(options.classes, options.split, options.seed, options.group_by, options.tile)
-    task = "semantic" if options.to_semantic else options.task
+    task = "semantic" if options.to_semantic else options.wanted
     with whole_folder(options.out) as folder, _spare_folder(folder) as spare:
         # Cutting decodes every picture too, by rows, and the strict policy stops where one is damaged.
         decode = changes.tiles is None or changes.fractions is not None or options.on_defect == "skip"
-        found = [read_annotated(source, options, decode=decode, task=task) for source in sources]
+        found = [read_annotated(source, options, decode=decode, task=task, rule=options.rule) for source in sources]
         made = make([for_format(dataset, options.to) for dataset in found], changes, spare, options.on_defect)
         if not len(made.dataset):
             raise nothing_left(options.data, made.dataset.issues)

@@ -21,6 +21,7 @@ _log = logging.getLogger(__name__)
 def load_judged(verb: str, sources: Sequence[str], data: Path, options: Scoring) -> tuple[list[Judged], Dataset]:
     """The models or predictions that `sources` name, and the data set by which they are judged, read for their task."""
     from everymask.commands.sources import read_annotated
+    from everymask.data.panoptic import rule_of
     from everymask.infer.stored import are_predictions, read_predictions, task_of_predictions
 
     for source in sources:
@@ -32,7 +33,8 @@ def load_judged(verb: str, sources: Sequence[str], data: Path, options: Scoring)
             models[source] = load_predictor(source, options)
     tasks = [models[source].task.name if source in models else task_of_predictions(source) for source in sources]
     task = next((name for name in tasks if name is not None), None)
-    dataset = read_annotated(data, options, decode=options.on_defect == "skip", task=task)
+    rule = next((rule_of(model.labels) for model in models.values()), None)
+    dataset = read_annotated(data, options, decode=options.on_defect == "skip", task=task, rule=rule)
     judged: list[Judged] = []
     for source in sources:
         if source in models:

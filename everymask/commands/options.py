@@ -21,6 +21,7 @@ from everymask.errors import ConfigError, printable
 from everymask.train.folder.layout import BEST
 
 if TYPE_CHECKING:
+    from everymask.data.panoptic import PanopticRule
     from everymask.infer.predictor import Predictor
 
 Data: TypeAlias = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DATA")]
@@ -83,8 +84,24 @@ class ReadingFor(Reading):
     """How an annotated data set is read, and what for."""
 
     task: TaskName | None = None
-    """A class for every pixel (semantic), for which objects are painted, or objects one by one (instance); None: as it
-    is annotated."""
+    """A class for every pixel (semantic), for which objects are painted, objects one by one (instance), or both at once
+    (panoptic); None: as it is annotated."""
+    things: tuple[str, ...] = ()
+    """Make panoptic maps: these classes are counted one by one; in label maps each connected piece."""
+    stuff: tuple[str, ...] = ()
+    """Make panoptic maps: these classes are not counted, such as sky; with things alone all others are."""
+
+    @property
+    def wanted(self) -> TaskName | None:
+        """The task; who names things or stuff asks for panoptic maps."""
+        return self.task or ("panoptic" if self.rule else None)
+
+    @property
+    def rule(self) -> PanopticRule | None:
+        """Which classes are things and which are stuff, where that is said."""
+        from everymask.data.panoptic import PanopticRule
+
+        return PanopticRule(self.things, self.stuff) if self.things or self.stuff else None
 
 
 # Python cannot derive a class from two that have slots; this one goes without.

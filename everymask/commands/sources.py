@@ -21,6 +21,7 @@ from everymask.data.formats.finding.foreign import address_refused
 from everymask.data.formats.found_masks import find_masks
 from everymask.data.formats.table import read_dataset
 from everymask.data.issues import Policy
+from everymask.data.panoptic import PanopticRule
 from everymask.data.pictures.foreign import passed_over
 from everymask.data.pictures.read import SUFFIXES, pictures_among
 from everymask.errors import ConfigError, DataError, Issue, counted, printable
@@ -36,6 +37,7 @@ def read_annotated(
     *,
     decode: bool,
     task: TaskName | None = None,
+    rule: PanopticRule | None = None,
     policy: Policy | None = None,
     look: Look = decode_whole,
 ) -> Dataset:
@@ -50,6 +52,7 @@ def read_annotated(
             crowds=options.crowds,
             masks=options.masks,
             mask_threshold=options.mask_threshold,
+            rule=rule,
             decode=decode,
             look=look,
             progress=move,

@@ -1,8 +1,9 @@
 """What a picture contains: one type for truth and prediction of each task.
 
 All of them answer to the same words, so that nobody needs to ask which one it is: `size`, `relabelled`, `rows`,
-`to_ids`, `warped`, `object_sizes`, `object_shapes`, `class_pixels`, `to_json` and `from_json`, in plain values, and
-`regions` and `from_regions`, as what one table can hold; `noun` is what messages call them, `kind` what JSON does.
+`to_ids`, `warped`, `countable`, `object_sizes`, `object_shapes`, `class_pixels`, `to_json` and `from_json`, in plain
+values, and `regions` and `from_regions`, as what one table can hold; `noun` is what messages call them, `kind` what
+JSON does.
 """
 
 from __future__ import annotations
@@ -63,6 +64,10 @@ class SemanticMap:
     def object_shapes(self) -> FloatArray:
         """[0]: nor a shape."""
         return np.zeros(0)
+
+    def countable(self, labels: Labels) -> SemanticMap:
+        """The map itself."""
+        return self
 
     def class_pixels(self, num_classes: int) -> IntArray:
         """How many pixels each class has, [num_classes] int64; those without truth count nowhere."""
@@ -193,6 +198,10 @@ class InstanceSet:
         shapes: FloatArray = sides[:, 1] / sides[:, 0]
         return shapes
 
+    def countable(self, labels: Labels) -> InstanceSet:
+        """The objects themselves."""
+        return self
+
     def class_pixels(self, num_classes: int) -> IntArray:
         """[num_classes] zeros: a pixel may belong to several objects, or to none."""
         return np.zeros(num_classes, np.int64)
@@ -316,25 +325,63 @@ class PanopticMap:
 
     def object_sizes(self) -> FloatArray:
         """The square root of each segment's pixels; crowds and empty ones aside."""
-        areas = self._areas()
+        areas = self.areas()
         return np.sqrt([areas[one.id] for one in self.segments if not one.crowd and areas.get(one.id)])
 
     def object_shapes(self) -> FloatArray:
         """The height of each segment's box divided by its width; crowds and empty ones aside."""
-        areas = self._areas()
+        areas = self.areas()
         found = [np.nonzero(self.ids == one.id) for one in self.segments if not one.crowd and areas.get(one.id)]
         return np.array([(np.ptp(rows) + 1) / (np.ptp(columns) + 1) for rows, columns in found], np.float64)
 
+    def countable(self, labels: Labels) -> PanopticMap:
+        """The same map, whose table has only the segments of things, which are counted one by one.
+
+        All, where the labels do not say which classes are things.
+        """
+        if not labels.things:
+            return self
+        return replace(self, segments=tuple(one for one in self.segments if one.class_id in labels.things))
+
+    def looked_up(self, values: Sequence[int], none: int) -> IntArray:
+        """[H, W]: of each pixel what `values` say of its segment, in the order of the table, and `none` without one.
+
+        uint8 where that holds all values, else uint16 or uint32.
+        """
+        numbers, dtype = self._numbers(), np.min_scalar_type(max([none, *values]))
+        most = int(self.ids.max(initial=0))
+        if most < _LOOKED_UP:
+            # Pages of zeros cost nothing until they are touched.
+            table = np.full(most + 1, none, dtype) if none else np.zeros(most + 1, dtype)
+            there = (numbers > 0) & (numbers <= most)
+            table[numbers[there]] = np.array(values, dtype)[there]
+            found: IntArray = table[self.ids]
+            return found
+        known = np.append(numbers, 0)
+        order = np.argsort(known, kind="stable")
+        places = np.minimum(np.searchsorted(known[order], self.ids), len(known) - 1)
+        rows = order[places]
+        return np.where(known[rows] == self.ids, np.array([*values, none], dtype)[rows], dtype.type(none))
+
+    def renumbered(self) -> PanopticMap:
+        """The same segments, numbered from 1 in the order of the table, in the smallest type that holds that."""
+        rows = range(1, len(self.segments) + 1)
+        segments = (replace(one, id=row) for row, one in zip(rows, self.segments, strict=True))
+        return PanopticMap(self.looked_up(rows, 0), tuple(segments))
+
+    def _numbers(self) -> IntArray:
+        return np.array([one.id for one in self.segments], np.int64)
+
     def class_pixels(self, num_classes: int) -> IntArray:
         """How many pixels the segments of each class have, [num_classes] int64."""
-        areas = self._areas()
+        areas = self.areas()
         counts = np.zeros(num_classes, np.int64)
         for one in self.segments:
             counts[one.class_id] += areas.get(one.id, 0)
         return counts
 
-    def _areas(self) -> dict[int, int]:
-        """Segment id -> its pixels, where it has any."""
+    def areas(self) -> dict[int, int]:
+        """Segment id -> its pixels, where it has any; 0 stands for none."""
         stored, pixels = np.unique(self.ids, return_counts=True)
         return dict(zip(stored.tolist(), pixels.tolist(), strict=True))
 
@@ -367,7 +414,7 @@ class PanopticMap:
 
     def regions(self) -> InstanceSet:
         """Each segment as one object, in their order; with scores where all have one."""
-        masks = Masks.from_ids(self.ids, np.array([one.id for one in self.segments], np.int64))
+        masks = Masks.from_ids(self.ids, self._numbers())
         scores = [one.score for one in self.segments if one.score is not None]
         return InstanceSet(
             masks.boxes(),
@@ -389,8 +436,9 @@ Segmentation: TypeAlias = SemanticMap | InstanceSet | PanopticMap
 Kind = TypeVar("Kind", bound=Segmentation)
 Other = TypeVar("Other", bound=Segmentation)
 Rows: TypeAlias = Sequence[ObjectRow] | Sequence[ClassArea]
-TaskName: TypeAlias = Literal["semantic", "instance"]
-"""What truth is to say: of every pixel its class, or objects one by one."""
+TaskName: TypeAlias = Literal["semantic", "instance", "panoptic"]
+"""What truth is to say: of every pixel its class, or objects one by one, or both."""
+_LOOKED_UP = 1 << 24
 
 
 def expected(kind: type[Kind], found: Segmentation | None, where: str) -> Kind:

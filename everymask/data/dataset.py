@@ -16,7 +16,14 @@ from everymask.core.sample import Sample
 from everymask.core.segmentation import InstanceSet, PanopticMap, Segmentation, SemanticMap, TaskName
 from everymask.data.coding import LabelCoding, read_ids
 from everymask.data.painting import Painting, paint, painting_of
-from everymask.data.panoptic import PanopticCoding, read_segments
+from everymask.data.panoptic import (
+    PanopticCoding,
+    PanopticPainting,
+    PanopticRule,
+    connected_segments,
+    paint_segments,
+    read_segments,
+)
 from everymask.data.pictures.read import read_image
 from everymask.data.records import (
     Annotation,
@@ -122,18 +129,38 @@ class Dataset:
 
     def _painted(self) -> Dataset:
         if self.boxes_only:
-            raise DataError(
-                f"{printable(self.root)}: the annotations are boxes, and label maps need masks",
-                hint="annotate outlines or masks",
-            )
+            raise _boxes_refused(self.root, "label maps")
         labels, coding = painting_of(self.labels)
         return replace(self, labels=labels, coding=coding)
 
-    def for_task(self, task: TaskName | None, *, why: str = "", hint: str = "") -> Dataset:
-        """The same pictures with the truth of a task: a class for every pixel (`semantic`), or objects; None: as it is.
+    def _segmented(self, rule: PanopticRule | None, asked: str) -> Dataset:
+        """With segments that are made of objects or label maps."""
+        if rule is None:
+            raise ConfigError(
+                f"{printable(self.root)} has {_WORDS[self.kind]} ({self.format}), which do not say what is counted one "
+                f"by one, and {asked}",
+                hint="say which classes are things and which are stuff: --things car,person, or --stuff sky,road",
+            )
+        if self.boxes_only:
+            raise _boxes_refused(self.root, "panoptic maps")
+        labels, coding = rule.applied(self.labels), self.coding
+        if not isinstance(coding, LabelCoding | None):
+            raise self._other_kind("panoptic")
+        background = len(self.labels) if len(labels) > len(self.labels) and coding is None else None
+        source = None if coding is None else self.labels
+        painting = PanopticPainting(background, coding, source)
+        return replace(self, labels=labels, coding=PanopticCoding(painting))
 
-        `ConfigError` where label maps were to be objects and for a panoptic data set, `DataError` as in `semantic`.
-        Where it was not the user who named the task, `why` says what asks for it, and `hint` what to do instead.
+    def for_task(
+        self, task: TaskName | None, *, rule: PanopticRule | None = None, why: str = "", hint: str = ""
+    ) -> Dataset:
+        """The same pictures with the truth of a task: a class for every pixel (`semantic`), objects, or both at once
+        (`panoptic`); None: as it is.
+
+        Objects and label maps become panoptic by a `rule`. `ConfigError` where label maps were to be objects, where a
+        rule is missing or names other classes, and for a panoptic data set that was to be something else; `DataError`
+        as in `semantic`. Where it was not the user who named the task, `why` says what asks for it, and `hint` what to
+        do instead.
         """
         match task:
             case None:
@@ -142,6 +169,8 @@ class Dataset:
                 wanted: Kind = "label maps"
             case "instance":
                 wanted = "objects"
+            case "panoptic":
+                wanted = "panoptic"
             case _:
                 assert_never(task)
         if self.kind == wanted:
@@ -149,6 +178,8 @@ class Dataset:
         if (self.kind, wanted) == ("objects", "label maps"):
             return self._painted()
         asked = why or f"the task is {task}"
+        if wanted == "panoptic":
+            return self._segmented(rule, asked)
         if self.kind == "panoptic":
             raise panoptic_refused(self, f"used where {asked}")
         flat = (self.kind, wanted) == ("label maps", "objects")
@@ -198,15 +229,29 @@ class Dataset:
         """The segments of one picture of a panoptic data set: their numbers [H, W] int32, 0 where none is.
 
         `DataError` where the picture is not annotated, or its file cannot be read, is not of the picture's size, or
-        holds a number that no segment has; `ConfigError` for a data set of another kind.
+        holds a number that no segment has; `ConfigError` for a data set of another kind. Segments of objects or label
+        maps are made as `PanopticPainting` says.
         """
         self.require("panoptic")
         record = self.records[index]
+        painting = self.coding.painting if isinstance(self.coding, PanopticCoding) else None
+        if painting is not None:
+            return self._made(record, painting)
         if not isinstance(record.truth, PanopticFile):
             raise other_truth(record, "a panoptic map")
         found = read_segments(record.truth.file, record.truth.segments)
         check_size(found.ids.shape, record.size, record.truth.file, "panoptic map")
         return found
+
+    def _made(self, record: Record, painting: PanopticPainting) -> PanopticMap:
+        """The segments of one picture, made of its objects or its label map."""
+        if painting.maps is None or painting.source is None:
+            ignored = draw_shapes(record.objects.ignored, record.size, record.image)
+            return paint_segments(self._objects(record), ignored, self.labels, painting.background)
+        file = label_file(record)
+        ids = read_ids(file, painting.maps, painting.source)
+        check_size(ids.shape, record.size, file, "label map")
+        return connected_segments(ids, self.labels, painting.source.ignore)
 
     def objects(self, index: int) -> InstanceSet:
         """The objects of one picture, in the order of its annotations; a mask file is decoded once.
@@ -267,6 +312,12 @@ def not_annotated(count: int) -> str:
 def panoptic_refused(dataset: Dataset, what: str) -> ConfigError:
     """The error where a panoptic data set cannot be `what` yet."""
     return ConfigError(f"{printable(dataset.root)} is panoptic ({dataset.format}), and cannot be {what} yet")
+
+
+def _boxes_refused(root: Path, what: str) -> DataError:
+    return DataError(
+        f"{printable(root)}: the annotations are boxes, and {what} need masks", hint="annotate outlines or masks"
+    )
 
 
 def _stated_areas(objects: Sequence[Annotation]) -> FloatArray | None:

@@ -27,8 +27,8 @@ class Fingerprint:
     `measured` ones: `channels`, the stored type `dtype`, the divisor `scale` that brings it to 0-1, `mean` and `std`
     per channel after that division, and `object_sizes`, the square root of the objects' areas in pixels at the 5th,
     25th, 50th, 75th and 95th percentile (empty without objects), `object_shapes` likewise the height of their boxes
-    divided by the width. `class_shares` is the part of the pixels with truth
-    that each class of a semantic data set has (empty for objects).
+    divided by the width; of panoptic maps things are the objects. `class_shares` is the part of the pixels with truth
+    that each class of a semantic or panoptic data set has (empty for objects).
     """
 
     pictures: int
@@ -74,8 +74,9 @@ def fingerprint(dataset: Dataset, *, seed: int, pictures: int = 50) -> Fingerpri
         extremes.append(float(np.abs(sample.image).max()))
         moments.append((thin.mean(axis=(0, 1), dtype=np.float64), np.square(thin, dtype=np.float64).mean(axis=(0, 1))))
         if sample.truth is not None:
-            sizes.extend(sample.truth.object_sizes().tolist())
-            shapes.extend(sample.truth.object_shapes().tolist())
+            counted = sample.truth.countable(dataset.labels)
+            sizes.extend(counted.object_sizes().tolist())
+            shapes.extend(counted.object_shapes().tolist())
             pixels += sample.truth.class_pixels(len(pixels))
     dtype, channels = _common(kinds)
     scale = _scale(dtype, max(extremes))

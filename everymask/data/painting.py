@@ -73,8 +73,13 @@ def visible(masks: Masks) -> Masks:
     """
     numbers = np.arange(1, len(masks) + 1)
     ids: IntArray = np.zeros(masks.size, np.int32)
-    _lay(ids, masks, numbers, np.zeros(len(masks), np.bool_))
+    lay(ids, masks, numbers)
     return masks if np.count_nonzero(ids) == masks.areas().sum() else Masks.from_ids(ids, numbers)
+
+
+def lay(ids: IntArray, masks: Masks, names: IntArray) -> None:
+    """Write the name of each mask into `ids` [H, W] where it is, those of larger masks first."""
+    _lay(ids, masks, names, np.zeros(len(masks), np.bool_))
 
 
 def _lay(ids: IntArray, masks: Masks, names: IntArray, below: BoolArray) -> None:

@@ -98,6 +98,10 @@ class Truth(Protocol):
         """The classes that it shows; empty too where that is not known without decoding."""
 
     @property
+    def class_ids(self) -> tuple[int, ...]:
+        """The class of each object or segment, crowds aside; empty where it lists none."""
+
+    @property
     def num_objects(self) -> int:
         """How many things there are to be found one by one, crowds aside."""
 
@@ -137,6 +141,11 @@ class Objects:
         return frozenset(item.class_id for item in self.annotations)
 
     @property
+    def class_ids(self) -> tuple[int, ...]:
+        """The class of each object, crowds aside."""
+        return tuple(item.class_id for item in self.annotations if not item.crowd)
+
+    @property
     def num_objects(self) -> int:
         """How many there are, crowds aside."""
         return sum(not item.crowd for item in self.annotations)
@@ -148,6 +157,7 @@ class LabelMapFile:
 
     found: ClassVar[str] = "has a label map"
     annotations: ClassVar[tuple[Annotation, ...]] = ()
+    class_ids: ClassVar[tuple[int, ...]] = ()
     num_objects: ClassVar[int] = 0
     file: Path
     pixels: tuple[int, ...] = ()
@@ -195,6 +205,11 @@ class PanopticFile:
         return frozenset(segment.class_id for segment in self.segments)
 
     @property
+    def class_ids(self) -> tuple[int, ...]:
+        """The class of each segment, crowds aside."""
+        return tuple(segment.class_id for segment in self.segments if not segment.crowd)
+
+    @property
     def num_objects(self) -> int:
         """How many segments there are, crowds aside."""
         return sum(not segment.crowd for segment in self.segments)
@@ -208,6 +223,7 @@ class NotAnnotated:
     annotations: ClassVar[tuple[Annotation, ...]] = ()
     pixels: ClassVar[tuple[int, ...]] = ()
     classes: ClassVar[frozenset[int]] = frozenset()
+    class_ids: ClassVar[tuple[int, ...]] = ()
     num_objects: ClassVar[int] = 0
     files: ClassVar[tuple[Path, ...]] = ()
 

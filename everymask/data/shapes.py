@@ -60,7 +60,13 @@ def draw_shapes(config: ShapesConfig, index: int) -> Sample:
 
 def _draw(config: ShapesConfig, index: int) -> tuple[ByteArray, list[int], Masks]:
     draw = rng(config.seed, index, "shapes")
-    image = _background(config.size, draw)
+    return add_shapes(_background(config.size, draw), config, draw)
+
+
+def add_shapes(
+    image: FloatArray, config: ShapesConfig, draw: np.random.Generator
+) -> tuple[ByteArray, list[int], Masks]:
+    """A picture [H, W, 3] with shapes drawn on it, their classes, and what is visible of each."""
     shapes: list[BoolArray] = []
     full: list[int] = []
     class_ids: list[int] = []

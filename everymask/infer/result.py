@@ -12,14 +12,14 @@ from everymask.core.arrays import Array, ByteArray, IntArray
 from everymask.core.labels import Labels
 from everymask.core.rows import ClassArea, ObjectRow
 from everymask.core.sample import Sample
-from everymask.core.segmentation import InstanceSet, Rows, Segmentation, SemanticMap
+from everymask.core.segmentation import InstanceSet, PanopticMap, Rows, Segmentation, SemanticMap
 from everymask.errors import ConfigError, DataError, printable
 from everymask.infer.json_form import SCHEMA, segmentation_from_json, segmentation_to_json
 from everymask.results.writing_instances import coco_results
 from everymask.tasks.table import task_of
 from everymask.tasks.task import Drawing
 
-Kind = TypeVar("Kind", InstanceSet, SemanticMap)
+Kind = TypeVar("Kind", InstanceSet, SemanticMap, PanopticMap)
 _SHOWN_SIDE = 1024
 
 
@@ -62,6 +62,11 @@ class Result:
         """The label map; `ConfigError` where the model predicts another kind of segmentation."""
         return self._expected(SemanticMap, "a label map")
 
+    @property
+    def panoptic(self) -> PanopticMap:
+        """The panoptic map; `ConfigError` where the model predicts another kind of segmentation."""
+        return self._expected(PanopticMap, "a panoptic map")
+
     def _expected(self, kind: type[Kind], noun: str) -> Kind:
         if not isinstance(self.segmentation, kind):
             raise ConfigError(
@@ -74,7 +79,7 @@ class Result:
 
         `alpha` (0-1) is how much colour covers the picture; without it as much as suits objects or label maps.
         Objects as by `everymask.viz.draw.draw_instances`; label maps as by `everymask.viz.semantic.draw_semantic`, with
-        `names` as a legend at the right, which makes the picture wider.
+        `names` as a legend at the right, which makes the picture wider; panoptic maps as by `draw_panoptic` there.
         """
         task = task_of(self.segmentation)
         drawing = Drawing(min_score=min_score, alpha=alpha, names=names)
@@ -102,7 +107,8 @@ class Result:
         """What was found as rows.
 
         Objects in the order of `instances`; without masks the area is the box's. Of a label map the classes that it
-        shows, largest first; pixels without a class are in no row but in the whole of which the shares are.
+        shows, largest first; pixels without a class are in no row but in the whole of which the shares are. Likewise of
+        a panoptic map, whose segments are in `panoptic.segments`.
         """
         return self.segmentation.rows(self.labels)
 

@@ -13,6 +13,7 @@ from everymask.core.labels import Labels
 from everymask.core.sample import Sample
 from everymask.core.segmentation import TaskName
 from everymask.data.dataset import Dataset
+from everymask.data.formats.coco.panoptic_entries import has_segments
 from everymask.data.formats.table import find_formats
 from everymask.data.pictures.read import pictures_among
 from everymask.errors import ConfigError, DataError, printable
@@ -91,14 +92,19 @@ def task_of_predictions(source: str | Path) -> TaskName | None:
     if plan is not None:
         return plan.task
     if path.is_file() or (path / TABLE).is_file():
-        return "instance"
+        return "panoptic" if _has_segments(path) else "instance"
     return "semantic" if (path / _MAPS).is_dir() else None
+
+
+def _has_segments(path: Path) -> bool:
+    """Whether a file, or the table of a folder, has segments."""
+    return has_segments(path / TABLE if path.is_dir() else path)
 
 
 def read_predictions(source: str | Path, dataset: Dataset) -> StoredPredictions:
     """The predictions for a data set that lie in files.
 
-    - a `.json` file: COCO results, a list or with images and categories
+    - a `.json` file: COCO results, a list or with images and categories; or COCO panoptic, with a PNG for each picture
     - a folder that `everymask predict` wrote, also in shards
     - a folder of label maps for a data set of label maps, with a table of classes or in the data set's own numbers
     - a folder of maps of object numbers for a data set of objects with one class
@@ -119,5 +125,8 @@ def read_predictions(source: str | Path, dataset: Dataset) -> StoredPredictions:
         folder = path / _MAPS if (path / _MAPS).is_dir() else path
         task = task_of(dataset)
         return StoredPredictions(path, task, task.read_found(folder, dataset))
+    if _has_segments(path):
+        panoptic = task_named("panoptic")
+        return StoredPredictions(path, panoptic, panoptic.read_found(path, dataset))
     found = read_objects(path / TABLE if path.is_dir() else path, dataset)
     return StoredPredictions(path, task_named("instance"), found, max(_USUAL_DETECTIONS, found.most))

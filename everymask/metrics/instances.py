@@ -33,6 +33,7 @@ from everymask.metrics.matching import (
     ranks,
 )
 from everymask.metrics.resampled_precision import outcomes_of
+from everymask.metrics.scores import scored_before
 
 _MATCH_IOU = 0.5
 
@@ -149,10 +150,7 @@ class InstanceMetric:
 
     def _add(self, picture: _Picture) -> None:
         if picture.id in self._pictures:
-            raise DataError(
-                f"picture {picture.id!r} was scored before",
-                hint="give each picture its own id, and each part of a split run its own pictures",
-            )
+            raise scored_before(picture.id)
         self._pictures[picture.id] = picture
 
 

@@ -192,3 +192,21 @@ def check_truths(names: Iterable[str], truth: IntArray, other_names: Iterable[st
 def known(numbers: dict[str, float]) -> dict[str, float]:
     """The numbers that are defined."""
     return {name: value for name, value in numbers.items() if not math.isnan(value)}
+
+
+def without_nan(values: dict[str, Any]) -> dict[str, Any]:
+    """The values with None for NaN, which JSON does not have."""
+    return {name: known_or_none(value) for name, value in values.items()}
+
+
+def known_or_none(value: Any) -> Any:
+    """The value, or None for NaN."""
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def scored_before(id_: str) -> DataError:
+    """The error where a picture comes again."""
+    return DataError(
+        f"picture {id_!r} was scored before",
+        hint="give each picture its own id, and each part of a split run its own pictures",
+    )

@@ -18,6 +18,7 @@ from everymask.errors import ConfigError, DataError
 from everymask.metrics.areas import Areas, areas_of, known_mean, stacked
 from everymask.metrics.bootstrap import mean_iou_interval
 from everymask.metrics.boundary import boundary_pixels, boundary_width
+from everymask.metrics.scores import scored_before
 from everymask.metrics.semantic_scores import SemanticClassScore, SemanticPictureScore, SemanticScores, Void
 
 _AT_ONCE = 1 << 18
@@ -54,7 +55,7 @@ class SemanticMetric:
         true = self._rows(truth.ids, f"the truth of {sample.id!r}")
         found = self._rows(prediction.ids, f"the prediction for {sample.id!r}")
         if sample.id in self._pictures:
-            raise _scored_before(sample.id)
+            raise scored_before(sample.id)
         void = len(self.labels)
         if self.void == "ignored":
             # Then classes also end there in both maps, which is what boundaries are taken from.
@@ -75,7 +76,7 @@ class SemanticMetric:
                 raise ConfigError(f"only metrics set up alike can be merged, but {name} is {mine} here, {theirs} there")
         for id_ in other._pictures:
             if id_ in self._pictures:
-                raise _scored_before(id_)
+                raise scored_before(id_)
         self._pictures |= other._pictures
         self._confusion += other._confusion
 
@@ -162,10 +163,3 @@ def _picture_score(id_: str, picture: _Picture) -> SemanticPictureScore:
 
 def _share(part: float, whole: float) -> float:
     return float(part) / float(whole) if whole > 0 else math.nan
-
-
-def _scored_before(id_: str) -> DataError:
-    return DataError(
-        f"picture {id_!r} was scored before",
-        hint="give each picture its own id, and each part of a split run its own pictures",
-    )

@@ -23,6 +23,8 @@ from everymask.metrics.scores import (
     check_pictures,
     check_truths,
     known,
+    known_or_none,
+    without_nan,
 )
 
 Void: TypeAlias = Literal["ignored", "wrong"]
@@ -107,11 +109,11 @@ class SemanticScores:
         return {
             "num_pictures": self.num_pictures,
             "void": self.void,
-            **_without_nan(numbers),
-            "mean_iou_interval": [_known(bound) for bound in self.interval],
-            "per_class": {name: _without_nan(asdict(score)) for name, score in self.per_class.items()},
+            **without_nan(numbers),
+            "mean_iou_interval": [known_or_none(bound) for bound in self.interval],
+            "per_class": {name: without_nan(asdict(score)) for name, score in self.per_class.items()},
             "confusion": self.confusion.tolist(),
-            "pictures": [_without_nan(asdict(picture)) for picture in self.pictures],
+            "pictures": [without_nan(asdict(picture)) for picture in self.pictures],
         }
 
     def numbers(self) -> dict[str, float]:
@@ -212,11 +214,3 @@ class SemanticScores:
             raise ConfigError(f"pixels without truth are {self.void} in the first scores, {other.void} in the second")
         check_pictures(self, other)
         check_truths(self.per_class, self.areas.truth, other.per_class, other.areas.truth)
-
-
-def _known(value: Any) -> Any:
-    return None if isinstance(value, float) and math.isnan(value) else value
-
-
-def _without_nan(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: _known(value) for name, value in values.items()}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Self, TypeAlias
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Self, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -14,10 +14,12 @@ from everymask.data.feed.batches import stack, windows_of
 from everymask.data.feed.pipelines import Prepared
 from everymask.errors import ConfigError
 from everymask.models.specs.any_spec import ModelSpec
+from everymask.models.specs.panoptic import PanopticFPN
 from everymask.models.specs.regions import MaskPaste
 from everymask.models.specs.semantic import Head
 
 LAST_STAGE = 5
+ClassKind: TypeAlias = Literal["things", "stuff"]
 
 Criterion: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """A scalar that tells how far logits [B, K, H, W] are from a target."""
@@ -80,16 +82,32 @@ class SemanticOutputs:
 
 
 @dataclass(frozen=True, slots=True)
+class PanopticOutputs:
+    """Things one by one, and of every pixel which stuff it is, or that it is a thing.
+
+    The class ids of `regions` are places among `spec.things`. `logits` [B, 1 + S, H, W] are at the size of the
+    pictures, padding included: row 0 stands for all things, the others for the stuff classes in their order. `spec`
+    says how the two become one map.
+    """
+
+    regions: RegionOutputs
+    logits: Tensor
+    spec: PanopticFPN
+
+
+@dataclass(frozen=True, slots=True)
 class ClassRows:
     """Which tensors of a network have rows for each class, in the order of the classes.
 
     `counts` tells by the tensor's name how many rows a class has; the rows of `background` classes (0 or 1) stand
-    before those of the first. `classifiers` are the tensors among them that decide on the class.
+    before those of the first. `classifiers` are the tensors among them that decide on the class. Of a panoptic network
+    `kinds` tells which tensors have rows for things or for stuff alone.
     """
 
     counts: Mapping[str, int]
     background: int
     classifiers: frozenset[str]
+    kinds: Mapping[str, ClassKind] = field(default_factory=dict)
 
 
 class Network(nn.Module):

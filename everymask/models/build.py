@@ -5,23 +5,27 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TypeAlias, assert_never
 
-from everymask.models.base import Network, RegionOutputs, SemanticOutputs
+from everymask.models.base import Network, PanopticOutputs, RegionOutputs, SemanticOutputs
+from everymask.models.panoptic.fpn import PanopticRCNN
 from everymask.models.regions.rcnn import RCNN
 from everymask.models.semantic.build import build_semantic
 from everymask.models.specs.any_spec import ModelSpec
+from everymask.models.specs.panoptic import PanopticFPN
 from everymask.models.specs.regions import FasterRCNN
 from everymask.models.specs.semantic import SemanticSpec
 
-NetworkOutputs: TypeAlias = RegionOutputs | SemanticOutputs
+NetworkOutputs: TypeAlias = RegionOutputs | SemanticOutputs | PanopticOutputs
 """What the networks give that `build` builds."""
 
 
 def build(spec: ModelSpec, num_classes: int, *, pretrained_encoder: Path | None = None) -> Network:
     """The untrained network of `spec` for `num_classes` classes.
 
-    For a network that finds objects background is none of them. Errors as in `build_semantic`.
+    For a network that finds objects background is none of them. Errors as in `build_semantic` and `PanopticRCNN`.
     """
     match spec:
+        case PanopticFPN():
+            return PanopticRCNN(spec, num_classes, pretrained_encoder=pretrained_encoder)
         case FasterRCNN():
             return RCNN(spec, num_classes, pretrained_encoder=pretrained_encoder)
         case SemanticSpec():

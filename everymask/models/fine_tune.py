@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from everymask.core.labels import Labels
 from everymask.errors import WeightsError
-from everymask.models.base import Network
+from everymask.models.base import ClassKind, Network
 from everymask.models.checkpoint import check_finite
 
 
@@ -41,7 +41,8 @@ def fit_weights(
     """Copy into `module` every tensor that fits it.
 
     Tensors with a row per class take the rows of classes that bear the same name in `source_labels`, and in detectors
-    the background's; the other rows stay as initialised. `WeightsError` when nothing of the encoder fits, and for
+    the background's; the other rows stay as initialised. Rows of things also come from a network that finds objects
+    only. `WeightsError` when nothing of the encoder fits, and for
     numbers that are not finite.
     """
     own = module.state_dict()
@@ -55,14 +56,12 @@ def fit_weights(
                 continue
             source = tensors.get(name)
             rows = of_classes.counts.get(name)
+            kind = of_classes.kinds.get(name)
+            known = None if source_labels is None else names_of(source_labels, kind)
             if source is None:
                 reset.append(name)
-            elif (
-                rows
-                and source_labels is not None
-                and _fits(source, target, rows * (of_classes.background + len(source_labels)))
-            ):
-                _copy_rows(target, source, rows, of_classes.background, labels, source_labels)
+            elif rows and known is not None and _fits(source, target, rows * (of_classes.background + len(known))):
+                _copy_rows(target, source, rows, of_classes.background, names_of(labels, kind), known)
                 kept.append(name)
             elif source.shape == target.shape and not rows:
                 target.copy_(source)
@@ -75,13 +74,25 @@ def fit_weights(
             hint="choose the same --encoder as that of the weights; known are the names of everymask, torchvision, "
             "segmentation_models.pytorch, transformers' SegFormer, and the authors of HRNet and PIDNet",
         )
-    known = source_labels.names if source_labels and not of_classes.classifiers.isdisjoint(kept) else ()
+    found = {
+        name
+        for tensor in of_classes.classifiers.intersection(kept)
+        for name in names_of(labels, of_classes.kinds.get(tensor))
+        if source_labels is not None and name in source_labels.names
+    }
     return FitReport(
         kept=tuple(kept),
         reset=tuple(reset),
-        classes_kept=tuple(name for name in labels.names if name in known),
-        classes_reset=tuple(name for name in labels.names if name not in known),
+        classes_kept=tuple(name for name in labels.names if name in found),
+        classes_reset=tuple(name for name in labels.names if name not in found),
     )
+
+
+def names_of(labels: Labels, kind: ClassKind | None) -> tuple[str, ...]:
+    """The classes that are things, or stuff; all where it is not asked for, or nothing says which are which."""
+    if kind is None or not labels.things:
+        return labels.names
+    return tuple(name for row, name in enumerate(labels.names) if (row in labels.things) == (kind == "things"))
 
 
 def has_as_many_classes(module: Network, tensors: Mapping[str, Tensor]) -> bool:
@@ -96,10 +107,10 @@ def _fits(source: Tensor, target: Tensor, rows: int) -> bool:
 
 
 def _copy_rows(
-    target: Tensor, source: Tensor, rows: int, background: int, labels: Labels, source_labels: Labels
+    target: Tensor, source: Tensor, rows: int, background: int, names: Sequence[str], source_names: Sequence[str]
 ) -> None:
     target[: background * rows].copy_(source[: background * rows])
-    for index, name in enumerate(labels.names, start=background):
-        if name in source_labels.names:
-            known = background + source_labels.names.index(name)
+    for index, name in enumerate(names, start=background):
+        if name in source_names:
+            known = background + source_names.index(name)
             target[index * rows : (index + 1) * rows].copy_(source[known * rows : (known + 1) * rows])

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import tempfile
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, ExitStack, closing
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,10 +14,9 @@ from everymask.core.sample import Sample
 from everymask.core.segmentation import InstanceSet
 from everymask.data.pictures.read import write_image
 from everymask.errors import DataError, counted, printable
+from everymask.results.coco_table import CocoTable, images_table, utf8
 from everymask.results.output import OutputFolder, csv_line
 from everymask.viz.draw import draw_instances
-
-_IMAGES_KEPT_IN_MEMORY = 1 << 20
 
 
 class InstanceFolder(OutputFolder[InstanceSet]):
@@ -49,18 +45,11 @@ class InstanceFolder(OutputFolder[InstanceSet]):
     columns = ("file", "object", "class", "score", "area", "x1", "y1", "x2", "y2", "cut")
 
     def _opened(self, stack: ExitStack) -> Sequence[BinaryIO]:
-        self._json = stack.enter_context(self._table("predictions.json"))
-        self._images = stack.enter_context(self._images_table())
-        categories = [{"id": k + 1, "name": _utf8(name)} for k, name in enumerate(self.labels.names)]
-        self._json.write(b'{"categories":' + _json(categories) + b',"annotations":[')
-        return self._json, self._images
-
-    def _images_table(self) -> AbstractContextManager[BinaryIO]:
-        """Where the images wait until the annotations, before which JSON cannot hold them, are complete."""
-        if self._journal:
-            return self._journal.table(None, "images.json")
-        kept: Any = tempfile.SpooledTemporaryFile(_IMAGES_KEPT_IN_MEMORY)  # noqa: SIM115
-        return closing(kept)
+        table = stack.enter_context(self._table("predictions.json"))
+        images = stack.enter_context(images_table(self._journal))
+        categories = [{"id": k + 1, "name": utf8(name)} for k, name in enumerate(self.labels.names)]
+        self._coco = CocoTable(table, images, categories)
+        return table, images
 
     def add(self, sample: Sample, found: InstanceSet, *, cut: bool = False) -> str:
         """Write what was found in one picture; returns its name. `cut` says that there may be more.
@@ -69,7 +58,7 @@ class InstanceFolder(OutputFolder[InstanceSet]):
         """
         shown = self._names.shown(sample.file, sample.id)
         name = self._names.free(sample.file, shown)
-        image = {"id": self.count + 1, "file_name": _utf8(shown)}
+        image = {"id": self.count + 1, "file_name": utf8(shown)}
         image["height"], image["width"] = sample.size
         image |= {"cut": True} if cut else {}
         with self._adding(sample.file, name):
@@ -81,7 +70,7 @@ class InstanceFolder(OutputFolder[InstanceSet]):
                 drawn = draw_instances(sample.image, found, self.labels)
                 write_image(self.out / f"overlays/{name}.{self.overlay}", drawn)
             self._write_rows(found, shown, sample.size, image_id=self.count + 1, cut=cut)
-            self._images.write((b"," if self.count else b"") + _json(image))
+            self._coco.picture(image, first=not self.count)
             self.found.update(self.labels.names[k] for k in found.class_ids.tolist())
             self.cut += cut
         return name
@@ -95,10 +84,7 @@ class InstanceFolder(OutputFolder[InstanceSet]):
         return counted(self.found.total(), "object")
 
     def _finish(self) -> None:
-        self._json.write(b'],"images":[')
-        self._images.seek(0)
-        shutil.copyfileobj(self._images, self._json)
-        self._json.write(b"]}\n")
+        self._coco.finish()
 
     def _write_ids(self, path: Path, id: str, found: InstanceSet) -> None:  # noqa: A002
         if len(found) > np.iinfo(np.uint16).max:
@@ -112,12 +98,11 @@ class InstanceFolder(OutputFolder[InstanceSet]):
         lines, entries, objects = [], [], self.found.total()
         rows = found.rows(self.labels)
         for row, entry in zip(rows, coco_results(found, rows, image_id, size), strict=True):
-            entries.append(_json({"id": objects + row.number, **entry, "iscrowd": 0}))
+            entries.append({"id": objects + row.number, **entry, "iscrowd": 0})
             score = "" if row.score is None else f"{row.score:.4f}"
             box = (f"{value:.2f}" for value in row.box)
             lines.append(csv_line((shown, row.number, row.name, score, row.area, *box, "yes" if cut else "no")))
-        if entries:
-            self._json.write((b"," if objects else b"") + b",".join(entries))
+        self._coco.annotate(entries, first=not objects)
         self._csv.write(b"".join(lines))
 
 
@@ -143,12 +128,3 @@ def coco_results(
             entry["segmentation"] = {"size": list(size), "counts": counts[row.number - 1].decode("ascii")}
         entries.append(entry)
     return entries
-
-
-def _json(value: object) -> bytes:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8")
-
-
-def _utf8(text: str) -> str:
-    """The text with what UTF-8 cannot hold (bytes of a file name in another encoding) written as escapes."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")

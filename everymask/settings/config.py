@@ -9,6 +9,7 @@ from everymask.core.segmentation import TaskName
 from everymask.data.feed.augment import Augment
 from everymask.data.formats.crowds import Crowds
 from everymask.data.issues import Policy
+from everymask.data.panoptic import PanopticRule
 from everymask.errors import ConfigError, unknown
 from everymask.models.specs.any_spec import KINDS, Architecture, ModelSpec, spec_from_json, spec_to_json
 from everymask.models.specs.named import network, with_options
@@ -86,11 +87,15 @@ class TrainConfig:
     out: str = "runs/train"
     """The run folder; must be new or empty."""
     task: TaskName | None = None
-    """Objects one by one (instance), or a class for every pixel (semantic), for which objects are painted; None: as the
-    model says, or the data."""
+    """Objects one by one (instance), a class for every pixel (semantic), for which objects are painted, or both at once
+    (panoptic); None: as the model says, or the data."""
+    things: tuple[str, ...] = ()
+    """Panoptic networks: the classes that are counted one by one, where the data do not say which are."""
+    stuff: tuple[str, ...] = ()
+    """Panoptic networks: the classes that are not counted, such as sky; with things alone all others are."""
     model: ModelSpec | Architecture | None = None
-    """The network, or its name; None: Mask R-CNN for objects (without a GPU the small one), U-Net for label
-    maps. Its classes come from the data."""
+    """The network, or its name; None: Mask R-CNN for objects, Panoptic FPN for panoptic maps (without a GPU the small
+    ones), U-Net for label maps. Its classes come from the data."""
     encoder: str | None = None
     """The network that sees, as `everymask models` lists them; semantic networks also take timm's names."""
     norm: Norm | None = None
@@ -239,6 +244,11 @@ class TrainConfig:
             object.__setattr__(self, "model", with_options(spec, *options) if spec is self.model else spec)
             for name in ("encoder", "norm", "head"):
                 object.__setattr__(self, name, None)
+
+    @property
+    def rule(self) -> PanopticRule | None:
+        """Which classes are things and which are stuff, where that is said."""
+        return PanopticRule(self.things, self.stuff) if self.things or self.stuff else None
 
     @property
     def network(self) -> ModelSpec | None:

@@ -35,12 +35,13 @@ class Start:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """Of the data set how many classes it has; of the machine whether a `gpu` trains, whether it calculates in bfloat16
-    (`bf16`) and how many `threads` it has to itself; how many `processes` share each batch; and the weights to `start`
-    from (None: from scratch).
+    """Of the data set how many classes it has, and which of them are `things`; of the machine whether a `gpu` trains,
+    whether it calculates in bfloat16 (`bf16`) and how many `threads` it has to itself; how many `processes` share each
+    batch; and the weights to `start` from (None: from scratch).
     """
 
     num_classes: int
+    things: tuple[int, ...] = ()
     gpu: bool = False
     bf16: bool = False
     threads: int = 1

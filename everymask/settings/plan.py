@@ -78,7 +78,29 @@ class SemanticSettings:
         )
 
 
-GROUPS: tuple[type[InstanceSettings | SemanticSettings], ...] = (InstanceSettings, SemanticSettings)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PanopticSettings:
+    """What only panoptic networks are told. `TrainConfig` has settings of these names."""
+
+    networks: ClassVar[str] = "panoptic networks"
+    example: ClassVar[str] = "panoptic-fpn"
+    pixel_loss: ClassVar[None] = None
+    things: tuple[str, ...]
+    """The classes that are counted one by one, where the data do not say which are."""
+    stuff: tuple[str, ...]
+    """The classes that are not."""
+
+    @classmethod
+    def of(cls, settings: TrainConfig, measured: Fingerprint) -> PanopticSettings:
+        """Those among `settings`."""
+        return cls(things=settings.things, stuff=settings.stuff)
+
+
+GROUPS: tuple[type[InstanceSettings | SemanticSettings | PanopticSettings], ...] = (
+    InstanceSettings,
+    SemanticSettings,
+    PanopticSettings,
+)
 """Those that have settings of their own, which others refuse. A task without any needs no row."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 
 from everymask.data.feed.augment import Augment
 from everymask.data.feed.preprocess import Preprocess, Resize
@@ -30,6 +30,23 @@ def resolve(config: TrainConfig, measured: Fingerprint, facts: Facts) -> Plan:
     weights steady: measured on nuclei (docs/results.md).
     """
     model = model_of(config, REGION_KINDS, MaskRCNN())
+    found = with_regions(config, model, measured, facts)
+    settings = replace(found.settings, max_detections=found.spec.max_detections)
+    return plan_of(settings, InstanceSettings, measured, found.preprocess, found.reasons)
+
+
+@dataclass(frozen=True, slots=True)
+class Suited:
+    """Settings that suit a network, the network, how its pictures are fed, and why."""
+
+    settings: TrainConfig
+    spec: RegionModelSpec
+    preprocess: Preprocess
+    reasons: tuple[str, ...]
+
+
+def with_regions(config: TrainConfig, model: RegionModelSpec, measured: Fingerprint, facts: Facts) -> Suited:
+    """What suits a network that finds objects one by one, whatever else it does; see `resolve`."""
     reasons: list[str] = []
     start = facts.start
     preprocess = prepared_for(config, measured, start, reasons, longest=_LONGEST)
@@ -47,7 +64,6 @@ def resolve(config: TrainConfig, measured: Fingerprint, facts: Facts) -> Plan:
     settings = replace(
         with_machine(config, facts),
         model=spec,
-        max_detections=spec.max_detections,
         optimizer=optimizer,
         size=size,
         batch=batch,
@@ -61,7 +77,7 @@ def resolve(config: TrainConfig, measured: Fingerprint, facts: Facts) -> Plan:
         warmup_steps=min(500, epochs * steps_per_epoch // 10) if config.warmup_steps is None else config.warmup_steps,
         validate_every=config.validate_every or max(1, epochs // 20),
     )
-    return plan_of(settings, InstanceSettings, measured, preprocess, tuple(reasons))
+    return Suited(settings, spec, preprocess, tuple(reasons))
 
 
 def model_for_weights(asked: ModelSpec, stored: ModelSpec) -> ModelSpec:

@@ -20,16 +20,17 @@ from everymask.tasks.task import Task
 def asked_task(config: TrainConfig, stored: ModelSpec | None = None) -> Task[Any] | None:
     """The task that the settings ask for, or the weights' `stored` model; None: that is for the data set to say.
 
-    `ConfigError` where task and model do not go together.
+    Who names things or stuff asks for panoptic maps. `ConfigError` where task and model do not go together.
     """
-    asked = None if config.task is None else task_named(config.task)
+    name = config.task or ("panoptic" if config.rule else None)
+    asked = None if name is None else task_named(name)
     model = config.network or (None if stored is None else type(stored)())
     if model is None:
         return asked
     by_model = task_of(model)
     if asked is not None and asked is not by_model:
         raise ConfigError(
-            f"the task is {config.task}, but {type(model).__name__} {by_model.finds}",
+            f"the task is {asked.name}, but {type(model).__name__} {by_model.finds}",
             hint=f"choose a model of that kind, such as --model {asked.settings.example}, or --task {by_model.name}",
         )
     return by_model
@@ -43,7 +44,7 @@ def settle_task(
     Errors as in `asked_task` and `Dataset.for_task`.
     """
     task = asked_task(config, stored) or task_of(dataset)
-    dataset = dataset.for_task(task.name)
+    dataset = dataset.for_task(task.name, rule=config.rule)
     model = config.network or with_options(
         type(stored)() if stored else usual_network(config, task, gpu)[0], config.encoder, config.norm, config.head
     )

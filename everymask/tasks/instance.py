@@ -78,8 +78,7 @@ def annotated_classes(dataset: Dataset) -> set[int]:
 
 def _class_ids(dataset: Dataset) -> Iterator[int]:
     """The class of each object, crowds aside."""
-    items = (item for record in dataset.records for item in record.objects.annotations)
-    return (item.class_id for item in items if not item.crowd)
+    return (class_id for record in dataset.records for class_id in record.objects.class_ids)
 
 
 INSTANCE = Task(

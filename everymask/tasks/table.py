@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any, assert_never
 
 from everymask.core.segmentation import InstanceSet, PanopticMap, Segmentation, SemanticMap, TaskName
-from everymask.data.dataset import Dataset, panoptic_refused
-from everymask.errors import ConfigError
+from everymask.data.dataset import Dataset
 from everymask.models.specs.any_spec import ModelSpec
+from everymask.models.specs.panoptic import PanopticFPN
 from everymask.models.specs.regions import FasterRCNN
 from everymask.models.specs.semantic import SemanticSpec
 from everymask.tasks.instance import INSTANCE
+from everymask.tasks.panoptic import PANOPTIC
 from everymask.tasks.semantic import SEMANTIC
 from everymask.tasks.task import Task
 
@@ -22,22 +23,21 @@ def task_named(name: TaskName) -> Task[Any]:
             return INSTANCE
         case "semantic":
             return SEMANTIC
+        case "panoptic":
+            return PANOPTIC
         case _:
             assert_never(name)
 
 
 def task_of(value: ModelSpec | Segmentation | Dataset) -> Task[Any]:
-    """The task that a network is for, that has this kind of truth, or that a data set is annotated for.
-
-    `ConfigError` for panoptic maps, which no network gives yet.
-    """
+    """The task that a network is for, that has this kind of truth, or that a data set is annotated for."""
     match value:
+        case PanopticFPN() | PanopticMap():
+            return PANOPTIC
         case FasterRCNN() | InstanceSet():
             return INSTANCE
         case SemanticSpec() | SemanticMap():
             return SEMANTIC
-        case PanopticMap():
-            raise ConfigError("panoptic maps are read and held, but no network of this version gives them")
         case Dataset():
             return _annotated_for(value)
         case _:
@@ -51,6 +51,6 @@ def _annotated_for(dataset: Dataset) -> Task[Any]:
         case "label maps":
             return SEMANTIC
         case "panoptic":
-            raise panoptic_refused(dataset, "trained on or evaluated")
+            return PANOPTIC
         case _:
             assert_never(dataset.kind)

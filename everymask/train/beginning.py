@@ -11,6 +11,7 @@ import torch
 from rich.console import Console
 
 from everymask.backends.pytorch import has_fast_bf16
+from everymask.core.labels import Labels
 from everymask.core.processes.rank import Rank
 from everymask.data.dataset import Dataset, not_annotated
 from everymask.data.feed.packed import packed
@@ -100,7 +101,7 @@ class Ground:
             preprocess = read_preprocess(self.folder, train_set, self.measured)
             plan = plan_of(config, self.task.settings, self.measured, preprocess)
         else:
-            facts = _facts(len(train_set.labels), self.device, source.start if source else None, self.rank.count)
+            facts = _facts(train_set.labels, self.device, source.start if source else None, self.rank.count)
             # Machines may differ; what is decided must not.
             plan = self.rank.agreed(self.task.recipe(config, self.measured, facts))
         module, beginning = build_start(plan.model, train_set.labels, source, plan.seed)
@@ -151,7 +152,7 @@ def read_ground(
     config = replace(config, task=task.name, model=model, encoder=None, norm=None, head=None)
     known = pictures.annotated()
     left_out = (not_annotated(len(pictures) - len(known)),) if len(known) < len(pictures) else ()
-    pictures = known.for_task(task.name)
+    pictures = known.for_task(task.name, rule=config.rule)
     data, remarks = gone_on_with(pictures, folder, screen) if config.resume else (None, ())
     if data is None:
         pictures = divided(pictures, config)
@@ -206,9 +207,10 @@ def _check_best(file: Path) -> None:
         ) from error
 
 
-def _facts(num_classes: int, device: torch.device, start: Start | None, processes: int) -> Facts:
+def _facts(labels: Labels, device: torch.device, start: Start | None, processes: int) -> Facts:
     return Facts(
-        num_classes=num_classes,
+        num_classes=len(labels),
+        things=tuple(sorted(labels.things)),
         gpu=device.type == "cuda",
         bf16=has_fast_bf16(device),
         threads=torch.get_num_threads(),

@@ -46,6 +46,7 @@ def read_pictures(config: TrainConfig, task: TaskName | None, screen: Console) -
             crowds=config.crowds,
             masks=config.masks,
             mask_threshold=config.mask_threshold,
+            rule=config.rule,
             decode=config.on_defect == "skip",
             progress=move,
         )

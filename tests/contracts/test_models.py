@@ -12,12 +12,13 @@ import torch
 from everymask.core.labels import labels_of
 from everymask.data.feed.preprocess import Preprocess
 from everymask.errors import ConfigError
-from everymask.models.base import LAST_STAGE, Network, RegionOutputs, SemanticOutputs
+from everymask.models.base import LAST_STAGE, Network, PanopticOutputs, RegionOutputs, SemanticOutputs
 from everymask.models.build import build
 from everymask.models.card import Card
 from everymask.models.checkpoint import load_model, save_model
 from everymask.models.inference import ready_to_predict
 from everymask.models.specs.any_spec import KINDS, ModelSpec
+from everymask.models.specs.panoptic import PanopticFPN
 from everymask.models.specs.regions import FasterRCNN, MaskRCNN
 from everymask.train.step import TrainStep
 from tests.models.networks import (
@@ -143,12 +144,15 @@ def answer(module: Network, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
         found = module(images)
     if isinstance(found, SemanticOutputs):
         return (found.logits,)
+    if isinstance(found, PanopticOutputs):
+        found = found.regions
     return found.boxes, found.scores, found.class_ids, found.image_index
 
 
 def check_losses(spec: ModelSpec, losses: dict[str, torch.Tensor]) -> None:
     assert all(torch.isfinite(loss) and loss.ndim == 0 for loss in losses.values())
     assert ("loss_mask" in losses) == isinstance(spec, MaskRCNN)
+    assert ("loss_sem_seg" in losses) == isinstance(spec, PanopticFPN)
     assert ("loss_aux" in losses) == getattr(spec, "auxiliary", getattr(spec, "ocr", False))
 
 
@@ -156,7 +160,12 @@ def check_answer(module: Network, spec: ModelSpec) -> None:
     windows = torch.tensor([[0, 0, 93, 67], [0, 0, 50, 40]])
     with torch.no_grad():
         found = module(torch.rand(2, CHANNELS, 67, 93), windows)
-    if isinstance(spec, FasterRCNN):
+    if isinstance(spec, PanopticFPN):
+        assert isinstance(found, PanopticOutputs)
+        assert found.logits.shape == (2, 1 + CLASSES - len(spec.things), 67, 93)
+        assert torch.isfinite(found.logits).all() and found.logits.std() > 0
+        check_objects(found.regions, windows, masks=True)
+    elif isinstance(spec, FasterRCNN):
         assert isinstance(found, RegionOutputs)
         check_objects(found, windows, masks=isinstance(spec, MaskRCNN))
     else:
@@ -197,12 +206,18 @@ def encoder_of(module: Network) -> torch.nn.Module:
 
 @pytest.mark.parametrize("any_name", KINDS_QUICK)
 def test_rows_of_classes_are_what_another_class_changes(any_name: str) -> None:
-    module, rows = bare_network(ALL[any_name]), bare_network(ALL[any_name]).class_rows()
-    more = bare_network(ALL[any_name], CLASSES + 1).state_dict()
-    grown = {key: len(more[key]) - len(own) for key, own in module.state_dict().items() if own.shape != more[key].shape}
+    spec = ALL[any_name]
+    module, rows, grown = bare_network(spec), bare_network(spec).class_rows(), {}
+    things = len(spec.things) if isinstance(spec, PanopticFPN) else CLASSES
+    # One more class is stuff for a panoptic network unless it is a thing.
+    for larger in (spec, replace(spec, things=(*spec.things, CLASSES))) if isinstance(spec, PanopticFPN) else (spec,):
+        more = bare_network(larger, CLASSES + 1).state_dict()
+        own = {key: value for key, value in module.state_dict().items() if value.shape != more[key].shape}
+        grown |= {key: len(more[key]) - len(value) for key, value in own.items()}
     assert dict(rows.counts) == grown
     for key, count in rows.counts.items():
-        assert len(module.state_dict()[key]) == count * (rows.background + CLASSES)
+        known = CLASSES - things if rows.kinds.get(key) == "stuff" else things
+        assert len(module.state_dict()[key]) == count * (rows.background + known)
     assert rows.classifiers and rows.classifiers <= rows.counts.keys()
 
 

@@ -189,8 +189,22 @@ def test_panoptic_truth_is_read_divided_and_packed(panoptic: Dataset) -> None:
 
 def test_panoptic_truth_is_measured(panoptic: Dataset) -> None:
     found = fingerprint(panoptic, seed=0)
-    assert found.object_sizes == pytest.approx([24**0.5] * 5, abs=0.01) and found.max_objects == 1
+    # Sky is no object, and the car is a crowd.
+    assert found.object_sizes == () and found.max_objects == 1
+    cars = replace(panoptic, labels=replace(panoptic.labels, things=frozenset({0})))
+    assert fingerprint(cars, seed=0).object_sizes == pytest.approx([24**0.5] * 5, abs=0.01)
     assert found.class_shares == pytest.approx((24 / 36, 12 / 36), abs=1e-6)
+
+
+def test_panoptic_truth_is_checked_and_chooses_its_task(panoptic: Dataset) -> None:
+    summary = check(panoptic)
+    assert (summary.task, summary.objects, summary.crowd, summary.empty) == ("panoptic", 2, 2, 0)
+    assert summary.classes == {"sky": {"train": 1, "val": 1}, "car": {"train": 0, "val": 0}}
+    assert summary.shares["car"] == pytest.approx({"train": 1 / 3, "val": 1 / 3}, abs=1e-6)
+    assert summary.no_truth == pytest.approx(0.25) and "1 countable and 1 other" in summary.encoding
+    task, model = settle_task(TrainConfig(data="x", out="y"), panoptic)
+    assert (task.name, type(model).__name__) == ("panoptic", "PanopticFPN")
+    assert unseen_classes(panoptic, None) == ()
 
 
 def test_what_cannot_take_panoptic_truth_yet_says_so(panoptic: Dataset, tmp_path: Path) -> None:
@@ -200,10 +214,7 @@ def test_what_cannot_take_panoptic_truth_yet_says_so(panoptic: Dataset, tmp_path
         lambda: panoptic.for_task("semantic"),
         lambda: panoptic.label_map(0),
         lambda: panoptic.objects(0),
-        lambda: check(panoptic),
         lambda: write_dataset(tmp_path / "out", panoptic, "image-masks"),
-        lambda: settle_task(TrainConfig(data="x", out="y"), panoptic),
-        lambda: unseen_classes(panoptic, None),
     ):
         with pytest.raises(ConfigError, match="panoptic"):
             refused()

@@ -10,13 +10,14 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from everymask.core.segmentation import SemanticMap
+from everymask.core.segmentation import PanopticMap, SemanticMap
 from everymask.data.feed.pipelines import prepare
 from everymask.data.feed.preprocess import Preprocess, Resize
 from everymask.data.shapes import ShapesConfig, draw_shapes
 from everymask.models.base import Batch, Network, collate
 from everymask.models.build import build
 from everymask.models.specs.any_spec import ModelSpec
+from everymask.models.specs.panoptic import PanopticFPN
 from everymask.models.specs.regions import ENCODERS, FasterRCNN, MaskRCNN, RegionModelSpec, faster_rcnn_v2, mask_rcnn_v2
 from everymask.models.specs.semantic import (
     FCN,
@@ -81,7 +82,11 @@ SEMANTIC: dict[str, SemanticModelSpec] = {
     "lraspp": LRASPP(encoder="mobilenetv3_small_100"),
     "pidnet": PIDNet(),
 }
-SPECS: dict[str, ModelSpec] = REGIONS | SEMANTIC
+PANOPTIC: dict[str, ModelSpec] = {
+    "panoptic-fpn": PanopticFPN(**_MASKS, things=(0, 2), semantic_channels=16),
+    "panoptic-fpn-norms": PanopticFPN(**_MASKS, things=(1,), semantic_channels=16, fpn_norm=True, norm="group"),
+}
+SPECS: dict[str, ModelSpec] = REGIONS | SEMANTIC | PANOPTIC
 # Encoders of all families; for semantic networks without a map at stride 2, with odd sizes of maps, with channels last.
 OTHER_ENCODERS: dict[str, ModelSpec] = {
     f"mask-rcnn-{name}": MaskRCNN(**(_MASKS | {"encoder": name})) for name in ENCODERS if name != "resnet18"
@@ -132,6 +137,8 @@ def bare_network(spec: ModelSpec, classes: int = CLASSES) -> Network:
 
 def some_batch(spec: ModelSpec, classes: int = CLASSES, count: int = 2) -> Batch:
     """Pictures of what a network finds, with as many channels as it takes."""
+    if isinstance(spec, PanopticFPN):
+        return panoptic_batch(count, spec.channels)
     if isinstance(spec, FasterRCNN):
         return object_batch(count, spec.channels)
     return map_batch(count=count, channels=spec.channels, classes=classes)
@@ -143,6 +150,15 @@ def object_batch(count: int = 2, channels: int = 3) -> Batch:
     samples = [draw_shapes(ShapesConfig(pictures=count, seed=0), index) for index in range(count)]
     wide = [replace(s, image=np.repeat(s.image[..., :1], channels, axis=2)) if channels != 3 else s for s in samples]
     return collate([prepare(sample, preprocess) for sample in wide], preprocess.divisor)
+
+
+def panoptic_batch(count: int = 2, channels: int = 3) -> Batch:
+    """The same shapes as segments; the upper left corner has no truth."""
+    batch = object_batch(count, channels)
+    truths = [PanopticMap.from_regions(truth, truth.size, 255) for truth in batch.truths]
+    for truth in truths:
+        truth.ids[:8, :8] = 0
+    return replace(batch, truths=tuple(truths))
 
 
 def map_batch(size: tuple[int, int] = (32, 64), count: int = 2, channels: int = 3, classes: int = CLASSES) -> Batch:

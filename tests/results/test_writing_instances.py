@@ -22,7 +22,7 @@ from everymask.core.segmentation import InstanceSet
 from everymask.data.pictures.read import write_image
 from everymask.errors import ConfigError, DataError, MachineError
 from everymask.infer.result import Result
-from everymask.results import writing_instances
+from everymask.results import coco_table, writing_instances
 from everymask.results.writing_instances import InstanceFolder
 
 LABELS = Labels(("cell", "dust"))
@@ -255,7 +255,8 @@ def test_an_interruption_leaves_what_is_done(tmp_path: Path, error: type[BaseExc
 def test_an_interruption_within_a_picture_leaves_the_pictures_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, call: int
 ) -> None:
-    original, calls = getattr(writing_instances, step), iter(range(1_000))
+    place = coco_table if step == "_json" else writing_instances
+    original, calls = getattr(place, step), iter(range(1_000))
 
     def interrupted(*arguments: Any) -> Any:
         if next(calls) == call:
@@ -264,7 +265,7 @@ def test_an_interruption_within_a_picture_leaves_the_pictures_before(
 
     with pytest.raises(KeyboardInterrupt), InstanceFolder(tmp_path, LABELS) as folder:
         put(folder, example(id="a"))
-        monkeypatch.setattr(writing_instances, step, interrupted)
+        monkeypatch.setattr(place, step, interrupted)
         put(folder, example(id="b"))
     assert [image["file_name"] for image in coco(tmp_path)["images"]] == ["a"]
     assert {a["image_id"] for a in coco(tmp_path)["annotations"]} == {1}
@@ -272,7 +273,7 @@ def test_an_interruption_within_a_picture_leaves_the_pictures_before(
 
 
 def test_a_picture_that_fails_can_be_followed_by_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = writing_instances._json
+    original = coco_table._json
 
     def failing(value: Any) -> bytes:
         if value.get("file_name") == "bad":
@@ -281,7 +282,7 @@ def test_a_picture_that_fails_can_be_followed_by_others(tmp_path: Path, monkeypa
 
     with InstanceFolder(tmp_path, LABELS) as folder:
         put(folder, example(id="a"))
-        monkeypatch.setattr(writing_instances, "_json", failing)
+        monkeypatch.setattr(coco_table, "_json", failing)
         with pytest.raises(DataError):
             put(folder, example(id="bad"))
         put(folder, example(id="c"))
@@ -314,7 +315,7 @@ def test_more_objects_than_sixteen_bits_can_number_are_refused(tmp_path: Path) -
 
 @pytest.mark.slow
 def test_memory_does_not_hold_the_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writing_instances, "_IMAGES_KEPT_IN_MEMORY", 1_000)
+    monkeypatch.setattr(coco_table, "_KEPT_IN_MEMORY", 1_000)
     monkeypatch.setattr(writing_instances, "write_image", lambda *_: None)
     monkeypatch.setattr(writing_instances, "draw_instances", lambda *_: None)
     result = example(objects=8)

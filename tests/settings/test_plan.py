@@ -104,6 +104,8 @@ OTHERS: dict[str, tuple[ModelSpec, object, str, str]] = {
     "class_weights": (FasterRCNN(), "auto", "semantic networks, but FasterRCNN", "--model unet"),
     "label_smoothing": (FasterRCNN(), 0.1, "semantic networks, but FasterRCNN", "--model unet"),
     "max_detections": (UNet(), 9, "networks that find objects, but UNet", "--model mask-rcnn"),
+    "things": (UNet(), ("car",), "panoptic networks, but UNet", "--model panoptic-fpn"),
+    "stuff": (FasterRCNN(), ("sky",), "panoptic networks, but FasterRCNN", "--model panoptic-fpn"),
 }
 
 

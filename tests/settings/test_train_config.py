@@ -63,7 +63,7 @@ def test_settings_survive_json() -> None:
         pytest.param({"layers": "(head"}, "regular expression", id="F03 layers regex"),
         pytest.param({"out": "runs/\x07"}, "out", id="F20 control character"),
         pytest.param({"workers": 5000}, "workers", id="F18 workers"),
-        pytest.param({"task": "panoptic"}, "instance, semantic", id="F02 unknown task"),
+        pytest.param({"task": "tracking"}, "instance, panoptic, semantic", id="F02 unknown task"),
         pytest.param({"loss": "ce+dise"}, "did you mean 'dice'", id="F02 unknown loss"),
         pytest.param({"class_weights": None}, "auto, none", id="F02 nothing for a choice"),
         pytest.param({"model": "maskrcnn"}, "did you mean mask-rcnn", id="F02 unknown model"),

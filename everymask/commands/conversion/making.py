@@ -17,6 +17,7 @@ from everymask.data.conversion.tiles import TileCounts, Tiles, tile_pictures
 from everymask.data.dataset import Dataset, not_annotated
 from everymask.data.issues import IssueLog, Policy
 from everymask.data.painting import Painting
+from everymask.data.panoptic import PanopticCoding
 from everymask.data.records import Record
 from everymask.data.splits import draw_split, without_leaks
 from everymask.errors import ConfigError, printable
@@ -79,7 +80,7 @@ def make(datasets: Sequence[Dataset], changes: Changes, spare: Path, policy: Pol
             listed = ", ".join(f"{name} ({count})" for name, count in brought.items())
             _log.warning("the splits %s give way to new ones", listed)
         made.dataset = draw_split(annotated, seed=changes.seed, fractions=changes.fractions, group_of=changes.group_of)
-    if isinstance(made.dataset.coding, Painting):
+    if _is_painted(made.dataset):
         with progress("looking for hidden objects") as move:
             made.hidden = hidden_by_painting(made.dataset, progress=move)
     if changes.tiles is not None:
@@ -101,6 +102,13 @@ def _joined(datasets: Sequence[Dataset], changes: Changes, spare: Path, policy: 
     kept = without_leaks(merged, issues)
     found = issues.finish(" and ".join(printable(dataset.root) for dataset in datasets))
     return replace(kept, issues=(*kept.issues, *found))
+
+
+def _is_painted(dataset: Dataset) -> bool:
+    """Whether its maps are painted of objects, which may hide each other."""
+    coding = dataset.coding
+    made = coding.painting if isinstance(coding, PanopticCoding) else None
+    return isinstance(coding, Painting) or (made is not None and made.maps is None)
 
 
 def _count_objects(dataset: Dataset) -> int:

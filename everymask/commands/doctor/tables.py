@@ -25,7 +25,8 @@ def show_summary(summary: Summary) -> None:
         show(table("Picture size", ("", "height x width", "pictures"), sizes))
     if summary.areas:
         rows = [(name, _short(count), _short(summary.areas[name])) for name, count in summary.per_picture.items()]
-        show(table("Objects", ("", "per picture", "area in pixels"), rows))
+        noun = "Segments" if summary.encoding else "Objects"
+        show(table(noun, ("", "per picture", "area in pixels"), rows))
     if summary.geometry.get("looked at") and not summary.boxes_only:
         shapes = [(name, f"{count:,}") for name, count in summary.geometry.items()]
         show(table("Shapes of objects", ("", "objects"), shapes))
@@ -52,8 +53,9 @@ def _show_objects(summary: Summary, kinds: str) -> None:
 def _show_label_maps(summary: Summary, kinds: str) -> None:
     """What is in a semantic data set: what its maps hold, and how much of the pixels each class has."""
     columns = list(summary.splits) or ["all"]
+    segments = f", {counted(summary.objects, 'segment')}" if summary.classes else ""
     show(
-        f"{printable(summary.root)}: {summary.format}, label maps",
+        f"{printable(summary.root)}: {summary.format}, {'panoptic' if summary.classes else 'label'} maps{segments}",
         f"{counted(summary.pictures, 'picture')} ({summary.empty} without truth){_loose(summary)}, "
         f"{counted(len(summary.shares), 'class', 'es')}; {summary.no_truth:.2%} of the pixels are without truth",
         summary.encoding,
@@ -62,10 +64,15 @@ def _show_label_maps(summary: Summary, kinds: str) -> None:
     pictures = [("(pictures)", *(str(summary.splits.get(name, summary.pictures)) for name in columns))]
     shares = folded(summary.shares, columns, ".2%", "pixels")
     show(table("Pixels by class", ("class", *columns), [*pictures, *shares]))
+    if summary.classes:
+        rows = folded(summary.classes, columns, ",", "segments")
+        show(table("Segments by class", ("class", *columns), rows))
     if summary.values:
-        rows = [(v.value, f"{v.pixels:,}", f"{v.maps:,}", v.taken_for or "(no truth)") for v in summary.values[:_MOST]]
+        values = [
+            (v.value, f"{v.pixels:,}", f"{v.maps:,}", v.taken_for or "(no truth)") for v in summary.values[:_MOST]
+        ]
         title = f"Values in {counted(summary.maps_decoded, 'label map')}"
-        show(table(title, ("value", "pixels", "maps", "taken for"), rows))
+        show(table(title, ("value", "pixels", "maps", "taken for"), values))
         if len(summary.values) > _MOST:
             show(f"... and {len(summary.values) - _MOST:,} more values\n")
 

@@ -11,10 +11,10 @@ import numpy as np
 
 from everymask.core.arrays import IntArray
 from everymask.core.rows import count_classes, shortest
-from everymask.core.segmentation import InstanceSet
+from everymask.core.segmentation import InstanceSet, PanopticMap
 from everymask.data.coding import LabelCoding
 from everymask.data.conversion.pairing import Reasons, pair_objects
-from everymask.data.dataset import Dataset, panoptic_refused
+from everymask.data.dataset import Dataset
 from everymask.data.formats.folders import file_stem
 from everymask.data.painting import Painting, visible
 from everymask.data.panoptic import PanopticCoding
@@ -104,11 +104,11 @@ def shown(iou: float) -> str:
 def compare(before: Dataset, after: Dataset, *, progress: Callable[[int, int], None] | None = None) -> Losses:
     """What of `before` is in `after`, which was read from what was written of it; pictures are paired by their ids.
 
-    Objects are paired by `pair_objects`, label maps compared class by class. `progress(done, total)` is called after
-    each picture. `ConfigError` for a panoptic data set.
+    Objects, and segments of panoptic maps, are paired by `pair_objects`, label maps compared class by class.
+    `progress(done, total)` is called after each picture.
     """
     rows = {record.id: row for row, record in enumerate(after.records)}
-    losses = Losses("object" if before.coding is None else "class region")
+    losses = Losses({"objects": "object", "label maps": "class region", "panoptic": "segment"}[before.kind])
     absent = set(before.labels.names) - set(after.labels.names)
     if absent:
         losses.others[f"classes are not there: {listed(sorted(absent))}"] += len(absent)
@@ -118,11 +118,13 @@ def compare(before: Dataset, after: Dataset, *, progress: Callable[[int, int], N
         _compare_records(record, None if row is None else after.records[row], losses)
         match before.coding:
             case None:
-                _compare_objects(before, number, None if row is None else after.objects(row), table, losses)
+                there = None if row is None else after.objects(row)
+                _compare_objects(before, record, before.objects(number), there, table, losses)
             case LabelCoding() | Painting():
                 _compare_maps(before, number, None if row is None else after.label_map(row).ids, table, losses)
             case PanopticCoding():
-                raise panoptic_refused(before, "compared")
+                there = None if row is None else _as_objects(after.panoptic_map(row))
+                _compare_objects(before, record, _as_objects(before.panoptic_map(number)), there, table, losses)
             case _:
                 assert_never(before.coding)
         if progress is not None:
@@ -146,13 +148,17 @@ def _compare_records(before: Record, after: Record | None, losses: Losses) -> No
 
 
 def hidden_by_painting(dataset: Dataset, *, progress: Callable[[int, int], None] | None = None) -> Losses:
-    """How much of each object is seen where label maps are painted of them: what smaller ones leave of it.
+    """How much of each object is seen where label maps or panoptic maps are painted of them: what smaller ones leave.
 
-    Crowds, which have no truth there, and objects without a pixel are not counted.
+    Crowds, objects of stuff, which are one segment, and objects without a pixel are not counted.
     """
     losses = Losses("painted object", ("whole", "hidden in part"))
+    things = dataset.labels.things
     for number, record in enumerate(dataset.records):
-        objects = [(place, item) for place, item in enumerate(record.truth.annotations, 1) if not item.crowd]
+        listed = enumerate(record.truth.annotations, 1)
+        objects = [
+            (place, item) for place, item in listed if not item.crowd and (not things or item.class_id in things)
+        ]
         masks = draw_shapes([item.shape for _, item in objects], record.size, record.image)
         before, after = masks.areas(), visible(masks).areas()
         losses.compared += int((before > 0).sum())
@@ -171,8 +177,14 @@ def _names_table(before: Dataset, after: Dataset) -> IntArray:
     return np.array([*(known.get(name, -1) for name in after.labels.names), before.labels.ignore], np.int64)
 
 
-def _compare_objects(before: Dataset, number: int, theirs: InstanceSet | None, table: IntArray, losses: Losses) -> None:
-    record, ours = before.records[number], before.objects(number)
+def _as_objects(found: PanopticMap) -> InstanceSet:
+    """Each segment as an object."""
+    return replace(found.regions(), crowd=np.array([one.crowd for one in found.segments], np.bool_))
+
+
+def _compare_objects(
+    before: Dataset, record: Record, ours: InstanceSet, theirs: InstanceSet | None, table: IntArray, losses: Losses
+) -> None:
     theirs = ours[:0] if theirs is None else replace(theirs, class_ids=table[theirs.class_ids])
     losses.compared += len(ours)
     pairs = pair_objects(ours, theirs)

@@ -12,11 +12,12 @@ import numpy as np
 from everymask.core.arrays import FloatArray
 from everymask.core.memory import many_objects
 from everymask.data.crossings import crossing_rings
-from everymask.data.dataset import Dataset, panoptic_refused
+from everymask.data.dataset import Dataset
 from everymask.data.doctor.counting import areas_of, histograms, objects_by_class, quantiles, sizes_of
 from everymask.data.doctor.geometry import count_shapes, drawn_twice, outliers
-from everymask.data.doctor.label_maps import look_at_maps
+from everymask.data.doctor.label_maps import MapFacts, look_at_maps
 from everymask.data.doctor.near import Thumbnails, near_pictures
+from everymask.data.doctor.panoptic_maps import SegmentFacts, look_at_segments
 from everymask.data.doctor.summary import NearPictures, Summary
 from everymask.data.doctor.treatment import treatments
 from everymask.data.issues import IssueLog
@@ -50,7 +51,7 @@ def check(
 
     Defects come from the reader (`dataset.issues`), and from pictures that cannot be read any more. Found here are, as
     warnings: outlines that cross themselves, objects that are drawn twice or unlike their class in size or shape,
-    pictures that are there twice or look alike. `ConfigError` for a panoptic data set.
+    pictures that are there twice or look alike.
     """
     seen = (thumbnails or Thumbnails()) if decode else None
     match dataset.kind:
@@ -59,14 +60,25 @@ def check(
         case "label maps":
             # Objects of which label maps are painted are not what is learned.
             annotated = dataset.annotated()
-            found = look_at_maps(annotated, decode=decode)
-            summary = _summary(dataset, annotated, lambda record: (), IssueLog("skip"), seen, progress)
-            facts = {column.name: getattr(found, column.name) for column in fields(found)}
-            return replace(summary, **facts, classes={}, per_picture={})
+            return _with_facts(dataset, annotated, look_at_maps(annotated, decode=decode), seen, progress)
         case "panoptic":
-            raise panoptic_refused(dataset, "checked")
+            annotated = dataset.annotated()
+            return _with_facts(dataset, annotated, look_at_segments(annotated, decode=decode), seen, progress)
         case _:
             assert_never(dataset.kind)
+
+
+def _with_facts(
+    whole: Dataset,
+    annotated: Dataset,
+    found: MapFacts | SegmentFacts,
+    seen: Thumbnails | None,
+    progress: Progress | None,
+) -> Summary:
+    """What there is to say of maps, besides what their pictures say."""
+    summary = _summary(whole, annotated, lambda record: (), IssueLog("skip"), seen, progress)
+    facts = {column.name: getattr(found, column.name) for column in fields(found)}
+    return replace(summary, **({"classes": {}, "per_picture": {}} | facts))
 
 
 def _with_objects(whole: Dataset, seen: Thumbnails | None, progress: Progress | None) -> Summary:

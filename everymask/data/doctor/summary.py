@@ -45,6 +45,9 @@ class Summary:
     `geometry` counts the objects that were drawn to look at them (`"looked at"`), and of them those in several parts,
     with holes, that share pixels with another, that touch the picture's border, and that have fewer than 16 pixels.
 
+    Of a panoptic data set `objects` and `classes` count segments, and `encoding`, `shares` and `no_truth` are as of a
+    semantic one, in the `maps_decoded` maps that were decoded.
+
     Of a semantic data set `encoding` says what the label maps hold, `values` each value found in the `maps_decoded`
     maps that were decoded, `shares` by class and split the part of the pixels with truth (where label maps are painted
     from objects, of a sample of 50 pictures), and `no_truth` the part of all pixels that have none; `empty` counts
@@ -85,7 +88,9 @@ class Summary:
 
     @property
     def task(self) -> str:
-        """What a training learns from it: `semantic` from label maps, else `instance`."""
+        """What a training learns from it: `panoptic` from segments, `semantic` from label maps, else `instance`."""
+        if self.encoding and self.classes:
+            return "panoptic"
         return "semantic" if self.encoding else "instance"
 
     def to_json(self) -> dict[str, Any]:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import logging
-import re
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 
 from everymask.core.memory import many_objects
@@ -16,13 +13,16 @@ from everymask.data.damage import Look, without_damaged
 from everymask.data.damage import decode as decode_whole
 from everymask.data.dataset import Dataset, not_annotated
 from everymask.data.formats.coco.instances import looks_like_coco, read_coco, write_coco
+from everymask.data.formats.coco.panoptic import looks_like_coco_panoptic, read_coco_panoptic
+from everymask.data.formats.coco.panoptic_writing import write_coco_panoptic
 from everymask.data.formats.crowds import Crowds, crowds_as_objects, note_crowds
 from everymask.data.formats.cvat.files import looks_like_cvat, read_cvat, write_cvat
 from everymask.data.formats.datumaro.files import looks_like_datumaro, read_datumaro, write_datumaro
 from everymask.data.formats.finding.archives import is_archive, unpacked
 from everymask.data.formats.finding.foreign import address_refused, note_passed_over, what_it_is
 from everymask.data.formats.finding.named import exists
-from everymask.data.formats.folders import SPLIT_FOLDERS, files_in, folders_in
+from everymask.data.formats.finding.nearby import contents_of, is_part, is_small
+from everymask.data.formats.folders import files_in, folders_in
 from everymask.data.formats.geojson.files import looks_like_geojson, read_geojson, write_geojson
 from everymask.data.formats.imagej.files import looks_like_imagej, read_imagej, write_imagej
 from everymask.data.formats.instance_pngs import looks_like_instance_pngs, read_instance_pngs, write_instance_pngs
@@ -39,7 +39,6 @@ from everymask.data.formats.labelme.files import looks_like_labelme, read_labelm
 from everymask.data.formats.mask_files import looks_like_mask_files, read_mask_files, write_mask_files
 from everymask.data.formats.open_images.files import looks_like_open_images, read_open_images, write_open_images
 from everymask.data.formats.pair_lists import find_pairs
-from everymask.data.formats.pairs import MAP_FOLDERS, PICTURE_FOLDERS
 from everymask.data.formats.readings import Reading, judge
 from everymask.data.formats.rle_tables.files import looks_like_rle_table, read_rle_table, write_rle_table
 from everymask.data.formats.stacks.files import read_tiff_stacks, write_tiff_stacks
@@ -59,6 +58,7 @@ from everymask.data.formats.voc.semantic import (
 )
 from everymask.data.formats.yolo.segments import looks_like_yolo, read_yolo, write_yolo
 from everymask.data.issues import IssueLog, Policy
+from everymask.data.panoptic import PanopticRule
 from everymask.data.records import LabelMapFile
 from everymask.data.splits import without_leaks
 from everymask.errors import ConfigError, DataError, EverymaskError, printable
@@ -245,10 +245,17 @@ FORMATS = (
         "semantic",
         frozenset({"decode", "masks", "mask_threshold"}),
     ),
+    Format(
+        "coco-panoptic",
+        looks_like_coco_panoptic,
+        "a .json file with segments_info, beside a folder of PNGs",
+        read_coco_panoptic,
+        write_coco_panoptic,
+        "panoptic",
+        frozenset({"images", "decode"}),
+    ),
 )
 """The formats in the order in which they are tried."""
-_MOST_NEAR = 5000
-_PARTS = frozenset({*SPLIT_FOLDERS, *PICTURE_FOLDERS, *MAP_FOLDERS, "segmentationclass", "segmentationobject"})
 _BY_CONTENT = ("instance-pngs", "camvid", "image-masks")
 """Those whose layout says nothing about what the maps hold."""
 _OTHER: dict[Reading, Reading] = {"objects": "classes", "classes": "objects"}
@@ -265,6 +272,7 @@ def read_dataset(
     crowds: Crowds = "as-marked",
     masks: str | Path | None = None,
     mask_threshold: int | None = None,
+    rule: PanopticRule | None = None,
     decode: bool = False,
     look: Look = decode_whole,
     progress: Callable[[int, int], None] | None = None,
@@ -273,7 +281,7 @@ def read_dataset(
 
     With `task` "semantic" the truth is a label map: where a folder has maps of classes and objects, the former are
     read, and otherwise label maps are painted from the objects. With "instance" label maps are refused
-    (`Dataset.for_task`).
+    (`Dataset.for_task`). With "panoptic" objects and label maps become segments by a `rule`.
 
     `images` is the folder of pictures, where it is not beside an annotation file (of COCO, CVAT ...). With
     `crowds="as-objects"` what is marked as a crowd (COCO's iscrowd, Pascal VOC's difficult) is an object like the
@@ -305,7 +313,7 @@ def read_dataset(
     found = crowds_as_objects(found) if crowds == "as-objects" else found
     note_crowds(found, noted)
     note_passed_over((record.image.parent for record in found.records), noted)
-    dataset = found.for_task(task)
+    dataset = found.for_task(task, rule=rule)
     if dataset.coding is not None:
         _log.info("%s: %s", printable(root), dataset.coding.sentence(dataset.labels))
     kept = without_leaks(dataset, noted)
@@ -432,7 +440,7 @@ def _unknown(root: Path) -> DataError:
         return DataError(message, hint=hint, issues=unpaired, total=lonely.total("error"))
     found, cure = what_it_is(root)
     looked_for = "".join(f"\n    {known.name}: {known.sign}" for known in FORMATS)
-    what = _contents(root) + (f": {found}" if found else "")
+    what = contents_of(root) + (f": {found}" if found else "")
     message = f"{printable(root)}: no known data set; {what}. Looked for:{looked_for}"
     return DataError(message, hint=hint or cure or "name the folder or file that holds these")
 
@@ -446,24 +454,13 @@ def _nearest(root: Path) -> tuple[Path, str] | None:
             if found := find_formats(place):
                 return place, found[0].name
         for place in root.resolve().parents[:2]:
-            if not _is_part(root.resolve(), place) or not _is_small(place):
+            if not is_part(root.resolve(), place) or not is_small(place):
                 continue
             if (found := find_formats(place)) and _has_files_in(root.resolve(), place, found[0]):
                 return place, found[0].name
     except (EverymaskError, OSError):  # what cannot be read is no reason to hide the error that brought us here
         return None
     return None
-
-
-def _is_part(root: Path, place: Path) -> bool:
-    """Whether a folder of a data set at `place` is named as `root` is: a split, pictures, label maps or annotations."""
-    names = [re.sub(r"\d+$", "", part.lower()) for part in root.relative_to(place).parts]
-    return root.is_file() or all(name in _PARTS for name in names)
-
-
-def _is_small(folder: Path) -> bool:
-    """Whether a folder may be read only to see what is in it."""
-    return sum(1 for _ in islice(folder.rglob("*"), _MOST_NEAR)) < _MOST_NEAR
 
 
 def _has_files_in(root: Path, place: Path, known: Format) -> bool:
@@ -475,13 +472,3 @@ def _has_files_in(root: Path, place: Path, known: Format) -> bool:
     if here and 2 * sum(stem in stems for stem in here) > len(here):
         return True
     return any(file.resolve().is_relative_to(root) for file in (*pictures, *maps))
-
-
-def _contents(root: Path) -> str:
-    if root.is_file():
-        return f"found a {root.suffix or 'file without ending'}"
-    suffixes = Counter(file.suffix.lower() or "no ending" for file in files_in(root))
-    parts = [f"{count} x {suffix}" for suffix, count in suffixes.most_common(5)]
-    folders = [folder.name + "/" for folder in folders_in(root)]
-    parts += folders[:8] + (["..."] if len(folders) > 8 else [])
-    return f"found {printable(', '.join(parts))}" if parts else "the folder is empty"

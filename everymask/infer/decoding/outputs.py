@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from everymask.core.arrays import FloatArray, IntArray
-from everymask.core.segmentation import InstanceSet, Segmentation, SemanticMap
+from everymask.core.segmentation import InstanceSet, PanopticMap, Segmentation, SemanticMap
 from everymask.data.feed.preprocess import Placement
 from everymask.infer.decoding.duplicates import without_duplicates
 from everymask.infer.decoding.instances import decode_instances
+from everymask.infer.decoding.panoptic import merge_panoptic
 from everymask.infer.decoding.semantic import decode_semantic
+from everymask.models.specs.panoptic import PanopticFPN
 from everymask.models.specs.regions import MaskPaste
 from everymask.models.specs.semantic import Head
 
@@ -121,3 +123,30 @@ class DecidedMaps:
     def planes(self) -> SemanticArrays:
         """They have been left on the device."""
         raise TypeError("these label maps are decided already")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PanopticArrays:
+    """Things one by one, and which stuff every pixel is, counted from 1, or 0 for a thing.
+
+    The class ids of `regions` are places among `spec.things`; `spec` says how the two become one map.
+    """
+
+    regions: RegionArrays
+    classes: SemanticArrays | DecidedMaps
+    spec: PanopticFPN
+
+    def segmentation(self, index: int, wanted: Wanted) -> PanopticMap:
+        """The panoptic map of a picture."""
+        return merge_panoptic(
+            self.regions.segmentation(index, wanted), self.classes.segmentation(index, wanted), self.spec
+        )
+
+    def cut_below(self, index: int) -> float | None:
+        """The score of the surest thing that a limit may have cost, where it would have been shown."""
+        score = self.regions.cut_below(index)
+        return None if score is None or score < self.spec.min_score else score
+
+    def planes(self) -> SemanticArrays:
+        """There are none that say all."""
+        raise TypeError("a network that finds things has no answer for every pixel")

@@ -46,7 +46,6 @@ class RCNN(Network):
 
     spec: FasterRCNN
     encoder_prefix = "backbone.body."
-    exact_parts = ("roi_heads.box_predictor",)
     small_maps = ("roi_heads",)
 
     def __init__(self, spec: FasterRCNN, num_classes: int, *, pretrained_encoder: Path | None = None) -> None:
@@ -73,9 +72,12 @@ class RCNN(Network):
 
     def forward(self, images: Tensor, windows: Tensor | None = None) -> RegionOutputs:
         """Detect in pictures [B, C, H, W]; `windows` [B, 4] xyxy are the pictures without their padding (None: all)."""
+        return self.detect(self.backbone(images.to(self.backbone.dtype)), images, windows)
+
+    def detect(self, maps: list[Tensor], images: Tensor, windows: Tensor | None) -> RegionOutputs:
+        """`forward`, of pictures whose `maps` of the pyramid are there already."""
         image_size = (images.shape[2], images.shape[3])
         windows = _frames(images) if windows is None else windows.to(images.device)
-        maps = self.backbone(images.to(self.backbone.dtype))
         logits, deltas, anchors = self.rpn(maps, image_size)
         limits = self._proposal_limits(images, windows)
         proposals = self.rpn.propose(logits, deltas, anchors, limits, training=False)
@@ -90,6 +92,12 @@ class RCNN(Network):
 
     def loss(self, batch: Batch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """The paper's losses: objectness and box of the RPN, class, box and mask of the sampled regions."""
+        return self.region_losses(self.backbone(batch.images), batch, generator)
+
+    def region_losses(
+        self, maps: list[Tensor], batch: Batch, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        """`loss`, of a batch whose `maps` of the pyramid are there already."""
         images = batch.images
         image_size = (images.shape[2], images.shape[3])
         truths = [self._trainable(truth, file) for truth, file in zip(batch.truths, batch.files, strict=True)]
@@ -97,7 +105,6 @@ class RCNN(Network):
         boxes = [box - self._far_corner(box) for box in boxes]
         labels = [torch.tensor(truth.class_ids, device=images.device) + 1 for truth in truths]
 
-        maps = self.backbone(images)
         logits, deltas, anchors = self.rpn(maps, image_size)
         losses = self.rpn.loss(logits, deltas, anchors, boxes, generator)
         limits = self._proposal_limits(images, batch.windows.to(images.device))
@@ -121,6 +128,11 @@ class RCNN(Network):
             wanted = self._mask_targets(truths, chosen, rows).to(planes.device)
             losses["loss_mask"] = mask_loss(planes, wanted)
         return losses
+
+    @property
+    def exact_parts(self) -> tuple[str, ...]:
+        """The box predictor."""
+        return ("roi_heads.box_predictor",)
 
     @property
     def has_masks(self) -> bool:

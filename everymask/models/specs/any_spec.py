@@ -1,4 +1,4 @@
-"""The spec of any network, whether it finds objects or says of every pixel what it is, and its form in files."""
+"""The spec of any network, whether it finds objects, says of every pixel what it is, or both, and its form in files."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import Any, TypeAlias
 from everymask.core.json.values import value_of
 from everymask.errors import WeightsError, printable
 from everymask.models.specs.family import Family
+from everymask.models.specs.panoptic import PANOPTIC_FAMILY, PANOPTIC_KINDS, PanopticModelSpec, PanopticName
 from everymask.models.specs.regions import REGION_KINDS, REGIONS, RegionModelSpec, RegionName, RegionProfile
 from everymask.models.specs.semantic import SEMANTIC_FAMILY, SEMANTIC_KINDS, SemanticModelSpec, SemanticName
 
-ModelSpec: TypeAlias = RegionModelSpec | SemanticModelSpec
-Architecture: TypeAlias = RegionName | SemanticName
-FAMILIES: tuple[Family, ...] = (REGIONS, SEMANTIC_FAMILY)
+ModelSpec: TypeAlias = RegionModelSpec | SemanticModelSpec | PanopticModelSpec
+Architecture: TypeAlias = RegionName | SemanticName | PanopticName
+FAMILIES: tuple[Family, ...] = (REGIONS, SEMANTIC_FAMILY, PANOPTIC_FAMILY)
 _MOST = 1_000_000
 KINDS: dict[str, type[ModelSpec]] = {name: kind for family in FAMILIES for name, kind in family.kinds.items()}
 
@@ -37,7 +38,7 @@ def spec_from_json(data: Any) -> ModelSpec:
     cls: type[Any] = KINDS[kind]
     if kind in SEMANTIC_KINDS and "task" in values:  # as files called the head at first
         values["head"] = values.pop("task")
-    profile = values.get("profile") if kind in REGION_KINDS else None
+    profile = values.get("profile") if kind in (*REGION_KINDS, *PANOPTIC_KINDS) else None
     profile = profile if isinstance(profile, Mapping) else {}
     unknown = sorted(set(values) - {column.name for column in fields(cls)})
     unknown += sorted(set(profile) - {column.name for column in fields(RegionProfile)})

@@ -172,26 +172,29 @@ def mask_rcnn_v2(**changes: Any) -> MaskRCNN:
     return MaskRCNN(**(v2 | changes))
 
 
+SMALL: dict[str, Any] = {
+    "encoder": "resnet18",
+    "fpn_channels": 64,
+    "fpn_norm": True,
+    "rpn_channels": 64,
+    "rpn_pre_nms": (500, 500),
+    "rpn_post_nms": (200, 200),
+    "box_convs": 2,
+    "box_fcs": (256,),
+    "box_samples": 64,
+    "mask_convs": (64, 64),
+    "mask_norm": True,
+    "mask_channels": 64,
+}
+"""Of a network with a mask head: narrow, with norms everywhere (He et al. 2019)."""
+
+
 def mask_rcnn_small(**changes: Any) -> MaskRCNN:
     """A Mask R-CNN that trains from scratch on a CPU: ResNet-18, narrow, norms everywhere (He et al. 2019).
 
     With the norms in its heads it learns without pretrained weights; where there are some, larger networks are better.
     """
-    small: dict[str, Any] = {
-        "encoder": "resnet18",
-        "fpn_channels": 64,
-        "fpn_norm": True,
-        "rpn_channels": 64,
-        "rpn_pre_nms": (500, 500),
-        "rpn_post_nms": (200, 200),
-        "box_convs": 2,
-        "box_fcs": (256,),
-        "box_samples": 64,
-        "mask_convs": (64, 64),
-        "mask_norm": True,
-        "mask_channels": 64,
-    }
-    return MaskRCNN(**(small | changes))
+    return MaskRCNN(**(SMALL | changes))
 
 
 def faster_rcnn_v2(**changes: Any) -> FasterRCNN:

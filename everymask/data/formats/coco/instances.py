@@ -20,6 +20,7 @@ from everymask.data.dataset import Dataset
 from everymask.data.formats.coco.areas import Measured, confirmed_areas
 from everymask.data.formats.coco.federated import note_federated
 from everymask.data.formats.coco.objects import Place, compact, entry_id, is_id, read_object
+from everymask.data.formats.coco.panoptic_entries import has_segments
 from everymask.data.formats.coco.pictures import Places, around, read_pictures, split_name
 from everymask.data.formats.crowds import Crowds
 from everymask.data.formats.datumaro.recognition import is_datumaro
@@ -137,7 +138,7 @@ def annotation_files(path: Path) -> list[Path]:
 
 
 def _is_coco(file: Path) -> bool:
-    return _has_keys(file) and not is_datumaro(file)
+    return _has_keys(file) and not is_datumaro(file) and not has_segments(file)
 
 
 def _has_keys(file: Path) -> bool:
@@ -175,7 +176,7 @@ def _read_file(file: Path, split: str | None, places: Places, crowds: Crowds, is
         hint = "name the file of objects, such as instances_val.json"
         issues.error("coco-kind", message, file=file, where=f"/annotations/0/{key}", hint=hint)
         return nothing
-    classes, names = _read_categories(lists["categories"], file, issues)
+    classes, names = read_categories(lists["categories"], file, issues)
     pictures, image_ids = read_pictures(lists["images"], file, places, issues)
     entries = lists["annotations"]
     unmarked = not any(isinstance(entry, dict) and "iscrowd" in entry for entry in entries)
@@ -197,8 +198,8 @@ def _read_file(file: Path, split: str | None, places: Places, crowds: Crowds, is
     return _Part(file, names, tuple(records))
 
 
-def _read_categories(entries: Sequence[Any], file: Path, issues: IssueLog) -> tuple[dict[int, int], tuple[str, ...]]:
-    """Category id -> class id, and the names by class id."""
+def read_categories(entries: Sequence[Any], file: Path, issues: IssueLog) -> tuple[dict[int, int], tuple[str, ...]]:
+    """Category id -> class id, and the names by class id, in the order of their ids."""
     names: dict[int, str] = {}
     seen: dict[int, str] = {}
     folded: dict[str, str] = {}

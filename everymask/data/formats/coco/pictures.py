@@ -103,9 +103,13 @@ def _file_name(name: Any, where: str, file: Path, issues: IssueLog) -> str | Non
 def _picture_folder(file: Path, names: Sequence[str], places: Places) -> Path:
     """The folder around the annotation file that has most of the pictures (judged by up to 50 of them)."""
     stem = file.stem.removeprefix("instances_").removeprefix("person_keypoints_").removeprefix("labels_")
+    stem = stem.removeprefix("panoptic_")
     split = split_name(file)
     bases = places.bases(file)
     tails = dict.fromkeys((stem, split, file.stem, *(word for word, name in SPLIT_FOLDERS.items() if name == split)))
+    if file.stem.startswith("panoptic"):
+        # Folders that are called so hold its maps, which may be called as the pictures are.
+        tails = dict.fromkeys(tail for tail in tails if tail not in ("panoptic", file.stem))
     tried: list[Path] = []
     for base in bases:
         tops = [base] if places.images is not None else [base / name for name in _PICTURE_FOLDERS]

@@ -25,7 +25,7 @@ _ADDRESS = re.compile(r"(?i)(https?|s3|gs|ftp|hf|az|hdfs):/")
 _TOOLS: tuple[tuple[tuple[str, ...], str, str], ...] = (
     (("_via_img_metadata",), "a project of VIA", "in VIA: Annotation > Export Annotations (COCO format)"),
     (("shape_attributes", "region_attributes"), "an export of VIA", "in VIA: Annotation > Export Annotations (COCO)"),
-    (("segments_info",), "a panoptic COCO file", "name the file of objects (instances_*.json)"),
+    (("segments_info",), "of COCO's panoptic form", "name a file that has images, annotations and categories"),
     (("result", "from_name", "to_name"), "an export of Label Studio", "in Label Studio: Export > COCO with images"),
     (("original_width", "brushlabels"), "an export of Label Studio", "in Label Studio: Export > COCO with images"),
     (("classTitle", "points"), "annotations of Supervisely", "run Supervisely's app Export to COCO"),

@@ -66,7 +66,7 @@ def test_coco_files_without_objects_are_named(tmp_path, key, what):
     content = document()
     content["annotations"] = [{"image_id": 7, key: []}]
     with pytest.raises(DataError, match=rf"the file holds {what}(?s:.*)name the file of objects"):
-        read_dataset(lay_out(tmp_path, content))
+        read_dataset(lay_out(tmp_path, content), format="coco")
 
 
 @pytest.mark.parametrize("address", ["https://example.org/set.zip", "s3://bucket/set"])

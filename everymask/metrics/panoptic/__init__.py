@@ -1,0 +1,1 @@
+"""Panoptic quality: how well segments agree that share no pixel and of which each has a class."""

@@ -1,0 +1,1 @@
+"""Networks that find things one by one and stuff, a file each."""
