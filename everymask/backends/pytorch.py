@@ -86,13 +86,13 @@ class TorchBackend:
                     paste,
                     None if cut is None else _array(cut),
                 )
-            case SemanticOutputs(logits, head) if wanted is None or self.where.type == "cpu":
-                return SemanticArrays(_array(logits), head)
-            case SemanticOutputs(logits, head):
+            case SemanticOutputs(logits, head, kind) if wanted is None or self.where.type == "cpu":
+                return SemanticArrays(_array(logits), head, kind)
+            case SemanticOutputs(logits, head, kind):
                 pairs = zip(logits, wanted.placements, strict=True)
                 return DecidedMaps(
                     tuple(
-                        decode_on_device(each, place, head, ignore=wanted.ignore, scored=wanted.scored)
+                        decode_on_device(each, place, head, ignore=wanted.ignore, scored=wanted.scored, kind=kind)
                         for each, place in pairs
                     )
                 )

@@ -9,7 +9,7 @@ from typing import Any, Self, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from everymask.core.segmentation import Segmentation
+from everymask.core.segmentation import Segmentation, SemanticMap
 from everymask.data.feed.batches import stack, windows_of
 from everymask.data.feed.pipelines import Prepared
 from everymask.errors import ConfigError
@@ -72,11 +72,12 @@ class SemanticOutputs:
     """What every pixel is: `logits` [B, K, H, W] at the size of the pictures, padding included.
 
     `head` says what they are to a pixel: softmax over K classes, or a sigmoid per channel: one for foreground, or K
-    independent ones.
+    independent ones. `kind` is what they become: a label map, or what changed.
     """
 
     logits: Tensor
     head: Head
+    kind: type[SemanticMap] = SemanticMap
 
 
 @dataclass(frozen=True, slots=True)

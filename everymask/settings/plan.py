@@ -69,13 +69,21 @@ class SemanticSettings:
         return self
 
     @classmethod
-    def of(cls, settings: TrainConfig, measured: Fingerprint) -> SemanticSettings:
+    def of(cls, settings: TrainConfig, measured: Fingerprint) -> Self:
         """Those among `settings`, for a data set that measures so; `ConfigError` where one is still open."""
         return cls(
             loss=decided("loss", settings.loss),
             class_weights=class_weights(measured.class_shares) if settings.class_weights == "auto" else (),
             label_smoothing=settings.label_smoothing,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeSettings(SemanticSettings):
+    """What only networks that compare two dates are told: what changed is a class of pixels, and learned as such."""
+
+    networks: ClassVar[str] = "networks that compare two dates"
+    example: ClassVar[str] = "tinycd"
 
 
 GROUPS: tuple[type[InstanceSettings | SemanticSettings], ...] = (InstanceSettings, SemanticSettings)
@@ -184,7 +192,7 @@ def _refuse_others(settings: TrainConfig, model: ModelSpec, own: type[TaskSettin
     """`ConfigError` for a setting that was made and belongs to networks of another task than this one."""
     absent = TrainConfig(data=settings.data)
     for group in GROUPS:
-        for name in (column.name for column in fields(group) if group is not own):
+        for name in (column.name for column in fields(group) if not issubclass(own, group)):
             if getattr(settings, name) != getattr(absent, name):
                 raise ConfigError(
                     f"{name} is a setting of {group.networks}, but {type(model).__name__} is one of the {own.networks}",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any, assert_never
 
-from everymask.core.segmentation import InstanceSet, PanopticMap, Segmentation, SemanticMap, TaskName
+from everymask.core.segmentation import ChangeMap, InstanceSet, PanopticMap, Segmentation, SemanticMap, TaskName
 from everymask.data.dataset import Dataset, panoptic_refused
 from everymask.errors import ConfigError
 from everymask.models.specs.any_spec import ModelSpec
+from everymask.models.specs.change import ChangeSpec
 from everymask.models.specs.regions import FasterRCNN
 from everymask.models.specs.semantic import SemanticSpec
+from everymask.tasks.change import CHANGE
 from everymask.tasks.instance import INSTANCE
 from everymask.tasks.semantic import SEMANTIC
 from everymask.tasks.task import Task
@@ -22,6 +24,8 @@ def task_named(name: TaskName) -> Task[Any]:
             return INSTANCE
         case "semantic":
             return SEMANTIC
+        case "change":
+            return CHANGE
         case _:
             assert_never(name)
 
@@ -34,7 +38,11 @@ def task_of(value: ModelSpec | Segmentation | Dataset) -> Task[Any]:
     match value:
         case FasterRCNN() | InstanceSet():
             return INSTANCE
-        case SemanticSpec() | SemanticMap():
+        case ChangeSpec() | ChangeMap():
+            return CHANGE
+        case SemanticSpec():
+            return SEMANTIC if value.fusion is None else CHANGE
+        case SemanticMap():
             return SEMANTIC
         case PanopticMap():
             raise ConfigError("panoptic maps are read and held, but no network of this version gives them")
@@ -50,6 +58,8 @@ def _annotated_for(dataset: Dataset) -> Task[Any]:
             return INSTANCE
         case "label maps":
             return SEMANTIC
+        case "change maps":
+            return CHANGE
         case "panoptic":
             raise panoptic_refused(dataset, "trained on or evaluated")
         case _:

@@ -53,7 +53,11 @@ def _headlines(summary: Summary) -> list[Headline]:
 
 
 def _facts(summary: Summary) -> dict[str, object]:
-    learned = {"semantic": "semantic: a class for every pixel", "instance": "instance: objects one by one"}
+    learned = {
+        "semantic": "semantic: a class for every pixel",
+        "instance": "instance: objects one by one",
+        "change": "change: what changed between two dates",
+    }
     facts: dict[str, object] = {
         "format": summary.format,
         "task": learned[summary.task],

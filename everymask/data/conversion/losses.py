@@ -12,6 +12,7 @@ import numpy as np
 from everymask.core.arrays import IntArray
 from everymask.core.rows import count_classes, shortest
 from everymask.core.segmentation import InstanceSet
+from everymask.data.change.coding import ChangeCoding
 from everymask.data.coding import LabelCoding
 from everymask.data.conversion.pairing import Reasons, pair_objects
 from everymask.data.dataset import Dataset, panoptic_refused
@@ -119,7 +120,7 @@ def compare(before: Dataset, after: Dataset, *, progress: Callable[[int, int], N
         match before.coding:
             case None:
                 _compare_objects(before, number, None if row is None else after.objects(row), table, losses)
-            case LabelCoding() | Painting():
+            case LabelCoding() | Painting() | ChangeCoding():
                 _compare_maps(before, number, None if row is None else after.label_map(row).ids, table, losses)
             case PanopticCoding():
                 raise panoptic_refused(before, "compared")

@@ -13,6 +13,7 @@ from everymask.core.arrays import FloatArray
 from everymask.core.memory import many_objects
 from everymask.data.crossings import crossing_rings
 from everymask.data.dataset import Dataset, panoptic_refused
+from everymask.data.doctor.change import look_at_dates
 from everymask.data.doctor.counting import areas_of, histograms, objects_by_class, quantiles, sizes_of
 from everymask.data.doctor.geometry import count_shapes, drawn_twice, outliers
 from everymask.data.doctor.label_maps import look_at_maps
@@ -50,23 +51,32 @@ def check(
 
     Defects come from the reader (`dataset.issues`), and from pictures that cannot be read any more. Found here are, as
     warnings: outlines that cross themselves, objects that are drawn twice or unlike their class in size or shape,
-    pictures that are there twice or look alike. `ConfigError` for a panoptic data set.
+    pictures that are there twice or look alike; of two dates those that do not lie on each other, and those that seem
+    to be exchanged. `ConfigError` for a panoptic data set.
     """
     seen = (thumbnails or Thumbnails()) if decode else None
     match dataset.kind:
         case "objects":
             return _with_objects(dataset, seen, progress)
         case "label maps":
-            # Objects of which label maps are painted are not what is learned.
-            annotated = dataset.annotated()
-            found = look_at_maps(annotated, decode=decode)
-            summary = _summary(dataset, annotated, lambda record: (), IssueLog("skip"), seen, progress)
-            facts = {column.name: getattr(found, column.name) for column in fields(found)}
-            return replace(summary, **facts, classes={}, per_picture={})
+            return _with_maps(dataset, IssueLog("skip"), seen, progress)
+        case "change maps":
+            issues = IssueLog("skip")
+            look_at_dates(dataset, issues, decode=decode)
+            return replace(_with_maps(dataset, issues, seen, progress), two_dates=True)
         case "panoptic":
             raise panoptic_refused(dataset, "checked")
         case _:
             assert_never(dataset.kind)
+
+
+def _with_maps(whole: Dataset, issues: IssueLog, seen: Thumbnails | None, progress: Progress | None) -> Summary:
+    # Objects of which label maps are painted are not what is learned.
+    dataset = whole.annotated()
+    found = look_at_maps(dataset, decode=seen is not None)
+    summary = _summary(whole, dataset, lambda record: (), issues, seen, progress)
+    facts = {column.name: getattr(found, column.name) for column in fields(found)}
+    return replace(summary, **facts, classes={}, per_picture={})
 
 
 def _with_objects(whole: Dataset, seen: Thumbnails | None, progress: Progress | None) -> Summary:

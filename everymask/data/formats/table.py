@@ -15,6 +15,7 @@ from everymask.core.segmentation import TaskName
 from everymask.data.damage import Look, without_damaged
 from everymask.data.damage import decode as decode_whole
 from everymask.data.dataset import Dataset, not_annotated
+from everymask.data.formats.change.files import looks_like_change_pairs, read_change_pairs, write_change_pairs
 from everymask.data.formats.coco.instances import looks_like_coco, read_coco, write_coco
 from everymask.data.formats.crowds import Crowds, crowds_as_objects, note_crowds
 from everymask.data.formats.cvat.files import looks_like_cvat, read_cvat, write_cvat
@@ -243,6 +244,15 @@ FORMATS = (
         read_image_masks,
         write_image_masks,
         "semantic",
+        frozenset({"decode", "masks", "mask_threshold"}),
+    ),
+    Format(
+        "change-pairs",
+        looks_like_change_pairs,
+        "A/ and B/ (before/ and after/, ...) with label/",
+        read_change_pairs,
+        write_change_pairs,
+        "change",
         frozenset({"decode", "masks", "mask_threshold"}),
     ),
 )
