@@ -208,7 +208,7 @@ class _Windows:
     def _answer(self, pixels: Array) -> SemanticArrays:
         """Logits [1, K, h, w] of a window [h, w, C]."""
         size, preprocess = (pixels.shape[0], pixels.shape[1]), self._predictor.card.preprocess
-        image = preprocess.normalise(preprocess.adapted(pixels))
+        image = preprocess.normalise(preprocess.matched(pixels))
         prepared = [Prepared(image, None, Placement(size, size))]
         outputs = self._predictor.outputs(stack(prepared, preprocess.divisor), windows_of(prepared))
         answer = outputs.planes()

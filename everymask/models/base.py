@@ -100,12 +100,15 @@ class Network(nn.Module):
     tuples, which of its parts make up its stages 1 (the stem), 2, 3 and 4: stage n ends at stride 2**n. Parts that it
     counts to none of these are its last stage, 5.
 
+    `single_prefix` is what these names begin with in the network that sees one picture, where this one sees two dates.
+
     In `small_maps` stand the parts that see many small maps, for which Winograd's convolutions do not pay.
     """
 
     spec: ModelSpec
     num_classes: int
     encoder_prefix = "backbone."
+    single_prefix: str | None = None
     small_maps: tuple[str, ...] = ()
 
     @property

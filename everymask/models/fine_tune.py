@@ -41,11 +41,12 @@ def fit_weights(
     """Copy into `module` every tensor that fits it.
 
     Tensors with a row per class take the rows of classes that bear the same name in `source_labels`, and in detectors
-    the background's; the other rows stay as initialised. `WeightsError` when nothing of the encoder fits, and for
-    numbers that are not finite.
+    the background's; the other rows stay as initialised. A network that compares two dates takes the encoder of one
+    that sees one picture. `WeightsError` when nothing of the encoder fits, and for numbers that are not finite.
     """
     own = module.state_dict()
     of_classes = module.class_rows()
+    tensors = _seen_twice(module, tensors)
     check_finite({name: tensor for name, tensor in tensors.items() if name in own}, "the weights to start from")
     kept: list[str] = []
     reset: list[str] = []
@@ -82,6 +83,17 @@ def fit_weights(
         classes_kept=tuple(name for name in labels.names if name in known),
         classes_reset=tuple(name for name in labels.names if name not in known),
     )
+
+
+def _seen_twice(module: Network, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """The tensors, those of an encoder that saw one picture under the names that it has where it sees two dates."""
+    prefix, alone = module.encoder_prefix, module.single_prefix
+    if alone is None or any(name.startswith(prefix) for name in tensors):
+        return tensors
+    return {
+        f"{prefix}{name.removeprefix(alone)}" if name.startswith(alone) else name: tensor
+        for name, tensor in tensors.items()
+    }
 
 
 def has_as_many_classes(module: Network, tensors: Mapping[str, Tensor]) -> bool:

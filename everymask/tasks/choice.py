@@ -52,10 +52,9 @@ def settle_task(
     """
     task = asked_task(config, stored) or task_of(dataset)
     dataset = dataset.for_task(task.name)
-    usual = _begun_as(stored) if stored else usual_network(config, task, gpu)[0]
+    usual = type(stored)() if stored else usual_network(config, task, gpu)[0]
     model = config.network or with_options(usual, config.encoder, config.norm, config.head, config.fusion)
-    model = with_two_dates(model, task)
-    model = model if stored is None else model_for_weights(model, stored)
+    model = with_two_dates(model if stored is None else model_for_weights(model, stored), task)
     num_classes = len(dataset.labels)
     if (
         isinstance(model, SemanticSpec)
@@ -65,14 +64,6 @@ def settle_task(
     ):
         model = replace(model, head="multiclass")
     return task, model
-
-
-def _begun_as(stored: ModelSpec) -> ModelSpec:
-    """A network of the kind of the weights, which says what it is for."""
-    plain = type(stored)()
-    if isinstance(plain, SemanticSpec) and isinstance(stored, SemanticSpec):
-        return replace(plain, fusion=stored.fusion)
-    return plain
 
 
 def usual_network(config: TrainConfig, task: Task[Any], gpu: bool) -> tuple[ModelSpec, str]:

@@ -164,15 +164,12 @@ class Preprocess:
         """The stored colour of all dates that becomes about 0, [C] float64."""
         return np.tile(np.array(self.mean) * self.scale, self.dates)
 
-    def adapted(self, image: Array) -> Array:
-        """The picture of all dates [H, W, C] with the channels that the network takes of each.
-
-        `DataError` where they are others, the stored range does not fit `scale`, or a pixel is NaN or infinite.
-        """
-        parts = np.split(image, self.dates, axis=2) if image.ndim == 3 and image.shape[2] % self.dates == 0 else [image]
-        image = np.concatenate([match_channels(part, self.channels) for part in parts], axis=2)
-        check_range(image, self.scale)
-        return image
+    def matched(self, image: Array) -> Array:
+        """The picture of all dates [H, W, C] with the channels that the network takes of each, by `match_channels`."""
+        if self.dates == 1 or image.ndim != 3 or image.shape[2] % self.dates:
+            return match_channels(image, self.channels)
+        parts = np.split(image, self.dates, axis=2)
+        return np.concatenate([match_channels(part, self.channels) for part in parts], axis=2)
 
     def apply(self, image: Array) -> tuple[FloatArray, Placement]:
         """The network's picture [C, h, w] float32 of a picture [H, W, C], and how to find the way back.
@@ -180,7 +177,8 @@ class Preprocess:
         `DataError`: other channels than the network takes (grey is repeated), a stored range that does not fit `scale`,
         or NaN and infinite pixels.
         """
-        image = self.adapted(image)
+        image = self.matched(image)
+        check_range(image, self.scale)
         size = (image.shape[0], image.shape[1])
         image = resized(image, self.resize.size_of(size), self.resize.rule)
         placement = Placement(size, (image.shape[0], image.shape[1]))

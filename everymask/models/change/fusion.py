@@ -21,7 +21,7 @@ def fused(module: SemanticModel, spec: SemanticModelSpec) -> SemanticModel:
     if spec.fusion in ("concat", "difference"):
         body = module.get_submodule("backbone")
         module.backbone = TwiceSeen(body, spec.channels, spec.fusion)
-        module.encoder_prefix = "backbone.body."
+        module.single_prefix, module.encoder_prefix = module.encoder_prefix, "backbone.body."
     return module
 
 

@@ -6,10 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from everymask.core.labels import labels_of
 from everymask.core.segmentation import ChangeMap
+from everymask.data.change.coding import CHANGE
 from everymask.errors import ConfigError
 from everymask.models.base import SemanticOutputs
 from everymask.models.build import build
+from everymask.models.fine_tune import fit_weights
 from everymask.models.specs.any_spec import ModelSpec, spec_from_json, spec_to_json
 from everymask.models.specs.change import FCSiam
 from everymask.models.specs.named import network
@@ -88,6 +91,17 @@ def test_names_and_options_lead_to_the_specs() -> None:
         UNet(fusion="mixed")  # type: ignore[arg-type]
     for spec in (UNETS["concat"], FCSiam(fusion="early")):
         assert spec_from_json(spec_to_json(spec)) == spec
+
+
+def test_it_begins_with_the_encoder_of_a_network_for_one_picture() -> None:
+    single = own_network(UNet(encoder="resnet18"), 3)
+    labels, others = CHANGE, labels_of(["sky", "road", "car"])
+    for fusion in ("concat", "difference"):
+        module = own_network(UNETS[fusion], 2)
+        report = fit_weights(module, labels, single.state_dict(), others)
+        assert all(name.startswith(("classifier.", "backbone.join.")) for name in report.reset)
+        found = module.get_parameter("backbone.body.conv1.weight")
+        assert torch.equal(found, single.get_parameter("backbone.conv1.weight"))
 
 
 def test_specs_of_earlier_files_have_no_fusion() -> None:
