@@ -24,7 +24,7 @@ PAGE = ROOT / "docs" / "design.md"
 BEGIN, END = "<!-- numbers: python scripts/architecture.py --write -->", "<!-- /numbers -->"
 
 # What `Dataset.kind` and formats call the truth of some tasks, besides the tasks' own names.
-OTHER_NAMES = {"panoptic", "label maps"}
+OTHER_NAMES = {"panoptic", "label maps", "change maps"}
 # Where the unions and lists stand that a task adds to, and what is met on the way that does not say which task it is.
 UNIONS = {
     "everymask.core.segmentation": "Segmentation",

@@ -89,11 +89,13 @@ class TorchBackend:
     def _classes(self, outputs: SemanticOutputs, wanted: Wanted | None) -> SemanticArrays | DecidedMaps:
         """What every pixel is; decided here where fetching the logits would take longer."""
         if wanted is None or self.where.type == "cpu":
-            return SemanticArrays(_array(outputs.logits), outputs.head)
+            return SemanticArrays(_array(outputs.logits), outputs.head, outputs.kind)
         pairs = zip(outputs.logits, wanted.placements, strict=True)
         return DecidedMaps(
             tuple(
-                decode_on_device(each, place, outputs.head, ignore=wanted.ignore, scored=wanted.scored)
+                decode_on_device(
+                    each, place, outputs.head, ignore=wanted.ignore, scored=wanted.scored, kind=outputs.kind
+                )
                 for each, place in pairs
             )
         )

@@ -14,7 +14,13 @@ _BYTES_AT_ONCE = 1 << 26
 
 
 def decode_on_device(
-    logits: Tensor, placement: Placement, head: Head, *, ignore: int, scored: bool = False
+    logits: Tensor,
+    placement: Placement,
+    head: Head,
+    *,
+    ignore: int,
+    scored: bool = False,
+    kind: type[SemanticMap] = SemanticMap,
 ) -> SemanticMap:
     """What `everymask.infer.decoding.semantic` makes of the same logits [K, h, w], up to float32's rounding.
 
@@ -33,7 +39,7 @@ def decode_on_device(
         case "multiclass":
             ids, _, total = _largest(planes, placement.original, -torch.inf, 0, total=scored)
             scores = None if total is None else total.reciprocal()
-    return SemanticMap(ids.cpu().numpy(), None if scores is None else scores.cpu().numpy(), ignore)
+    return kind(ids.cpu().numpy(), None if scores is None else scores.cpu().numpy(), ignore)
 
 
 def _largest(

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from everymask.commands.batch.shards import Asked
     from everymask.infer.predictor import Predictor
     from everymask.infer.result import Result
+    from everymask.infer.sources import TwoDates
     from everymask.infer.tiling import Tiling
     from everymask.results.output import OutputFolder
 
@@ -45,8 +46,9 @@ class Predict(Sharding):
     model: Trained
     """A run folder, a .safetensors file, or a name of `everymask models`."""
     sources: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="PICTURES")]
-    """Pictures, folders of pictures, or patterns such as 'photos/*.jpg'; with --engine also lists of pictures (text,
-    CSV, JSON lines, Parquet), and addresses such as s3://bucket/folder."""
+    """Pictures, folders of pictures, or patterns such as 'photos/*.jpg'; for a model that compares two dates the
+    earlier and the later: before/ after/. With --engine also lists of pictures (text, CSV, JSON lines, Parquet), and
+    addresses such as s3://bucket/folder."""
     out: str
     """The folder to write."""
     min_score: float = 0.5
@@ -81,7 +83,8 @@ class Predict(Sharding):
 
 def run(options: Predict) -> None:
     """Predict batch by batch, in constant memory; the next pictures are read while results are written."""
-    from everymask.commands.sources import find_pictures
+    from everymask.commands.sources import find_dates, find_pictures
+    from everymask.infer.sources import TwoDates
     from everymask.tasks.task import Writing
 
     _check(options)
@@ -90,8 +93,10 @@ def run(options: Predict) -> None:
         _run_in_shards(options, loading)
         return
     passed_over: Counter[str] = Counter()
-    pictures = find_pictures(options.sources, passed_over)
+    pictures: Sequence[Path | TwoDates] = find_pictures(options.sources, passed_over)
     model = loading.load()
+    if model.card.preprocess.dates > 1:
+        pictures = [TwoDates(*dates) for dates in find_dates(options.sources)]
     tiling = _tiling(options, model)
     task = model.task
     writing = Writing(
@@ -109,7 +114,7 @@ def run(options: Predict) -> None:
     with folder, _said_how_to_go_on(folder), progress("predicting") as move:
         if folder.done:
             _log.warning("%s done already", counted(len(folder.done), "picture"))
-            pictures = [picture for picture in pictures if str(picture) not in folder.done]
+            pictures = [picture for picture in pictures if str(_dates(picture)[-1]) not in folder.done]
         outcomes: Iterator[Result | DataError | None]
         if tiling is None:
             outcomes = _by_whole(folder, model, pictures, options)
@@ -164,6 +169,10 @@ def _run_in_shards(options: Predict, loading: Loading) -> None:
         loading = replace(loading, running=own)
         with rank.first_on_machine():
             model = loading.load()
+        if model.card.preprocess.dates > 1:
+            raise ConfigError(
+                "engines predict pictures one by one, but this model compares two dates", hint="leave out --engine"
+            )
         answer = predict_in_shards(_asked(model, own), own, loading, model, rank)
     if answer is None:
         return
@@ -230,7 +239,7 @@ def _tiling(options: Predict, model: Predictor) -> Tiling | None:
 
 
 def _by_whole(
-    folder: OutputFolder[Any], model: Predictor, pictures: Sequence[Path], options: Predict
+    folder: OutputFolder[Any], model: Predictor, pictures: Sequence[Path | TwoDates], options: Predict
 ) -> Iterator[Result | DataError]:
     """What became of each picture, whose result is written."""
     # Closed at once whatever happens, so that no batch is begun that nobody waits for.
@@ -254,7 +263,7 @@ def _written(folder: OutputFolder[Any], model: Predictor, result: Result, option
 def _by_tiles(
     folder: OutputFolder[Any],
     model: Predictor,
-    pictures: Sequence[Path],
+    pictures: Sequence[Path | TwoDates],
     tiling: Tiling,
     move: Callable[[float, int], None],
 ) -> Iterator[DataError | None]:
@@ -262,9 +271,10 @@ def _by_tiles(
     from everymask.infer.stream import SMALLER_TILES
 
     for place, picture in enumerate(pictures):
+        dates = _dates(picture)
         try:
-            with room_for(picture, SMALLER_TILES):
-                _add_strips(folder, model, picture, tiling, partial(_move_within, move, place, len(pictures)))
+            with room_for(dates[-1], SMALLER_TILES):
+                _add_strips(folder, model, dates, tiling, partial(_move_within, move, place, len(pictures)))
         except DataError as error:
             yield error
         else:
@@ -272,13 +282,14 @@ def _by_tiles(
 
 
 def _add_strips(
-    folder: OutputFolder[Any], model: Predictor, picture: Path, tiling: Tiling, move: Callable[[float], None]
+    folder: OutputFolder[Any], model: Predictor, dates: Sequence[Path], tiling: Tiling, move: Callable[[float], None]
 ) -> None:
-    """Predict a picture while its file is read and its label map is written."""
-    from everymask.data.pictures.strips import open_strips
+    """Predict a picture, of one date or two, while its files are read and its label map is written."""
+    from everymask.data.pictures.strips import open_dates
     from everymask.infer.tiling import predict_strips
 
-    with open_strips(picture) as strips:
+    picture = dates[-1]
+    with open_dates(dates) as strips:
         height, width = strips.size
         if strips.in_memory and height * width > _LARGE:
             _log.info("%s: this kind of file cannot be read by strips, so all of it is in memory", printable(picture))
@@ -291,6 +302,11 @@ def _add_strips(
                 move(done / height)
 
         folder.add_strips(picture, strips.size, predicted())
+
+
+def _dates(picture: Path | TwoDates) -> tuple[Path, ...]:
+    """The files of a picture in the order of time."""
+    return (picture,) if isinstance(picture, Path) else (Path(str(picture.before)), Path(str(picture.after)))
 
 
 def _move_within(move: Callable[[float, int], None], place: int, pictures: int, share: float) -> None:

@@ -16,11 +16,12 @@ from everymask.core.segmentation import TaskName
 from everymask.data.damage import Look
 from everymask.data.damage import decode as decode_whole
 from everymask.data.dataset import Dataset
+from everymask.data.formats.change.layouts import find_dated, find_folders
 from everymask.data.formats.finding.archives import is_archive
 from everymask.data.formats.finding.foreign import address_refused
 from everymask.data.formats.found_masks import find_masks
 from everymask.data.formats.table import read_dataset
-from everymask.data.issues import Policy
+from everymask.data.issues import IssueLog, Policy
 from everymask.data.panoptic import PanopticRule
 from everymask.data.pictures.foreign import passed_over
 from everymask.data.pictures.read import SUFFIXES, pictures_among
@@ -95,6 +96,48 @@ def find_pictures(sources: Iterable[str], passed_over: Counter[str] | None = Non
     for picture in found:
         once.setdefault(real_path(picture), picture)
     return list(once.values())
+
+
+def find_dates(sources: Sequence[str], passed_over: Counter[str] | None = None) -> list[tuple[Path, Path]]:
+    """The pictures of two dates that `sources` name, the earlier and the later of each place.
+
+    Two sources are the earlier and the later date: two pictures, or two folders (or patterns) whose pictures have the
+    same names. One is a folder with those of two dates in it, as A/ and B/. `ConfigError` for other numbers,
+    `DataError` where a picture has no partner.
+    """
+    if len(sources) == 1 and (folders := find_folders(Path(sources[0]))):
+        noted = IssueLog()
+        found = find_dated(Path(sources[0]), folders, noted)
+        noted.finish(printable(sources[0]))
+        return [(one.before, one.after) for one in found]
+    if len(sources) != 2:
+        raise ConfigError(
+            f"this model compares two dates, but got {counted(len(sources), 'source')} of pictures",
+            hint="give the earlier date and the later, such as: everymask predict RUN before/ after/ --out masks",
+        )
+    earlier, later = (find_pictures([source], passed_over) for source in sources)
+    if len(earlier) == len(later) == 1:
+        return [(earlier[0], later[0])]
+    dates = [_by_name(source, found) for source, found in zip(sources, (earlier, later), strict=True)]
+    alone = sorted(dates[0].keys() ^ dates[1].keys())
+    if alone:
+        there = [dates[name not in dates[0]][name] for name in alone]
+        issues = [Issue("date-missing", "the picture has no partner of its name", file=str(file)) for file in there]
+        raise DataError(
+            f"{counted(len(alone), 'picture')} of {printable(sources[0])} and {printable(sources[1])} have no partner",
+            hint="call the pictures of one place the same at both dates, and take those of one date alone away",
+            issues=issues,
+        )
+    return [(dates[0][name], dates[1][name]) for name in dates[1]]
+
+
+def _by_name(source: str, pictures: Iterable[Path]) -> dict[str, Path]:
+    """The pictures by their path below a folder, without ending."""
+    root = Path(source)
+    known = [
+        (picture.relative_to(root) if picture.is_relative_to(root) else Path(picture.name)) for picture in pictures
+    ]
+    return {name.with_suffix("").as_posix(): file for name, file in zip(known, pictures, strict=True)}
 
 
 def _pictures(source: str, left_out: Counter[str]) -> list[Path]:

@@ -103,6 +103,14 @@ class SemanticMap:
 
 
 @dataclass(frozen=True, slots=True)
+class ChangeMap(SemanticMap):
+    """What changed between two dates: a label map whose class 0 is what did not, in the frame of the later date."""
+
+    noun: ClassVar[str] = "change maps"
+    kind: ClassVar[str] = "change"
+
+
+@dataclass(frozen=True, slots=True)
 class InstanceSet:
     """N objects of one picture; they may overlap.
 
@@ -432,12 +440,12 @@ class PanopticMap:
         return cls(_painted(regions, numbers, size, 0), tuple(Segment(*row) for row in rows))
 
 
-Segmentation: TypeAlias = SemanticMap | InstanceSet | PanopticMap
+Segmentation: TypeAlias = SemanticMap | InstanceSet | PanopticMap | ChangeMap
 Kind = TypeVar("Kind", bound=Segmentation)
 Other = TypeVar("Other", bound=Segmentation)
 Rows: TypeAlias = Sequence[ObjectRow] | Sequence[ClassArea]
-TaskName: TypeAlias = Literal["semantic", "instance", "panoptic"]
-"""What truth is to say: of every pixel its class, or objects one by one, or both."""
+TaskName: TypeAlias = Literal["semantic", "instance", "panoptic", "change"]
+"""What truth is to say: of every pixel its class, objects one by one, both, or what changed between two dates."""
 _LOOKED_UP = 1 << 24
 
 

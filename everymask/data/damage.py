@@ -36,10 +36,10 @@ def without_damaged(
     Pictures that are not annotated are not looked at. `progress(done, total)` is called after every other. Raises
     `MachineError` where no file can be read.
     """
-    rows = [row for row, record in enumerate(dataset.records) if record.annotated]
+    seen = [(row, file) for row, one in enumerate(dataset.records) if one.annotated for file in one.dates]
+    rows, files = [row for row, _ in seen], [file for _, file in seen]
     damaged = set()
     with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
-        files = [dataset.records[row].image for row in rows]
         sizes = [dataset.records[row].size for row in rows]
         errors = pool.map(partial(_damage, look), files, sizes)
         for done, (row, file, error) in enumerate(zip(rows, files, errors, strict=True), 1):

@@ -13,7 +13,8 @@ import numpy as np
 from everymask.core.arrays import FloatArray
 from everymask.core.labels import Labels
 from everymask.core.sample import Sample
-from everymask.core.segmentation import InstanceSet, PanopticMap, Segmentation, SemanticMap, TaskName
+from everymask.core.segmentation import ChangeMap, InstanceSet, PanopticMap, Segmentation, SemanticMap, TaskName
+from everymask.data.change.coding import ChangeCoding
 from everymask.data.coding import LabelCoding, read_ids
 from everymask.data.painting import Painting, paint, painting_of
 from everymask.data.panoptic import (
@@ -37,14 +38,18 @@ from everymask.data.records import (
 )
 from everymask.errors import ConfigError, DataError, Issue, counted, printable
 
-Kind: TypeAlias = Literal["objects", "label maps", "panoptic"]
+Kind: TypeAlias = Literal["objects", "label maps", "panoptic", "change maps"]
 """What the truth of a data set's pictures is."""
 _WORDS: dict[Kind, str] = {kind: kind for kind in get_args(Kind)} | {"panoptic": "panoptic maps"}
 _FLAT = (
     "leave out --task, choose a semantic network such as --model unet, or name the format of object maps: "
     "--format instance-pngs"
 )
-Coding: TypeAlias = LabelCoding | Painting | PanopticCoding
+_TWO_DATES = (
+    "what changed needs two dates: folders A/ and B/ (before/ and after/) with label/, or another --task",
+    "leave out --task; a semantic network compares two dates with --fusion difference, concat or early",
+)
+Coding: TypeAlias = LabelCoding | Painting | PanopticCoding | ChangeCoding
 """How what the files hold becomes a class, or a segment, for every pixel."""
 
 
@@ -77,11 +82,13 @@ class Dataset:
         return f"<Dataset {self.root}: {self.format}, {pictures}, {len(self.labels)} classes>"
 
     def __getitem__(self, index: int) -> Sample:
-        """The picture and its truth; `DataError` where the file cannot be read or is not of the recorded size."""
+        """The picture and its truth; `DataError` where a file cannot be read or is not of the recorded size."""
         record = self.records[index]
-        image = read_image(record.image)
-        check_picture(image, record.size, record.image)
-        return Sample(image=image, truth=self.truth(index), id=record.id, file=str(record.image))
+        images = [read_image(file) for file in record.dates]
+        for image, file in zip(images, record.dates, strict=True):
+            check_picture(image, record.size, file)
+        before = None if record.before is None else images[0]
+        return Sample(images[-1], self.truth(index), record.id, str(record.image), before)
 
     def __iter__(self) -> Iterator[Sample]:
         return (self[index] for index in range(len(self)))
@@ -96,6 +103,8 @@ class Dataset:
                 return "label maps"
             case PanopticCoding():
                 return "panoptic"
+            case ChangeCoding():
+                return "change maps"
             case _:
                 assert_never(self.coding)
 
@@ -155,12 +164,12 @@ class Dataset:
         self, task: TaskName | None, *, rule: PanopticRule | None = None, why: str = "", hint: str = ""
     ) -> Dataset:
         """The same pictures with the truth of a task: a class for every pixel (`semantic`), objects, or both at once
-        (`panoptic`); None: as it is.
+        (`panoptic`), or what changed between two dates; None: as it is.
 
         Objects and label maps become panoptic by a `rule`. `ConfigError` where label maps were to be objects, where a
-        rule is missing or names other classes, and for a panoptic data set that was to be something else; `DataError`
-        as in `semantic`. Where it was not the user who named the task, `why` says what asks for it, and `hint` what to
-        do instead.
+        rule is missing or names other classes, where only one of the two has two dates, and for a panoptic data set
+        that was to be something else; `DataError` as in `semantic`. Where it was not the user who named the task, `why`
+        says what asks for it, and `hint` what to do instead.
         """
         match task:
             case None:
@@ -171,6 +180,8 @@ class Dataset:
                 wanted = "objects"
             case "panoptic":
                 wanted = "panoptic"
+            case "change":
+                wanted = "change maps"
             case _:
                 assert_never(task)
         if self.kind == wanted:
@@ -178,10 +189,12 @@ class Dataset:
         if (self.kind, wanted) == ("objects", "label maps"):
             return self._painted()
         asked = why or f"the task is {task}"
-        if wanted == "panoptic":
+        if wanted == "panoptic" and self.kind != "change maps":
             return self._segmented(rule, asked)
         if self.kind == "panoptic":
             raise panoptic_refused(self, f"used where {asked}")
+        if "change maps" in (self.kind, wanted):
+            hint = hint or _TWO_DATES[self.kind == "change maps"]
         flat = (self.kind, wanted) == ("label maps", "objects")
         held = f"{printable(self.root)} has {_WORDS[self.kind]} ({self.format})"
         raise ConfigError(
@@ -200,11 +213,14 @@ class Dataset:
                 return self.label_map(index)
             case "panoptic":
                 return self.panoptic_map(index)
+            case "change maps":
+                return self.change_map(index)
             case _:
                 assert_never(self.kind)
 
     def label_map(self, index: int) -> SemanticMap:
         """The label map of one picture of a semantic data set: class ids [H, W], and `labels.ignore` without truth.
+        What changed between two dates is one too.
 
         Ids are uint8, or uint16 where `labels.ignore` needs it. `DataError` where the picture is not annotated, or its
         file cannot be read, is not of the picture's size, or holds what stands for no class; `ConfigError` for a data
@@ -220,10 +236,21 @@ class Dataset:
                 ids = read_ids(file, coding, self.labels)
                 check_size(ids.shape, record.size, file, "label map")
                 return SemanticMap(ids, ignore=ignore)
+            case ChangeCoding():
+                return self.change_map(index)
             case None | PanopticCoding():
                 raise self._other_kind("label maps")
             case _:
                 assert_never(self.coding)
+
+    def change_map(self, index: int) -> ChangeMap:
+        """What changed in one picture of two dates: class ids [H, W], 0 where nothing did, and `labels.ignore` without
+        truth. Errors as in `label_map`.
+        """
+        if not isinstance(self.coding, ChangeCoding):
+            raise self._other_kind("change maps")
+        found = replace(self, coding=self.coding.maps).label_map(index)
+        return ChangeMap(found.ids, ignore=found.ignore)
 
     def panoptic_map(self, index: int) -> PanopticMap:
         """The segments of one picture of a panoptic data set: their numbers [H, W] int32, 0 where none is.

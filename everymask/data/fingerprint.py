@@ -69,10 +69,11 @@ def fingerprint(dataset: Dataset, *, seed: int, pictures: int = 50) -> Fingerpri
     pixels = np.zeros(len(dataset.labels), np.int64)
     for index in chosen:
         sample = dataset[index]
-        kinds.setdefault((sample.image.dtype.name, sample.image.shape[2]), sample.file)
-        thin = _thinned(sample.image)
-        extremes.append(float(np.abs(sample.image).max()))
-        moments.append((thin.mean(axis=(0, 1), dtype=np.float64), np.square(thin, dtype=np.float64).mean(axis=(0, 1))))
+        for image in sample.dates:
+            kinds.setdefault((image.dtype.name, image.shape[2]), sample.file)
+            thin, over = _thinned(image), (0, 1)
+            extremes.append(float(np.abs(image).max()))
+            moments.append((thin.mean(axis=over, dtype=np.float64), np.square(thin, dtype=np.float64).mean(axis=over)))
         if sample.truth is not None:
             counted = sample.truth.countable(dataset.labels)
             sizes.extend(counted.object_sizes().tolist())

@@ -235,13 +235,22 @@ class NotAnnotated:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One picture on disk and its truth; `size` is (H, W) as displayed, `split` what the data set itself says."""
+    """One picture on disk and its truth; `size` is (H, W) as displayed, `split` what the data set itself says.
+
+    Where the truth is what changed between two dates, `image` is the later one and `before` the earlier, of one size.
+    """
 
     id: str
     image: Path
     size: tuple[int, int]
     truth: Truth
     split: str | None = None
+    before: Path | None = None
+
+    @property
+    def dates(self) -> tuple[Path, ...]:
+        """The pictures in the order of time: the earlier one, if there is one, and the later."""
+        return (self.image,) if self.before is None else (self.before, self.image)
 
     @property
     def objects(self) -> Objects:

@@ -13,6 +13,7 @@ from pathlib import Path
 from everymask.core.files import write_json
 from everymask.core.json.sealed import sealed, unsealed
 from everymask.core.randomness import rng
+from everymask.data.change.scenes import crops_of_scenes
 from everymask.data.dataset import Dataset
 from everymask.data.issues import IssueLog
 from everymask.data.records import Record
@@ -33,9 +34,10 @@ def draw_split(
     """The data set with a split for each picture.
 
     It depends on `seed` and the pictures' ids, not on their order. Pictures that are the same, byte for byte, come into
-    the same split, and so do those to which `group_of` gives one text. Each split gets its fraction, rounded as well as
-    these allow, and at least one picture; what is left goes to the first. Where some pictures show other classes than
-    others, every class gets its share in each split too (`stratification`), as far as that is known without decoding.
+    the same split, and so do crops of one scene at two dates, and those to which `group_of` gives one text. Each split
+    gets its fraction, rounded as well as these allow, and at least one picture; what is left goes to the first. Where
+    some pictures show other classes than others, every class gets its share in each split too (`stratification`), as
+    far as that is known without decoding.
 
     Raises `ConfigError` unless the fractions are positive and add up to 1, and `DataError` where there are fewer
     different pictures, or groups, than splits.
@@ -96,7 +98,7 @@ def _in_turn(groups: Sequence[list[int]], room: dict[str, int]) -> dict[int, str
 
 
 def _groups(dataset: Dataset, group_of: Callable[[Record], str] | None) -> list[list[int]]:
-    """All rows, those of equal pictures together, and those of one key."""
+    """All rows, those of equal pictures and of one scene together, and those of one key."""
     joined = list(range(len(dataset)))
 
     def first(row: int) -> int:
@@ -104,7 +106,7 @@ def _groups(dataset: Dataset, group_of: Callable[[Record], str] | None) -> list[
             joined[row] = row = joined[joined[row]]
         return row
 
-    together = same_pictures(dataset)
+    together = same_pictures(dataset) + list(crops_of_scenes(dataset).values())
     if group_of is not None:
         keyed: dict[str, list[int]] = {}
         for row, record in enumerate(dataset.records):
@@ -169,7 +171,8 @@ def read_split(path: str | Path, dataset: Dataset) -> Dataset:
 def without_leaks(dataset: Dataset, issues: IssueLog) -> Dataset:
     """The data set without pictures whose file is the same, byte for byte, as one of another split.
 
-    Each is noted as an error; of the copies, those of the last split stay. Only files of equal size are read.
+    Each is noted as an error; of the copies, those of the last split stay. Only files of equal size are read. Crops of
+    one scene in several splits are noted as a warning: only their names say so.
     """
     order = {name: place for place, name in enumerate(("train", "val", "test"))}
     if len(dataset.splits()) < 2:
@@ -185,6 +188,12 @@ def without_leaks(dataset: Dataset, issues: IssueLog) -> Dataset:
                 hint = "remove one of them: a score on pictures trained on says nothing"
                 file, other = dataset.records[row].image, dataset.records[last].image
                 issues.error("split-leak", message, file=file, value=str(other), hint=hint)
+    for scene, rows in crops_of_scenes(dataset).items():
+        names = {str(dataset.records[row].split) for row in rows}
+        if len(names) > 1:
+            message = f"crops of the scene {printable(scene)} are in {' and '.join(sorted(names))}"
+            hint = "put them into one split: a score on a scene that was trained on promises too much"
+            issues.warn("scene-leak", message, file=dataset.records[rows[0]].image, hint=hint)
     return dataset.subset([row for row in range(len(dataset)) if row not in dropped]) if dropped else dataset
 
 

@@ -193,7 +193,9 @@ class _Work:
                 raise DataError(f"{printable(path)}: {ids.max():,} objects, but a 16-bit picture can number 65,535")
             _write_picture(self.job.store, f"ids/{name}.png", ids.astype(kind))
         if self.job.overlay != "none":
-            drawn = self.model.task.draw(outcome.sample.image, sure, outcome.labels, Drawing())
+            drawn = self.model.task.draw(
+                outcome.sample.image, sure, outcome.labels, Drawing(before=outcome.sample.before)
+            )
             _write_picture(self.job.store, f"overlays/{name}.{self.job.overlay}", drawn)
 
 

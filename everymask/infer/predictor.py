@@ -16,7 +16,7 @@ from everymask.infer.backend import Backend, Session
 from everymask.infer.decoding.duplicates import DUPLICATE_IOU, check_duplicate_iou
 from everymask.infer.decoding.outputs import Outputs, Wanted
 from everymask.infer.result import Result
-from everymask.infer.sources import Source, as_sample
+from everymask.infer.sources import Source, TwoDates, as_sample
 from everymask.infer.stream import predict_many, predict_one
 from everymask.infer.tiling import Tiling
 from everymask.infer.variants import TestTimeAugmentation, predict_variants
@@ -62,14 +62,22 @@ class Predictor:
 
     @overload
     def predict(
-        self, source: list[Source] | tuple[Source, ...], *, tiling: Tiling | None = None, batch: int | None = None
+        self,
+        source: list[Source] | tuple[Source, ...],
+        *,
+        before: list[Source] | tuple[Source, ...] | None = None,
+        tiling: Tiling | None = None,
+        batch: int | None = None,
     ) -> list[Result]: ...
     @overload
-    def predict(self, source: Source, *, tiling: Tiling | None = None, batch: int | None = None) -> Result: ...
+    def predict(
+        self, source: Source, *, before: Source | None = None, tiling: Tiling | None = None, batch: int | None = None
+    ) -> Result: ...
     def predict(
         self,
         source: Source | list[Source] | tuple[Source, ...],
         *,
+        before: Source | list[Source] | tuple[Source, ...] | None = None,
         tiling: Tiling | None = None,
         batch: int | None = None,
     ) -> Result | list[Result]:
@@ -79,8 +87,14 @@ class Predictor:
         PIL image, an array [H, W] or [H, W, C] (RGB; uint8, uint16 or float32), or a `Sample`. With `tiling` a semantic
         model predicts it by windows at its own resolution (see `predict_strips`). A list is predicted as by `stream`.
 
-        `DataError` when a picture cannot be read or has other channels than the model takes.
+        A model that compares two dates is given the later one, and `before` the earlier: a list of as many for a list.
+
+        `DataError` when a picture cannot be read or has other channels or dates than the model takes.
+
+        >>> load("runs/change").predict("2024.png", before="2019.png").show()
         """
+        if before is not None:
+            source = _dated(source, before)
         if isinstance(source, list | tuple):
             return list(self.stream(source, batch=batch, tiling=tiling))
         return predict_one(self, source, tiling)
@@ -174,3 +188,15 @@ class Predictor:
         listed = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
         network = f"{type(spec).__name__} {spec.encoder}"
         return f"<Predictor {network}, {counted(len(names), 'class', 'es')}: {listed}; {self.backend.device}>"
+
+
+def _dated(
+    source: Source | list[Source] | tuple[Source, ...], before: Source | list[Source] | tuple[Source, ...]
+) -> Source | list[Source]:
+    """The pictures, each with what was there before; `ConfigError` where these are not as many."""
+    several = isinstance(source, list | tuple), isinstance(before, list | tuple)
+    if several == (False, False):
+        return TwoDates(before, source)  # type: ignore[arg-type]
+    if several != (True, True) or len(source) != len(before):  # type: ignore[arg-type]
+        raise ConfigError("each picture needs one of the earlier date", hint="give two lists of the same length")
+    return [TwoDates(*dates) for dates in zip(before, source, strict=True)]  # type: ignore[arg-type]

@@ -79,10 +79,11 @@ class Result:
 
         `alpha` (0-1) is how much colour covers the picture; without it as much as suits objects or label maps.
         Objects as by `everymask.viz.draw.draw_instances`; label maps as by `everymask.viz.semantic.draw_semantic`, with
-        `names` as a legend at the right, which makes the picture wider; panoptic maps as by `draw_panoptic` there.
+        `names` as a legend at the right, which makes the picture wider; panoptic maps as by `draw_panoptic` there; of
+        two dates both, and how far they differ, as by `everymask.viz.change.draw_change`.
         """
         task = task_of(self.segmentation)
-        drawing = Drawing(min_score=min_score, alpha=alpha, names=names)
+        drawing = Drawing(min_score=min_score, alpha=alpha, names=names, before=self.sample.before)
         return task.draw(self.sample.image, self.segmentation, self.labels, drawing)
 
     def show(self) -> None:

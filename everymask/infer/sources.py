@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeAlias, TypeGuard
 
@@ -16,7 +17,15 @@ from everymask.errors import DataError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-Source: TypeAlias = "str | Path | bytes | bytearray | memoryview | IO[bytes] | Array | Image | Sample"
+Source: TypeAlias = "str | Path | bytes | bytearray | memoryview | IO[bytes] | Array | Image | Sample | TwoDates"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TwoDates:
+    """One place at two dates, each in any form that a picture can have; it is called as the later one."""
+
+    before: Source
+    after: Source
 
 
 def as_sample(source: Source, name: str = "picture") -> Sample:
@@ -24,6 +33,8 @@ def as_sample(source: Source, name: str = "picture") -> Sample:
     match source:
         case Sample():
             return source
+        case TwoDates(before, after):
+            return replace(as_sample(after, name), before=as_sample(before, name).image)
         case str() | Path():
             return Sample(read_image(source), id=Path(source).stem, file=str(source))
         case np.ndarray():

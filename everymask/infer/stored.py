@@ -12,9 +12,12 @@ import numpy as np
 from everymask.core.labels import Labels
 from everymask.core.sample import Sample
 from everymask.core.segmentation import TaskName
+from everymask.data.change.coding import CHANGE
 from everymask.data.dataset import Dataset
 from everymask.data.formats.coco.panoptic_entries import has_segments
+from everymask.data.formats.labelmaps.tables import read_table
 from everymask.data.formats.table import find_formats
+from everymask.data.issues import IssueLog
 from everymask.data.pictures.read import pictures_among
 from everymask.errors import ConfigError, DataError, printable
 from everymask.infer.result import Result
@@ -27,6 +30,7 @@ from everymask.tasks.table import task_named, task_of
 from everymask.tasks.task import Judging, Limits, Task
 
 TABLE = "predictions.json"
+CLASSES = "classes.csv"
 _MAPS = "maps"
 _USUAL_DETECTIONS = 100
 
@@ -93,7 +97,15 @@ def task_of_predictions(source: str | Path) -> TaskName | None:
         return plan.task
     if path.is_file() or (path / TABLE).is_file():
         return "panoptic" if _has_segments(path) else "instance"
-    return "semantic" if (path / _MAPS).is_dir() else None
+    if not (path / _MAPS).is_dir():
+        return None
+    return "change" if _says_change(path / CLASSES) else "semantic"
+
+
+def _says_change(file: Path) -> bool:
+    """Whether a table of classes begins with what did not change."""
+    table = read_table(file, IssueLog("skip")) if file.is_file() else None
+    return table is not None and table.labels().names[0] == CHANGE.names[0]
 
 
 def _has_segments(path: Path) -> bool:

@@ -16,8 +16,8 @@ from everymask.core.arrays import Array, FloatArray
 from everymask.core.sample import Sample
 from everymask.core.segmentation import SemanticMap
 from everymask.data.feed.batches import stack, windows_of
-from everymask.data.feed.pipelines import Prepared, naming
-from everymask.data.feed.preprocess import Placement, check_range, match_channels
+from everymask.data.feed.pipelines import Prepared, check_dates, naming
+from everymask.data.feed.preprocess import Placement, check_range
 from everymask.data.pictures.strips import Strips
 from everymask.errors import ConfigError, MachineError, printable
 from everymask.infer.decoding.bilinear import in_planes
@@ -51,14 +51,16 @@ class Tiling:
 def predict_strips(
     predictor: Running, strips: Strips, tiling: Tiling, *, name: str = "picture"
 ) -> Iterator[tuple[Array, SemanticMap]]:
-    """The picture and its label map from top to bottom: rows [n, W, C] as read, and what they show [n, W].
+    """The picture and its label map from top to bottom: rows [n, W, C] as read, and what they show [n, W]; two dates
+    are the channels of one picture.
 
     Windows are taken at the picture's own resolution: the preprocessing's resize is left out, the rest of it is not.
-    They start at multiples of its divisor, so that the network's grids lie as in one shot, and are spread evenly.
-    In the middle half of an overlap logits are blended, by weights that rise as the integral of a Gaussian, before
+    They start at multiples of its divisor, so that the network's grids lie as in one shot, and are spread evenly. In
+    the middle half of an overlap logits are blended, by weights that rise as the integral of a Gaussian, before
     `decode_semantic` decides; the quarters beside it, where a window sees least, belong to the other window alone. So
     one shot and windows agree where the network looks no farther than a quarter of the overlap, and in a picture that
-    one window covers. (nnU-Net, Isensee et al. 2021, weights whole windows with a Gaussian: their edges count too.)
+    one window covers. Networks that take the statistics of a whole picture (TinyCD) agree in neither. (nnU-Net, Isensee
+    et al. 2021, weights whole windows with a Gaussian: their edges count too.)
 
     Memory grows with the picture's width, not with its height: rows of one window, and K float32 for each pixel of the
     rows that are blended (beyond 64 MB these lie in a temporary file).
@@ -101,8 +103,9 @@ def _moved_on(kept: Array, strips: Strips, height: int) -> Array:
 def predict_tiled(predictor: Running, sample: Sample, tiling: Tiling) -> SemanticMap:
     """The label map of a picture in memory; errors as in `predict_strips`."""
     with naming(sample):
-        check_range(sample.image, predictor.card.preprocess.scale)
-    strips = predict_strips(predictor, strips_of(sample.image), tiling, name=sample.file or sample.id)
+        check_dates(len(sample.dates), predictor.card.preprocess)
+        check_range(sample.stacked, predictor.card.preprocess.scale)
+    strips = predict_strips(predictor, strips_of(sample.stacked), tiling, name=sample.file or sample.id)
     return join_maps([semantic for _, semantic in strips], axis=0)
 
 
@@ -197,13 +200,15 @@ class _Windows:
         self._above.keep(means[:, height:], place)
         whole = Placement((height, width), (height, width))
         ignore, scored = self._predictor.card.labels.ignore, self._predictor.scored
-        semantic = decode_semantic(means[:, :height], whole, answer.head, ignore=ignore, scored=scored)
+        semantic = decode_semantic(
+            means[:, :height], whole, answer.head, ignore=ignore, scored=scored, kind=answer.kind
+        )
         return semantic, sums[..., width:].copy()
 
     def _answer(self, pixels: Array) -> SemanticArrays:
         """Logits [1, K, h, w] of a window [h, w, C]."""
         size, preprocess = (pixels.shape[0], pixels.shape[1]), self._predictor.card.preprocess
-        image = preprocess.normalise(match_channels(pixels, preprocess.channels))
+        image = preprocess.normalise(preprocess.matched(pixels))
         prepared = [Prepared(image, None, Placement(size, size))]
         outputs = self._predictor.outputs(stack(prepared, preprocess.divisor), windows_of(prepared))
         answer = outputs.planes()

@@ -9,7 +9,7 @@ from typing import Any, Literal, Self, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from everymask.core.segmentation import Segmentation
+from everymask.core.segmentation import Segmentation, SemanticMap
 from everymask.data.feed.batches import stack, windows_of
 from everymask.data.feed.pipelines import Prepared
 from everymask.errors import ConfigError
@@ -74,11 +74,12 @@ class SemanticOutputs:
     """What every pixel is: `logits` [B, K, H, W] at the size of the pictures, padding included.
 
     `head` says what they are to a pixel: softmax over K classes, or a sigmoid per channel: one for foreground, or K
-    independent ones.
+    independent ones. `kind` is what they become: a label map, or what changed.
     """
 
     logits: Tensor
     head: Head
+    kind: type[SemanticMap] = SemanticMap
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +118,15 @@ class Network(nn.Module):
     tuples, which of its parts make up its stages 1 (the stem), 2, 3 and 4: stage n ends at stride 2**n. Parts that it
     counts to none of these are its last stage, 5.
 
+    `single_prefix` is what these names begin with in the network that sees one picture, where this one sees two dates.
+
     In `small_maps` stand the parts that see many small maps, for which Winograd's convolutions do not pay.
     """
 
     spec: ModelSpec
     num_classes: int
     encoder_prefix = "backbone."
+    single_prefix: str | None = None
     small_maps: tuple[str, ...] = ()
 
     @property

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import TypeAlias, assert_never
 
 from everymask.models.base import Network, PanopticOutputs, RegionOutputs, SemanticOutputs
+from everymask.models.change.build import build_change
 from everymask.models.panoptic.fpn import PanopticRCNN
 from everymask.models.regions.rcnn import RCNN
 from everymask.models.semantic.build import build_semantic
 from everymask.models.specs.any_spec import ModelSpec
+from everymask.models.specs.change import ChangeSpec
 from everymask.models.specs.panoptic import PanopticFPN
 from everymask.models.specs.regions import FasterRCNN
 from everymask.models.specs.semantic import SemanticSpec
@@ -30,5 +32,7 @@ def build(spec: ModelSpec, num_classes: int, *, pretrained_encoder: Path | None 
             return RCNN(spec, num_classes, pretrained_encoder=pretrained_encoder)
         case SemanticSpec():
             return build_semantic(spec, num_classes, pretrained_encoder=pretrained_encoder)
+        case ChangeSpec():
+            return build_change(spec, num_classes, pretrained_encoder=pretrained_encoder)
         case _:
             assert_never(spec)

@@ -42,11 +42,12 @@ def fit_weights(
 
     Tensors with a row per class take the rows of classes that bear the same name in `source_labels`, and in detectors
     the background's; the other rows stay as initialised. Rows of things also come from a network that finds objects
-    only. `WeightsError` when nothing of the encoder fits, and for
-    numbers that are not finite.
+    only, and a network that compares two dates takes the encoder of one that sees one picture. `WeightsError` when
+    nothing of the encoder fits, and for numbers that are not finite.
     """
     own = module.state_dict()
     of_classes = module.class_rows()
+    tensors = _seen_twice(module, tensors)
     check_finite({name: tensor for name, tensor in tensors.items() if name in own}, "the weights to start from")
     kept: list[str] = []
     reset: list[str] = []
@@ -93,6 +94,17 @@ def names_of(labels: Labels, kind: ClassKind | None) -> tuple[str, ...]:
     if kind is None or not labels.things:
         return labels.names
     return tuple(name for row, name in enumerate(labels.names) if (row in labels.things) == (kind == "things"))
+
+
+def _seen_twice(module: Network, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """The tensors, those of an encoder that saw one picture under the names that it has where it sees two dates."""
+    prefix, alone = module.encoder_prefix, module.single_prefix
+    if alone is None or any(name.startswith(prefix) for name in tensors):
+        return tensors
+    return {
+        f"{prefix}{name.removeprefix(alone)}" if name.startswith(alone) else name: tensor
+        for name, tensor in tensors.items()
+    }
 
 
 def has_as_many_classes(module: Network, tensors: Mapping[str, Tensor]) -> bool:

@@ -23,11 +23,11 @@ from everymask.core.segmentation import Segmentation
 from everymask.errors import ConfigError, DataError, MachineError, printable
 from everymask.results.journal import Done, Journal, is_unfinished
 
-Kind = TypeVar("Kind", bound=Segmentation)
+Kind_contra = TypeVar("Kind_contra", bound=Segmentation, contravariant=True)
 _MAX_NAME_BYTES = 150
 
 
-class OutputFolder(ABC, Generic[Kind]):
+class OutputFolder(ABC, Generic[Kind_contra]):
     """A folder into which results are written one at a time; its tables appear whole when it is closed.
 
     With `about`, which says how pictures are predicted, one that was killed can go on: `resume` keeps the pictures that
@@ -125,10 +125,10 @@ class OutputFolder(ABC, Generic[Kind]):
                 folder.rmdir()
 
     @abstractmethod
-    def add(self, sample: Sample, found: Kind, *, cut: bool = False) -> str:
+    def add(self, sample: Sample, found: Kind_contra, *, cut: bool = False) -> str:
         """Write what was found in one picture; returns its name. `cut` says that more objects may be there."""
 
-    def add_strips(self, file: str | Path, size: tuple[int, int], strips: Iterable[tuple[Array, Kind]]) -> str:
+    def add_strips(self, file: str | Path, size: tuple[int, int], strips: Iterable[tuple[Array, Kind_contra]]) -> str:
         """Write what was found in the picture in `file`, of `size` (H, W), as its strips come; returns its name.
 
         `ConfigError` where what is found cannot be cut into strips.

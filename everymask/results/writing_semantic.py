@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -44,6 +44,8 @@ class SemanticFolder(OutputFolder[SemanticMap]):
     """
 
     columns = ("file", "class", "pixels", "share")
+    dates: ClassVar[int] = 1
+    """How many pictures of a place lie in the channels of those that come as strips."""
 
     def __init__(
         self,
@@ -62,7 +64,8 @@ class SemanticFolder(OutputFolder[SemanticMap]):
 
     def add(self, sample: Sample, found: SemanticMap, *, cut: bool = False) -> str:
         """Write the label map of one picture; returns its name."""
-        return self._add(sample.file, sample.id, found.size, [(sample.image, found)], step=1)
+        dates = len(sample.dates)
+        return self._add(sample.file, sample.id, found.size, [(sample.stacked, found)], step=1, dates=dates)
 
     def add_strips(self, file: str | Path, size: tuple[int, int], strips: Iterable[tuple[Array, SemanticMap]]) -> str:
         """Write the label map of the picture in `file`, of `size` (H, W), as its strips come; returns its name.
@@ -70,7 +73,7 @@ class SemanticFolder(OutputFolder[SemanticMap]):
         `strips` are as `predict_strips` gives them. What is drawn is the picture itself, or every n-th row and column
         of it, so that no side exceeds 4,096 pixels.
         """
-        return self._add(str(file), "", size, strips, step=-(-max(size) // _DRAWN_SIDE))
+        return self._add(str(file), "", size, strips, step=-(-max(size) // _DRAWN_SIDE), dates=self.dates)
 
     def _add(
         self,
@@ -79,6 +82,7 @@ class SemanticFolder(OutputFolder[SemanticMap]):
         size: tuple[int, int],
         strips: Iterable[tuple[Array, SemanticMap]],
         step: int,
+        dates: int,
     ) -> str:
         strips = iter(strips)
         strips = chain([next(strips)], strips)  # a picture that cannot be read takes no name
@@ -95,7 +99,8 @@ class SemanticFolder(OutputFolder[SemanticMap]):
                     if self.overlay != "none":
                         drawn.add(image, semantic.ids)
             if self.overlay != "none":
-                write_image(self.out / f"overlays/{name}.{self.overlay}", drawn.drawing(self.labels))
+                picture = self._drawing(np.split(drawn.image, dates, axis=2), drawn.ids)
+                write_image(self.out / f"overlays/{name}.{self.overlay}", picture)
             areas = class_areas(pixels, self.labels)
             self._csv.write(b"".join(csv_line((shown, row.name, row.pixels, f"{row.share:.6f}")) for row in areas))
             self.found.update({row.name: row.pixels for row in areas})
@@ -103,6 +108,10 @@ class SemanticFolder(OutputFolder[SemanticMap]):
             with suppress(DataError):
                 write_text(self.out / "classes.csv", table_text(self.labels))
         return name
+
+    def _drawing(self, dates: Sequence[Array], ids: IntArray) -> ByteArray:
+        """What is drawn of a picture, of one date or more, and its class ids [H, W]."""
+        return draw_semantic(dates[-1], SemanticMap(ids), self.labels)
 
     def answer(self) -> dict[str, Any]:
         """How many pixels each class has."""
@@ -116,14 +125,14 @@ class SemanticFolder(OutputFolder[SemanticMap]):
 
 
 class _Thinned:
-    """Every `step`-th row and column of a picture and its label map, both of which come as strips of rows."""
+    """Every `step`-th row and column of a picture (`image`) and its label map (`ids`), which come as strips of rows."""
 
     def __init__(self, size: tuple[int, int], step: int) -> None:
         self._step = step
         self._size = -(-size[0] // step), -(-size[1] // step)
         self._seen = self._filled = 0
-        self._image: Array = np.zeros(0)
-        self._ids: IntArray = np.zeros(0, np.int64)
+        self.image: Array = np.zeros(0)
+        self.ids: IntArray = np.zeros(0, np.int64)
 
     def add(self, image: Array, ids: IntArray) -> None:
         """The next rows, [n, W, C] and [n, W]."""
@@ -131,15 +140,11 @@ class _Thinned:
         self._seen += len(ids)
         image, ids = image[kept], ids[kept]
         if len(ids) == self._size[0]:
-            self._image, self._ids = image, ids
+            self.image, self.ids = image, ids
             return
         if not self._filled:
-            self._image = np.empty((*self._size, image.shape[2]), image.dtype)
-            self._ids = np.empty(self._size, ids.dtype)
+            self.image = np.empty((*self._size, image.shape[2]), image.dtype)
+            self.ids = np.empty(self._size, ids.dtype)
         rows = slice(self._filled, self._filled + len(ids))
-        self._image[rows], self._ids[rows] = image, ids
+        self.image[rows], self.ids[rows] = image, ids
         self._filled = rows.stop
-
-    def drawing(self, labels: Labels) -> ByteArray:
-        """All that was kept, drawn."""
-        return draw_semantic(self._image, SemanticMap(self._ids), labels)

@@ -14,7 +14,7 @@ from everymask.errors import ConfigError, unknown
 from everymask.models.specs.any_spec import KINDS, Architecture, ModelSpec, spec_from_json, spec_to_json
 from everymask.models.specs.named import network, with_options
 from everymask.models.specs.regions import ENCODERS, Norm
-from everymask.models.specs.semantic import Head
+from everymask.models.specs.semantic import Fusion, Head
 from everymask.settings.checks import (
     Range,
     check_choice,
@@ -38,6 +38,7 @@ _CHOICES = {
     "task": TaskName,
     "norm": Norm,
     "head": Head,
+    "fusion": Fusion,
     "optimizer": Optimizer,
     "schedule": Schedule,
     "class_weights": ClassWeights,
@@ -47,7 +48,7 @@ _CHOICES = {
     "on_defect": Policy,
     "crowds": Crowds,
 }
-_OPEN_CHOICES = ("task", "norm", "head", "optimizer", "gradient_threads")
+_OPEN_CHOICES = ("task", "norm", "head", "fusion", "optimizer", "gradient_threads")
 _RANGES = {
     "epochs": Range(1, 1_000_000, whole=True),
     "batch": Range(1, 100_000, whole=True),
@@ -87,8 +88,8 @@ class TrainConfig:
     out: str = "runs/train"
     """The run folder; must be new or empty."""
     task: TaskName | None = None
-    """Objects one by one (instance), a class for every pixel (semantic), for which objects are painted, or both at once
-    (panoptic); None: as the model says, or the data."""
+    """Objects one by one (instance), a class for every pixel (semantic), for which objects are painted, both at once
+    (panoptic), or what changed between two dates (change); None: as the model says, or the data."""
     things: tuple[str, ...] = ()
     """Panoptic networks: the classes that are counted one by one, where the data do not say which are."""
     stuff: tuple[str, ...] = ()
@@ -103,6 +104,9 @@ class TrainConfig:
     head: Head | None = None
     """What classes are to a pixel of a semantic network: it has one of them (multiclass), it is foreground or not
     (binary, of two classes), or each may hold or not (multilabel)."""
+    fusion: Fusion | None = None
+    """How a semantic network compares two dates: as one picture (early), or by one encoder that sees both, whose maps
+    are joined side by side (concat) or by their difference."""
     weights: str = "auto"
     """Where to start from: a checkpoint, a run folder, a name of `everymask models`, imagenet (encoder only), or none.
     auto: trained weights of the network, else of its encoder, from the cache or fetched (which is said), else from
@@ -228,13 +232,13 @@ class TrainConfig:
             )
 
     def _name_network(self) -> None:
-        """Make `model` a spec that has encoder, norm and head; only where the data decide on it do these stay."""
+        """Make `model` a spec that has encoder, norm ...; only where the data decide on it do these stay."""
         if not isinstance(self.model, (str, type(None), *KINDS.values())):
             raise ConfigError(
                 f"model must be a network or its name, but got {self.model!r}",
                 hint='for example model="mask-rcnn" or model=MaskRCNN(encoder="resnet18")',
             )
-        options = self.encoder, self.norm, self.head
+        options = self.encoder, self.norm, self.head, self.fusion
         spec = network(self.model, *options) if self.model is None or isinstance(self.model, str) else self.model
         if spec is None and self.task is None and self.encoder not in (None, *ENCODERS):
             refused = unknown("encoder", self.encoder, ENCODERS)
@@ -242,7 +246,7 @@ class TrainConfig:
             raise ConfigError(refused.message, hint=", or ".join(filter(None, (refused.hint, others))))
         if spec is not None:
             object.__setattr__(self, "model", with_options(spec, *options) if spec is self.model else spec)
-            for name in ("encoder", "norm", "head"):
+            for name in ("encoder", "norm", "head", "fusion"):
                 object.__setattr__(self, name, None)
 
     @property

@@ -69,7 +69,7 @@ class SemanticSettings:
         return self
 
     @classmethod
-    def of(cls, settings: TrainConfig, measured: Fingerprint) -> SemanticSettings:
+    def of(cls, settings: TrainConfig, measured: Fingerprint) -> Self:
         """Those among `settings`, for a data set that measures so; `ConfigError` where one is still open."""
         return cls(
             loss=decided("loss", settings.loss),
@@ -94,6 +94,14 @@ class PanopticSettings:
     def of(cls, settings: TrainConfig, measured: Fingerprint) -> PanopticSettings:
         """Those among `settings`."""
         return cls(things=settings.things, stuff=settings.stuff)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeSettings(SemanticSettings):
+    """What only networks that compare two dates are told: what changed is a class of pixels, and learned as such."""
+
+    networks: ClassVar[str] = "networks that compare two dates"
+    example: ClassVar[str] = "tinycd"
 
 
 GROUPS: tuple[type[InstanceSettings | SemanticSettings | PanopticSettings], ...] = (
@@ -209,7 +217,7 @@ def _refuse_others(settings: TrainConfig, model: ModelSpec, own: type[TaskSettin
     """`ConfigError` for a setting that was made and belongs to networks of another task than this one."""
     absent = TrainConfig(data=settings.data)
     for group in GROUPS:
-        for name in (column.name for column in fields(group) if group is not own):
+        for name in (column.name for column in fields(group) if not issubclass(own, group)):
             if getattr(settings, name) != getattr(absent, name):
                 raise ConfigError(
                     f"{name} is a setting of {group.networks}, but {type(model).__name__} is one of the {own.networks}",

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import TypeVar
 
 from everymask.data.feed.augment import Augment
 from everymask.data.feed.preprocess import Resize
 from everymask.data.fingerprint import Fingerprint
-from everymask.models.specs.semantic import MIT_ENCODERS, SEMANTIC_KINDS, SemanticSpec, UNet
+from everymask.models.specs.change import ChangeModelSpec
+from everymask.models.specs.semantic import MIT_ENCODERS, SEMANTIC_KINDS, SemanticModelSpec, UNet
 from everymask.settings.config import Optimizer, TrainConfig
 from everymask.settings.facts import Facts, Start, batch_for, model_of, prepared_for, turned, with_machine
-from everymask.settings.plan import Plan, SemanticSettings, plan_of
+from everymask.settings.plan import Plan, SemanticSettings, TaskSettings, plan_of
 
 LONGEST = 2048
 """Longer pictures are shrunk to that."""
 _SCALE = (0.5, 2.0)
 _HEAD_LR = 10.0
+
+AnyPixels = TypeVar("AnyPixels", bound=SemanticModelSpec | ChangeModelSpec)
 
 
 def resolve_semantic(config: TrainConfig, measured: Fingerprint, facts: Facts) -> Plan:
@@ -28,10 +33,27 @@ def resolve_semantic(config: TrainConfig, measured: Fingerprint, facts: Facts) -
     transformers from SegFormer (Xie et al. 2021): 6e-5 for a trained encoder and ten times that for its decoder; from
     scratch all of it learns at their geometric middle.
     """
-    model = model_of(config, SEMANTIC_KINDS, UNet())
+    return resolve_pixels(config, measured, facts, SEMANTIC_KINDS, UNet(), SemanticSettings)
+
+
+def resolve_pixels(
+    config: TrainConfig,
+    measured: Fingerprint,
+    facts: Facts,
+    kinds: Mapping[str, type[AnyPixels]],
+    usual: AnyPixels,
+    own: type[TaskSettings],
+    *,
+    dates: int = 1,
+) -> Plan:
+    """The plan of a network of one of the `kinds` that has an answer for every pixel of pictures of so many `dates`.
+
+    `usual` is the network where none is named, `own` are the settings of its task.
+    """
+    model = model_of(config, kinds, usual)
     reasons: list[str] = []
     start, optimizer = facts.start, config.optimizer or "adamw"
-    preprocess = prepared_for(config, measured, start, reasons, longest=LONGEST)
+    preprocess = replace(prepared_for(config, measured, start, reasons, longest=LONGEST), dates=dates)
     size = config.crop or _size(measured, preprocess.resize, facts.gpu, reasons)
     batch = config.batch or batch_for(size, measured.pictures // config.accumulate, facts, reasons, least=4)
     pictures = batch * config.accumulate
@@ -59,7 +81,7 @@ def resolve_semantic(config: TrainConfig, measured: Fingerprint, facts: Facts) -
         warmup_steps=min(500, epochs * steps_per_epoch // 10) if config.warmup_steps is None else config.warmup_steps,
         validate_every=config.validate_every or max(1, epochs // 20),
     )
-    return plan_of(settings, SemanticSettings, measured, preprocess, tuple(reasons))
+    return plan_of(settings, own, measured, preprocess, tuple(reasons))
 
 
 def _size(measured: Fingerprint, resize: Resize, gpu: bool, reasons: list[str]) -> tuple[int, int]:
@@ -90,7 +112,7 @@ def _augment(augment: Augment, reasons: list[str]) -> Augment:
     return replace(augment, scale=_SCALE)
 
 
-def _loss(spec: SemanticSpec, num_classes: int, reasons: list[str]) -> str:
+def _loss(spec: SemanticModelSpec | ChangeModelSpec, num_classes: int, reasons: list[str]) -> str:
     """Cross-entropy; where one class is the background of the other, Dice keeps small objects from being forgotten."""
     text = "ce+dice" if num_classes <= 2 and spec.head != "multilabel" else "ce"
     reasons.append(f"loss {text} for {num_classes} classes")
@@ -100,7 +122,7 @@ def _loss(spec: SemanticSpec, num_classes: int, reasons: list[str]) -> str:
 def _rates(
     optimizer: Optimizer,
     asked: float | None,
-    spec: SemanticSpec,
+    spec: SemanticModelSpec | ChangeModelSpec,
     pictures: int,
     start: Start | None,
     reasons: list[str],

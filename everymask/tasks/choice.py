@@ -13,6 +13,7 @@ from everymask.models.specs.named import with_options
 from everymask.models.specs.semantic import SemanticSpec
 from everymask.settings.config import TrainConfig
 from everymask.settings.recipes import model_for_weights
+from everymask.tasks.change import CHANGE
 from everymask.tasks.table import task_named, task_of
 from everymask.tasks.task import Task
 
@@ -24,16 +25,23 @@ def asked_task(config: TrainConfig, stored: ModelSpec | None = None) -> Task[Any
     """
     name = config.task or ("panoptic" if config.rule else None)
     asked = None if name is None else task_named(name)
-    model = config.network or (None if stored is None else type(stored)())
+    model = config.network or stored
     if model is None:
         return asked
-    by_model = task_of(model)
+    by_model = task_of(with_two_dates(model, asked))
     if asked is not None and asked is not by_model:
         raise ConfigError(
             f"the task is {asked.name}, but {type(model).__name__} {by_model.finds}",
             hint=f"choose a model of that kind, such as --model {asked.settings.example}, or --task {by_model.name}",
         )
     return by_model
+
+
+def with_two_dates(model: ModelSpec, task: Task[Any] | None) -> ModelSpec:
+    """The network, a semantic one made to compare two dates by their difference where the task is to find changes."""
+    if task is CHANGE and isinstance(model, SemanticSpec) and model.fusion is None:
+        return replace(model, fusion="difference", head="binary" if model.head == "multiclass" else model.head)
+    return model
 
 
 def settle_task(
@@ -45,10 +53,9 @@ def settle_task(
     """
     task = asked_task(config, stored) or task_of(dataset)
     dataset = dataset.for_task(task.name, rule=config.rule)
-    model = config.network or with_options(
-        type(stored)() if stored else usual_network(config, task, gpu)[0], config.encoder, config.norm, config.head
-    )
-    model = model if stored is None else model_for_weights(model, stored)
+    usual = type(stored)() if stored else usual_network(config, task, gpu)[0]
+    model = config.network or with_options(usual, config.encoder, config.norm, config.head, config.fusion)
+    model = with_two_dates(model if stored is None else model_for_weights(model, stored), task)
     num_classes = len(dataset.labels)
     if (
         isinstance(model, SemanticSpec)

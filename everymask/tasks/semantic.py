@@ -9,6 +9,7 @@ import numpy as np
 from everymask.core.arrays import Array, ByteArray
 from everymask.core.labels import Labels
 from everymask.core.segmentation import SemanticMap
+from everymask.data.change.coding import ChangeCoding
 from everymask.data.dataset import Dataset
 from everymask.data.feed.semantic_pipelines import SemanticPipeline
 from everymask.data.painting import Painting
@@ -63,7 +64,7 @@ def _sentence(found: SemanticMap, labels: Labels) -> str:
     return f"{listed or 'no class'}{', ...' if len(rows) > 5 else ''}"
 
 
-def _counts(dataset: Dataset) -> dict[str, int]:
+def counted_pixels(dataset: Dataset) -> dict[str, int]:
     """Pixels by class, the commonest first; those of maps painted from objects have not been counted."""
     counts: Counter[int] = Counter()
     for pixels in _counted(dataset):
@@ -71,9 +72,11 @@ def _counts(dataset: Dataset) -> dict[str, int]:
     return {dataset.labels.names[class_id]: count for class_id, count in counts.most_common()}
 
 
-def _shown(dataset: Dataset) -> set[int] | None:
-    if isinstance(dataset.coding, Painting):
-        objects, painting = annotated_classes(dataset), dataset.coding
+def shown_classes(dataset: Dataset) -> set[int] | None:
+    """The ids of the classes that label maps show; None where they must be read to know."""
+    painting = dataset.coding.maps if isinstance(dataset.coding, ChangeCoding) else dataset.coding
+    if isinstance(painting, Painting):
+        objects = annotated_classes(dataset)
         return {painting.background, *(painting.classes[class_id] for class_id in objects)} if objects else set()
     pixels = _counted(dataset)
     return set(np.flatnonzero(np.sum(pixels, axis=0)).tolist()) if all(pixels) else None
@@ -103,6 +106,6 @@ SEMANTIC = Task(
     read_found=read_maps,
     keep_sure=_keep_sure,
     sentence=_sentence,
-    counts=_counts,
-    shown=_shown,
+    counts=counted_pixels,
+    shown=shown_classes,
 )

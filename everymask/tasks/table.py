@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any, assert_never
 
-from everymask.core.segmentation import InstanceSet, PanopticMap, Segmentation, SemanticMap, TaskName
+from everymask.core.segmentation import ChangeMap, InstanceSet, PanopticMap, Segmentation, SemanticMap, TaskName
 from everymask.data.dataset import Dataset
 from everymask.models.specs.any_spec import ModelSpec
+from everymask.models.specs.change import ChangeSpec
 from everymask.models.specs.panoptic import PanopticFPN
 from everymask.models.specs.regions import FasterRCNN
 from everymask.models.specs.semantic import SemanticSpec
+from everymask.tasks.change import CHANGE
 from everymask.tasks.instance import INSTANCE
 from everymask.tasks.panoptic import PANOPTIC
 from everymask.tasks.semantic import SEMANTIC
@@ -25,6 +27,8 @@ def task_named(name: TaskName) -> Task[Any]:
             return SEMANTIC
         case "panoptic":
             return PANOPTIC
+        case "change":
+            return CHANGE
         case _:
             assert_never(name)
 
@@ -36,7 +40,11 @@ def task_of(value: ModelSpec | Segmentation | Dataset) -> Task[Any]:
             return PANOPTIC
         case FasterRCNN() | InstanceSet():
             return INSTANCE
-        case SemanticSpec() | SemanticMap():
+        case ChangeSpec() | ChangeMap():
+            return CHANGE
+        case SemanticSpec():
+            return SEMANTIC if value.fusion is None else CHANGE
+        case SemanticMap():
             return SEMANTIC
         case Dataset():
             return _annotated_for(value)
@@ -50,6 +58,8 @@ def _annotated_for(dataset: Dataset) -> Task[Any]:
             return INSTANCE
         case "label maps":
             return SEMANTIC
+        case "change maps":
+            return CHANGE
         case "panoptic":
             return PANOPTIC
         case _:

@@ -70,6 +70,8 @@ class Drawing:
     alpha: float | None = None
     names: bool = True
     side: int | None = None
+    before: Array | None = None
+    """The picture of the earlier date, where there is one: what changed is drawn beside it."""
 
     def options(self) -> dict[str, Any]:
         """What is set of `alpha` and `side`."""

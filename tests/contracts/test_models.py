@@ -25,6 +25,7 @@ from tests.models.networks import (
     CLASSES,
     OTHER_ENCODERS,
     SPECS,
+    bands_of,
     bare_network,
     own_network,
     shared_network,
@@ -40,7 +41,7 @@ ALL: dict[str, ModelSpec] = {name: with_channels(spec, CHANNELS) for name, spec 
 # One of each kind, for what all networks of a kind share.
 KIND = list({type(ALL[name]): name for name in reversed(SPECS)}.values())
 # One of each family, and the one with a loss of its own, for what all networks of a family share.
-FAMILY = ["mask-rcnn", "deeplabv3", "pidnet"]
+FAMILY = ["mask-rcnn", "deeplabv3", "pidnet", "tinycd"]
 # One of each family of encoders: convolutions, attention, without a map at stride 2, with channels last.
 OTHERS = ["mask-rcnn-mobilenetv3_small_100", "unet-mit", "unet-convnext", "upernet-swin"]
 # Where the code is the same for all, these learn each time, and the rest in the slow suite.
@@ -109,7 +110,7 @@ def test_gives_one_return_type_at_any_size_in_any_mode(name: str, taught: Lesson
 
 
 def test_prediction_does_not_depend_on_the_batch(name: str) -> None:
-    module, images = shared_network(ALL[name]), torch.rand(2, CHANNELS, 35, 61)
+    module, images = shared_network(ALL[name]), torch.rand(2, bands_of(ALL[name]), 35, 61)
     both, alone = answer(module, images), answer(module, images[1:])
     mine = slice(1, None) if len(both) == 1 else both[-1] == 1
     torch.testing.assert_close(both[0][mine], alone[0], atol=1e-3 if len(both) > 1 else 1e-5, rtol=1e-4)
@@ -119,7 +120,7 @@ def test_prediction_does_not_depend_on_the_batch(name: str) -> None:
 
 @pytest.mark.parametrize("name", quick(SPECS, FAMILY), indirect=True)
 def test_ready_to_predict_it_says_the_same(name: str, taught: Lesson) -> None:
-    images = torch.rand(2, CHANNELS, 35, 61)
+    images = torch.rand(2, bands_of(ALL[name]), 35, 61)
     expected = answer(taught.module.eval(), images)
     found, rough = (answer(ready_to_predict(taught.module, dtype), images) for dtype in (None, torch.bfloat16))
     if isinstance(ALL[name], FasterRCNN):
@@ -159,7 +160,7 @@ def check_losses(spec: ModelSpec, losses: dict[str, torch.Tensor]) -> None:
 def check_answer(module: Network, spec: ModelSpec) -> None:
     windows = torch.tensor([[0, 0, 93, 67], [0, 0, 50, 40]])
     with torch.no_grad():
-        found = module(torch.rand(2, CHANNELS, 67, 93), windows)
+        found = module(torch.rand(2, bands_of(spec), 67, 93), windows)
     if isinstance(spec, PanopticFPN):
         assert isinstance(found, PanopticOutputs)
         assert found.logits.shape == (2, 1 + CLASSES - len(spec.things), 67, 93)
@@ -231,7 +232,7 @@ def test_named_parts_exist(any_name: str) -> None:
 
 @pytest.mark.parametrize("kind", FAMILY_QUICK)
 def test_saved_and_loaded_it_predicts_the_same(kind: str, tmp_path: Path) -> None:
-    module, images = shared_network(ALL[kind]), torch.rand(1, CHANNELS, 64, 64)
+    module, images = shared_network(ALL[kind]), torch.rand(1, bands_of(ALL[kind]), 64, 64)
     save_model(tmp_path / "m.safetensors", module, Card(ALL[kind], labels_of(["a", "b", "c"]), PREPROCESS))
     torch.manual_seed(1)
     loaded, card = load_model(tmp_path / "m.safetensors")

@@ -13,10 +13,19 @@ import pytest
 from everymask.core.labels import labels_of, map_classes
 from everymask.core.masks import Masks
 from everymask.core.sample import Sample
-from everymask.core.segmentation import InstanceSet, PanopticMap, Segment, Segmentation, SemanticMap, TaskName
+from everymask.core.segmentation import (
+    ChangeMap,
+    InstanceSet,
+    PanopticMap,
+    Segment,
+    Segmentation,
+    SemanticMap,
+    TaskName,
+)
 from everymask.data.formats.coco.panoptic_writing import write_coco_panoptic, write_segments
 from everymask.data.formats.table import FORMATS, read_dataset
 from everymask.data.panoptic import PanopticCoding
+from everymask.data.pictures.read import write_image
 from everymask.data.records import PanopticFile
 from everymask.data.shapes import write_shapes
 from everymask.errors import ConfigError, DataError
@@ -49,6 +58,19 @@ def some_map(seed: int) -> SemanticMap:
     """The rest is cow."""
     dog, cat = planes_of(seed)
     return SemanticMap(np.where(dog, 1, np.where(cat, 0, 2)).astype(np.uint8))
+
+
+def some_change(seed: int) -> ChangeMap:
+    """A dog has come; the rest is cat, the first class, which stands for what did not change."""
+    dog, _ = planes_of(seed)
+    return ChangeMap(np.where(dog, 1, 0).astype(np.uint8))
+
+
+def some_pairs(folder: Path) -> None:
+    for number, split in enumerate(("train", "train", "val")):
+        truth = some_change(number).ids
+        for name, picture in (("A", 0 * truth), ("B", 200 * truth), ("label", 255 * truth)):
+            write_image(folder / split / name / f"{number}.png", picture)
 
 
 def some_shapes(folder: Path) -> None:
@@ -107,6 +129,9 @@ CASES: dict[TaskName, Case] = {
         some_map, ("cow", "cat", "dog"), lambda found: replace(found, scores=np.full(SIZE, 0.9, np.float32))
     ),
     "panoptic": Case(some_panoptic_map, ("cow", "cat", "dog"), surely, some_panoptic_files, "panoptic"),
+    "change": Case(
+        some_change, ("cat", "dog"), lambda found: replace(found, scores=np.full(SIZE, 0.9, np.float32)), some_pairs
+    ),
 }
 
 
@@ -173,8 +198,11 @@ def test_a_data_set_belongs_to_the_task_it_is_read_for(task: Task[Any], tmp_path
 def test_settings_of_a_task_are_settings_of_a_training(task: Task[Any]) -> None:
     own, all_ = ({column.name for column in fields(kind)} for kind in (task.settings, TrainConfig))
     assert own <= all_
-    others = [other for name in NAMES if (other := task_named(name)) is not task]
-    assert all(not own & {column.name for column in fields(other.settings)} for other in others)
+    # What changed is learned as a class of pixels is: its settings are those, and derive from them.
+    others = [task_named(name).settings for name in NAMES]
+    apart = [kind for kind in others if not issubclass(kind, task.settings) and not issubclass(task.settings, kind)]
+    assert all(not own & {column.name for column in fields(kind)} for kind in apart)
+    assert len(apart) >= len({kind.pixel_loss is None for kind in others}) - 1
 
 
 def test_truth_of_another_kind_is_refused(task: Task[Any]) -> None:

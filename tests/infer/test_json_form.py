@@ -16,7 +16,7 @@ from everymask.core.labels import Labels
 from everymask.core.masks import Masks
 from everymask.core.randomness import rng
 from everymask.core.sample import Sample
-from everymask.core.segmentation import InstanceSet, PanopticMap, Segment, Segmentation, SemanticMap
+from everymask.core.segmentation import ChangeMap, InstanceSet, PanopticMap, Segment, Segmentation, SemanticMap
 from everymask.errors import DataError
 from everymask.infer.result import Result
 
@@ -34,6 +34,7 @@ FOUND: dict[str, Segmentation] = {
     "map": SemanticMap(np.where(IDS == 1, np.uint8(255), IDS)),
     "scored": SemanticMap(IDS, DRAW.random((13, 17)).astype(np.float32)),
     "many classes": SemanticMap(IDS.astype(np.int32) * 700),
+    "change": ChangeMap(IDS, DRAW.random((13, 17)).astype(np.float32)),
     "panoptic": PanopticMap(IDS.astype(np.int32) * 300, (Segment(300, 1, 0.25), Segment(0, 0, None, True))),
 }
 KINDS = {kind.kind for kind in get_args(Segmentation)}

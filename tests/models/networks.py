@@ -17,6 +17,7 @@ from everymask.data.shapes import ShapesConfig, draw_shapes
 from everymask.models.base import Batch, Network, collate
 from everymask.models.build import build
 from everymask.models.specs.any_spec import ModelSpec
+from everymask.models.specs.change import ChangeSpec, FCSiam, TinyCD
 from everymask.models.specs.panoptic import PanopticFPN
 from everymask.models.specs.regions import ENCODERS, FasterRCNN, MaskRCNN, RegionModelSpec, faster_rcnn_v2, mask_rcnn_v2
 from everymask.models.specs.semantic import (
@@ -86,7 +87,19 @@ PANOPTIC: dict[str, ModelSpec] = {
     "panoptic-fpn": PanopticFPN(**_MASKS, things=(0, 2), semantic_channels=16),
     "panoptic-fpn-norms": PanopticFPN(**_MASKS, things=(1,), semantic_channels=16, fpn_norm=True, norm="group"),
 }
-SPECS: dict[str, ModelSpec] = REGIONS | SEMANTIC | PANOPTIC
+CHANGE: dict[str, ModelSpec] = {
+    "tinycd": TinyCD(head="multiclass"),
+    "fc-ef": FCSiam(head="multiclass", fusion="early", dropout=0.0),
+    "fc-siam-conc": FCSiam(head="multiclass", fusion="concat", dropout=0.0),
+    "fc-siam-diff": FCSiam(head="multiclass", fusion="difference", dropout=0.0),
+    "unet-early": UNet(encoder="resnet18", decoder_channels=_WIDTHS, fusion="early"),
+    "unet-difference": UNet(encoder="resnet18", decoder_channels=_WIDTHS, fusion="difference"),
+    "unet-original-concat": replace(unet_original(fusion="concat"), decoder_channels=_LEVELS),
+    "segformer-concat": SegFormer(decoder_channels=64, fusion="concat"),
+    "hrnet-concat": HRNet(fusion="concat"),
+    "pidnet-early": PIDNet(fusion="early"),
+}
+SPECS: dict[str, ModelSpec] = REGIONS | SEMANTIC | PANOPTIC | CHANGE
 # Encoders of all families; for semantic networks without a map at stride 2, with odd sizes of maps, with channels last.
 OTHER_ENCODERS: dict[str, ModelSpec] = {
     f"mask-rcnn-{name}": MaskRCNN(**(_MASKS | {"encoder": name})) for name in ENCODERS if name != "resnet18"
@@ -116,6 +129,12 @@ def with_channels(spec: AnySpec, channels: int) -> AnySpec:
     return replace(spec, channels=channels, **changes)
 
 
+def bands_of(spec: ModelSpec) -> int:
+    """How many channels a network is fed: two dates have those of both."""
+    compares = isinstance(spec, ChangeSpec) or getattr(spec, "fusion", None) is not None
+    return 2 * spec.channels if compares else spec.channels
+
+
 @lru_cache(maxsize=24)
 def shared_network(spec: ModelSpec, classes: int = CLASSES) -> Network:
     """The network of a spec, initialised by seed 0, in evaluation mode; for those who leave it as it is."""
@@ -141,7 +160,10 @@ def some_batch(spec: ModelSpec, classes: int = CLASSES, count: int = 2) -> Batch
         return panoptic_batch(count, spec.channels)
     if isinstance(spec, FasterRCNN):
         return object_batch(count, spec.channels)
-    return map_batch(count=count, channels=spec.channels, classes=classes)
+    batch = map_batch(count=count, channels=bands_of(spec), classes=classes)
+    if bands_of(spec) > spec.channels:  # what there is has come since the earlier date
+        batch.images[:, : spec.channels] *= 0.1
+    return batch
 
 
 def object_batch(count: int = 2, channels: int = 3) -> Batch:

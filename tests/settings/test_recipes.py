@@ -52,6 +52,7 @@ OPEN_AFTERWARDS = {
     "encoder",
     "norm",
     "head",
+    "fusion",
 }
 CPU = Facts(num_classes=3, threads=2)
 GPU = replace(CPU, gpu=True)

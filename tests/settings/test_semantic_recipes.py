@@ -33,7 +33,7 @@ STREETS = Fingerprint(
     max_objects=0,
 )
 OPEN_AFTERWARDS = {"format", "images", "weights", "time_limit", "patience", "clip_norm", "ema", "resize", "task"}
-OPEN_AFTERWARDS |= {"masks", "mask_threshold", "max_detections", "encoder", "norm", "head", "save_every"}
+OPEN_AFTERWARDS |= {"masks", "mask_threshold", "max_detections", "encoder", "norm", "head", "fusion", "save_every"}
 CPU = Facts(num_classes=11, threads=2)
 GPU = replace(CPU, gpu=True)
 

@@ -57,6 +57,7 @@ def _facts(summary: Summary) -> dict[str, object]:
         "semantic": "semantic: a class for every pixel",
         "instance": "instance: objects one by one",
         "panoptic": "panoptic: things one by one, and stuff",
+        "change": "change: what changed between two dates",
     }
     facts: dict[str, object] = {
         "format": summary.format,

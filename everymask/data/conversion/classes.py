@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import assert_never
 
 from everymask.core.labels import Labels
+from everymask.data.change.coding import ChangeCoding
 from everymask.data.coding import LabelCoding
 from everymask.data.dataset import Dataset, panoptic_refused
 from everymask.data.painting import Painting
@@ -67,6 +68,11 @@ def relabelled(dataset: Dataset, labels: Labels, table: Table) -> Dataset:
             rows = tuple((value, None if name is None else table[name]) for value, name in coding.table)
             records = tuple(_with_pixels(record, table, len(labels)) for record in dataset.records)
             return replace(dataset, labels=labels, records=records, coding=replace(coding, table=rows))
+        case ChangeCoding(maps):
+            found = relabelled(replace(dataset, coding=maps), labels, table)
+            coded = found.coding
+            assert isinstance(coded, LabelCoding | Painting)
+            return replace(found, coding=ChangeCoding(coded))
         case PanopticCoding():
             raise panoptic_refused(dataset, "given other classes")
         case _:

@@ -12,6 +12,7 @@ import numpy as np
 from everymask.core.arrays import IntArray
 from everymask.core.rows import count_classes, shortest
 from everymask.core.segmentation import InstanceSet, PanopticMap
+from everymask.data.change.coding import ChangeCoding
 from everymask.data.coding import LabelCoding
 from everymask.data.conversion.pairing import Reasons, pair_objects
 from everymask.data.dataset import Dataset
@@ -120,7 +121,7 @@ def compare(before: Dataset, after: Dataset, *, progress: Callable[[int, int], N
             case None:
                 there = None if row is None else after.objects(row)
                 _compare_objects(before, record, before.objects(number), there, table, losses)
-            case LabelCoding() | Painting():
+            case LabelCoding() | Painting() | ChangeCoding():
                 _compare_maps(before, number, None if row is None else after.label_map(row).ids, table, losses)
             case PanopticCoding():
                 there = None if row is None else _as_objects(after.panoptic_map(row))

@@ -11,6 +11,7 @@ import numpy as np
 from everymask.core.arrays import IntArray
 from everymask.core.labels import Labels
 from everymask.core.rows import count_classes
+from everymask.data.change.coding import ChangeCoding
 from everymask.data.coding import LabelCoding, numbers
 from everymask.data.dataset import Dataset
 from everymask.data.pictures.read import write_image
@@ -20,6 +21,12 @@ from everymask.data.records import LabelMapFile
 def id_coding(labels: Labels) -> LabelCoding:
     """How label maps hold class ids themselves."""
     return numbers(len(labels), "class ids", void=(labels.ignore,))
+
+
+def coding_of_ids(dataset: Dataset) -> LabelCoding | ChangeCoding:
+    """How label maps of its kind hold class ids themselves."""
+    coding = id_coding(dataset.labels)
+    return ChangeCoding(coding) if isinstance(dataset.coding, ChangeCoding) else coding
 
 
 def write_ids(file: Path, ids: IntArray, labels: Labels) -> LabelMapFile:
@@ -40,4 +47,4 @@ def staged(dataset: Dataset, folder: Path, *, progress: Callable[[int, int], Non
         records.append(replace(record, truth=truth))
         if progress is not None:
             progress(row + 1, len(dataset))
-    return replace(dataset, records=tuple(records), coding=id_coding(dataset.labels))
+    return replace(dataset, records=tuple(records), coding=coding_of_ids(dataset))

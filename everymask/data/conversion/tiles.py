@@ -22,8 +22,9 @@ import tifffile
 from everymask.core.arrays import Array, BoolArray, FloatArray, IntArray
 from everymask.core.files import whole_file
 from everymask.core.masks import Masks
+from everymask.data.change.coding import ChangeCoding
 from everymask.data.coding import LabelCoding
-from everymask.data.conversion.staging import id_coding, write_ids
+from everymask.data.conversion.staging import coding_of_ids, write_ids
 from everymask.data.dataset import Dataset, panoptic_refused
 from everymask.data.formats.folders import file_stem
 from everymask.data.painting import Painting
@@ -108,27 +109,33 @@ def tile_pictures(
     for row, record in enumerate(dataset.records):
         windows = tiles.windows(record.size)
         names = [f"{file_stem(record)}_{y}_{x}" for x, y, _, _ in windows]
-        images = _cut_picture(record, windows, names, folder / "images")
+        images = _cut_picture(record, record.image, windows, names, folder / "images")
+        earlier: Sequence[Path | None] = [None] * len(windows)
+        if record.before is not None:
+            earlier = _cut_picture(record, record.before, windows, names, folder / "before")
         truths = _cut_truth(dataset, row, windows, [folder / "maps" / f"{name}.png" for name in names], counts)
-        for (x1, y1, x2, y2), name, image, truth in zip(windows, names, images, truths, strict=True):
-            records.append(replace(record, id=name, image=image, size=(y2 - y1, x2 - x1), truth=truth))
+        for (x1, y1, x2, y2), name, image, before, truth in zip(windows, names, images, earlier, truths, strict=True):
+            size = (y2 - y1, x2 - x1)
+            records.append(replace(record, id=name, image=image, before=before, size=size, truth=truth))
             counts.empty += not truth.classes
         counts.pictures += 1
         counts.tiles += len(windows)
         if progress is not None:
             progress(row + 1, len(dataset))
-    coding = None if dataset.coding is None else id_coding(dataset.labels)
+    coding = None if dataset.coding is None else coding_of_ids(dataset)
     return replace(dataset, records=tuple(records), coding=coding), counts
 
 
-def _cut_picture(record: Record, windows: Sequence[Window], names: Sequence[str], folder: Path) -> list[Path]:
-    """The files of the tiles, the picture's own if there is one; in memory is a row of them."""
+def _cut_picture(
+    record: Record, picture: Path, windows: Sequence[Window], names: Sequence[str], folder: Path
+) -> list[Path]:
+    """The files of the tiles of a date, the picture's own if there is one; in memory is a row of them."""
     if len(windows) == 1:
-        check_image(record.image)
-        return [record.image]
+        check_image(picture)
+        return [picture]
     files = []
-    with open_strips(record.image) as strips:
-        check_size(strips.size, record.size, record.image, "picture")
+    with open_strips(picture) as strips:
+        check_size(strips.size, record.size, picture, "picture")
         rows, top = np.zeros((0, record.size[1], strips.channels), strips.dtype), 0
         for (y1, y2), row in groupby(zip(windows, names, strict=True), key=lambda tile: (tile[0][1], tile[0][3])):
             rows, top = _moved_on(rows[y1 - top :], strips, y2 - y1), y1
@@ -164,7 +171,7 @@ def _cut_truth(
     match dataset.coding:
         case None:
             return list(_cut_objects(dataset, row, windows, counts))
-        case LabelCoding() | Painting():
+        case LabelCoding() | Painting() | ChangeCoding():
             ids = dataset.label_map(row).ids
             cuts = zip(windows, maps, strict=True)
             return [write_ids(file, ids[y1:y2, x1:x2], dataset.labels) for (x1, y1, x2, y2), file in cuts]

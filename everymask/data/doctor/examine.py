@@ -13,6 +13,7 @@ from everymask.core.arrays import FloatArray
 from everymask.core.memory import many_objects
 from everymask.data.crossings import crossing_rings
 from everymask.data.dataset import Dataset
+from everymask.data.doctor.change import look_at_dates
 from everymask.data.doctor.counting import areas_of, histograms, objects_by_class, quantiles, sizes_of
 from everymask.data.doctor.geometry import count_shapes, drawn_twice, outliers
 from everymask.data.doctor.label_maps import MapFacts, look_at_maps
@@ -51,32 +52,43 @@ def check(
 
     Defects come from the reader (`dataset.issues`), and from pictures that cannot be read any more. Found here are, as
     warnings: outlines that cross themselves, objects that are drawn twice or unlike their class in size or shape,
-    pictures that are there twice or look alike.
+    pictures that are there twice or look alike; of two dates those that do not lie on each other, and those that seem
+    to be exchanged.
     """
     seen = (thumbnails or Thumbnails()) if decode else None
     match dataset.kind:
         case "objects":
             return _with_objects(dataset, seen, progress)
         case "label maps":
-            # Objects of which label maps are painted are not what is learned.
-            annotated = dataset.annotated()
-            return _with_facts(dataset, annotated, look_at_maps(annotated, decode=decode), seen, progress)
+            return _with_facts(dataset, *_maps(dataset, decode), IssueLog("skip"), seen, progress)
+        case "change maps":
+            issues = IssueLog("skip")
+            look_at_dates(dataset, issues, decode=decode)
+            return replace(_with_facts(dataset, *_maps(dataset, decode), issues, seen, progress), two_dates=True)
         case "panoptic":
             annotated = dataset.annotated()
-            return _with_facts(dataset, annotated, look_at_segments(annotated, decode=decode), seen, progress)
+            found = look_at_segments(annotated, decode=decode)
+            return _with_facts(dataset, annotated, found, IssueLog("skip"), seen, progress)
         case _:
             assert_never(dataset.kind)
+
+
+def _maps(dataset: Dataset, decode: bool) -> tuple[Dataset, MapFacts]:
+    """The annotated pictures and what their label maps hold: objects of which these are painted are not learned."""
+    annotated = dataset.annotated()
+    return annotated, look_at_maps(annotated, decode=decode)
 
 
 def _with_facts(
     whole: Dataset,
     annotated: Dataset,
     found: MapFacts | SegmentFacts,
+    issues: IssueLog,
     seen: Thumbnails | None,
     progress: Progress | None,
 ) -> Summary:
     """What there is to say of maps, besides what their pictures say."""
-    summary = _summary(whole, annotated, lambda record: (), IssueLog("skip"), seen, progress)
+    summary = _summary(whole, annotated, lambda record: (), issues, seen, progress)
     facts = {column.name: getattr(found, column.name) for column in fields(found)}
     return replace(summary, **({"classes": {}, "per_picture": {}} | facts))
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from everymask.core.arrays import IntArray
+from everymask.data.change.coding import ChangeCoding
 from everymask.data.coding import LabelCoding, count_values, stored_values
 from everymask.data.dataset import Dataset
 from everymask.data.doctor.summary import StoredValue
@@ -32,8 +33,9 @@ class MapFacts:
 def look_at_maps(dataset: Dataset, *, decode: bool) -> MapFacts:
     """Count pixels by class and by stored value; of a sample of maps unless `decode`, or where the reader counted."""
     coding = dataset.coding
+    maps_hold = coding.maps if isinstance(coding, ChangeCoding) else coding
     sample = range(len(dataset))[:: 1 if decode else max(1, len(dataset) // _SAMPLED)]
-    values, maps = _values(dataset, sample, coding) if isinstance(coding, LabelCoding) else ((), 0)
+    values, maps = _values(dataset, sample, maps_hold) if isinstance(maps_hold, LabelCoding) else ((), 0)
     rows = range(len(dataset))
     if not all(record.truth.pixels for record in dataset.records):
         rows = rows[:: max(1, len(rows) // _SAMPLED)]

@@ -56,6 +56,7 @@ class Summary:
     `issues` are all that are kept (1,000 of each severity from the reader, and so many from the doctor), errors first;
     `treatments` say by kind what training does with them, `near` which pictures look alike. `not_annotated` counts
     pictures of which nothing is known; they are in no other number. `not_looked_at` says what was left undone.
+    `two_dates` says that pictures are of two dates, and label maps of what changed.
     """
 
     format: str
@@ -85,10 +86,15 @@ class Summary:
     no_truth: float = 0.0
     not_annotated: int = 0
     not_looked_at: tuple[str, ...] = ()
+    two_dates: bool = False
 
     @property
     def task(self) -> str:
-        """What a training learns from it: `panoptic` from segments, `semantic` from label maps, else `instance`."""
+        """What a training learns from it: `panoptic` from segments, `change` from two dates, `semantic` from label
+        maps, else `instance`.
+        """
+        if self.two_dates:
+            return "change"
         if self.encoding and self.classes:
             return "panoptic"
         return "semantic" if self.encoding else "instance"

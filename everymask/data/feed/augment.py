@@ -61,6 +61,10 @@ class Augment:
     """Standard deviation of its displacements in pixels."""
     category_max: float = 0.75
     """Crops of which one class fills a larger share are drawn anew; 0: any crop will do. Label maps only."""
+    exchange: float = 0.5
+    """Probability of exchanging the two dates; two dates only."""
+    shift: float = 4.0
+    """Largest shift in pixels, in x and in y, of the earlier date against the later; two dates only."""
     min_area: float = 4.0
     """Objects of which fewer pixels remain are left out."""
     min_visible: float = 0.15
@@ -74,7 +78,7 @@ class Augment:
             raise ConfigError(f"hue must be 0-0.5, but got {self.hue}")
         if not 0 <= self.angle <= 180:
             raise ConfigError(f"angle must be 0-180 degrees, but got {self.angle}")
-        unlimited = ("blur_sigma", "min_area", "elastic_sigma")
+        unlimited = ("blur_sigma", "min_area", "elastic_sigma", "shift")
         for name in (column.name for column in fields(self) if column.name not in ("scale", "angle")):
             value = getattr(self, name)
             if not 0 <= value <= (math.inf if name in unlimited else 1):

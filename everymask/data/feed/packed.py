@@ -67,6 +67,7 @@ class PackedRecords(Sequence[Record]):
         listed = list(records)
         self._ids = _Texts.of(_encoded(record.id) for record in listed)
         self._images = _Texts.of(_encoded(str(record.image)) for record in listed)
+        self._befores = _Texts.of(_encoded(str(record.before or "")) for record in listed)
         self._sizes = np.array([record.size for record in listed], np.int64).reshape(-1, 2)
         names = sorted({record.split for record in listed if record.split is not None})
         self._split_names = (None, *names)
@@ -158,13 +159,14 @@ class PackedRecords(Sequence[Record]):
     def bare(self, index: int) -> Record:
         """The record, but without the objects and ignored regions of one that has objects."""
         height, width = self._sizes[index].tolist()
-        image = Path(_decoded(self._images[index]))
+        image, before = Path(_decoded(self._images[index])), _decoded(self._befores[index])
         return Record(
             id=_decoded(self._ids[index]),
             image=image,
             size=(height, width),
             truth=self._truth(index),
             split=self._split_names[self._splits[index]],
+            before=Path(before) if before else None,
         )
 
     def _truth(self, index: int) -> Truth:

@@ -41,7 +41,8 @@ class Prepared:
 def prepare(sample: Sample, preprocess: Preprocess) -> Prepared:
     """The sample for prediction and evaluation; `DataError` names its file where the picture does not fit."""
     with naming(sample):
-        image, placement = preprocess.apply(sample.image)
+        check_dates(len(sample.dates), preprocess)
+        image, placement = preprocess.apply(sample.stacked)
     truth = None if sample.truth is None else sample.truth.warped(placement.warp)
     return Prepared(image, truth, placement, sample.id, sample.file)
 
@@ -162,14 +163,14 @@ def varied_picture(
     """
     image = scene.image(partial(adapted, scene, preprocess), reduction)
     enlarged = Warp(np.array(((reduction, 0, 0), (0, reduction, 0))), scene.size)
-    fill = np.array(preprocess.mean) * preprocess.scale
+    fill = preprocess.fill
     pixels, corner = warped_picture(image, enlarged.then(warp), preprocess.resize.rule, fill)
     return Varied(Sample(pixels, truth, scene.id, scene.file), corner, warp.size, top_of(image))
 
 
 def fill_colour(preprocess: Preprocess, image: Array) -> Array:
     """The stored colour [C] that becomes about 0, like the padding of a batch."""
-    return as_stored(np.array(preprocess.mean) * preprocess.scale, image.dtype)
+    return as_stored(preprocess.fill, image.dtype)
 
 
 def scaled_size(size: Size, factor: float) -> Size:
@@ -183,6 +184,16 @@ def adapted(scene: Scene, preprocess: Preprocess, image: Array) -> Array:
         image = match_channels(image, preprocess.channels)
         check_range(image, preprocess.scale)
     return image
+
+
+def check_dates(found: int, preprocess: Preprocess) -> None:
+    """`DataError` where a picture is of other dates than the network compares."""
+    if found != preprocess.dates:
+        asked = "two dates of a place" if preprocess.dates > 1 else "one picture"
+        hint = "give the earlier picture too: predict MODEL before/ after/, or before= in Python"
+        if found > 1:
+            hint = "the model compares no dates: give it one of them"
+        raise DataError(f"the model takes {asked}, but got {found}", hint=hint)
 
 
 @contextmanager

@@ -132,6 +132,8 @@ class Preprocess:
     `channels` is the number of channels. A stored value is divided by `scale` (255 for bytes, 65535 for full 16-bit
     pictures, 1 for floats in 0-1), then `mean` is taken off and divided by `std`, all in the picture's channel order.
     With `bgr` the channels are reversed last. `collate` pads the right and the bottom to multiples of `divisor`.
+
+    A network that compares `dates` of a place takes the channels of each, one date after the other, all prepared alike.
     """
 
     channels: int = 3
@@ -141,6 +143,7 @@ class Preprocess:
     resize: Resize = Resize()
     divisor: int = 32
     bgr: bool = False
+    dates: int = 1
 
     def __post_init__(self) -> None:
         for name in ("mean", "std"):
@@ -153,6 +156,20 @@ class Preprocess:
             raise ConfigError(f"std and scale must be greater than 0, but got {self.std} and {self.scale}")
         if self.bgr and self.channels != 3:
             raise ConfigError(f"bgr needs 3 channels, but got {self.channels}")
+        if self.dates < 1 or (self.bgr and self.dates > 1):
+            raise ConfigError(f"dates must be >= 1, and 1 with bgr, but got {self.dates}")
+
+    @property
+    def fill(self) -> FloatArray:
+        """The stored colour of all dates that becomes about 0, [C] float64."""
+        return np.tile(np.array(self.mean) * self.scale, self.dates)
+
+    def matched(self, image: Array) -> Array:
+        """The picture of all dates [H, W, C] with the channels that the network takes of each, by `match_channels`."""
+        if self.dates == 1 or image.ndim != 3 or image.shape[2] % self.dates:
+            return match_channels(image, self.channels)
+        parts = np.split(image, self.dates, axis=2)
+        return np.concatenate([match_channels(part, self.channels) for part in parts], axis=2)
 
     def apply(self, image: Array) -> tuple[FloatArray, Placement]:
         """The network's picture [C, h, w] float32 of a picture [H, W, C], and how to find the way back.
@@ -160,7 +177,7 @@ class Preprocess:
         `DataError`: other channels than the network takes (grey is repeated), a stored range that does not fit `scale`,
         or NaN and infinite pixels.
         """
-        image = match_channels(image, self.channels)
+        image = self.matched(image)
         check_range(image, self.scale)
         size = (image.shape[0], image.shape[1])
         image = resized(image, self.resize.size_of(size), self.resize.rule)
@@ -180,20 +197,22 @@ class Preprocess:
         whole = image.dtype != np.float32 and len(planes) <= 4
         channels = cv2.split(np.ascontiguousarray(image)) if whole else tuple(np.moveaxis(image, 2, 0))
         inside = (planes[::-1] if self.bgr else planes)[:, top : top + height, left : left + width]
-        for plane, channel, mean, std in zip(inside, channels, self.mean, self.std, strict=True):
+        means, stds = self.mean * self.dates, self.std * self.dates
+        for plane, channel, mean, std in zip(inside, channels, means, stds, strict=True):
             np.multiply(channel, np.float32(1 / (self.scale * std)), out=plane, dtype=np.float32)
             np.subtract(plane, np.float32(mean / std), out=plane)
         return planes
 
     def to_json(self) -> dict[str, Any]:
         """Plain lists and numbers, as `from_json` takes them."""
-        return {**asdict(self), "mean": list(self.mean), "std": list(self.std)}
+        plain = {**asdict(self), "mean": list(self.mean), "std": list(self.std)}
+        return plain if self.dates > 1 else {name: value for name, value in plain.items() if name != "dates"}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Preprocess:
         """What `to_json` wrote; `WeightsError` where that is not complete and valid."""
         try:
-            missing = [column.name for column in fields(cls) if column.name not in data]
+            missing = [column.name for column in fields(cls) if column.name not in data and column.name != "dates"]
             if missing:
                 raise ValueError(f"it lacks {', '.join(missing)}")
             found: Preprocess = value_of(cls, data, "preprocess", most=_MOST)

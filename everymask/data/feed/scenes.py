@@ -38,13 +38,17 @@ class Samples(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """One picture of a data set and its objects; the picture is a file or its pixels [H, W, C]."""
+    """One picture of a data set and its objects; the picture is a file or its pixels [H, W, C].
+
+    So is the picture of the earlier date `before`, where there is one.
+    """
 
     size: Size
     picture: Path | Array
     objects: InstanceSet | Outlined | None
     id: str = ""
     file: str = ""
+    before: Path | Array | None = None
 
     def boxes(self) -> FloatArray:
         """Where the objects are, crowds aside: [N, 4] xyxy."""
@@ -73,17 +77,23 @@ class Scene:
         """The picture's pixels at 1 / `reduction` (1, 2, 4 or 8) of its size, each the mean of those that it covers.
 
         Sides are rounded down: see `whole_part`. `adapt` checks and changes the channels. A JPEG is decoded at that
-        size, which takes less time.
+        size, which takes less time. Two dates become the channels of one picture, the earlier first.
         """
-        if not isinstance(self.picture, Path):
-            return _smaller(adapt(self.picture), reduction)
-        image = read_image(self.picture, reduction=reduction)
+        image = self._pixels(self.picture, adapt, reduction)
+        if self.before is None:
+            return image
+        return Sample(image, id=self.id, file=self.file, before=self._pixels(self.before, adapt, reduction)).stacked
+
+    def _pixels(self, picture: Path | Array, adapt: Callable[[Array], Array], reduction: int) -> Array:
+        if not isinstance(picture, Path):
+            return _smaller(adapt(picture), reduction)
+        image = read_image(picture, reduction=reduction)
         if reduction > 1 and image.shape[:2] != self.size:
             height, width = (side // reduction for side in self.size)
             if image.shape[:2] == reduced_size(self.size, reduction):
                 return adapt(image)[:height, :width]
-            image = read_image(self.picture)
-        check_picture(image, self.size, self.picture)
+            image = read_image(picture)
+        check_picture(image, self.size, picture)
         return _smaller(adapt(image), reduction)
 
 

@@ -61,8 +61,10 @@ class SemanticPipeline:
             sample = varied.filled(self.preprocess)
             field = displacements(sample.size, self.augment.elastic_sigma, draw)
             varied = Varied(deformed_sample(sample, field), (0, 0), varied.size, varied.top)
-        look = vary_look(varied.sample, self.augment, partial(rng, self.seed, epoch, index), varied.top)
-        return replace(varied, sample=look)
+        return replace(varied, sample=self._look(varied.sample, epoch, index, varied.top))
+
+    def _look(self, sample: Sample, epoch: int, index: int, top: float | None) -> Sample:
+        return vary_look(sample, self.augment, partial(rng, self.seed, epoch, index), top)
 
     def _view(self, scene: Scene, truth: SemanticMap, draw: np.random.Generator) -> Varied:
         """The picture resized, cut, rotated, turned and mirrored."""
@@ -83,10 +85,10 @@ def _open(samples: Samples, index: int) -> tuple[Scene, SemanticMap]:
     """Picture `index`, not decoded yet where it is a file, and its label map."""
     if isinstance(samples, Dataset):
         record, truth = samples.records[index], samples.label_map(index)
-        return Scene(record.size, record.image, None, record.id, str(record.image)), truth
+        return Scene(record.size, record.image, None, record.id, str(record.image), record.before), truth
     sample = samples[index]
     truth = expected(SemanticMap, sample.truth, sample.file or sample.id)
-    return Scene(sample.size, sample.image, None, sample.id, sample.file), _compact(truth)
+    return Scene(sample.size, sample.image, None, sample.id, sample.file, sample.before), _compact(truth)
 
 
 def _compact(truth: SemanticMap) -> SemanticMap:

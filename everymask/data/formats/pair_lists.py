@@ -25,7 +25,7 @@ def find_pairs(root: Path, issues: IssueLog, masks: str | Path | None = None) ->
     if listed:
         return listed
     pairs = named_pairs(root, issues) if masks is None else chosen_pairs(root, masks, issues)
-    return _split_by_lists(root, pairs, issues) if not any(pair.split for pair in pairs) else pairs
+    return split_by_lists(root, pairs, issues) if not any(pair.split for pair in pairs) else pairs
 
 
 def has_pairs(root: Path) -> bool:
@@ -92,11 +92,11 @@ def _below(root: Path, word: str, file: Path, where: str, issues: IssueLog) -> P
     return None
 
 
-def _split_by_lists(root: Path, pairs: list[Pair], issues: IssueLog) -> list[Pair]:
+def split_by_lists(root: Path, pairs: list[Pair], issues: IssueLog) -> list[Pair]:
     """The pairs with the splits that lists of names (train.txt, val.txt, ...) give, where there are such lists."""
     names = {pair.picture.stem: place for place, pair in enumerate(pairs)}
     owners: dict[int, str] = {}
-    for folder in (root, root / "splits", root / "ImageSets" / "Segmentation"):
+    for folder in (root, root / "list", root / "splits", root / "ImageSets" / "Segmentation"):
         for file in files_in(folder):
             split = SPLIT_FOLDERS.get(file.stem.lower())
             if file.suffix.lower() not in _LIST_SUFFIXES or split is None:

@@ -131,7 +131,7 @@ def unmistakable_pairs(root: Path) -> list[Pair]:
 
 def match_folders(root: Path, picture_folder: Path, map_folder: Path, issues: IssueLog) -> Iterator[Pair]:
     """Pictures and label maps of the same folder below the two, and of the same name but for endings."""
-    maps, pictures = _by_name(map_folder, issues), _by_name(picture_folder, issues)
+    maps, pictures = files_by_name(map_folder, issues), files_by_name(picture_folder, issues)
     named = _one_ending(pictures, maps) or _any_ending(pictures, maps) or _one_start(pictures, maps)
     named |= _spelled_otherwise(pictures, maps, named, issues)
     for name, picture in pictures.items():
@@ -209,7 +209,7 @@ def _map_folders(root: Path, map_folders: tuple[str, ...]) -> list[tuple[Path, l
     return listed
 
 
-def _by_name(folder: Path, issues: IssueLog) -> dict[Name, Path]:
+def files_by_name(folder: Path, issues: IssueLog) -> dict[Name, Path]:
     """The pictures in a folder by their names; two of one name are an error, the first one is kept."""
     found: dict[Name, Path] = {}
     for file in pictures_among(files_below(folder)):

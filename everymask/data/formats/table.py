@@ -12,6 +12,7 @@ from everymask.core.segmentation import TaskName
 from everymask.data.damage import Look, without_damaged
 from everymask.data.damage import decode as decode_whole
 from everymask.data.dataset import Dataset, not_annotated
+from everymask.data.formats.change.files import looks_like_change_pairs, read_change_pairs, write_change_pairs
 from everymask.data.formats.coco.instances import looks_like_coco, read_coco, write_coco
 from everymask.data.formats.coco.panoptic import looks_like_coco_panoptic, read_coco_panoptic
 from everymask.data.formats.coco.panoptic_writing import write_coco_panoptic
@@ -253,6 +254,15 @@ FORMATS = (
         write_coco_panoptic,
         "panoptic",
         frozenset({"images", "decode"}),
+    ),
+    Format(
+        "change-pairs",
+        looks_like_change_pairs,
+        "A/ and B/ (before/ and after/, ...) with label/",
+        read_change_pairs,
+        write_change_pairs,
+        "change",
+        frozenset({"decode", "masks", "mask_threshold"}),
     ),
 )
 """The formats in the order in which they are tried."""

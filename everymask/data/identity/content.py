@@ -67,7 +67,7 @@ class Identity:
 
 def files_of(record: Record) -> tuple[Path, ...]:
     """The files that a picture and its truth are read from, each once; the picture's is the first."""
-    return tuple(dict.fromkeys((record.image, *record.truth.files)))
+    return tuple(dict.fromkeys((record.image, *record.dates, *record.truth.files)))
 
 
 def see_dataset(
@@ -79,7 +79,7 @@ def see_dataset(
 
 def identity_of(dataset: Dataset, seen: Mapping[Path, Seen]) -> Identity:
     """What the data set holds, whose files were `seen`."""
-    held = {record.id: Held(seen[record.image].digest, _parts(record.truth, seen)) for record in dataset.records}
+    held = {record.id: _held(record, seen) for record in dataset.records}
     labels = dataset.labels
     stored = json.dumps(dataset.coding.stored if dataset.coding else "objects")
     return Identity(Classes(labels.names, tuple(sorted(labels.things)), labels.ignore, stored), held)
@@ -110,6 +110,11 @@ def read_identity(path: Path) -> tuple[Identity, dict[Mark, str]]:
     if (texts | {*map(type, held), *map(type, known.values())}) - {str} or numbers - {int}:
         raise ValueError("it does not list pictures and files by texts and whole numbers")
     return Identity(classes, held), known
+
+
+def _held(record: Record, seen: Mapping[Path, Seen]) -> Held:
+    earlier = {} if record.before is None else {"picture of the earlier date": seen[record.before].digest}
+    return Held(seen[record.image].digest, earlier | _parts(record.truth, seen))
 
 
 def _parts(truth: Truth, seen: Mapping[Path, Seen]) -> dict[str, str]:

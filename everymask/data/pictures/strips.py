@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+import numpy as np
 from PIL.ImageFile import ImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
@@ -19,6 +20,7 @@ from everymask.data.pictures.opening import needing, picture_errors
 from everymask.data.pictures.png_rows import open_png_rows
 from everymask.data.pictures.read import Header, as_read, open_picture, read_image
 from everymask.data.pictures.tiff_rows import TiffRows
+from everymask.errors import DataError, printable
 
 MAX_SIDE = 1_000_000
 MAX_PIXELS = 20_000_000_000
@@ -63,6 +65,30 @@ def open_strips(path: str | Path) -> Iterator[Strips]:
             in_memory = rows is None
             rows = rows or ArrayRows(read_image(file))
         yield Strips(header.size, header.channels, header.dtype, in_memory, _Reader(rows, file).read)
+
+
+@contextmanager
+def open_dates(paths: Sequence[str | Path]) -> Iterator[Strips]:
+    """The pictures of one place in files, the channels of one after the other; as `open_strips`.
+
+    `DataError` too where they differ in size, channels or type.
+    """
+    with ExitStack() as stack:
+        parts = [stack.enter_context(open_strips(path)) for path in paths]
+        last = parts[-1]
+        for path, part in zip(paths, parts, strict=True):
+            if (part.size, part.channels, part.dtype) != (last.size, last.channels, last.dtype):
+                said = [f"{p.size[1]} x {p.size[0]} pixels, {p.channels} channels, {p.dtype}" for p in (last, part)]
+                raise DataError(
+                    f"{printable(path)}: expected {said[0]}, as the other date has, but found {said[1]}",
+                    hint="cut or resample one of them, so that a pixel shows the same place at both dates",
+                )
+
+        def read(count: int) -> Array:
+            return np.concatenate([part.read(count) for part in parts], axis=2)
+
+        in_memory = any(part.in_memory for part in parts)
+        yield Strips(last.size, len(parts) * last.channels, last.dtype, in_memory, read)
 
 
 def _rows(image: ImageFile | Bands, header: Header, stream: IO[bytes], file: Path) -> Rows | None:

@@ -85,16 +85,18 @@ class SemanticArrays:
     """What every pixel is: `logits` [B, K, H, W] float32 at the size of the network's frame, padding included.
 
     `head` says what they are to a pixel: softmax over K classes, or a sigmoid per channel: one for foreground, or K
-    independent ones. The axes may lie in memory in any order.
+    independent ones. The axes may lie in memory in any order. `kind` is what they become: a label map, or what changed.
     """
 
     logits: FloatArray
     head: Head
+    kind: type[SemanticMap] = SemanticMap
 
     def segmentation(self, index: int, wanted: Wanted) -> SemanticMap:
         """The label map of a picture."""
-        placement = wanted.placements[index]
-        return decode_semantic(self.logits[index], placement, self.head, ignore=wanted.ignore, scored=wanted.scored)
+        placement, ignore = wanted.placements[index], wanted.ignore
+        logits = self.logits[index]
+        return decode_semantic(logits, placement, self.head, ignore=ignore, scored=wanted.scored, kind=self.kind)
 
     def cut_below(self, index: int) -> None:
         """No limit cuts label maps."""

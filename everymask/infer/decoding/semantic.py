@@ -17,7 +17,13 @@ _PIXELS_AT_ONCE = 1 << 16  # a strip's planes stay in the processor's cache
 
 
 def decode_semantic(
-    logits: FloatArray, placement: Placement, head: Head, *, ignore: int, scored: bool = False
+    logits: FloatArray,
+    placement: Placement,
+    head: Head,
+    *,
+    ignore: int,
+    scored: bool = False,
+    kind: type[SemanticMap] = SemanticMap,
 ) -> SemanticMap:
     """The class of every pixel of the original picture, uint8 [H, W] (int32 where ids or `ignore` need it).
 
@@ -30,7 +36,8 @@ def decode_semantic(
 
     A logit that is not a number is never the largest. With `scored` the map has the probabilities of the chosen classes
     too, [H, W] float32: by softmax over all classes, or of the two sides of one sigmoid (binary), or of the class's own
-    (multilabel). Besides the result, memory is the logits of a strip of 65,536 pixels, or of one row that has more.
+    (multilabel). `kind` is what the map says: classes, or what changed. Besides the result, memory is the logits of a
+    strip of 65,536 pixels, or of one row that has more.
     """
     left, top, right, bottom = placement.inside
     size = placement.original
@@ -46,7 +53,7 @@ def decode_semantic(
         ids[first:last] = found
         if scores is not None:
             scores[first:last] = probable
-    return SemanticMap(ids, scores, ignore)
+    return kind(ids, scores, ignore)
 
 
 def _decided(

@@ -15,11 +15,15 @@ from everymask.models.blocks.mit import mit_named
 from everymask.models.foreign.authors import from_authors
 from everymask.models.foreign.segformer import from_transformers
 from everymask.models.foreign.smp import from_smp
+from everymask.models.foreign.tinycd import from_tinycd
 from everymask.models.semantic.pidnet import WIDTHS as PIDNET_WIDTHS
 from everymask.models.specs.any_spec import ModelSpec
+from everymask.models.specs.change import ChangeModelSpec, TinyCD
 from everymask.models.specs.semantic import HRNet, PIDNet, SegFormer, SemanticModelSpec, SemanticSpec, as_smp, segformer
 
-Origin: TypeAlias = Literal["segmentation_models.pytorch", "transformers", "HRNet's authors", "PIDNet's authors"]
+Origin: TypeAlias = Literal[
+    "segmentation_models.pytorch", "transformers", "HRNet's authors", "PIDNet's authors", "TinyCD's authors"
+]
 # A tensor that only networks of this origin have, after the prefix "model." of a training.
 _SIGNS: dict[str, Origin] = {
     "segmentation_head.0.weight": "segmentation_models.pytorch",
@@ -27,6 +31,7 @@ _SIGNS: dict[str, Origin] = {
     "segformer.stages.0.patch_embeddings.proj.weight": "transformers",
     "stage2.0.branches.0.0.conv1.weight": "HRNet's authors",
     "pag3.f_x.0.weight": "PIDNet's authors",
+    "_first_mix._mixing._convmix.0.weight": "TinyCD's authors",
 }
 
 
@@ -36,9 +41,9 @@ class Foreign:
 
     origin: Origin
     tensors: Mapping[str, Tensor]
-    spec: SemanticModelSpec | None = None
+    spec: SemanticModelSpec | ChangeModelSpec | None = None
 
-    def network(self, asked: ModelSpec) -> SemanticModelSpec:
+    def network(self, asked: ModelSpec) -> SemanticModelSpec | ChangeModelSpec:
         """The network that was asked for as the weights need it; `WeightsError` where it is of another kind.
 
         What segmentation_models.pytorch builds otherwise is taken from there, unless it is set.
@@ -87,6 +92,8 @@ class Foreign:
                 return from_smp(self.tensors, spec)
             case "transformers":
                 return from_transformers(self.tensors)
+            case "TinyCD's authors":
+                return from_tinycd(self.tensors)
             case _:
                 return from_authors(self.tensors, spec)
 
@@ -103,7 +110,7 @@ def recognise(tensors: Mapping[str, Tensor]) -> Foreign | None:
     return Foreign(origin, plain, _network(origin, plain))
 
 
-def _network(origin: Origin, tensors: Mapping[str, Tensor]) -> SemanticModelSpec | None:
+def _network(origin: Origin, tensors: Mapping[str, Tensor]) -> SemanticModelSpec | ChangeModelSpec | None:
     match origin:
         case "transformers":
             named = from_transformers(tensors)
@@ -119,6 +126,8 @@ def _network(origin: Origin, tensors: Mapping[str, Tensor]) -> SemanticModelSpec
         case "PIDNet's authors":
             width = len(tensors["pag3.f_x.0.weight"])
             return PIDNet(encoder=_of_width(PIDNET_WIDTHS, width, origin))
+        case "TinyCD's authors":
+            return TinyCD()
         case _:
             return None
 

@@ -29,7 +29,7 @@ _MOBILENET_NAME = re.compile(r"^(backbone\.(?:body\.)?)(\d+)\.((?:block\.\d\.)?\
 _STEM = {"0": "conv_stem", "1": "bn1"}
 _LAST = {"0": "conv", "1": "bn1"}
 _PLAIN_BLOCK = {"block.0.0": "conv_dw", "block.0.1": "bn1", "block.1.0": "conv_pw", "block.1.1": "bn2"}
-_BLOCK = {
+BLOCK = {
     "block.0.0": "conv_pw",
     "block.0.1": "bn1",
     "block.1.0": "conv_dw",
@@ -129,7 +129,7 @@ def mobilenet_name(name: str) -> str:
     owner, parts = "", _STEM
     if 0 < index <= len(blocks):
         owner = blocks[index - 1]
-        parts = _PLAIN_BLOCK if index == 1 else _LAST if index == len(blocks) else _BLOCK
+        parts = _PLAIN_BLOCK if index == 1 else _LAST if index == len(blocks) else BLOCK
     return f"{prefix}{owner}{parts[part]}.{leaf}" if part in parts and index <= len(blocks) else name
 
 

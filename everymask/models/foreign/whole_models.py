@@ -11,14 +11,16 @@ import torch
 
 from everymask.core.label_sets import CITYSCAPES
 from everymask.core.labels import Labels, labels_of
+from everymask.data.change.coding import CHANGE
 from everymask.data.feed.preprocess import Preprocess, Resize
 from everymask.errors import DataError, WeightsError, printable
+from everymask.models.base import Network
+from everymask.models.build import build
 from everymask.models.card import Card
 from everymask.models.checkpoint import describes_itself, load_exactly
 from everymask.models.foreign.recognise import Foreign, recognise
 from everymask.models.foreign.torchvision import read_state_dict
-from everymask.models.semantic.build import build_semantic
-from everymask.models.semantic.network import SemanticModel
+from everymask.models.specs.change import TinyCD
 from everymask.models.specs.semantic import PIDNet
 
 _SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".tar", ".safetensors")
@@ -37,11 +39,12 @@ def read_foreign(path: Path) -> Foreign | None:
     return recognise(read_state_dict(path))
 
 
-def load_foreign(foreign: Foreign, path: Path) -> tuple[SemanticModel, Card]:
+def load_foreign(foreign: Foreign, path: Path) -> tuple[Network, Card]:
     """The network of a checkpoint in evaluation mode, and what it means.
 
     Pictures are fed as they are, normalised as for ImageNet. Classes are called as in the `config.json` of
-    transformers beside it, as those of Cityscapes where HRNet's or PIDNet's authors have 19, else by their numbers.
+    transformers beside it, as those of Cityscapes where HRNet's or PIDNet's authors have 19, else by their numbers; of
+    TinyCD they are what changed and what did not.
     `WeightsError` where the names of its tensors do not tell the network, and where it is only an encoder.
     """
     cure = f"start from it: everymask train DATA --weights {path}"
@@ -53,13 +56,18 @@ def load_foreign(foreign: Foreign, path: Path) -> tuple[SemanticModel, Card]:
     spec = foreign.spec
     if isinstance(spec, PIDNet):
         spec = replace(spec, auxiliary=False)
+    if isinstance(spec, TinyCD):
+        module = build(spec, len(CHANGE))
+        load_exactly(module, foreign.fitting(module), path)
+        fed = Preprocess(resize=Resize(rule="none"), divisor=8, dates=2)
+        return module.eval(), Card(spec, CHANGE, fed, source=f"{foreign.origin}: {path.name}")
     with torch.device("meta"):
-        probe = build_semantic(spec, 2)
+        probe = build(spec, 2)
     named = foreign.fitting(probe)
     last = named.get(next(iter(probe.class_rows().counts)))
     if last is None:
         raise WeightsError(f"{printable(path)} holds an encoder by {foreign.origin}, and no classes", hint=cure)
-    module = build_semantic(spec, len(last))
+    module = build(spec, len(last))
     load_exactly(module, named, path)
     labels = _labels(foreign, path, len(last))
     card = Card(spec, labels, Preprocess(resize=Resize(rule="none")), source=f"{foreign.origin}: {path.name}")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import assert_never
 
+from everymask.models.change.fusion import fused
 from everymask.models.semantic.deeplab import DeepLabV3Network, DeepLabV3PlusNetwork
 from everymask.models.semantic.fcn import FCNNetwork
 from everymask.models.semantic.hrnet import HRNetNetwork
@@ -40,6 +42,15 @@ def build_semantic(
     `pretrained_encoder` is a file of the encoder's ImageNet weights. `ConfigError` when the encoder does not exist or
     cannot do what the network needs, `WeightsError` when there are no such weights of it.
     """
+    if spec.fusion is None:
+        return _built(spec, num_classes, pretrained_encoder)
+    channels = 2 * spec.channels if spec.fusion == "early" else spec.channels
+    module = _built(replace(spec, channels=channels, fusion=None), num_classes, pretrained_encoder)
+    return fused(module, spec)
+
+
+def _built(spec: SemanticModelSpec, num_classes: int, pretrained_encoder: Path | None) -> SemanticModel:
+    """The network that sees one picture."""
     match spec:
         case UNet():
             return UNetNetwork(spec, num_classes, pretrained_encoder=pretrained_encoder)

@@ -17,6 +17,7 @@ from everymask.errors import ConfigError, DataError
 from everymask.models.base import Batch, ClassRows, Criterion, Network, SemanticOutputs
 from everymask.models.blocks.layers import Classifier
 from everymask.models.semantic.pixel_losses import IGNORED, binary_cross_entropy, cross_entropy
+from everymask.models.specs.change import ChangeModelSpec
 from everymask.models.specs.semantic import Head, SemanticModelSpec
 
 AUXILIARY_WEIGHT = 0.4
@@ -27,12 +28,13 @@ class SemanticModel(Network):
 
     `backbone` is the encoder, where a network has one. `criterion` (logits [B, K, H, W], target) -> scalar is what
     training minimises; its target is as `semantic_targets` describes. It is no part of the weights: set a function or a
-    plain object, not a module with parameters. The default is cross-entropy.
+    plain object, not a module with parameters. The default is cross-entropy. `kind` is what the logits become.
     """
 
-    spec: SemanticModelSpec
+    spec: SemanticModelSpec | ChangeModelSpec
+    kind: type[SemanticMap] = SemanticMap
 
-    def __init__(self, spec: SemanticModelSpec, num_classes: int) -> None:
+    def __init__(self, spec: SemanticModelSpec | ChangeModelSpec, num_classes: int) -> None:
         super().__init__()
         self.spec = spec
         self.num_classes = num_classes
@@ -48,7 +50,7 @@ class SemanticModel(Network):
 
     def forward(self, images: Tensor, windows: Tensor | None = None) -> SemanticOutputs:
         """Predict for pictures [B, C, H, W] of any size; `windows` (pictures without their padding) change nothing."""
-        return SemanticOutputs(self.logits(images.to(self.dtype))[0], self.spec.head)
+        return SemanticOutputs(self.logits(images.to(self.dtype))[0], self.spec.head, self.kind)
 
     def loss(self, batch: Batch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """`loss_segmentation`, and `loss_aux`: 0.4 times the sum over the auxiliary heads. Dropout draws anew."""

@@ -60,6 +60,7 @@ class PlainEncoder(nn.Module):
 
     def __init__(self, channels: int, widths: tuple[int, ...], norm: Norm | None) -> None:
         super().__init__()
+        self.widths = widths
         inputs = (channels, *widths[:-1])
         self.levels = nn.ModuleList(double_conv(*pair, norm) for pair in zip(inputs, widths, strict=True))
         initialise(self.levels)

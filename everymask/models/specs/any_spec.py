@@ -8,14 +8,15 @@ from typing import Any, TypeAlias
 
 from everymask.core.json.values import value_of
 from everymask.errors import WeightsError, printable
+from everymask.models.specs.change import CHANGE_FAMILY, ChangeModelSpec, ChangeName
 from everymask.models.specs.family import Family
 from everymask.models.specs.panoptic import PANOPTIC_FAMILY, PANOPTIC_KINDS, PanopticModelSpec, PanopticName
 from everymask.models.specs.regions import REGION_KINDS, REGIONS, RegionModelSpec, RegionName, RegionProfile
 from everymask.models.specs.semantic import SEMANTIC_FAMILY, SEMANTIC_KINDS, SemanticModelSpec, SemanticName
 
-ModelSpec: TypeAlias = RegionModelSpec | SemanticModelSpec | PanopticModelSpec
-Architecture: TypeAlias = RegionName | SemanticName | PanopticName
-FAMILIES: tuple[Family, ...] = (REGIONS, SEMANTIC_FAMILY, PANOPTIC_FAMILY)
+ModelSpec: TypeAlias = RegionModelSpec | SemanticModelSpec | PanopticModelSpec | ChangeModelSpec
+Architecture: TypeAlias = RegionName | SemanticName | PanopticName | ChangeName
+FAMILIES: tuple[Family, ...] = (REGIONS, SEMANTIC_FAMILY, PANOPTIC_FAMILY, CHANGE_FAMILY)
 _MOST = 1_000_000
 KINDS: dict[str, type[ModelSpec]] = {name: kind for family in FAMILIES for name, kind in family.kinds.items()}
 

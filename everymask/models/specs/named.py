@@ -9,14 +9,19 @@ from everymask.errors import ConfigError, unknown
 from everymask.models.specs.any_spec import FAMILIES, ModelSpec
 from everymask.models.specs.family import Family
 from everymask.models.specs.regions import Norm
-from everymask.models.specs.semantic import Head, UNet
+from everymask.models.specs.semantic import Fusion, Head, UNet
 
 
 def network(
-    model: str | None = None, encoder: str | None = None, norm: Norm | None = None, head: Head | None = None
+    model: str | None = None,
+    encoder: str | None = None,
+    norm: Norm | None = None,
+    head: Head | None = None,
+    fusion: Fusion | None = None,
 ) -> ModelSpec | None:
-    """The network of that name with these options; None where no name says which, nor a head, which only U-Net and the
-    other semantic networks have. `ConfigError` for a name that is none, and for options that a network does not have.
+    """The network of that name with these options; None where no name says which, nor a head or a fusion, which only
+    U-Net and the other semantic networks have. `ConfigError` for a name that is none, and for options that a network
+    does not have.
 
     Args:
         model: The architecture.
@@ -24,21 +29,25 @@ def network(
         norm: Normalisation: of the batch, frozen (for fine-tuning with few pictures per batch), or in groups.
         head: What classes are to a pixel of a semantic network: it has one of them, it is foreground or not (binary, of
             two classes), or each may hold or not.
+        fusion: How a semantic network compares two dates; what has changed or not is binary, unless the head says more.
     """
-    options = _options(encoder=encoder, norm=norm, head=head)
+    options = _options(encoder=encoder, norm=norm, head=head, fusion=fusion)
+    usual = {} if fusion is None else {"head": "binary"}
     if model is None:
-        return None if head in (None, "multiclass") else UNet(**options)
+        return None if head in (None, "multiclass") and fusion is None else UNet(**usual | options)
     for family in FAMILIES:
         if model in family.named:
-            spec: ModelSpec = family.named[model](**_known(options, family, model))
+            spec: ModelSpec = family.named[model](**usual | _known(options, family, model))
             return spec
     raise unknown("model", model, tuple(name for family in FAMILIES for name in family.named))
 
 
-def with_options(spec: ModelSpec, encoder: str | None, norm: Norm | None, head: Head | None) -> ModelSpec:
+def with_options(
+    spec: ModelSpec, encoder: str | None, norm: Norm | None, head: Head | None, fusion: Fusion | None = None
+) -> ModelSpec:
     """The same network with those options that are given; errors as in `network`."""
     family = next(family for family in FAMILIES if type(spec) in family.kinds.values())
-    options = _known(_options(encoder=encoder, norm=norm, head=head), family, type(spec).__name__)
+    options = _known(_options(encoder=encoder, norm=norm, head=head, fusion=fusion), family, type(spec).__name__)
     return replace(spec, **options)  # type: ignore[arg-type,unused-ignore]
 
 

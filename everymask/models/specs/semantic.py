@@ -12,6 +12,7 @@ from everymask.models.specs.family import Family
 from everymask.models.specs.regions import ENCODERS, Norm
 
 Head = Literal["multiclass", "binary", "multilabel"]
+Fusion = Literal["early", "concat", "difference"]
 MIT_ENCODERS = ("mit_b0", "mit_b1", "mit_b2", "mit_b3", "mit_b4", "mit_b5")
 HRNET_ENCODERS = ("hrnet_w18", "hrnet_w32", "hrnet_w48")
 PIDNET_ENCODERS = ("pidnet_s", "pidnet_m")
@@ -27,12 +28,17 @@ class SemanticSpec:
 
     `head` says what the K classes are to a pixel: it has one of them ("multiclass": softmax over K channels); it is
     foreground or not ("binary": K is 2, one sigmoid channel); or each may hold or not ("multilabel": K sigmoids).
+
+    With `fusion` the network compares two dates, of `channels` each: as one picture of twice the channels ("early"), or
+    by one encoder that sees both, whose maps are joined at every stride: side by side, brought back to their width by a
+    1x1 convolution ("concat"), or by how far they differ ("difference": |later - earlier|). None: it sees one picture.
     """
 
     encoder: str = "resnet50"
     channels: int = 3
     norm: Norm = "batch"
     head: Head = "multiclass"
+    fusion: Fusion | None = None
 
     def __post_init__(self) -> None:
         if not self.encoder:
@@ -41,6 +47,7 @@ class SemanticSpec:
             raise ConfigError(f"channels must be at least 1, but got {self.channels}")
         _check_choice("norm", self.norm, ("batch", "frozen", "group"))
         _check_choice("head", self.head, ("multiclass", "binary", "multilabel"))
+        _check_choice("fusion", self.fusion, (None, "early", "concat", "difference"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,6 +269,11 @@ class PIDNet(SemanticSpec):
     def __post_init__(self) -> None:
         SemanticSpec.__post_init__(self)
         _check_choice("encoder", self.encoder, PIDNET_ENCODERS)
+        if self.fusion not in (None, "early"):
+            raise ConfigError(
+                f"PIDNet's branches leave each other at its first layers, so it has no maps for {self.fusion}",
+                hint='choose fusion "early", or another network',
+            )
 
 
 SemanticModelSpec: TypeAlias = (
@@ -288,6 +300,7 @@ def unet_original(
     head: Head = "multiclass",
     decoder_norm: Literal["batch", "group", "none"] = "batch",
     upsampling: Literal["bilinear", "transposed"] = "transposed",
+    fusion: Fusion | None = None,
 ) -> UNet:
     """The paper's U-Net: five levels of 64 to 1024 channels. The paper itself had no batch norm (`"none"`)."""
     return UNet(
@@ -297,6 +310,7 @@ def unet_original(
         decoder_channels=(512, 256, 128, 64),
         decoder_norm=decoder_norm,
         upsampling=upsampling,
+        fusion=fusion,
     )
 
 
@@ -307,11 +321,14 @@ def segformer(size: str, *, channels: int = 3, head: Head = "multiclass") -> Seg
     return SegFormer(encoder=f"mit_{size}", channels=channels, head=head, decoder_channels=width)
 
 
-def _original(encoder: str = PLAIN_ENCODER, norm: Norm | None = None, head: Head = "multiclass") -> UNet:
+def _original(
+    encoder: str = PLAIN_ENCODER, norm: Norm | None = None, head: Head = "multiclass", fusion: Fusion | None = None
+) -> UNet:
     """The paper's U-Net, whose one encoder has the decoder's norms."""
     if encoder != PLAIN_ENCODER or norm == "frozen":
         raise ConfigError("unet-original has an encoder of its own, and norms that learn", hint="choose --model unet")
-    return unet_original(head=head) if norm is None else unet_original(head=head, decoder_norm=norm)
+    norms: dict[str, Any] = {} if norm is None else {"decoder_norm": norm}
+    return unet_original(head=head, fusion=fusion, **norms)
 
 
 def _segformer(encoder: str = "mit_b0", **options: Any) -> SegFormer:

@@ -119,7 +119,7 @@ def _panels(predictor: Predictor, val: Dataset, scores: Scores) -> tuple[tuple[P
         sample = val[rows[row.id]]
         found = once.predict(sample).segmentation
         sides = ((task.truth_of(sample), val.labels.coloured_as(model)), (found, model))
-        drawing = Drawing(min_score=_DRAWN_FROM, names=task.tagged, side=PICTURE_SIDE)
+        drawing = Drawing(min_score=_DRAWN_FROM, names=task.tagged, side=PICTURE_SIDE, before=sample.before)
         truth, prediction = (task.draw(sample.image, one, labels, drawing) for one, labels in sides)
         return Panel(row.id, row.caption, truth, prediction)
 

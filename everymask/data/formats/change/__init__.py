@@ -1,0 +1,1 @@
+"""Pictures of one place at two dates, and what changed between them."""

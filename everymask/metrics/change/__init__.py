@@ -1,0 +1,1 @@
+"""How well it was found what changed between two dates."""

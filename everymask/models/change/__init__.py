@@ -1,0 +1,1 @@
+"""Networks that compare two dates: made for it, or semantic networks whose encoder sees both."""

@@ -1,0 +1,88 @@
+"""How to build the networks that are made to compare two dates; semantic networks with a `fusion` do so too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal, TypeAlias, get_args
+
+from everymask.errors import ConfigError
+from everymask.models.specs.family import Family
+from everymask.models.specs.regions import Norm
+from everymask.models.specs.semantic import Fusion, Head
+
+TINYCD_ENCODERS = ("efficientnet_b4",)
+SIAMESE_ENCODER = "plain"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeSpec:
+    """What all networks have in common that take two dates of `channels` each; `head` and `norm` are as in
+    `SemanticSpec`, for two classes: what did not change, and what did.
+    """
+
+    encoder: str = ""
+    channels: int = 3
+    norm: Norm = "batch"
+    head: Head = "binary"
+
+    def __post_init__(self) -> None:
+        if self.channels < 1:
+            raise ConfigError(f"channels must be at least 1, but got {self.channels}")
+        for name, choices in (("norm", get_args(Norm)), ("head", get_args(Head))):
+            if getattr(self, name) not in choices:
+                raise ConfigError(f"{name} must be one of {', '.join(choices)}, but got {getattr(self, name)!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TinyCD(ChangeSpec):
+    """TinyCD (Codegoni et al. 2023): the first three strides of an EfficientNet-B4 see both dates, whose channels are
+    mixed in turn; 285 thousand parameters.
+    """
+
+    encoder: str = "efficientnet_b4"
+
+    def __post_init__(self) -> None:
+        ChangeSpec.__post_init__(self)
+        if self.encoder not in TINYCD_ENCODERS:
+            raise ConfigError(f"TinyCD's encoder is {' or '.join(TINYCD_ENCODERS)}, but got {self.encoder!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FCSiam(ChangeSpec):
+    """FC-EF, FC-Siam-conc and FC-Siam-diff (Daudt et al. 2018): a small U-Net of 16 to 128 channels.
+
+    By `fusion` both dates are one picture ("early"), or one encoder sees both, and the decoder the maps of both
+    ("concat") or how far they differ ("difference"). `dropout` is that of whole channels behind every convolution.
+    """
+
+    encoder: str = SIAMESE_ENCODER
+    fusion: Fusion = "difference"
+    widths: tuple[int, ...] = (16, 32, 64, 128)
+    dropout: float = 0.2
+
+    def __post_init__(self) -> None:
+        ChangeSpec.__post_init__(self)
+        if self.encoder != SIAMESE_ENCODER:
+            raise ConfigError(f"FC-EF and FC-Siam have an encoder of their own, called plain, but got {self.encoder!r}")
+        if self.fusion not in get_args(Fusion):
+            raise ConfigError(f"fusion must be one of {', '.join(get_args(Fusion))}, but got {self.fusion!r}")
+        if not self.widths or min(self.widths) < 1 or not 0 <= self.dropout < 1:
+            raise ConfigError(
+                f"widths must be at least 1, and dropout 0 to below 1, but got {self.widths} and {self.dropout}"
+            )
+
+
+ChangeModelSpec: TypeAlias = TinyCD | FCSiam
+CHANGE_KINDS: dict[str, type[ChangeModelSpec]] = {"tinycd": TinyCD, "fc-siam": FCSiam}
+ChangeName: TypeAlias = Literal["tinycd", "fc-ef", "fc-siam-conc", "fc-siam-diff"]
+_NAMED: dict[str, Callable[..., ChangeModelSpec]] = {
+    "tinycd": TinyCD,
+    "fc-ef": partial(FCSiam, fusion="early"),
+    "fc-siam-conc": partial(FCSiam, fusion="concat"),
+    "fc-siam-diff": partial(FCSiam, fusion="difference"),
+}
+CHANGE_FAMILY = Family(
+    "changes", "networks that compare two dates", CHANGE_KINDS, _NAMED, (*TINYCD_ENCODERS, SIAMESE_ENCODER)
+)
