@@ -29,7 +29,7 @@ def load_judged(verb: str, sources: Sequence[str], data: Path, options: Scoring)
     models = {}
     for source in sources:
         if not stored[source]:
-            models[source] = load_predictor(source, options)
+            models[source] = load_predictor(source, options, split_if_maps=len(sources) > 1)
     tasks = [models[source].task.name if source in models else task_of_predictions(source) for source in sources]
     task = next((name for name in tasks if name is not None), None)
     dataset = read_annotated(data, options, decode=options.on_defect == "skip", task=task)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TypeAlias, assert_never
 
+from everymask.classical.specs import MethodSpec
+from everymask.errors import ConfigError
 from everymask.models.base import Network, RegionOutputs, SemanticOutputs
 from everymask.models.regions.rcnn import RCNN
 from everymask.models.semantic.build import build_semantic
-from everymask.models.specs.any_spec import ModelSpec
+from everymask.models.specs.any_spec import AnySpec
 from everymask.models.specs.regions import FasterRCNN
 from everymask.models.specs.semantic import SemanticSpec
 
@@ -16,15 +18,18 @@ NetworkOutputs: TypeAlias = RegionOutputs | SemanticOutputs
 """What the networks give that `build` builds."""
 
 
-def build(spec: ModelSpec, num_classes: int, *, pretrained_encoder: Path | None = None) -> Network:
+def build(spec: AnySpec, num_classes: int, *, pretrained_encoder: Path | None = None) -> Network:
     """The untrained network of `spec` for `num_classes` classes.
 
-    For a network that finds objects background is none of them. Errors as in `build_semantic`.
+    For a network that finds objects background is none of them. Errors as in `build_semantic`, and `ConfigError` for a
+    method that has no network.
     """
     match spec:
         case FasterRCNN():
             return RCNN(spec, num_classes, pretrained_encoder=pretrained_encoder)
         case SemanticSpec():
             return build_semantic(spec, num_classes, pretrained_encoder=pretrained_encoder)
+        case MethodSpec():
+            raise ConfigError(f"{type(spec).__name__} is a method without a network")
         case _:
             assert_never(spec)

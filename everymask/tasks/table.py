@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any, assert_never
 
+from everymask.classical.specs import ObjectMethod, PixelMethod
 from everymask.core.segmentation import InstanceSet, PanopticMap, Segmentation, SemanticMap, TaskName
 from everymask.data.dataset import Dataset, panoptic_refused
 from everymask.errors import ConfigError
-from everymask.models.specs.any_spec import ModelSpec
+from everymask.models.specs.any_spec import AnySpec
 from everymask.models.specs.regions import FasterRCNN
 from everymask.models.specs.semantic import SemanticSpec
 from everymask.tasks.instance import INSTANCE
@@ -26,15 +27,15 @@ def task_named(name: TaskName) -> Task[Any]:
             assert_never(name)
 
 
-def task_of(value: ModelSpec | Segmentation | Dataset) -> Task[Any]:
-    """The task that a network is for, that has this kind of truth, or that a data set is annotated for.
+def task_of(value: AnySpec | Segmentation | Dataset) -> Task[Any]:
+    """The task that a network or method is for, that has this kind of truth, or that a data set is annotated for.
 
     `ConfigError` for panoptic maps, which no network gives yet.
     """
     match value:
-        case FasterRCNN() | InstanceSet():
+        case FasterRCNN() | ObjectMethod() | InstanceSet():
             return INSTANCE
-        case SemanticSpec() | SemanticMap():
+        case SemanticSpec() | PixelMethod() | SemanticMap():
             return SEMANTIC
         case PanopticMap():
             raise ConfigError("panoptic maps are read and held, but no network of this version gives them")

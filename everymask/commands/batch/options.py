@@ -89,8 +89,11 @@ class Loading:
                 f"{printable(self.model)} is another model than when this prediction began",
                 hint="bring it back, or predict into another folder",
             )
+        from everymask.api import needs_torch
         from everymask.core.threads import require_torch
 
+        if not needs_torch(self.model):
+            return self.load()
         require_torch()
         import torch
 
