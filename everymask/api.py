@@ -7,27 +7,34 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from everymask.classical.named import METHODS
 from everymask.core.threads import require_torch
 from everymask.errors import WeightsError, printable
 from everymask.train.folder.layout import BEST, SPLITS
 
 if TYPE_CHECKING:
     from everymask.backends.pytorch import Precision
+    from everymask.classical.specs import Method
     from everymask.infer.predictor import Predictor
 
 
-def load(source: str | Path, *, device: str = "auto", precision: Precision = "auto") -> Predictor:
+def load(source: str | Path | Method, *, device: str = "auto", precision: Precision = "auto") -> Predictor:
     """A trained model, ready to predict: from a run folder, a `.safetensors` file, or a name of `everymask models`,
     whose weights are fetched and kept when they are first asked for; or from a checkpoint of the authors of HRNet or
-    PIDNet, or of transformers' SegFormer, told by the names of its tensors.
+    PIDNet, or of transformers' SegFormer, told by the names of its tensors. Or a method without a network, by its name
+    or as a value of `everymask.classical.specs`, which needs no torch.
 
     `device` is "auto" (the first GPU, else the CPU), "cpu", "cuda:1" and so on. `precision` "exact" keeps to float32;
     "auto" is bfloat16 where the hardware calculates it, for scores within a fraction of a point at half the time.
     `WeightsError` when there is no such model or its file is damaged, `ConfigError` when this machine lacks the device,
-    `MissingExtra` without torch.
+    `MissingExtra` without torch, or without scikit-image where a method needs it.
 
     >>> result = load("runs/a").predict("photo.png")
     """
+    method = _method(source)
+    if method is not None:
+        return method
+    assert isinstance(source, str | Path)  # no method
     require_torch()
     from everymask.backends.pytorch import build_predictor
     from everymask.models.catalog import catalog, published_as
@@ -41,7 +48,7 @@ def load(source: str | Path, *, device: str = "auto", precision: Precision = "au
         return build_predictor(*load_pretrained(rows[str(source)]), device, precision=precision)
     if not path.exists():
         beside = [str(folder.parent) for folder in path.parent.glob(f"*/{BEST}")]
-        near = difflib.get_close_matches(str(path), [*beside, *rows], n=1)
+        near = difflib.get_close_matches(str(path), [*beside, *rows, *METHODS], n=1)
         raise WeightsError(
             f"there is no run folder, model file or catalogue name {printable(source)}",
             hint=f"did you mean {printable(near[0])}?" if near else "everymask models lists the names",
@@ -52,9 +59,39 @@ def load(source: str | Path, *, device: str = "auto", precision: Precision = "au
     foreign = read_foreign(path)
     if foreign:
         return build_predictor(*load_foreign(foreign, path), device, precision=precision)
-    drawn = path / SPLITS
     predictor = build_predictor(*load_model(_model_file(path)), device, precision=precision)
-    return replace(predictor, splits=drawn if drawn.is_file() else None)
+    return replace(predictor, splits=_splits(path))
+
+
+def needs_torch(source: str) -> bool:
+    """Whether a model is a network, and no method without one."""
+    return _method(source) is None
+
+
+def _method(source: str | Path | Method) -> Predictor | None:
+    """The method of that name or value, or that a run folder or model file holds; None where it is another model."""
+    from everymask.backends.methods import MethodBackend, build_method
+    from everymask.classical.specs import MethodSpec
+    from everymask.infer.predictor import Predictor
+    from everymask.models.method_file import load_method
+
+    if isinstance(source, MethodSpec):
+        return build_method(source)
+    path = Path(source)
+    file = path / BEST if path.is_dir() else path
+    if not file.is_file():
+        return build_method(METHODS[str(source)]()) if str(source) in METHODS else None
+    found = load_method(file)
+    if found is None:
+        return None
+    spec, card, forest = found
+    return Predictor(MethodBackend(spec, forest), card, _splits(path))
+
+
+def _splits(folder: Path) -> Path | None:
+    """The file that says which pictures the run of a folder learned from."""
+    drawn = folder / SPLITS
+    return drawn if drawn.is_file() else None
 
 
 def _model_file(path: Path) -> Path:

@@ -26,7 +26,7 @@ from everymask.commands.options import rules
 from everymask.commands.runs import several
 from everymask.commands.runs import verb as runs
 from everymask.commands.terminal import answered, show_json_error
-from everymask.commands.words import check_choices, numbers_last, one_by_one
+from everymask.commands.words import check_choices, model_first, numbers_last, one_by_one
 from everymask.core.memory import memory_ran_out
 from everymask.core.processes.launched import launched
 from everymask.errors import ConfigError, EverymaskError, FellowError, printable
@@ -163,8 +163,9 @@ def parse(arguments: Sequence[str]) -> Verb:
         raise ConfigError(f"there is no command {printable(arguments[0])!r}", hint=hint)
     if arguments and arguments[0] in VERBS:
         options = _OPTIONS[arguments[0]]
-        check_choices(options, arguments[1:])
-        arguments = [arguments[0], *one_by_one(options, numbers_last(options, arguments[1:]))]
+        words = model_first(options, arguments[1:])
+        check_choices(options, words)
+        arguments = [arguments[0], *one_by_one(options, numbers_last(options, words))]
     with rules:
         return tyro.cli(
             Verb, prog="everymask", description=_ABOUT, args=arguments, config=(tyro.conf.FlagCreatePairsOff,)

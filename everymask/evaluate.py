@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from everymask.core.labels import ClassMap, map_classes, unknown_classes, unknown_shown
+from everymask.core.labels import ClassMap, Labels, map_classes, unknown_classes, unknown_shown
 from everymask.core.memory import room_for
 from everymask.core.processes.rank import ALONE, Rank
 from everymask.data.dataset import Dataset, not_annotated
@@ -21,7 +21,7 @@ from everymask.data.identity.changes import changes
 from everymask.data.identity.content import DATA, identity_of, read_identity, see_dataset
 from everymask.data.panoptic import rule_of
 from everymask.data.splits import read_split
-from everymask.errors import ConfigError, DataError, counted, listed
+from everymask.errors import ConfigError, DataError, counted, listed, printable
 from everymask.infer.predictor import Predictor
 from everymask.infer.stored import StoredPredictions, are_predictions, read_predictions, task_of_predictions
 from everymask.metrics.calibration import CalibrationScores
@@ -105,13 +105,14 @@ def evaluate(
     gives label maps is judged on the original size of the pictures, and on objects by what `Dataset.semantic` paints of
     them.
 
-    Classes are matched by name, after `classes` has told which of the model's a class of the data set is. Those that
-    only one of the two has are listed in the log; the data set may declare some that the model does not know, but show
-    none of them. `max_detections` is how many objects per picture count (None: as many as the model gives), `void`
-    whether what a label map says where there is no truth is ignored or wrong. `calibration` asks whether the model is
-    as sure of the pixels' classes as it is right, where there is truth. Memory holds one batch of pictures and what the
-    metrics keep of them. `progress(done, total)` is called after every picture. Of several processes each, by its
-    `rank`, predicts its share of the pictures, and all get the scores of all.
+    Classes are matched by name, after `classes` has told which of the model's a class of the data set is. A method that
+    knows no names calls its one class as the data set does, if that has one. Classes that only one of the two has are
+    listed in the log; the data set may declare some that the model does not know, but show none of them.
+    `max_detections` is how many objects per picture count (None: as many as the model gives), `void` whether what a
+    label map says where there is no truth is ignored or wrong. `calibration` asks whether the model is as sure of the
+    pixels' classes as it is right, where there is truth. Memory holds one batch of pictures and what the metrics keep
+    of them. `progress(done, total)` is called after every picture. Of several processes each, by its `rank`, predicts
+    its share of the pictures, and all get the scores of all.
 
     `DataError` when the data set cannot be read, is empty or shows a class that the model does not know; `ConfigError`
     when it has no such split, or no truth of the model's kind, for `classes` that there are not, and for the
@@ -127,6 +128,7 @@ def evaluate(
     if calibration:
         predictor = predictor.with_scores()
     dataset = dataset.for_task(task.name, rule=rule_of(predictor.labels))
+    predictor = _named(predictor, dataset.labels, classes or {})
     unknown = _unknown_classes(dataset, predictor, classes or {})
     mapped = map_classes(dataset.labels, predictor.labels, classes, unknown)
     share = replace(dataset, records=dataset.records[rank.index :: rank.count])
@@ -196,6 +198,7 @@ def compare(
             f"{second.task.finds}",
             hint="choose two models of one task",
         )
+    first, second = _limited_alike(first, second)
     dataset = _read(dataset, first)
     one, other = (
         evaluate(predictor, dataset, split=split, void=void, classes=classes, progress=progress).scores
@@ -213,6 +216,30 @@ def _judged(source: Judged | str | Path, dataset: Dataset | str | Path) -> tuple
     if isinstance(source, str | Path) or not hasattr(source, "answers"):
         raise ConfigError(f"expected a model, but got {source!r}", hint="load it first: everymask.load(...)")
     return source, dataset
+
+
+def _named(predictor: Judged, labels: Labels, renamed: Mapping[str, str]) -> Judged:
+    """The model, its one class called as in `labels` where it has no name of its own and none was `renamed`."""
+    if renamed or not isinstance(predictor, Predictor):
+        return predictor
+    named = predictor.named_after(labels)
+    for old, new in zip(predictor.labels.names, named.labels.names, strict=True):
+        if old != new:
+            _log.warning("%s, as the model calls it, is taken for %s", old, printable(new, 40))
+    return named
+
+
+def _limited_alike(first: Judged, second: Judged) -> tuple[Judged, Judged]:
+    """Both with as many objects per picture, where it means nothing to one of them how many there may be."""
+    one, other = (
+        getattr(next(iter(each.metrics(Judging()).values())), "max_detections", None) for each in (first, second)
+    )
+    if one != other and one is not None and other is not None:
+        if isinstance(second, Predictor) and second.is_unlimited:
+            return first, second.with_detections(one)
+        if isinstance(first, Predictor) and first.is_unlimited:
+            return first.with_detections(other), second
+    return first, second
 
 
 def _unknown_classes(dataset: Dataset, predictor: Judged, renamed: Mapping[str, str]) -> set[str]:

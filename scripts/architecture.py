@@ -39,6 +39,7 @@ FLOORS = (
     ("core",),
     ("metrics",),
     ("data", "viz"),
+    ("classical",),
     ("models",),
     ("results", "settings"),
     ("tasks",),

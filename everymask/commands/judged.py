@@ -30,7 +30,7 @@ def load_judged(verb: str, sources: Sequence[str], data: Path, options: Scoring)
     models = {}
     for source in sources:
         if not stored[source]:
-            models[source] = load_predictor(source, options)
+            models[source] = load_predictor(source, options, split_if_maps=len(sources) > 1)
     tasks = [models[source].task.name if source in models else task_of_predictions(source) for source in sources]
     task = next((name for name in tasks if name is not None), None)
     rule = next((rule_of(model.labels) for model in models.values()), None)

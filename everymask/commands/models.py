@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from everymask.classical.named import EXTRA, METHODS
 from everymask.commands.terminal import show, show_json, table
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def run(options: Models) -> None:
         show_json(
             {
                 "architectures": [name for family in FAMILIES for name in family.named],
+                "methods": [*METHODS],
                 "encoders": ENCODERS,
                 "weights": weights,
             }
@@ -48,6 +50,7 @@ def run(options: Models) -> None:
     metrics = ("box AP", "mask AP", "mIoU")
     show(
         *(line for family in FAMILIES for line in _lines(family, ENCODERS)),
+        *_methods(),
         table(
             "--weights, fetched when first asked for, or by auto where the network is the same",
             ("name", *metrics, "MB"),
@@ -58,6 +61,15 @@ def run(options: Models) -> None:
         ),
         "Licences: " + "; ".join(dict.fromkeys(row["licence"] for row in weights)),
         "Encoders of timm: ImageNet weights from Hugging Face; training says their licence before it fetches them",
+    )
+
+
+def _methods() -> tuple[str, str]:
+    """The names of the methods without a network, and how they are told more."""
+    names = ", ".join(f"{name}*" if kind in EXTRA else name for name, kind in METHODS.items())
+    return (
+        f"without a network: {names}",
+        '*: pip install "everymask[classical]"; everymask predict otsu PICTURES --out masks --set blur=2\n',
     )
 
 

@@ -6,11 +6,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, NewType, TypeAlias, TypeVar
 
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
+from everymask.classical.named import METHODS, read_settings, with_settings
+from everymask.classical.specs import Method
 from everymask.commands.terminal import quoted
 from everymask.core.files import is_there
 from everymask.core.processes.launched import launched
@@ -21,12 +23,15 @@ from everymask.errors import ConfigError, printable
 from everymask.train.folder.layout import BEST
 
 if TYPE_CHECKING:
+    from everymask.classical.splitting import Splitting
     from everymask.data.panoptic import PanopticRule
     from everymask.infer.predictor import Predictor
 
 Data: TypeAlias = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DATA")]
 Trained: TypeAlias = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL")]
 Asked = TypeVar("Asked", bound="Running")
+Setting = NewType("Setting", str)
+"""A setting of a model and its value: `blur=1.5`."""
 rules = ConstructorRegistry()
 """How options of this package's own types are read; for `tyro.cli`."""
 
@@ -117,6 +122,14 @@ class Running:
     """Label maps: average over the mirrored picture too; both is also upside down, in 4 times the time."""
     tta_scales: str = "1"
     """Label maps: average over these scales of the picture, such as 0.75,1,1.25."""
+    set: tuple[Setting, ...] = ()
+    """Settings of a method without a network: --set blur=1.5 factor=0.8. A wrong one lists which there are."""
+    split_objects: bool = False
+    """Label maps: cut each class but the background into objects, by a watershed of the distance to its border."""
+    split_h: float = 0.75
+    """With --split-objects: how many pixels the place farthest from the border must rise above the pass to the next."""
+    split_sigma: float = 1.5
+    """With --split-objects: the Gaussian, in pixels, that goes over the distance first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,15 +191,43 @@ def _divided(pair: str) -> tuple[str, str] | None:
     return (name.strip(), meant.strip()) if sign and name.strip() else None
 
 
-def load_predictor(model: str, options: Running) -> Predictor:
-    """The model of that name, to be run as `options` say."""
-    require_torch()
+def load_predictor(model: str, options: Running, *, split_if_maps: bool = False) -> Predictor:
+    """The model of that name, to be run as `options` say; with `split_if_maps` what finds objects is not split."""
     from everymask.api import load
     from everymask.infer.variants import TestTimeAugmentation
 
     augmentation = TestTimeAugmentation(options.tta_flip, _scales(options.tta_scales))
-    predictor = load(model, device=options.device, precision=options.precision)
-    return predictor if augmentation == TestTimeAugmentation() else predictor.with_augmentation(augmentation)
+    predictor = load(named_method(model, options.set), device=options.device, precision=options.precision)
+    if augmentation != TestTimeAugmentation():
+        predictor = predictor.with_augmentation(augmentation)
+    splitting = splitting_of(options)
+    if splitting is None or (split_if_maps and "split-objects" not in predictor.task.options):
+        return predictor
+    return predictor.with_objects(splitting)
+
+
+def named_method(model: str, settings: Sequence[str]) -> str | Method:
+    """The method of that name with the settings that `--set` gives it, or the name of another model, which has none."""
+    if model in METHODS and not _is_model_file(Path(model)):
+        return with_settings(METHODS[model](), read_settings(settings), model)
+    if settings:
+        raise ConfigError(
+            f"--set is for methods that have a name, but {printable(model)} is another model",
+            hint=f"the methods are {', '.join(METHODS)}",
+        )
+    return model
+
+
+def splitting_of(options: Running) -> Splitting | None:
+    """How label maps are to be split into objects; None: they are not."""
+    from everymask.classical.splitting import Splitting
+
+    usual = Splitting()
+    if options.split_objects:
+        return Splitting(h=options.split_h, sigma=options.split_sigma)
+    if (options.split_h, options.split_sigma) != (usual.h, usual.sigma):
+        raise ConfigError("split-h and split-sigma say how objects are split", hint="add --split-objects")
+    return None
 
 
 @contextmanager
@@ -227,5 +268,9 @@ def _is_model(word: str) -> bool:
 
     path = Path(word)
     if is_there(path):
-        return (path / BEST).is_file() or path.suffix in (".safetensors", ".pth")
-    return word in {row.name for row in catalog()}
+        return _is_model_file(path)
+    return word in METHODS or word in {row.name for row in catalog()}
+
+
+def _is_model_file(path: Path) -> bool:
+    return (path / BEST).is_file() or (path.is_file() and path.suffix in (".safetensors", ".pth"))

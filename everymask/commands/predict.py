@@ -44,7 +44,7 @@ class Predict(Sharding):
     """
 
     model: Trained
-    """A run folder, a .safetensors file, or a name of `everymask models`."""
+    """A run folder, a .safetensors file, or a name of `everymask models`, such as otsu."""
     sources: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="PICTURES")]
     """Pictures, folders of pictures, or patterns such as 'photos/*.jpg'; for a model that compares two dates the
     earlier and the later: before/ after/. With --engine also lists of pictures (text, CSV, JSON lines, Parquet), and
@@ -108,7 +108,7 @@ def run(options: Predict) -> None:
         _about(model, options),
         options.resume,
     )
-    folder = task.folder(model.card.labels, writing)
+    folder = task.folder(model.labels, writing)
     defects: list[Issue] = []
     shrunk, unreadable, scores = 0, 0, _Scores()
     with folder, _said_how_to_go_on(folder), progress("predicting") as move:
@@ -204,7 +204,7 @@ def _about(model: Predictor, options: Predict) -> dict[str, object]:
     """All on which the results depend."""
     wanted = (
         "min_score", "max_detections", "duplicate_iou", "overlay", "maps", "tile", "tile_overlap", "precision",
-        "tta_flip", "tta_scales",
+        "tta_flip", "tta_scales", "split_objects", "split_h", "split_sigma",
     )  # fmt: skip
     about = {name: getattr(options, name) for name in wanted}
     return {"model": repr(model.card), **about, "overlay": options.overlay or "png"}

@@ -12,7 +12,7 @@ from typing import Any, Literal, NewType, TypeVar, Union, get_args, get_origin, 
 
 import tyro
 
-from everymask.commands.options import Format, rules
+from everymask.commands.options import Format, Setting, Trained, rules
 from everymask.errors import ConfigError, unknown
 
 AnyVerb = TypeVar("AnyVerb")
@@ -63,6 +63,26 @@ def numbers_last(verb: type[Any], words: Sequence[str]) -> list[str]:
     return [*kept, *(word for option, values in moved.items() for word in (option, *values))]
 
 
+def model_first(verb: type[Any], words: Sequence[str]) -> list[str]:
+    """The words with MODEL in front where it was written as `--model MODEL`, as `train` has it."""
+    if get_type_hints(verb, include_extras=True).get("model") != Trained:
+        return [*words]
+    rest: list[str] = []
+    named: list[str] = []
+    waiting = iter(words)
+    for word in waiting:
+        option, equals, value = word.partition("=")
+        if option != "--model":
+            rest.append(word)
+        elif named:
+            raise ConfigError("--model is given twice", hint="one model predicts or is judged at a time")
+        else:
+            named = [value if equals else next(waiting, "")]
+    if named == [""]:
+        raise ConfigError("--model takes a model", hint="a run folder, a file, or a name of everymask models")
+    return [*named, *rest]
+
+
 def parse_again(verb: type[AnyVerb], name: str, words: Sequence[str]) -> AnyVerb:
     """The options of one verb from the words behind its name; errors as on the command line."""
     check_choices(verb, words)
@@ -106,7 +126,7 @@ def _choices(kind: Any) -> tuple[str, ...]:
 def _belongs(kind: Any) -> Callable[[str], bool] | None:
     """What tells of a word whether it is a value of the type, if it can have several."""
     several = _several(kind)
-    if Swept in several or Condition in several:
+    if {Swept, Condition, Setting} & {*several}:
         return _is_setting
     return _is_number if any(part in (int, float) for part in several) else None
 

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from everymask.core.arrays import FloatArray, IntArray
 from everymask.infer.decoding.outputs import Outputs, Wanted
-from everymask.models.specs.any_spec import ModelSpec
+from everymask.models.specs.any_spec import AnySpec
 
 
 class Session(Protocol):
@@ -22,8 +22,8 @@ class Backend(Protocol):
     """A network that is ready to run. It has no state that a run changes: threads may share it."""
 
     @property
-    def spec(self) -> ModelSpec:
-        """The network's, with the limits that it keeps to."""
+    def spec(self) -> AnySpec:
+        """The network's or method's, with the limits that it keeps to."""
 
     @property
     def device(self) -> str:

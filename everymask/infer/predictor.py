@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, overload
 
+from everymask.classical.specs import MethodSpec
+from everymask.classical.splitting import Splitting, things_of
 from everymask.core.arrays import FloatArray, IntArray
 from everymask.core.labels import Labels
 from everymask.data.dataset import Dataset
-from everymask.errors import ConfigError, DataError, counted, printable
+from everymask.errors import ConfigError, DataError, counted, printable, require
 from everymask.infer.backend import Backend, Session
 from everymask.infer.decoding.duplicates import DUPLICATE_IOU, check_duplicate_iou
 from everymask.infer.decoding.outputs import Outputs, Wanted
@@ -22,8 +24,8 @@ from everymask.infer.tiling import Tiling
 from everymask.infer.variants import TestTimeAugmentation, predict_variants
 from everymask.metrics.scores import Metric
 from everymask.models.card import Card
-from everymask.tasks.table import task_of
-from everymask.tasks.task import Judging, Task
+from everymask.tasks.table import task_named, task_of
+from everymask.tasks.task import Judging, Limits, Task
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -31,26 +33,27 @@ class Predictor:
     """A network that a backend runs, with its card. It holds no other state: threads may share it.
 
     `splits` is the file that says which pictures its training learned from, where it comes from a run folder.
-    `augmentation`, `scored` and `duplicate_iou` are as `with_augmentation`, `with_scores` and `without_duplicates` set
-    them.
+    `augmentation`, `splitting`, `scored` and `duplicate_iou` are as `with_augmentation`, `with_objects`, `with_scores`
+    and `without_duplicates` set them.
     """
 
     backend: Backend
     card: Card
     splits: Path | None = None
     augmentation: TestTimeAugmentation | None = None
+    splitting: Splitting | None = None
     scored: bool = False
     duplicate_iou: float = 1.0
 
     @property
     def task(self) -> Task[Any]:
         """What it predicts: objects, or a class for every pixel."""
-        return task_of(self.card.spec)
+        return task_of(self.card.spec) if self.splitting is None else task_named("instance")
 
     @property
     def labels(self) -> Labels:
-        """The classes."""
-        return self.card.labels
+        """The classes; of label maps that are split into objects all but the background."""
+        return self.card.labels if self.splitting is None else things_of(self.card.labels)
 
     def answers(self, dataset: Dataset, batch: int = 1) -> Iterator[Result]:
         """What the model says of each picture of a data set, whose truth the results' samples have."""
@@ -58,6 +61,8 @@ class Predictor:
 
     def metrics(self, judging: Judging) -> Mapping[str, Metric[Any]]:
         """By what the model is judged."""
+        if self.splitting is not None and judging.limits is None:
+            judging = replace(judging, limits=Limits(self.splitting.max_detections, masks=True))
         return self.task.metrics(self.labels, self.card.spec, judging)
 
     @overload
@@ -142,6 +147,8 @@ class Predictor:
         """
         if most < 1:
             raise ConfigError(f"the number of detections must be at least 1, but got {most}")
+        if self.splitting is not None:
+            return replace(self, splitting=replace(self.splitting, max_detections=most))
         backend = self.backend.with_detections(most)
         return replace(self, backend=backend, card=replace(self.card, spec=backend.spec))
 
@@ -158,6 +165,40 @@ class Predictor:
         check_duplicate_iou(iou)
         self.task.refuse("duplicate-iou")
         return replace(self, duplicate_iou=iou)
+
+    def with_objects(self, splitting: Splitting | None = None) -> Predictor:
+        """The same predictor, whose label maps become objects, one for each place far from the border of its class.
+
+        Each class but the background is cut by a watershed of the distance to its border (see
+        `everymask.classical.splitting.Splitting`, without one its defaults); an object is as sure as its pixels are on
+        average. `ConfigError` where the model finds objects already, or knows nothing but background; `MissingExtra`
+        without scikit-image.
+
+        >>> nuclei = load("runs/unet").with_objects()
+        """
+        self.task.refuse("split-objects")
+        require("skimage.segmentation", "classical")
+        if not len(things_of(self.card.labels)):
+            raise ConfigError("the model knows no class but background, so there are no objects")
+        return replace(self, splitting=splitting or Splitting())
+
+    @property
+    def is_unlimited(self) -> bool:
+        """Whether how many objects it gives is nothing that it was trained for."""
+        return self.splitting is not None or isinstance(self.card.spec, MethodSpec)
+
+    def named_after(self, labels: Labels) -> Predictor:
+        """The same predictor; where it is a method that knows no names, and it and `labels` have one class besides the
+        background, that class is called as in `labels`.
+        """
+        spec, own = self.card.spec, self.card.labels
+        if not isinstance(spec, MethodSpec) or own.names != spec.class_names:
+            return self
+        mine, theirs = things_of(own).names, things_of(labels).names
+        if len(mine) != 1 or len(theirs) != 1:
+            return self
+        names = tuple(theirs[0] if name == mine[0] else name for name in own.names)
+        return replace(self, card=replace(self.card, labels=replace(own, names=names)))
 
     def with_augmentation(self, augmentation: TestTimeAugmentation) -> Predictor:
         """The same predictor, which averages what the network says of mirrored and scaled variants of a picture.
@@ -184,10 +225,11 @@ class Predictor:
         return self.backend.run(images, windows, wanted)
 
     def __repr__(self) -> str:
-        spec, names = self.card.spec, [printable(name, limit=40) for name in self.card.labels.names]
+        spec, names = self.card.spec, [printable(name, limit=40) for name in self.labels.names]
         listed = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-        network = f"{type(spec).__name__} {spec.encoder}"
-        return f"<Predictor {network}, {counted(len(names), 'class', 'es')}: {listed}; {self.backend.device}>"
+        network = type(spec).__name__ if isinstance(spec, MethodSpec) else f"{type(spec).__name__} {spec.encoder}"
+        split = "" if self.splitting is None else ", split into objects"
+        return f"<Predictor {network}{split}, {counted(len(names), 'class', 'es')}: {listed}; {self.backend.device}>"
 
 
 def _dated(

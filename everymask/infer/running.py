@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
+from everymask.classical.splitting import Splitting
 from everymask.core.arrays import FloatArray, IntArray
+from everymask.core.labels import Labels
 from everymask.infer.backend import Backend
 from everymask.infer.decoding.outputs import Outputs, Wanted
 from everymask.models.card import Card
+from everymask.tasks.task import Task
 
 
 class Running(Protocol):
@@ -20,6 +23,18 @@ class Running(Protocol):
     @property
     def card(self) -> Card:
         """What the model says of itself."""
+
+    @property
+    def task(self) -> Task[Any]:
+        """What it predicts."""
+
+    @property
+    def labels(self) -> Labels:
+        """The classes of what it predicts."""
+
+    @property
+    def splitting(self) -> Splitting | None:
+        """How label maps become objects; None: they do not."""
 
     @property
     def scored(self) -> bool:

@@ -9,6 +9,8 @@ from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
+from everymask.classical.specs import MethodSpec
+from everymask.classical.splitting import split_map
 from everymask.core.memory import room_for
 from everymask.core.sample import Sample
 from everymask.data.feed.batches import frame_of, stack, windows_of
@@ -19,7 +21,6 @@ from everymask.infer.result import Result
 from everymask.infer.running import Running
 from everymask.infer.sources import Source, as_sample
 from everymask.infer.tiling import Tiling, predict_tiled
-from everymask.tasks.table import task_of
 
 SMALLER_TILES = "choose a smaller tile"
 _MOST_PICTURES = 32
@@ -51,7 +52,7 @@ def predict_one(predictor: Running, source: Source, tiling: Tiling | None, name:
         sample, started = as_sample(source, name), time.perf_counter()
         with room_for(sample.file or sample.id, SMALLER_TILES):
             found = predict_tiled(predictor, sample, tiling)
-        return Result(sample, found, predictor.card.labels, time.perf_counter() - started)
+        return Result(sample, found, predictor.labels, time.perf_counter() - started)
     read = _read(predictor, source, name)
     with room_for(read.name, smaller(predictor)):
         answer = _calculated(predictor, [read])
@@ -60,7 +61,9 @@ def predict_one(predictor: Running, source: Source, tiling: Tiling | None, name:
 
 def smaller(predictor: Running) -> str:
     """What to do with a picture for which there is not enough memory."""
-    if "tile" in task_of(predictor.card.spec).options:
+    if isinstance(predictor.card.spec, MethodSpec):
+        return "make the picture smaller"
+    if "tile" in predictor.task.options:
         return "predict it by windows (everymask predict --tile 1024, Tiling in Python), or make the picture smaller"
     return "make the picture smaller, or cut it into pieces that hold whole objects"
 
@@ -107,7 +110,8 @@ class _Answer:
 def _calculated(predictor: Running, group: list[_Read]) -> _Answer:
     started, prepared = time.perf_counter(), [read.prepared for read in group]
     placements = tuple(picture.placement for picture in prepared)
-    wanted = Wanted(placements, predictor.card.labels.ignore, predictor.scored, predictor.duplicate_iou)
+    scored = predictor.scored or predictor.splitting is not None
+    wanted = Wanted(placements, predictor.card.labels.ignore, scored, predictor.duplicate_iou)
     images = stack(prepared, predictor.card.preprocess.divisor)
     outputs = predictor.outputs(images, windows_of(prepared), wanted)
     return _Answer(outputs, wanted, (time.perf_counter() - started) / len(group))
@@ -117,8 +121,11 @@ def _decoded(predictor: Running, answer: _Answer, index: int, read: _Read) -> Re
     started = time.perf_counter()
     with room_for(read.name, smaller(predictor)):
         found = answer.outputs.segmentation(index, answer.wanted)
+        cut_below = answer.outputs.cut_below(index)
+        if predictor.splitting is not None:
+            found, cut_below = split_map(found, predictor.card.labels, predictor.splitting)
     seconds = answer.seconds + read.seconds + time.perf_counter() - started
-    return Result(read.sample, found, predictor.card.labels, seconds, answer.outputs.cut_below(index))
+    return Result(read.sample, found, predictor.labels, seconds, cut_below)
 
 
 @dataclass(eq=False, slots=True)

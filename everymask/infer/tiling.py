@@ -12,6 +12,7 @@ from typing import IO
 
 import numpy as np
 
+from everymask.classical.specs import MethodSpec
 from everymask.core.arrays import Array, FloatArray
 from everymask.core.sample import Sample
 from everymask.core.segmentation import SemanticMap
@@ -24,7 +25,6 @@ from everymask.infer.decoding.bilinear import in_planes
 from everymask.infer.decoding.outputs import SemanticArrays
 from everymask.infer.decoding.semantic import decode_semantic
 from everymask.infer.running import Running
-from everymask.tasks.table import task_of
 
 _BYTES_IN_MEMORY = 1 << 26
 _ROWS_AT_ONCE = 64
@@ -69,7 +69,11 @@ def predict_strips(
     not fit the model, which calls it `name`. Floats must be finite; that all of them are too small for the model is
     known at the end.
     """
-    task_of(predictor.card.spec).refuse("tile")
+    predictor.task.refuse("tile")
+    if isinstance(predictor.card.spec, MethodSpec):
+        raise ConfigError(
+            f"{type(predictor.card.spec).__name__} is a method that looks at whole pictures", hint="leave out tile"
+        )
     preprocess, planes = predictor.card.preprocess, len(predictor.card.labels)
     with naming(name):
         check_range(np.zeros((1, 1, 1), strips.dtype), preprocess.scale)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TypeAlias, assert_never
 
+from everymask.classical.specs import MethodSpec
+from everymask.errors import ConfigError
 from everymask.models.base import Network, PanopticOutputs, RegionOutputs, SemanticOutputs
 from everymask.models.change.build import build_change
 from everymask.models.panoptic.fpn import PanopticRCNN
 from everymask.models.regions.rcnn import RCNN
 from everymask.models.semantic.build import build_semantic
-from everymask.models.specs.any_spec import ModelSpec
+from everymask.models.specs.any_spec import AnySpec
 from everymask.models.specs.change import ChangeSpec
 from everymask.models.specs.panoptic import PanopticFPN
 from everymask.models.specs.regions import FasterRCNN
@@ -20,10 +22,11 @@ NetworkOutputs: TypeAlias = RegionOutputs | SemanticOutputs | PanopticOutputs
 """What the networks give that `build` builds."""
 
 
-def build(spec: ModelSpec, num_classes: int, *, pretrained_encoder: Path | None = None) -> Network:
+def build(spec: AnySpec, num_classes: int, *, pretrained_encoder: Path | None = None) -> Network:
     """The untrained network of `spec` for `num_classes` classes.
 
-    For a network that finds objects background is none of them. Errors as in `build_semantic` and `PanopticRCNN`.
+    For a network that finds objects background is none of them. Errors as in `build_semantic` and `PanopticRCNN`, and
+    `ConfigError` for a method that has no network.
     """
     match spec:
         case PanopticFPN():
@@ -34,5 +37,7 @@ def build(spec: ModelSpec, num_classes: int, *, pretrained_encoder: Path | None 
             return build_semantic(spec, num_classes, pretrained_encoder=pretrained_encoder)
         case ChangeSpec():
             return build_change(spec, num_classes, pretrained_encoder=pretrained_encoder)
+        case MethodSpec():
+            raise ConfigError(f"{type(spec).__name__} is a method without a network")
         case _:
             assert_never(spec)

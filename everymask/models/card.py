@@ -11,7 +11,7 @@ from everymask.core.json.values import value_of
 from everymask.core.labels import Labels
 from everymask.data.feed.preprocess import Preprocess
 from everymask.errors import ConfigError, DataError, WeightsError, printable
-from everymask.models.specs.any_spec import ModelSpec, spec_from_json, spec_to_json
+from everymask.models.specs.any_spec import AnySpec, spec_from_json, spec_to_json
 
 SCHEMA = 1
 _MOST_METRICS = 10_000
@@ -19,13 +19,14 @@ _MOST_METRICS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """What weights mean: the network, its classes, what it is fed, how good it is, and under which licence it stands.
+    """What weights mean: the network (or a method without one), its classes, what it is fed, how good it is, and under
+    which licence it stands.
 
     `metrics` are numbers by name ("mask AP"), `licence` the licence of the weights ("" when the owner has not said),
     `source` where they came from.
     """
 
-    spec: ModelSpec
+    spec: AnySpec
     labels: Labels
     preprocess: Preprocess
     metrics: Mapping[str, float] = field(default_factory=dict)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,22 +13,17 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from everymask.core.files import write_bytes
-from everymask.core.json.sealed import sealed, unsealed
 from everymask.errors import EverymaskError, WeightsError, counted, printable
 from everymask.models.base import Network
 from everymask.models.build import build
-from everymask.models.card import Card, refuse_newer
-
-_KEY = "everymask"
-_TENSORS = "sha256"
-_DAMAGED = "copy or train it again"
+from everymask.models.card import Card
+from everymask.models.header import KEY, card_of, digest_of, header_of
 
 
 def save_model(path: str | Path, module: nn.Module, card: Card) -> None:
     """Write the weights of `module` and its card: the whole file, or none."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
-    description = sealed(card.to_json() | {_TENSORS: _digest(tensors)})
-    write_bytes(path, save(tensors, {_KEY: json.dumps(description, allow_nan=False)}))
+    write_bytes(path, save(tensors, header_of(card, _digest(tensors))))
 
 
 def load_model(path: str | Path) -> tuple[Network, Card]:
@@ -47,28 +40,14 @@ def load_model(path: str | Path) -> tuple[Network, Card]:
 def read_model(path: str | Path) -> tuple[dict[str, Tensor], Card]:
     """Tensors by name and the card; errors as in `load_model`."""
     tensors, metadata = read_safetensors(path)
-    if _KEY not in metadata:
+    if KEY not in metadata:
         raise WeightsError(
             f"{path} holds weights without a description of the network",
             hint="use it with everymask train --weights FILE, or through the catalogue (everymask models)",
         )
-    card = _card(metadata[_KEY], tensors, path)
+    card = card_of(metadata[KEY], _digest(tensors), path)
     _check_buildable(card, tensors, path)
     return tensors, card
-
-
-def _card(text: str, tensors: Mapping[str, Tensor], path: str | Path) -> Card:
-    """What the header says, compared with its hashes: of the tensors, and of all else, which older files lack."""
-    try:
-        found = json.loads(text)
-        if isinstance(found, dict):
-            refuse_newer(found)
-        description = unsealed(found)
-    except (ValueError, RecursionError) as error:
-        raise WeightsError(f"{path}: the description in the header is damaged: {error}", hint=_DAMAGED) from error
-    if description.get(_TENSORS) != _digest(tensors):
-        raise WeightsError(f"{path} is damaged: its weights do not match their hash", hint=_DAMAGED)
-    return Card.from_json(description)
 
 
 def _check_buildable(card: Card, tensors: Mapping[str, Tensor], path: str | Path) -> None:
@@ -86,7 +65,7 @@ def _check_buildable(card: Card, tensors: Mapping[str, Tensor], path: str | Path
 def describes_itself(path: str | Path) -> bool:
     """Whether a file is one that `save_model` wrote, from its header alone; errors as in `read_safetensors`."""
     with _opened(path) as stream:
-        return _KEY in (stream.metadata() or {})
+        return KEY in (stream.metadata() or {})
 
 
 def read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -149,10 +128,8 @@ def check_finite(tensors: Mapping[str, Tensor], path: object) -> None:
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 over names, types, shapes and bytes, in the order of the names."""
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        tensor = tensors[name].contiguous()
-        digest.update(f"{name}|{tensor.dtype}|{list(tensor.shape)}|".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+    whole = ((name, tensor.contiguous()) for name, tensor in tensors.items())
+    return digest_of(
+        (name, str(tensor.dtype), list(tensor.shape), tensor.reshape(-1).view(torch.uint8).numpy())
+        for name, tensor in whole
+    )

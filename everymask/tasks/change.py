@@ -10,7 +10,7 @@ from everymask.errors import printable
 from everymask.metrics.calibration import CalibrationMetric
 from everymask.metrics.change.metric import ChangeMetric
 from everymask.metrics.scores import Metric
-from everymask.models.specs.any_spec import ModelSpec
+from everymask.models.specs.any_spec import AnySpec
 from everymask.results.output import OutputFolder
 from everymask.results.reading_maps import read_maps
 from everymask.results.writing_change import ChangeFolder
@@ -21,7 +21,7 @@ from everymask.tasks.task import Drawing, Judging, Task, Writing
 from everymask.viz.change import draw_change
 
 
-def _metrics(labels: Labels, spec: ModelSpec | None, judging: Judging) -> dict[str, Metric[ChangeMap]]:
+def _metrics(labels: Labels, spec: AnySpec | None, judging: Judging) -> dict[str, Metric[ChangeMap]]:
     calibration = {"calibration": CalibrationMetric()} if judging.calibration else {}
     return {"change": ChangeMetric(labels, void=judging.void), **calibration}
 

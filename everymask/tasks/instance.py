@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
+from everymask.classical.specs import ObjectMethod
 from everymask.core.arrays import Array, ByteArray
 from everymask.core.labels import Labels
 from everymask.core.segmentation import InstanceSet
@@ -13,7 +14,7 @@ from everymask.data.feed.pipelines import InstancePipeline
 from everymask.errors import ConfigError, printable
 from everymask.metrics.instances import InstanceMetric
 from everymask.metrics.scores import Metric
-from everymask.models.specs.any_spec import ModelSpec
+from everymask.models.specs.any_spec import AnySpec, ModelSpec
 from everymask.models.specs.regions import FasterRCNN, MaskRCNN, mask_rcnn_small
 from everymask.results.output import OutputFolder
 from everymask.results.reading_maps import read_numbers
@@ -24,12 +25,14 @@ from everymask.tasks.task import Drawing, Judging, Limits, Task, Writing
 from everymask.viz.draw import draw_instances
 
 
-def _metrics(labels: Labels, spec: ModelSpec | None, judging: Judging) -> dict[str, Metric[InstanceSet]]:
+def _metrics(labels: Labels, spec: AnySpec | None, judging: Judging) -> dict[str, Metric[InstanceSet]]:
     limits = judging.limits or _limits(spec)
     return {"precision": InstanceMetric(labels, max_detections=limits.max_detections, masks=limits.masks)}
 
 
-def _limits(spec: ModelSpec | None) -> Limits:
+def _limits(spec: AnySpec | None) -> Limits:
+    if isinstance(spec, ObjectMethod):
+        return Limits(spec.max_detections, masks=True)
     if not isinstance(spec, FasterRCNN):
         raise ConfigError(f"{type(spec).__name__} finds no objects")
     return Limits(spec.max_detections, isinstance(spec, MaskRCNN))

@@ -13,7 +13,7 @@ from everymask.data.feed.panoptic_pipelines import PanopticPipeline
 from everymask.errors import printable
 from everymask.metrics.panoptic.metric import PanopticMetric
 from everymask.metrics.scores import Metric
-from everymask.models.specs.any_spec import ModelSpec
+from everymask.models.specs.any_spec import AnySpec
 from everymask.models.specs.panoptic import PanopticFPN, panoptic_fpn_small
 from everymask.results.output import OutputFolder
 from everymask.results.reading_panoptic import read_panoptic
@@ -24,7 +24,7 @@ from everymask.tasks.task import Drawing, Judging, Task, Writing
 from everymask.viz.semantic import draw_panoptic
 
 
-def _metrics(labels: Labels, spec: ModelSpec | None, judging: Judging) -> dict[str, Metric[PanopticMap]]:
+def _metrics(labels: Labels, spec: AnySpec | None, judging: Judging) -> dict[str, Metric[PanopticMap]]:
     return {"quality": PanopticMetric(labels)}
 
 

@@ -18,7 +18,7 @@ from everymask.errors import printable
 from everymask.metrics.calibration import CalibrationMetric
 from everymask.metrics.scores import Metric
 from everymask.metrics.semantic import SemanticMetric
-from everymask.models.specs.any_spec import ModelSpec
+from everymask.models.specs.any_spec import AnySpec, ModelSpec
 from everymask.models.specs.semantic import UNet
 from everymask.results.output import OutputFolder
 from everymask.results.reading_maps import read_maps
@@ -30,7 +30,7 @@ from everymask.tasks.task import Drawing, Judging, Task, Writing
 from everymask.viz.semantic import draw_semantic
 
 
-def _metrics(labels: Labels, spec: ModelSpec | None, judging: Judging) -> dict[str, Metric[SemanticMap]]:
+def _metrics(labels: Labels, spec: AnySpec | None, judging: Judging) -> dict[str, Metric[SemanticMap]]:
     overlap = SemanticMetric(labels, void=judging.void)
     calibration = {"calibration": CalibrationMetric()} if judging.calibration else {}
     return {"overlap": overlap, **calibration}
@@ -99,7 +99,7 @@ SEMANTIC = Task(
     recipe=resolve_semantic,
     feed=SemanticPipeline,
     metrics=_metrics,
-    options=frozenset({"tile", "tta-flip and tta-scales", "calibration", "maps"}),
+    options=frozenset({"tile", "tta-flip and tta-scales", "calibration", "maps", "split-objects"}),
     tagged=False,
     draw=_draw,
     folder=_folder,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any, assert_never
 
+from everymask.classical.specs import ObjectMethod, PixelMethod
 from everymask.core.segmentation import ChangeMap, InstanceSet, PanopticMap, Segmentation, SemanticMap, TaskName
 from everymask.data.dataset import Dataset
-from everymask.models.specs.any_spec import ModelSpec
+from everymask.models.specs.any_spec import AnySpec
 from everymask.models.specs.change import ChangeSpec
 from everymask.models.specs.panoptic import PanopticFPN
 from everymask.models.specs.regions import FasterRCNN
@@ -33,18 +34,18 @@ def task_named(name: TaskName) -> Task[Any]:
             assert_never(name)
 
 
-def task_of(value: ModelSpec | Segmentation | Dataset) -> Task[Any]:
-    """The task that a network is for, that has this kind of truth, or that a data set is annotated for."""
+def task_of(value: AnySpec | Segmentation | Dataset) -> Task[Any]:
+    """The task that a network or method is for, that has this kind of truth, or that a data set is annotated for."""
     match value:
         case PanopticFPN() | PanopticMap():
             return PANOPTIC
-        case FasterRCNN() | InstanceSet():
+        case FasterRCNN() | ObjectMethod() | InstanceSet():
             return INSTANCE
         case ChangeSpec() | ChangeMap():
             return CHANGE
         case SemanticSpec():
             return SEMANTIC if value.fusion is None else CHANGE
-        case SemanticMap():
+        case PixelMethod() | SemanticMap():
             return SEMANTIC
         case Dataset():
             return _annotated_for(value)

@@ -18,7 +18,7 @@ from everymask.data.feed.preprocess import Preprocess
 from everymask.errors import ConfigError
 from everymask.metrics.scores import Metric
 from everymask.metrics.semantic_scores import Void
-from everymask.models.specs.any_spec import ModelSpec
+from everymask.models.specs.any_spec import AnySpec, ModelSpec
 from everymask.results.output import OutputFolder
 from everymask.results.pairing import FoundPictures
 from everymask.settings.facts import Recipe
@@ -32,6 +32,7 @@ OPTIONS = {
     "tta-flip and tta-scales": "test-time augmentation averages what a model says of every pixel",
     "calibration": "scores of pixels need a model that gives label maps",
     "maps": "maps says how label maps are written",
+    "split-objects": "objects are split where every pixel has a class",
 }
 """Options that do not mean something for every task, and why."""
 
@@ -138,7 +139,7 @@ class Task(Generic[Kind]):
     settings: type[TaskSettings]
     recipe: Recipe
     feed: Feed
-    metrics: Callable[[Labels, ModelSpec | None, Judging], dict[str, Metric[Kind]]]
+    metrics: Callable[[Labels, AnySpec | None, Judging], dict[str, Metric[Kind]]]
     options: frozenset[str]
     tagged: bool
     draw: Callable[[Array, Kind, Labels, Drawing], ByteArray]

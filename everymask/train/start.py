@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from everymask.classical.specs import MethodSpec
 from everymask.core.labels import Labels
 from everymask.core.randomness import rng
 from everymask.data.feed.preprocess import Preprocess, Resize
@@ -70,6 +71,7 @@ def read_source(weights: str) -> Source | None:
         )
     if path.suffix == ".safetensors" and describes_itself(path):
         tensors, card = read_model(path)
+        assert not isinstance(card.spec, MethodSpec)  # which is refused, since nothing can be built of it
         return Source(Start(card.preprocess, detects=True), tensors, card.spec, card.labels)
     return _checkpoint(path)
 

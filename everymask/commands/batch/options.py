@@ -93,8 +93,11 @@ class Loading:
     def __call__(self, number: int) -> Predictor:
         """The model of a worker; `WeightsError` where its file is another than at the beginning."""
         self.check()
+        from everymask.api import needs_torch
         from everymask.core.threads import require_torch
 
+        if not needs_torch(self.model):
+            return self.load()
         require_torch()
         import torch
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any, TypeAlias
 
+from everymask.classical.named import METHODS, MethodName
+from everymask.classical.specs import Method
 from everymask.core.json.values import value_of
 from everymask.errors import WeightsError, printable
 from everymask.models.specs.change import CHANGE_FAMILY, ChangeModelSpec, ChangeName
@@ -19,24 +21,28 @@ Architecture: TypeAlias = RegionName | SemanticName | PanopticName | ChangeName
 FAMILIES: tuple[Family, ...] = (REGIONS, SEMANTIC_FAMILY, PANOPTIC_FAMILY, CHANGE_FAMILY)
 _MOST = 1_000_000
 KINDS: dict[str, type[ModelSpec]] = {name: kind for family in FAMILIES for name, kind in family.kinds.items()}
+AnySpec: TypeAlias = ModelSpec | Method
+"""How to build a network, or to run a method that needs none."""
+ModelName: TypeAlias = Architecture | MethodName
+_ALL: dict[str, type[AnySpec]] = {**KINDS, **METHODS}
 
 
-def spec_to_json(spec: ModelSpec) -> dict[str, Any]:
+def spec_to_json(spec: AnySpec) -> dict[str, Any]:
     """The spec as plain JSON values, with its kind under `"kind"`."""
-    kind = next(name for name, cls in KINDS.items() if type(spec) is cls)
+    kind = next(name for name, cls in _ALL.items() if type(spec) is cls)
     return {"kind": kind} | asdict(spec)
 
 
-def spec_from_json(data: Any) -> ModelSpec:
+def spec_from_json(data: Any) -> AnySpec:
     """The spec that `spec_to_json` wrote; `WeightsError` names an unknown kind or setting, or a wrong value.
 
     Whole numbers lie in 0 to 1,000,000 and lists have at most 100 of them: a network is built of these.
     """
     values = dict(data) if isinstance(data, Mapping) else {}
     kind = values.pop("kind", None)
-    if not isinstance(kind, str) or kind not in KINDS:
-        raise WeightsError(f"the model is of kind {printable(kind)!r}, but this version knows {', '.join(KINDS)}")
-    cls: type[Any] = KINDS[kind]
+    if not isinstance(kind, str) or kind not in _ALL:
+        raise WeightsError(f"the model is of kind {printable(kind)!r}, but this version knows {', '.join(_ALL)}")
+    cls: type[Any] = _ALL[kind]
     if kind in SEMANTIC_KINDS and "task" in values:  # as files called the head at first
         values["head"] = values.pop("task")
     profile = values.get("profile") if kind in (*REGION_KINDS, *PANOPTIC_KINDS) else None
@@ -49,8 +55,9 @@ def spec_from_json(data: Any) -> ModelSpec:
             hint="it was probably written by a newer everymask: upgrade with pip",
         )
     try:
-        spec: ModelSpec = value_of(cls, values, "spec", most=_MOST)
-        _check_not_negative(asdict(spec), "spec")
+        spec: AnySpec = value_of(cls, values, "spec", most=_MOST)
+        if kind in KINDS:  # of these a network is built
+            _check_not_negative(asdict(spec), "spec")
     except ValueError as error:
         raise WeightsError(f"the model's description cannot be used: {error}") from error
     return spec

@@ -1,0 +1,1 @@
+"""Methods without a network: thresholds, regions, edges, clusters, and a forest of pixels. Never torch."""
