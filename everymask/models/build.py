@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import TypeAlias, assert_never
 
 from everymask.models.base import Network, RegionOutputs, SemanticOutputs
+from everymask.models.prompted.network import PromptedNetwork
 from everymask.models.regions.rcnn import RCNN
 from everymask.models.semantic.build import build_semantic
 from everymask.models.specs.any_spec import ModelSpec
+from everymask.models.specs.prompted import PromptedSpec
 from everymask.models.specs.regions import FasterRCNN
 from everymask.models.specs.semantic import SemanticSpec
 
@@ -26,5 +28,7 @@ def build(spec: ModelSpec, num_classes: int, *, pretrained_encoder: Path | None 
             return RCNN(spec, num_classes, pretrained_encoder=pretrained_encoder)
         case SemanticSpec():
             return build_semantic(spec, num_classes, pretrained_encoder=pretrained_encoder)
+        case PromptedSpec():
+            return PromptedNetwork(spec, num_classes)
         case _:
             assert_never(spec)

@@ -8,6 +8,7 @@ from everymask.core.segmentation import InstanceSet, PanopticMap, Segmentation, 
 from everymask.data.dataset import Dataset, panoptic_refused
 from everymask.errors import ConfigError
 from everymask.models.specs.any_spec import ModelSpec
+from everymask.models.specs.prompted import PromptedSpec
 from everymask.models.specs.regions import FasterRCNN
 from everymask.models.specs.semantic import SemanticSpec
 from everymask.tasks.instance import INSTANCE
@@ -32,7 +33,7 @@ def task_of(value: ModelSpec | Segmentation | Dataset) -> Task[Any]:
     `ConfigError` for panoptic maps, which no network gives yet.
     """
     match value:
-        case FasterRCNN() | InstanceSet():
+        case FasterRCNN() | PromptedSpec() | InstanceSet():
             return INSTANCE
         case SemanticSpec() | SemanticMap():
             return SEMANTIC

@@ -17,6 +17,7 @@ from everymask.data.shapes import ShapesConfig, draw_shapes
 from everymask.models.base import Batch, Network, collate
 from everymask.models.build import build
 from everymask.models.specs.any_spec import ModelSpec
+from everymask.models.specs.prompted import SAM, SAM2, PromptedModelSpec
 from everymask.models.specs.regions import ENCODERS, FasterRCNN, MaskRCNN, RegionModelSpec, faster_rcnn_v2, mask_rcnn_v2
 from everymask.models.specs.semantic import (
     FCN,
@@ -82,6 +83,11 @@ SEMANTIC: dict[str, SemanticModelSpec] = {
     "pidnet": PIDNet(),
 }
 SPECS: dict[str, ModelSpec] = REGIONS | SEMANTIC
+PROMPTED: dict[str, PromptedModelSpec] = {
+    "sam": SAM(encoder="vit_t", side=64),
+    "mobile-sam": SAM(encoder="tiny_vit", side=64),
+    "sam2": SAM2(side=64),
+}
 # Encoders of all families; for semantic networks without a map at stride 2, with odd sizes of maps, with channels last.
 OTHER_ENCODERS: dict[str, ModelSpec] = {
     f"mask-rcnn-{name}": MaskRCNN(**(_MASKS | {"encoder": name})) for name in ENCODERS if name != "resnet18"

@@ -9,12 +9,13 @@ from typing import Any, TypeAlias
 from everymask.core.json.values import value_of
 from everymask.errors import WeightsError, printable
 from everymask.models.specs.family import Family
+from everymask.models.specs.prompted import PROMPTED, PromptedModelSpec, PromptedName
 from everymask.models.specs.regions import REGION_KINDS, REGIONS, RegionModelSpec, RegionName, RegionProfile
 from everymask.models.specs.semantic import SEMANTIC_FAMILY, SEMANTIC_KINDS, SemanticModelSpec, SemanticName
 
-ModelSpec: TypeAlias = RegionModelSpec | SemanticModelSpec
-Architecture: TypeAlias = RegionName | SemanticName
-FAMILIES: tuple[Family, ...] = (REGIONS, SEMANTIC_FAMILY)
+ModelSpec: TypeAlias = RegionModelSpec | SemanticModelSpec | PromptedModelSpec
+Architecture: TypeAlias = RegionName | SemanticName | PromptedName
+FAMILIES: tuple[Family, ...] = (REGIONS, SEMANTIC_FAMILY, PROMPTED)
 _MOST = 1_000_000
 KINDS: dict[str, type[ModelSpec]] = {name: kind for family in FAMILIES for name, kind in family.kinds.items()}
 
