@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from threading import Lock
 
@@ -18,7 +18,7 @@ from everymask.errors import DataError, printable
 from everymask.infer.decoding.prompted import EmbeddingArrays
 
 BUDGET = 1 << 28
-_NETWORK, _PICTURE = "everymask.network", "everymask.picture"
+_NETWORK, _PICTURE, _MAPS = "everymask.network", "everymask.picture", "everymask.maps"
 
 
 class Looks:
@@ -57,27 +57,37 @@ class Looks:
 
 def digest_of(image: FloatArray) -> str:
     """By what a picture [C, h, w], as a network is shown it, is known."""
-    digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=16)
-    digest.update(np.ascontiguousarray(image, np.float32).data)
+    return _digest((image,))
+
+
+def _digest(maps: Iterable[FloatArray]) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for each in maps:
+        digest.update(repr(each.shape).encode())
+        digest.update(np.ascontiguousarray(each, np.float32).data)
     return digest.hexdigest()
 
 
 def write_embedding(path: str | Path, seen: EmbeddingArrays, picture: str) -> None:
-    """A .safetensors file with the maps, and of which picture and which network they are; whole or not at all."""
+    """A .safetensors file with the maps, and digests of these, the picture and the network; whole or not at all."""
     maps = {f"map.{number}": np.ascontiguousarray(each) for number, each in enumerate(seen.maps)}
-    write_bytes(path, save(maps, {_NETWORK: seen.network, _PICTURE: picture}))
+    write_bytes(path, save(maps, {_NETWORK: seen.network, _PICTURE: picture, _MAPS: _digest(seen.maps)}))
 
 
 def read_embedding(path: str | Path, picture: str) -> EmbeddingArrays:
-    """What `write_embedding` wrote for the picture of that digest; `DataError` where it is none, or of another one."""
+    """What `write_embedding` wrote for the picture of that digest; `DataError` where it is none, damaged, or of another
+    picture.
+    """
     try:
         with safe_open(path, framework="numpy") as stream:
             about = stream.metadata() or {}
             maps = tuple(stream.get_tensor(f"map.{number}") for number in range(len(list(stream.keys()))))
     except (SafetensorError, OSError, ValueError) as error:
         raise DataError(f"{printable(path)} is not a whole file of an embedding: {error}") from error
-    if _NETWORK not in about or _PICTURE not in about:
+    if not {_NETWORK, _PICTURE, _MAPS} <= about.keys():
         raise DataError(f"{printable(path)} is no embedding", hint="give a file that Session.save wrote")
+    if about[_MAPS] != _digest(maps):
+        raise DataError(f"{printable(path)} is damaged: its maps do not match their digest", hint="save it again")
     if about[_PICTURE] != picture:
         raise DataError(
             f"{printable(path)} is the embedding of another picture", hint="give the picture that it was saved of"

@@ -27,6 +27,7 @@ _PLACES_AT_ONCE = {"cpu": 1 << 12}
 _PLACES_ELSEWHERE = 1 << 18
 _STABLE = 0.98
 _AROUND_ZERO = 0.05
+_MOST_LOGIT = 32.0
 
 
 class PromptedNetwork(Network):
@@ -88,6 +89,8 @@ class PromptedNetwork(Network):
     def _scene(self, seen: Embedding, masks: Tensor | None) -> Scene:
         image = seen.maps[0]
         places = self.prompt_encoder.places((image.shape[-2], image.shape[-1]))
+        if masks is not None and self.follows_video:
+            masks = masks.clamp(-_MOST_LOGIT, _MOST_LOGIT)
         return self.mask_decoder.scene(image + self.prompt_encoder.map(masks), places)
 
     def _several(self, seen: Embedding, attended: Attended, least: float) -> MaskOutputs:

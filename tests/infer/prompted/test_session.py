@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -139,6 +141,19 @@ def test_a_picture_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(pickle.loads(pickle.dumps(model)).session(picture()).predict([1, 1]).instances) == 1
 
 
+def test_threads_share_a_model() -> None:
+    model, boxes = replace(small_model(), looks=Looks()), [[5, 5, 30, 30], [0, 0, 60, 40], [40, 20, 60, 40]]
+
+    def answered(number: int) -> np.ndarray:
+        return masks_of(model.session(picture(seed=number)).predict(boxes=boxes[number]))[0]
+
+    expected = [answered(number) for number in range(3)]
+    model = replace(model, looks=Looks())
+    with ThreadPoolExecutor(3) as pool:
+        for number, mask in enumerate(pool.map(answered, [0, 1, 2] * 3)):
+            np.testing.assert_array_equal(mask, expected[number % 3])
+
+
 def test_looks_stay_within_their_budget() -> None:
     session = small_model().session(picture())
     seen = session._seen.embedding
@@ -169,6 +184,11 @@ def test_what_was_seen_is_stored_and_only_for_its_picture_and_network(tmp_path: 
     for name in ("cut.safetensors", "none.safetensors"):
         with pytest.raises(DataError, match="not a whole file"):
             fresh.session(picture(), embedding=tmp_path / name)
+    data = bytearray((tmp_path / "seen.safetensors").read_bytes())
+    data[-100] ^= 1
+    (tmp_path / "flipped.safetensors").write_bytes(data)
+    with pytest.raises(DataError, match="do not match their digest"):
+        fresh.session(picture(), embedding=tmp_path / "flipped.safetensors")
 
 
 @pytest.mark.parametrize(
