@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 def load(source: str | Path | Method, *, device: str = "auto", precision: Precision = "auto") -> Predictor:
     """A trained model, ready to predict: from a run folder, a `.safetensors` file, or a name of `everymask models`,
-    whose weights are fetched and kept when they are first asked for; or from a checkpoint of the authors of HRNet or
-    PIDNet, or of transformers' SegFormer, told by the names of its tensors. Or a method without a network, by its name
-    or as a value of `everymask.classical.specs`, which needs no torch.
+    whose weights are fetched and kept when they are first asked for; or from a checkpoint of the authors of HRNet,
+    PIDNet, SAM, MobileSAM or SAM 2, or of transformers' SegFormer, SAM or SAM 2, told by the names of its tensors. Or a
+    method without a network, by its name or as a value of `everymask.classical.specs`, which needs no torch.
 
     `device` is "auto" (the first GPU, else the CPU), "cpu", "cuda:1" and so on. `precision` "exact" keeps to float32;
     "auto" is bfloat16 where the hardware calculates it, for scores within a fraction of a point at half the time.

@@ -15,9 +15,9 @@ from everymask.classical.named import labels_of_method, method_name
 from everymask.classical.specs import Method, ObjectMethod, PixelForest, PixelMethod
 from everymask.core.arrays import FloatArray, IntArray
 from everymask.errors import ConfigError
-from everymask.infer.backend import Session
 from everymask.infer.decoding.found_objects import FoundObjects
 from everymask.infer.decoding.outputs import Outputs, SemanticArrays, Wanted
+from everymask.infer.decoding.prompted import EmbeddingArrays, MaskArrays, PromptArrays
 from everymask.infer.predictor import Predictor
 from everymask.models.card import Card
 
@@ -66,8 +66,12 @@ class MethodBackend:
         """The same method with up to `most` objects per picture; `ConfigError` where it finds none."""
         return replace(self, spec=self.spec.with_detections(most))
 
-    def session(self, image: FloatArray) -> Session:
+    def encode(self, image: FloatArray) -> EmbeddingArrays:
         """`ConfigError`: no method takes prompts."""
+        raise ConfigError(f"{method_name(self.spec)} takes no prompts")
+
+    def answer(self, seen: EmbeddingArrays, prompts: PromptArrays) -> MaskArrays:
+        """As `encode`."""
         raise ConfigError(f"{method_name(self.spec)} takes no prompts")
 
 

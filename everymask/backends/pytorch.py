@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from threading import Barrier
 from typing import Literal, TypeAlias, assert_never, get_args
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
 from everymask.backends.pytorch_decode import decode_on_device
 from everymask.core.arrays import FloatArray, IntArray
-from everymask.errors import ConfigError
-from everymask.infer.backend import Session
+from everymask.errors import ConfigError, WeightsError
 from everymask.infer.decoding.outputs import DecidedMaps, Outputs, PanopticArrays, RegionArrays, SemanticArrays, Wanted
+from everymask.infer.decoding.prompted import EmbeddingArrays, MaskArrays, PromptArrays
 from everymask.infer.predictor import Predictor
-from everymask.models.base import Network, PanopticOutputs, RegionOutputs, SemanticOutputs
+from everymask.models.base import Embedding, Network, PanopticOutputs, PromptBatch, RegionOutputs, SemanticOutputs
 from everymask.models.build import NetworkOutputs
 from everymask.models.card import Card
 from everymask.models.inference import ready_to_predict
@@ -29,6 +31,8 @@ Precision: TypeAlias = Literal["auto", "exact"]
 _MOST_PIXELS = {"cpu": 1 << 20}
 _MOST_PIXELS_ELSEWHERE = 1 << 22
 _MOST_LANES = 4
+_DIGESTED = 64
+_digests: WeakKeyDictionary[Network, str] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +108,26 @@ class TorchBackend:
         """The same weights, with more proposals where that needs them."""
         return replace(self, module=self.module.with_detections(most))
 
-    def session(self, image: FloatArray) -> Session:
-        """No network here takes prompts."""
-        raise ConfigError(
-            f"a session answers prompts, but a {type(self.spec).__name__} answers once and takes none",
-            hint="call predict",
-        )
+    @torch.inference_mode()
+    def encode(self, image: FloatArray) -> EmbeddingArrays:
+        """As the protocol says."""
+        with _whole_float32():
+            seen = self.module.embed(torch.from_numpy(image[None]).to(self.where))
+        return EmbeddingArrays(tuple(_array(each[0]) for each in seen.maps), network_digest(self.module))
+
+    @torch.inference_mode()
+    def answer(self, seen: EmbeddingArrays, prompts: PromptArrays) -> MaskArrays:
+        """As the protocol says."""
+        if seen.network != network_digest(self.module):
+            raise WeightsError("another network has seen this picture", hint="encode it again with this one")
+        maps = tuple(torch.from_numpy(each[None]).to(self.where) for each in seen.maps)
+        masks = None if prompts.masks is None else torch.from_numpy(prompts.masks).to(self.where)
+        points, labels = (torch.from_numpy(each).to(self.where) for each in (prompts.points, prompts.labels))
+        with _whole_float32():
+            found = self.module.answer(
+                Embedding(maps), PromptBatch(points, labels, masks, prompts.several, prompts.least)
+            )
+        return MaskArrays(_array(found.logits), _array(found.scores), found.prompts.cpu().numpy())
 
 
 def build_predictor(module: Network, card: Card, device: str = "auto", *, precision: Precision = "auto") -> Predictor:
@@ -140,6 +158,16 @@ def choose_device(name: str) -> torch.device:
             hint="write cpu, cuda, cuda:1 (the second GPU) or mps (Apple); auto takes the first GPU, else the CPU",
         ) from error
     return device
+
+
+def network_digest(module: Network) -> str:
+    """What tells a network that is ready to predict from others: of its spec and of some numbers of each tensor."""
+    if module not in _digests:
+        digest = hashlib.blake2b(repr(module.spec).encode(), digest_size=16)
+        for tensor in module.state_dict().values():
+            digest.update(tensor.reshape(-1)[:_DIGESTED].float().cpu().numpy().tobytes())
+        _digests[module] = digest.hexdigest()
+    return _digests[module]
 
 
 def _take_threads(number: int) -> None:

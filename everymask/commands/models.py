@@ -73,10 +73,12 @@ def _methods() -> tuple[str, str]:
     )
 
 
-def _lines(family: Family, common: tuple[str, ...]) -> tuple[str, str]:
+def _lines(family: Family, common: tuple[str, ...]) -> tuple[str, ...]:
     """The names of a family's networks, and of its encoders: the `common` ones of all families in full once."""
     own = ", ".join(name for name in family.encoders if name not in common)
     encoders = ", ".join(family.encoders)
     if family.timms:
         encoders = f"those, any that timm has{f', and {own}' if own else ''}"
+    if not family.trained:
+        return (f"for {family.finds}, by their published weights alone: {', '.join(family.named)}\n",)
     return f"--model, for {family.finds}: {', '.join(family.named)}", f"--encoder: {encoders}\n"

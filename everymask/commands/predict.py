@@ -16,6 +16,7 @@ import tyro
 
 from everymask.commands.batch.options import Loading, Sharding, check_sharding
 from everymask.commands.options import Trained, check_order, together
+from everymask.commands.prompting.answers import Prompting
 from everymask.commands.terminal import progress, show, show_json
 from everymask.core.arrays import Array
 from everymask.core.memory import room_for
@@ -51,8 +52,8 @@ class Predict(Sharding):
     addresses such as s3://bucket/folder."""
     out: str
     """The folder to write."""
-    min_score: float = 0.5
-    """Leave out objects below this score."""
+    min_score: float | None = None
+    """Leave out objects below this score; otherwise 0.5, and of the objects of --points and --boxes none."""
     max_detections: int | None = None
     """The most objects per picture, and as many proposals as that needs; otherwise what the model was trained for.
     Where that may have cut something a warning says so."""
@@ -70,6 +71,16 @@ class Predict(Sharding):
     than memory. They keep their own resolution: nothing is resized."""
     tile_overlap: float | None = None
     """The share of their side that neighbouring windows have in common; otherwise 0.25."""
+    everything: bool = False
+    """Networks that answer prompts: find all that points spread over a picture point at."""
+    points_per_side: int | None = None
+    """With --everything: how many points a row and a column have; otherwise 32."""
+    points: Path | None = None
+    """Networks that answer prompts: a CSV file of points, with the columns file, x and y in pixels, and perhaps label
+    (1 on the object, 0 beside it) and object (points of one object have one number)."""
+    boxes: Path | None = None
+    """Networks that answer prompts: a CSV file of boxes, with the columns file, x1, y1, x2 and y2 in pixels, such as
+    predictions.csv of a detector."""
     batch: int | None = None
     """How many pictures of one size the network is given at once; otherwise as many small ones as keep it busy."""
     overwrite: bool = False
@@ -79,6 +90,16 @@ class Predict(Sharding):
     --engine it begins where there is none yet."""
     json: bool = False
     """Print the answer as one JSON object."""
+
+    @property
+    def least(self) -> float:
+        """The score below which objects are left out."""
+        return (0.0 if self.points or self.boxes else 0.5) if self.min_score is None else self.min_score
+
+    @property
+    def prompting(self) -> Prompting:
+        """What a network that answers prompts is asked."""
+        return Prompting(self.everything, self.points_per_side, self.points, self.boxes)
 
 
 def run(options: Predict) -> None:
@@ -116,7 +137,9 @@ def run(options: Predict) -> None:
             _log.warning("%s done already", counted(len(folder.done), "picture"))
             pictures = [picture for picture in pictures if str(_dates(picture)[-1]) not in folder.done]
         outcomes: Iterator[Result | DataError | None]
-        if tiling is None:
+        if options.prompting:
+            outcomes = _by_prompts(folder, model, [_dates(picture)[-1] for picture in pictures], options)
+        elif tiling is None:
             outcomes = _by_whole(folder, model, pictures, options)
         else:
             outcomes = _by_tiles(folder, model, pictures, tiling, move)
@@ -136,7 +159,7 @@ def run(options: Predict) -> None:
         )
     _tell_cuts(folder, options)
     if folder.count and not folder.found and scores.known:
-        _log.warning("%s", scores.sentence(options.min_score))
+        _log.warning("%s", scores.sentence(options.least))
     _answer(folder, defects, +passed_over, options)
     if defects:
         message = f"{len(defects)} of {counted(len(pictures), 'picture')} could not be predicted"
@@ -149,11 +172,16 @@ def _check(options: Predict) -> None:
             f"predict needs a model and pictures, but got only {printable(options.model)}",
             hint="for example: everymask predict runs/a photos/ --out masks",
         )
-    if not 0 <= options.min_score <= 1:
-        raise ConfigError(f"min-score must lie between 0 and 1, but got {options.min_score}")
+    if not 0 <= options.least <= 1:
+        raise ConfigError(f"min-score must lie between 0 and 1, but got {options.least}")
     if options.resume and options.overwrite:
         raise ConfigError("resume and overwrite exclude each other: continue the prediction in out, or replace it")
     check_sharding(options)
+    options.prompting.check()
+    if options.prompting and (options.engine or options.tile or options.batch):
+        raise ConfigError(
+            "prompts are answered picture by picture, here and without tiles", hint="leave out engine, tile and batch"
+        )
     check_order("predict", options.model, options.sources)
 
 
@@ -190,7 +218,7 @@ def _asked(model: Predictor, options: Predict) -> Asked:
     return Asked(
         out=options.out,
         sources=options.sources,
-        min_score=options.min_score,
+        min_score=options.least,
         batch=options.batch,
         tiling=_tiling(options, model),
         overlay=options.overlay or "none",
@@ -206,7 +234,9 @@ def _about(model: Predictor, options: Predict) -> dict[str, object]:
         "min_score", "max_detections", "duplicate_iou", "overlay", "maps", "tile", "tile_overlap", "precision",
         "tta_flip", "tta_scales", "split_objects", "split_h", "split_sigma",
     )  # fmt: skip
-    about = {name: getattr(options, name) for name in wanted}
+    about = {name: getattr(options, name) for name in wanted} | {"min_score": options.least}
+    if options.prompting:
+        about |= {"prompting": repr(options.prompting)}
     return {"model": repr(model.card), **about, "overlay": options.overlay or "png"}
 
 
@@ -248,11 +278,19 @@ def _by_whole(
             yield outcome if isinstance(outcome, DataError) else _written(folder, model, outcome, options)
 
 
+def _by_prompts(
+    folder: OutputFolder[Any], model: Predictor, pictures: Sequence[Path], options: Predict
+) -> Iterator[Result | DataError]:
+    """The same of a network that answers prompts."""
+    for outcome in options.prompting.answers(model, pictures):
+        yield outcome if isinstance(outcome, DataError) else _written(folder, model, outcome, options)
+
+
 def _written(folder: OutputFolder[Any], model: Predictor, result: Result, options: Predict) -> Result | DataError:
     from everymask.infer.stream import smaller
 
     try:
-        sure = model.task.keep_sure(result.segmentation, options.min_score)
+        sure = model.task.keep_sure(result.segmentation, options.least)
         with room_for(result.sample.file, smaller(model)):
             folder.add(result.sample, sure, cut=_is_cut(result, options))
     except DataError as error:
@@ -320,7 +358,7 @@ def _is_shrunk(result: Result, model: Predictor) -> bool:
 
 def _is_cut(result: Result, options: Predict) -> bool:
     """Whether the picture may show more objects that are as sure as asked for."""
-    return result.cut_below is not None and result.cut_below >= options.min_score
+    return result.cut_below is not None and result.cut_below >= options.least
 
 
 @dataclass(slots=True)

@@ -7,15 +7,8 @@ from typing import Protocol
 
 from everymask.core.arrays import FloatArray, IntArray
 from everymask.infer.decoding.outputs import Outputs, Wanted
+from everymask.infer.decoding.prompted import EmbeddingArrays, MaskArrays, PromptArrays
 from everymask.models.specs.any_spec import AnySpec
-
-
-class Session(Protocol):
-    """A picture that a model has looked at once and of which it answers many prompts; no model does so yet."""
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(H, W) of the picture."""
 
 
 class Backend(Protocol):
@@ -52,5 +45,10 @@ class Backend(Protocol):
     def with_detections(self, most: int) -> Backend:
         """The same network with up to `most` objects per picture; `ConfigError` where it finds none or is fixed."""
 
-    def session(self, image: FloatArray) -> Session:
-        """The network's look at one normalised picture [C, H, W]; `ConfigError` where it takes no prompts."""
+    def encode(self, image: FloatArray) -> EmbeddingArrays:
+        """The network's look at one normalised picture [C, h, w]; `ConfigError` where it takes no prompts."""
+
+    def answer(self, seen: EmbeddingArrays, prompts: PromptArrays) -> MaskArrays:
+        """The masks that prompts ask for in a picture that `encode` has seen; `WeightsError` where another network's
+        `encode` did.
+        """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, overload
 
@@ -14,9 +14,12 @@ from everymask.core.arrays import FloatArray, IntArray
 from everymask.core.labels import Labels
 from everymask.data.dataset import Dataset
 from everymask.errors import ConfigError, DataError, counted, printable, require
-from everymask.infer.backend import Backend, Session
+from everymask.infer.backend import Backend
 from everymask.infer.decoding.duplicates import DUPLICATE_IOU, check_duplicate_iou
 from everymask.infer.decoding.outputs import Outputs, Wanted
+from everymask.infer.prompted.everything import Everything, find_everything
+from everymask.infer.prompted.looks import Looks
+from everymask.infer.prompted.session import Session, look_at
 from everymask.infer.result import Result
 from everymask.infer.sources import Source, TwoDates, as_sample
 from everymask.infer.stream import predict_many, predict_one
@@ -30,11 +33,11 @@ from everymask.tasks.task import Judging, Limits, Task
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Predictor:
-    """A network that a backend runs, with its card. It holds no other state: threads may share it.
+    """A network that a backend runs, with its card. Threads may share it.
 
     `splits` is the file that says which pictures its training learned from, where it comes from a run folder.
     `augmentation`, `splitting`, `scored` and `duplicate_iou` are as `with_augmentation`, `with_objects`, `with_scores`
-    and `without_duplicates` set them.
+    and `without_duplicates` set them. `looks` keeps what the network has seen of pictures for which prompts are asked.
     """
 
     backend: Backend
@@ -44,6 +47,7 @@ class Predictor:
     splitting: Splitting | None = None
     scored: bool = False
     duplicate_iou: float = 1.0
+    looks: Looks = field(default_factory=Looks, compare=False)
 
     @property
     def task(self) -> Task[Any]:
@@ -135,10 +139,21 @@ class Predictor:
             )
         return predict_many(self, sources, batch, tiling)
 
-    def session(self, source: Source) -> Session:
-        """One look at a picture, of which many prompts are then answered; `ConfigError` where the model takes none."""
-        image, _ = self.card.preprocess.apply(as_sample(source).image)
-        return self.backend.session(image)
+    def session(self, source: Source, *, embedding: str | Path | None = None) -> Session:
+        """One look at a picture, of which many prompts are then answered.
+
+        Of the last pictures it is kept what the network has seen, as far as 256 MB go; `embedding` is a file that
+        `Session.save` wrote. `ConfigError` where the model takes no prompts; `DataError` where the picture cannot be
+        read, or the file is damaged or of another picture.
+        """
+        return Session(self, look_at(self, as_sample(source), self.looks, embedding))
+
+    def everything(self, source: Source, wanted: Everything | None = None) -> Result:
+        """All objects that points spread over a picture point at, surest first; errors as in `session`.
+
+        >>> load("mobile-sam").everything("photo.jpg", Everything(points=16)).show()
+        """
+        return find_everything(self, as_sample(source), self.looks, wanted or Everything())
 
     def with_detections(self, most: int) -> Predictor:
         """The same predictor with up to `most` objects per picture, and as many proposals as that needs.

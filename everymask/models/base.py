@@ -97,6 +97,41 @@ class PanopticOutputs:
 
 
 @dataclass(frozen=True, slots=True)
+class Embedding:
+    """What a network that answers prompts has seen: `maps` [B, C, h, w] at falling strides, the coarsest first."""
+
+    maps: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PromptBatch:
+    """P prompts for one picture.
+
+    `points` [P, N, 2] float32 are xy in pixels of the network's square, `labels` [P, N] int64 say what they are: 1 on
+    the object, 0 beside it, 2 and 3 the corners of a box, -1 nothing. `masks` [P, h, w] float32 are logits of an
+    earlier answer (None: there are none). With `several` an answer is three masks, since a point may mean a part or the
+    whole; of these are given those whose score is above `least`.
+    """
+
+    points: Tensor
+    labels: Tensor
+    masks: Tensor | None
+    several: bool
+    least: float
+
+
+@dataclass(frozen=True, slots=True)
+class MaskOutputs:
+    """K masks: `logits` [K, h, w] of the network's square, `scores` [K]: the IoU that each probably has, `prompts` [K]:
+    the prompt that each answers, in their order.
+    """
+
+    logits: Tensor
+    scores: Tensor
+    prompts: Tensor
+
+
+@dataclass(frozen=True, slots=True)
 class ClassRows:
     """Which tensors of a network have rows for each class, in the order of the classes.
 
@@ -158,6 +193,17 @@ class Network(nn.Module):
 
         `ConfigError` where it does not find objects one by one.
         """
+        raise NotImplementedError
+
+    def embed(self, images: Tensor) -> Embedding:
+        """See pictures [B, C, h, w] once, to answer prompts; `ConfigError` where the network takes none."""
+        raise ConfigError(
+            f"a session answers prompts, but a {type(self.spec).__name__} answers once and takes none",
+            hint="predict without prompts",
+        )
+
+    def answer(self, seen: Embedding, prompts: PromptBatch) -> MaskOutputs:
+        """The masks that prompts for one picture ask for, where `embed` has seen it."""
         raise NotImplementedError
 
     def encoder_stage(self, name: str) -> int | None:

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 from everymask.core.label_sets import coco_labels, voc_labels
 from everymask.core.labels import Labels
 from everymask.data.feed.preprocess import Preprocess, Resize
 from everymask.errors import ConfigError
 from everymask.models.specs.any_spec import ModelSpec
+from everymask.models.specs.prompted import (
+    PROMPTED,
+    PromptedName,
+    prompted_labels,
+    prompted_preprocess,
+)
 from everymask.models.specs.regions import FasterRCNN, MaskRCNN, RegionProfile, faster_rcnn_v2, mask_rcnn_v2
 from everymask.models.specs.semantic import FCN, LRASPP, DeepLabV3, SemanticModelSpec, as_torchvision
 
@@ -28,6 +35,73 @@ _RESIZE = Resize()
 # whole number it rounds down, this rule to the nearest: pictures may be one pixel longer.
 _SEMANTIC_RESIZE = Resize(520, 100_000, "detectron2")
 _SERVER = "https://download.pytorch.org/models/"
+
+_PROMPTED_ROW: TypeAlias = tuple[PromptedName, str, str, tuple[tuple[str, float], ...], tuple[int, float]]
+# By the folder of the files and the repository of the code: name, file, hash, metrics, parameters and megabytes.
+_PROMPTED: dict[tuple[str, str], tuple[_PROMPTED_ROW, ...]] = {
+    ("https://dl.fbaipublicfiles.com/segment_anything/", "facebookresearch/segment-anything"): (
+        (
+            "sam-b",
+            "sam_vit_b_01ec64.pth",
+            "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
+            (("mask AP (ViTDet-H's boxes)", 0.434), ("1-click mIoU on SA-23", 0.559)),
+            (93_735_472, 375.0),
+        ),
+        (
+            "sam-l",
+            "sam_vit_l_0b3195.pth",
+            "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622",
+            (("mask AP (ViTDet-H's boxes)", 0.462),),
+            (312_342_832, 1249.5),
+        ),
+        (
+            "sam-h",
+            "sam_vit_h_4b8939.pth",
+            "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
+            (("mask AP (ViTDet-H's boxes)", 0.466), ("1-click mIoU on SA-23", 0.581)),
+            (641_090_608, 2564.6),
+        ),
+    ),
+    ("https://github.com/ChaoningZhang/MobileSAM/raw/master/weights/", "ChaoningZhang/MobileSAM"): (
+        (
+            "mobile-sam",
+            "mobile_sam.pt",
+            "6dbb90523a35330fedd7f1d3dfc66f995213d81b29a5ca8108dbcdd4e37d6c2f",
+            (("mask AP (ViTDet-H's boxes)", 0.410), ("1-click mIoU on COCO", 0.437)),
+            (9_808_452, 40.7),
+        ),
+    ),
+    ("https://dl.fbaipublicfiles.com/segment_anything_2/092824/", "facebookresearch/sam2"): (
+        (
+            "sam2.1-t",
+            "sam2.1_hiera_tiny.pt",
+            "7402e0d864fa82708a20fbd15bc84245c2f26dff0eb43a4b5b93452deb34be69",
+            (("J&F on SA-V", 0.765),),
+            (31_440_721, 156.0),
+        ),
+        (
+            "sam2.1-s",
+            "sam2.1_hiera_small.pt",
+            "6d1aa6f30de5c92224f8172114de081d104bbd23dd9dc5c58996f0cad5dc4d38",
+            (("J&F on SA-V", 0.766),),
+            (38_538_577, 184.4),
+        ),
+        (
+            "sam2.1-b+",
+            "sam2.1_hiera_base_plus.pt",
+            "a2345aede8715ab1d5d31b4a509fb160c5a4af1970f199d9054ccfb746c004c5",
+            (("J&F on SA-V", 0.782),),
+            (73_328_401, 323.6),
+        ),
+        (
+            "sam2.1-l",
+            "sam2.1_hiera_large.pt",
+            "2647878d5dfa5098f2f8649825738a9345572bae2d4350a2468587ece47dd318",
+            (("J&F on SA-V", 0.795), ("1-click mIoU on SA-37", 0.664)),
+            (216_924_865, 898.1),
+        ),
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +177,7 @@ def catalog() -> tuple[Weights, ...]:
             Resize(320, 640),
         ),
         *_semantic_rows(),
+        *_prompted_rows(),
     )
 
 
@@ -145,6 +220,32 @@ def _semantic_rows() -> tuple[Weights, ...]:
             (0.579, 0.912),
             (3_221_538, 12.5),
         ),
+    )
+
+
+def _prompted_rows() -> tuple[Weights, ...]:
+    """SAM and its relatives.
+
+    The mask AP is of masks that the boxes of a ViTDet-H ask for on COCO's val2017 (TinySAM's table), the others are
+    those of the papers.
+    """
+    return tuple(
+        Weights(
+            name=name,
+            spec=spec,
+            labels=prompted_labels(),
+            preprocess=prompted_preprocess(spec),
+            url=folder + file,
+            sha256=sha256,
+            licence="Apache-2.0 (MobileSAM)" if name == "mobile-sam" else "Apache-2.0 (Meta); trained on SA-1B",
+            metrics=metrics,
+            params=extent[0],
+            megabytes=extent[1],
+            recipe=f"https://github.com/{code}",
+        )
+        for (folder, code), rows in _PROMPTED.items()
+        for name, file, sha256, metrics, extent in rows
+        for spec in (PROMPTED.named[name](),)
     )
 
 

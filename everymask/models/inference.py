@@ -41,9 +41,11 @@ def ready_to_predict(
         _replace_convolutions(ready, small, winograd=dtype is None)
     ready = ready.to(memory_format=torch.channels_last)
     if dtype is not None:
+        exact = {name: copy.deepcopy(ready.get_submodule(name).state_dict()) for name in network.exact_parts}
         ready = ready.to(dtype)
-        for name in network.exact_parts:
-            ready.get_submodule(name).float()
+        for name, values in exact.items():
+            # What was rounded has its digits back.
+            ready.get_submodule(name).float().load_state_dict(values)
     return ready
 
 

@@ -13,6 +13,7 @@ from everymask.models.card import Card
 from everymask.models.catalog import Weights
 from everymask.models.checkpoint import check_finite, load_exactly, read_safetensors
 from everymask.models.fetching import Published, fetch
+from everymask.models.foreign.recognise import recognise
 from everymask.models.foreign.torchvision import read_state_dict, upgrade_names
 
 _HUGGING_FACE = "https://huggingface.co"
@@ -22,7 +23,9 @@ def load_pretrained(weights: Weights, file: Path | None = None) -> tuple[Network
     """The network of a row of the catalogue with its weights from `file` (None: fetched), in evaluation mode."""
     file = file or fetch_weights(weights)
     module = build(weights.spec, len(weights.labels))
-    load_exactly(module, upgrade_names(read_state_dict(file)), file)
+    tensors = upgrade_names(read_state_dict(file))
+    foreign = recognise(tensors)
+    load_exactly(module, tensors if foreign is None else foreign.fitting(module), file)
     card = Card(
         weights.spec,
         weights.labels,

@@ -10,7 +10,7 @@ from everymask.errors import printable
 from everymask.metrics.calibration import CalibrationMetric
 from everymask.metrics.change.metric import ChangeMetric
 from everymask.metrics.scores import Metric
-from everymask.models.specs.any_spec import AnySpec
+from everymask.models.specs.any_spec import AnySpec, ModelSpec
 from everymask.results.output import OutputFolder
 from everymask.results.reading_maps import read_maps
 from everymask.results.writing_change import ChangeFolder

@@ -13,7 +13,7 @@ from everymask.data.feed.panoptic_pipelines import PanopticPipeline
 from everymask.errors import printable
 from everymask.metrics.panoptic.metric import PanopticMetric
 from everymask.metrics.scores import Metric
-from everymask.models.specs.any_spec import AnySpec
+from everymask.models.specs.any_spec import AnySpec, ModelSpec
 from everymask.models.specs.panoptic import PanopticFPN, panoptic_fpn_small
 from everymask.results.output import OutputFolder
 from everymask.results.reading_panoptic import read_panoptic

@@ -10,6 +10,7 @@ from everymask.data.dataset import Dataset
 from everymask.models.specs.any_spec import AnySpec
 from everymask.models.specs.change import ChangeSpec
 from everymask.models.specs.panoptic import PanopticFPN
+from everymask.models.specs.prompted import PromptedSpec
 from everymask.models.specs.regions import FasterRCNN
 from everymask.models.specs.semantic import SemanticSpec
 from everymask.tasks.change import CHANGE
@@ -39,7 +40,7 @@ def task_of(value: AnySpec | Segmentation | Dataset) -> Task[Any]:
     match value:
         case PanopticFPN() | PanopticMap():
             return PANOPTIC
-        case FasterRCNN() | ObjectMethod() | InstanceSet():
+        case FasterRCNN() | ObjectMethod() | PromptedSpec() | InstanceSet():
             return INSTANCE
         case ChangeSpec() | ChangeMap():
             return CHANGE

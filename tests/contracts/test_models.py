@@ -24,6 +24,7 @@ from everymask.train.step import TrainStep
 from tests.models.networks import (
     CLASSES,
     OTHER_ENCODERS,
+    PROMPTED,
     SPECS,
     bands_of,
     bare_network,
@@ -50,7 +51,7 @@ FAMILY_QUICK = quick(KIND, FAMILY)
 
 
 def test_every_kind_is_under_contract() -> None:
-    assert {type(spec) for spec in SPECS.values()} == set(KINDS.values()) == set(get_args(ModelSpec))
+    assert {type(spec) for spec in (SPECS | PROMPTED).values()} == set(KINDS.values()) == set(get_args(ModelSpec))
 
 
 @dataclass(frozen=True)

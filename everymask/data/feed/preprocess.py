@@ -33,6 +33,9 @@ class Resize:
     - matterport: never smaller than `short` unless `long` demands it, bilinear, centred in a square of side `long`
     - shrink: as it is, unless its long side exceeds `long` (area-averaged); `short` means nothing
     - none: as it is
+    - segment-anything: the long side becomes `long`, by Pillow's bilinear (which antialiases) on bytes, sizes rounded
+      half up (`ResizeLongestSide`); `short` means nothing
+    - sam2: a square of side `long` whatever the picture's shape, bilinear on floats with antialiasing (SAM 2)
     """
 
     short: int = 800
@@ -51,6 +54,11 @@ class Resize:
         match self.rule:
             case "none":
                 return size
+            case "sam2":
+                return self.long, self.long
+            case "segment-anything":
+                scale = self.long / most
+                height, width = (int(side * scale + 0.5) for side in size)
             case "shrink":
                 scale = min(1.0, self.long / most)
                 height, width = (round(side * scale) for side in size)

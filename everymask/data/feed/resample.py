@@ -15,7 +15,9 @@ from PIL import Image
 from everymask.core.arrays import Array, FloatArray, IntArray
 from everymask.core.geometry import Warp, moved, turned
 
-Rule: TypeAlias = Literal["torchvision", "detectron2", "mmdet", "matterport", "shrink", "none"]
+Rule: TypeAlias = Literal[
+    "torchvision", "detectron2", "mmdet", "matterport", "shrink", "none", "segment-anything", "sam2"
+]
 Size: TypeAlias = tuple[int, int]
 Borders: TypeAlias = tuple[bool, bool, bool, bool]
 _ALL_BORDERS = (True, True, True, True)
@@ -26,15 +28,20 @@ _STRIP = 64
 def resized(image: Array, size: Size, rule: Rule, borders: Borders = _ALL_BORDERS) -> Array:
     """The picture resized to `size` (h, w) by the rule of `Resize`, larger or smaller.
 
-    Whole numbers stay what they are where the rule's own library rounds to them; `torchvision` gives float32, and so
-    does `detectron2` for anything but bytes. `borders` (left, top, right, bottom) says where the picture ends: a
-    training picture is cut before it is resized, and `matterport` fades at the picture's own borders alone.
+    Whole numbers stay what they are where the rule's own library rounds to them; `torchvision` and `sam2` give float32,
+    and so do `detectron2` and `segment-anything` for anything but bytes. `borders` (left, top, right, bottom) says
+    where the picture ends: a training picture is cut before it is resized, and `matterport` fades at the picture's own
+    borders alone.
     """
     match rule:
         case "torchvision":
             return _bilinear(image, size)
         case "detectron2":
             return _by_pillow(image, size) if image.dtype == np.uint8 else _bilinear(image, size)
+        case "segment-anything":
+            return _by_pillow(image, size) if image.dtype == np.uint8 else _antialiased(image, size)
+        case "sam2":
+            return _antialiased(image, size)
         case "matterport":
             return _faded(image, size, borders)
         case "mmdet":
@@ -139,6 +146,17 @@ def _by_pillow(image: Array, size: Size) -> Array:
     pictures = [Image.fromarray(np.ascontiguousarray(part)) for part in parts]
     drawn = [np.asarray(picture.resize(size[::-1], Image.Resampling.BILINEAR)) for picture in pictures]
     return drawn[0] if count == 3 else np.stack(drawn, axis=2)
+
+
+def _antialiased(image: Array, size: Size) -> FloatArray:
+    """Bilinear in float32, averaged over what a pixel covers where the picture shrinks: Pillow's, without rounding."""
+    if image.shape[:2] == size:
+        return image.astype(np.float32, copy=False)
+    made = np.empty((*size, image.shape[2]), np.float32)
+    for channel in range(image.shape[2]):
+        plane = Image.fromarray(image[..., channel].astype(np.float32))
+        made[..., channel] = np.asarray(plane.resize(size[::-1], Image.Resampling.BILINEAR))
+    return made
 
 
 def _faded(image: Array, size: Size, borders: Borders) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 
 import cv2
@@ -30,6 +31,17 @@ class Resizing:
         self._before, self._after = before, after
         self._down = _taps(before[0], after[0])
         self._across = _taps(before[1], after[1])
+        self._read = slice(None)
+        self._widens = before[1] != after[1]
+
+    def columns(self, first: int, last: int) -> Resizing:
+        """The same for the new columns `first` to `last` alone."""
+        low, high, share = self._across
+        low, high, share = low[first:last], high[first:last], share[first:last]
+        part = copy.copy(self)
+        part._read, part._widens = slice(int(low[0]), int(high[-1]) + 1), True
+        part._across = low - low[0], high - low[0], share
+        return part
 
     def strips(self, count: int) -> Iterator[tuple[int, int]]:
         """First and last row (exclusive) of strips of up to `count` new rows."""
@@ -48,8 +60,8 @@ class Resizing:
         It may be `plane` itself.
         """
         start, stop = self.sources(first, last)
-        read = np.ascontiguousarray(plane[start - top : stop - top], np.float32)
-        if self._before[1] != self._after[1]:
+        read = np.ascontiguousarray(plane[start - top : stop - top, self._read], np.float32)
+        if self._widens:
             # Turned, so that what is gathered are whole rows.
             read = _transposed(_blended(_transposed(read), self._across))
         if self._before[0] == self._after[0]:

@@ -13,17 +13,21 @@ from everymask.models.base import Network
 from everymask.models.blocks.hrnet_trunk import WIDTHS as HRNET_WIDTHS
 from everymask.models.blocks.mit import mit_named
 from everymask.models.foreign.authors import from_authors
+from everymask.models.foreign.prompted import from_published, refuse_relatives, sam2_of, sam_of
 from everymask.models.foreign.segformer import from_transformers
 from everymask.models.foreign.smp import from_smp
 from everymask.models.foreign.tinycd import from_tinycd
 from everymask.models.semantic.pidnet import WIDTHS as PIDNET_WIDTHS
 from everymask.models.specs.any_spec import ModelSpec
 from everymask.models.specs.change import ChangeModelSpec, TinyCD
+from everymask.models.specs.prompted import PromptedModelSpec
 from everymask.models.specs.semantic import HRNet, PIDNet, SegFormer, SemanticModelSpec, SemanticSpec, as_smp, segformer
 
 Origin: TypeAlias = Literal[
-    "segmentation_models.pytorch", "transformers", "HRNet's authors", "PIDNet's authors", "TinyCD's authors"
-]
+    "segmentation_models.pytorch", "transformers", "HRNet's authors", "PIDNet's authors", "TinyCD's authors",
+    "SAM's authors", "transformers' SAM", "SAM 2's authors", "transformers' SAM 2",
+]  # fmt: skip
+Told: TypeAlias = SemanticModelSpec | ChangeModelSpec | PromptedModelSpec
 # A tensor that only networks of this origin have, after the prefix "model." of a training.
 _SIGNS: dict[str, Origin] = {
     "segmentation_head.0.weight": "segmentation_models.pytorch",
@@ -32,6 +36,10 @@ _SIGNS: dict[str, Origin] = {
     "stage2.0.branches.0.0.conv1.weight": "HRNet's authors",
     "pag3.f_x.0.weight": "PIDNet's authors",
     "_first_mix._mixing._convmix.0.weight": "TinyCD's authors",
+    "image_encoder.neck.0.weight": "SAM's authors",
+    "vision_encoder.neck.conv1.weight": "transformers' SAM",
+    "sam_mask_decoder.obj_score_token.weight": "SAM 2's authors",
+    "vision_encoder.backbone.patch_embed.projection.weight": "transformers' SAM 2",
 }
 
 
@@ -41,9 +49,9 @@ class Foreign:
 
     origin: Origin
     tensors: Mapping[str, Tensor]
-    spec: SemanticModelSpec | ChangeModelSpec | None = None
+    spec: Told | None = None
 
-    def network(self, asked: ModelSpec) -> SemanticModelSpec | ChangeModelSpec:
+    def network(self, asked: ModelSpec) -> Told:
         """The network that was asked for as the weights need it; `WeightsError` where it is of another kind.
 
         What segmentation_models.pytorch builds otherwise is taken from there, unless it is set.
@@ -94,13 +102,19 @@ class Foreign:
                 return from_transformers(self.tensors)
             case "TinyCD's authors":
                 return from_tinycd(self.tensors)
+            case "SAM's authors" | "transformers' SAM" | "SAM 2's authors" | "transformers' SAM 2":
+                return from_published(self.tensors)
             case _:
                 return from_authors(self.tensors, spec)
 
 
 def recognise(tensors: Mapping[str, Tensor]) -> Foreign | None:
-    """The checkpoint of another program that tensors of such names are, or None."""
+    """The checkpoint of another program that tensors of such names are, or None.
+
+    `WeightsError` where they are of a network that does not exist here.
+    """
     plain = {name.removeprefix("model."): tensor for name, tensor in tensors.items()}
+    refuse_relatives(plain)
     origin = next((origin for sign, origin in _SIGNS.items() if sign in plain), None)
     if origin is None:
         return None
@@ -110,7 +124,7 @@ def recognise(tensors: Mapping[str, Tensor]) -> Foreign | None:
     return Foreign(origin, plain, _network(origin, plain))
 
 
-def _network(origin: Origin, tensors: Mapping[str, Tensor]) -> SemanticModelSpec | ChangeModelSpec | None:
+def _network(origin: Origin, tensors: Mapping[str, Tensor]) -> Told | None:
     match origin:
         case "transformers":
             named = from_transformers(tensors)
@@ -128,6 +142,10 @@ def _network(origin: Origin, tensors: Mapping[str, Tensor]) -> SemanticModelSpec
             return PIDNet(encoder=_of_width(PIDNET_WIDTHS, width, origin))
         case "TinyCD's authors":
             return TinyCD()
+        case "SAM's authors" | "transformers' SAM":
+            return sam_of(tensors)
+        case "SAM 2's authors" | "transformers' SAM 2":
+            return sam2_of(tensors)
         case _:
             return None
 

@@ -6,6 +6,7 @@ import json
 import logging
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -21,6 +22,7 @@ from everymask.models.checkpoint import describes_itself, load_exactly
 from everymask.models.foreign.recognise import Foreign, recognise
 from everymask.models.foreign.torchvision import read_state_dict
 from everymask.models.specs.change import TinyCD
+from everymask.models.specs.prompted import prompted_labels, prompted_preprocess
 from everymask.models.specs.semantic import PIDNet
 
 _SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".tar", ".safetensors")
@@ -42,7 +44,9 @@ def read_foreign(path: Path) -> Foreign | None:
 def load_foreign(foreign: Foreign, path: Path) -> tuple[Network, Card]:
     """The network of a checkpoint in evaluation mode, and what it means.
 
-    Pictures are fed as they are, normalised as for ImageNet. Classes are called as in the `config.json` of
+    What answers prompts is fed as its authors did, and has one class.
+
+    Else pictures are fed as they are, normalised as for ImageNet. Classes are called as in the `config.json` of
     transformers beside it, as those of Cityscapes where HRNet's or PIDNet's authors have 19, else by their numbers; of
     TinyCD they are what changed and what did not.
     `WeightsError` where the names of its tensors do not tell the network, and where it is only an encoder.
@@ -53,7 +57,9 @@ def load_foreign(foreign: Foreign, path: Path) -> tuple[Network, Card]:
             f"{printable(path)} holds weights by {foreign.origin}, which say neither their classes nor the network",
             hint=f"{cure} --model ... --encoder ...",
         )
-    spec = foreign.spec
+    if "SAM" in foreign.origin:
+        return _load_prompted(foreign, foreign.spec, path)
+    spec: Any = foreign.spec
     if isinstance(spec, PIDNet):
         spec = replace(spec, auxiliary=False)
     if isinstance(spec, TinyCD):
@@ -71,6 +77,16 @@ def load_foreign(foreign: Foreign, path: Path) -> tuple[Network, Card]:
     load_exactly(module, named, path)
     labels = _labels(foreign, path, len(last))
     card = Card(spec, labels, Preprocess(resize=Resize(rule="none")), source=f"{foreign.origin}: {path.name}")
+    return module.eval(), card
+
+
+def _load_prompted(foreign: Foreign, spec: Any, path: Path) -> tuple[Network, Card]:
+    with torch.device("meta"):
+        module = build(spec, 1)
+    # The file has every number: drawing some before it is read takes longer than reading it.
+    module = module.to_empty(device="cpu")
+    load_exactly(module, foreign.fitting(module), path)
+    card = Card(spec, prompted_labels(), prompted_preprocess(spec), source=f"{foreign.origin}: {path.name}")
     return module.eval(), card
 
 

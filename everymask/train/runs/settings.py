@@ -44,7 +44,7 @@ def network_name(spec: ModelSpec) -> str:
     named: dict[str, int] = {}
     for name in (name for family in FAMILIES for name in family.named):
         with suppress(ConfigError):
-            other = network(name, spec.encoder, spec.norm, getattr(spec, "head", None))
+            other = network(name, spec.encoder, getattr(spec, "norm", None), getattr(spec, "head", None))
             if type(other) is type(spec):
                 named[name] = sum(getattr(spec, f.name) != getattr(other, f.name) for f in fields(spec))
     return min(named, key=lambda name: named[name], default=type(spec).__name__)

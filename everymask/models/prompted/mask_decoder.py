@@ -1,0 +1,96 @@
+"""From an embedding and prompts to masks: small logits, and how good each mask probably is.
+
+A token for each mask decides, so that what is not good enough is left out before the picture is upscaled.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from everymask.models.prompted.layers import MLP, LayerNorm2d
+from everymask.models.prompted.two_way import Scene, TwoWayTransformer
+
+MASKS = 4
+"""The mask that one answer alone is, and three of which one point may mean each."""
+_DEPTH = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Attended:
+    """What P prompts made of the picture: `tokens` [P, 4, width] for the masks, `image` [P, h * w, width], and `scores`
+    [P, 4]: the IoU that each mask probably has.
+    """
+
+    tokens: Tensor
+    image: Tensor
+    scores: Tensor
+
+
+class MaskDecoder(nn.Module):
+    """SAM's decoder; with `detailed` SAM 2's, which adds two finer maps and knows whether there is an object at all."""
+
+    def __init__(self, width: int, *, detailed: bool) -> None:
+        super().__init__()
+        self.detailed = detailed
+        self.transformer = TwoWayTransformer(width)
+        self.iou_token = nn.Embedding(1, width)
+        self.mask_tokens = nn.Embedding(MASKS, width)
+        self.output_upscaling = nn.Sequential(
+            nn.ConvTranspose2d(width, width // 4, 2, 2),
+            LayerNorm2d(width // 4),
+            nn.GELU(),
+            nn.ConvTranspose2d(width // 4, width // 8, 2, 2),
+            nn.GELU(),
+        )
+        self.output_hypernetworks_mlps = nn.ModuleList(MLP(width, width, width, width // 8) for _ in range(MASKS))
+        self.iou_prediction_head = MLP(width, width, width, MASKS)
+        if detailed:
+            self.obj_score_token = nn.Embedding(1, width)
+            self.pred_obj_score_head = MLP(width, width, width, 1)
+            self.conv_s0 = nn.Conv2d(width, width // 8, 1)
+            self.conv_s1 = nn.Conv2d(width, width // 4, 1)
+
+    def scene(self, image: Tensor, places: Tensor) -> Scene:
+        """The picture before any prompt: `image` [P or 1, width, h, w], `places` [1, width, h, w]."""
+        return self.transformer.scene(_flat(image), _flat(places))
+
+    def attend(self, scene: Scene, prompts: Tensor) -> Attended:
+        """What the prompts' tokens [P, T, width] make of the picture."""
+        own = [self.iou_token.weight, self.mask_tokens.weight]
+        if self.detailed:
+            own.insert(0, self.obj_score_token.weight)
+        count = sum(map(len, own))
+        asked = torch.cat([torch.cat(own).expand(len(prompts), -1, -1), prompts], dim=1)
+        tokens, image = self.transformer(scene, asked)
+        scores = self.iou_prediction_head(tokens[:, count - MASKS - 1])
+        return Attended(tokens[:, count - MASKS : count], image, scores.sigmoid() if self.detailed else scores)
+
+    def logits(self, attended: Attended, maps: tuple[Tensor, ...], chosen: Tensor) -> Tensor:
+        """The masks [K, 4 h, 4 w] that are `chosen` [P, 4], prompt by prompt; `maps` as the network embeds pictures."""
+        rows, masks = chosen.nonzero(as_tuple=True)
+        if not len(rows):
+            return attended.image.new_zeros(0, *(4 * side for side in maps[0].shape[-2:]))
+        needed, row = rows.unique(return_inverse=True)
+        image = attended.image[needed].transpose(1, 2).unflatten(2, maps[0].shape[-2:])
+        upscaled = self._upscaled(image, maps)
+        weights = torch.stack([head(attended.tokens[:, k]) for k, head in enumerate(self.output_hypernetworks_mlps)], 1)
+        return torch.einsum("kc,kchw->khw", weights[rows, masks], upscaled[row])
+
+    def finer(self, maps: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """SAM 2's maps at strides 8 and 4 with as many channels as are added."""
+        return self.conv_s1(maps[0]), self.conv_s0(maps[1])
+
+    def _upscaled(self, image: Tensor, maps: tuple[Tensor, ...]) -> Tensor:
+        if not self.detailed:
+            return self.output_upscaling(image)
+        first, norm, _, second, _ = self.output_upscaling
+        image = F.gelu(norm(first(image) + maps[1]))
+        return F.gelu(second(image) + maps[2])
+
+
+def _flat(maps: Tensor) -> Tensor:
+    return maps.flatten(2).transpose(1, 2)

@@ -1,0 +1,152 @@
+"""SAM, MobileSAM and SAM 2.1 on pictures: an encoder that looks once, and a decoder that answers each prompt.
+
+Networks: Kirillov et al. 2023 (SAM), Zhang et al. 2023 (MobileSAM), Ravi et al. 2024 (SAM 2).
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from everymask.errors import ConfigError
+from everymask.models.base import Batch, ClassRows, Embedding, MaskOutputs, Network, PromptBatch
+from everymask.models.prompted.hiera import HIERA_SIZES, HieraPyramid
+from everymask.models.prompted.mask_decoder import MASKS, Attended, MaskDecoder
+from everymask.models.prompted.prompt_encoder import PromptEncoder
+from everymask.models.prompted.tiny_vit import TinyViT
+from everymask.models.prompted.two_way import Scene
+from everymask.models.prompted.vit import VIT_SIZES, ImageEncoderViT
+from everymask.models.specs.prompted import SAM, SAM2, UNTRAINED, PromptedModelSpec
+
+WIDTH = 256
+# Places of the picture, over all prompts side by side: on processors what does not fit into their caches costs time.
+_PLACES_AT_ONCE = {"cpu": 1 << 12}
+_PLACES_ELSEWHERE = 1 << 18
+_STABLE = 0.98
+_AROUND_ZERO = 0.05
+_MOST_LOGIT = 32.0
+
+
+class PromptedNetwork(Network):
+    """The network of a spec: see `embed` and `answer`."""
+
+    encoder_prefix = "image_encoder."
+    small_maps = ("prompt_encoder", "mask_decoder")
+
+    def __init__(self, spec: PromptedModelSpec, num_classes: int = 1) -> None:
+        super().__init__()
+        self.spec: PromptedModelSpec = spec
+        self.num_classes = num_classes
+        self.follows_video = isinstance(spec, SAM2)
+        self.image_encoder = _image_encoder(spec)
+        self.prompt_encoder = PromptEncoder(WIDTH, spec.side, always_padded=self.follows_video)
+        self.mask_decoder = MaskDecoder(WIDTH, detailed=self.follows_video)
+        if self.follows_video:
+            self.no_mem_embed = nn.Parameter(torch.zeros(1, 1, WIDTH))
+
+    @property
+    def exact_parts(self) -> tuple[str, ...]:
+        return ("prompt_encoder", "mask_decoder")
+
+    def forward(self, images: Tensor, windows: Tensor | None = None) -> object:
+        raise ConfigError(
+            f"a {type(self.spec).__name__} answers prompts, and finds nothing unasked",
+            hint="give it points or boxes (--points, --boxes, Predictor.session), or ask for everything (--everything)",
+        )
+
+    def embed(self, images: Tensor) -> Embedding:
+        """See pictures [B, C, h, w], whose sides are at most the square's: zeros fill it at right and bottom."""
+        side = self.spec.side
+        if max(images.shape[-2:]) > side:
+            raise ConfigError(f"pictures must be at most {side} x {side} pixels, but got {list(images.shape[-2:])}")
+        square = F.pad(images, (0, side - images.shape[-1], 0, side - images.shape[-2]))
+        found = self.image_encoder(square.to(next(self.image_encoder.parameters()).dtype))
+        if not self.follows_video:
+            return Embedding((found.float(),))
+        image, *finer = (each.float() for each in found)
+        memory = self.no_mem_embed.float().view(1, WIDTH, 1, 1)
+        return Embedding((image + memory, *self.mask_decoder.finer((finer[0], finer[1]))))
+
+    def answer(self, seen: Embedding, prompts: PromptBatch) -> MaskOutputs:
+        """The masks that P prompts ask for; `seen` is of one picture."""
+        tokens = self.prompt_encoder.tokens(prompts.points, prompts.labels)
+        most = _PLACES_AT_ONCE.get(tokens.device.type, _PLACES_ELSEWHERE)
+        at_once = max(1, most // seen.maps[0][0, 0].numel())
+        scene = self._scene(seen, None) if prompts.masks is None else None
+        found = []
+        for first in range(0, len(tokens), at_once):
+            part = slice(first, first + at_once)
+            masks = None if prompts.masks is None else prompts.masks[part]
+            attended = self.mask_decoder.attend(scene or self._scene(seen, masks), tokens[part])
+            answered = self._several(seen, attended, prompts.least) if prompts.several else self._one(seen, attended)
+            found.append((answered.logits, answered.scores, first + answered.prompts))
+        logits, scores, numbers = (torch.cat(column) for column in zip(*found, strict=True))
+        return MaskOutputs(logits, scores, numbers)
+
+    def _scene(self, seen: Embedding, masks: Tensor | None) -> Scene:
+        image = seen.maps[0]
+        places = self.prompt_encoder.places((image.shape[-2], image.shape[-1]))
+        if masks is not None and self.follows_video:
+            masks = masks.clamp(-_MOST_LOGIT, _MOST_LOGIT)
+        return self.mask_decoder.scene(image + self.prompt_encoder.map(masks), places)
+
+    def _several(self, seen: Embedding, attended: Attended, least: float) -> MaskOutputs:
+        """Those of the three readings of each prompt that are good enough."""
+        chosen = attended.scores > least
+        chosen[:, 0] = False
+        return self._chosen(seen, attended, chosen)
+
+    def _one(self, seen: Embedding, attended: Attended) -> MaskOutputs:
+        """One mask for each prompt.
+
+        SAM 2 takes the best of the three readings where that mask changes much with the threshold.
+        """
+        chosen = torch.zeros_like(attended.scores, dtype=torch.bool)
+        chosen[:, 0] = True
+        alone = self._chosen(seen, attended, chosen)
+        if not self.follows_video:
+            return alone
+        shaky = _stability(alone.logits) < _STABLE
+        if not shaky.any():
+            return alone
+        best = attended.scores[:, 1:].argmax(dim=1) + 1
+        chosen = F.one_hot(best.where(shaky, 0), MASKS).bool()
+        return self._chosen(seen, attended, chosen)
+
+    def _chosen(self, seen: Embedding, attended: Attended, chosen: Tensor) -> MaskOutputs:
+        logits = self.mask_decoder.logits(attended, seen.maps, chosen)
+        return MaskOutputs(logits, attended.scores[chosen], chosen.nonzero()[:, 0])
+
+    def loss(self, batch: Batch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
+        raise ConfigError(UNTRAINED)
+
+    def class_rows(self) -> ClassRows:
+        """None: what a prompt points at has no class."""
+        return ClassRows({}, 0, frozenset())
+
+    def with_detections(self, most: int) -> Network:
+        raise ConfigError(
+            f"a {type(self.spec).__name__} gives what prompts point at, so that no number of detections limits it",
+            hint="leave out the number of detections",
+        )
+
+
+def _image_encoder(spec: PromptedModelSpec) -> nn.Module:
+    match spec:
+        case SAM(encoder="tiny_vit"):
+            return TinyViT(spec.channels, WIDTH)
+        case SAM():
+            return ImageEncoderViT(VIT_SIZES[spec.encoder], spec.channels, spec.side, WIDTH)
+        case SAM2():
+            return HieraPyramid(HIERA_SIZES[spec.encoder], spec.channels, WIDTH)
+        case _:
+            assert_never(spec)
+
+
+def _stability(logits: Tensor) -> Tensor:
+    """How little masks [K, h, w] change with the threshold, [K]: 1 not at all, and where there is none."""
+    sure, possible = ((logits > threshold).sum((1, 2)) for threshold in (_AROUND_ZERO, -_AROUND_ZERO))
+    return torch.where(possible > 0, sure / possible.clamp(min=1), 1.0)
