@@ -8,28 +8,63 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from everymask.core.threads import require_torch
-from everymask.errors import WeightsError, printable
+from everymask.errors import ConfigError, WeightsError, printable
+from everymask.runtimes.bundle import is_bundle
 from everymask.train.folder.layout import BEST, SPLITS
 
 if TYPE_CHECKING:
     from everymask.backends.pytorch import Precision
     from everymask.infer.predictor import Predictor
+    from everymask.models.base import Network
+    from everymask.models.card import Card
+    from everymask.runtimes.loading import RuntimeChoice
 
 
-def load(source: str | Path, *, device: str = "auto", precision: Precision = "auto") -> Predictor:
+def load(
+    source: str | Path,
+    *,
+    device: str = "auto",
+    precision: Precision = "auto",
+    runtime: RuntimeChoice = "auto",
+    threads: int | None = None,
+) -> Predictor:
     """A trained model, ready to predict: from a run folder, a `.safetensors` file, or a name of `everymask models`,
     whose weights are fetched and kept when they are first asked for; or from a checkpoint of the authors of HRNet or
-    PIDNet, or of transformers' SegFormer, told by the names of its tensors.
+    PIDNet, or of transformers' SegFormer, told by the names of its tensors; or from a bundle (`.emz`) that
+    `everymask export` wrote, which needs no torch.
 
     `device` is "auto" (the first GPU, else the CPU), "cpu", "cuda:1" and so on. `precision` "exact" keeps to float32;
-    "auto" is bfloat16 where the hardware calculates it, for scores within a fraction of a point at half the time.
+    "auto" is bfloat16 where the hardware calculates it, for scores within a fraction of a point at half the time. A
+    bundle has a precision of its own; `runtime` calculates it, "auto" being the one in which it was checked, with so
+    many `threads` (None: as many as there are cores; PyTorch has its own setting).
     `WeightsError` when there is no such model or its file is damaged, `ConfigError` when this machine lacks the device,
-    `MissingExtra` without torch.
+    `MissingExtra` without torch, or without the bundle's runtime.
 
     >>> result = load("runs/a").predict("photo.png")
     """
+    if is_bundle(source):
+        from everymask.runtimes.loading import load_bundle
+
+        return load_bundle(source, runtime=runtime, device=device, threads=threads)
+    if runtime != "auto":
+        raise ConfigError(
+            f"runtime {runtime} is for bundles, but {printable(source)} is none",
+            hint="write one with everymask export RUN --out model.emz",
+        )
     require_torch()
     from everymask.backends.pytorch import build_predictor
+
+    predictor = build_predictor(*load_network(source), device, precision=precision)
+    drawn = Path(source) / SPLITS
+    return replace(predictor, splits=drawn if drawn.is_file() else None)
+
+
+def load_network(source: str | Path) -> tuple[Network, Card]:
+    """The network of a trained model as it was trained, in evaluation mode on the CPU, and its card.
+
+    `source` and what is raised are as in `load`, bundles apart: their graphs are no networks any more.
+    """
+    require_torch()
     from everymask.models.catalog import catalog, published_as
     from everymask.models.checkpoint import load_model
     from everymask.models.foreign.whole_models import load_foreign, read_foreign
@@ -38,7 +73,7 @@ def load(source: str | Path, *, device: str = "auto", precision: Precision = "au
     path = Path(source)
     rows = {row.name: row for row in catalog()}
     if not path.exists() and str(source) in rows:
-        return build_predictor(*load_pretrained(rows[str(source)]), device, precision=precision)
+        return load_pretrained(rows[str(source)])
     if not path.exists():
         beside = [str(folder.parent) for folder in path.parent.glob(f"*/{BEST}")]
         near = difflib.get_close_matches(str(path), [*beside, *rows], n=1)
@@ -48,13 +83,11 @@ def load(source: str | Path, *, device: str = "auto", precision: Precision = "au
         )
     published = published_as(path)
     if published:
-        return build_predictor(*load_pretrained(published, path), device, precision=precision)
+        return load_pretrained(published, path)
     foreign = read_foreign(path)
     if foreign:
-        return build_predictor(*load_foreign(foreign, path), device, precision=precision)
-    drawn = path / SPLITS
-    predictor = build_predictor(*load_model(_model_file(path)), device, precision=precision)
-    return replace(predictor, splits=drawn if drawn.is_file() else None)
+        return load_foreign(foreign, path)
+    return load_model(_model_file(path))
 
 
 def _model_file(path: Path) -> Path:

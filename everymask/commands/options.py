@@ -96,6 +96,8 @@ class Running:
     """auto, cpu, cuda, cuda:1, mps ..."""
     precision: Literal["auto", "exact"] = "auto"
     """exact keeps to float32; auto is bfloat16 where the hardware calculates it: half the time, nearly the same."""
+    runtime: Literal["auto", "onnxruntime", "openvino"] = "auto"
+    """What calculates a bundle (.emz): auto is the one in which it was checked."""
     tta_flip: Literal["none", "horizontal", "both"] = "none"
     """Label maps: average over the mirrored picture too; both is also upside down, in 4 times the time."""
     tta_scales: str = "1"
@@ -161,14 +163,15 @@ def _divided(pair: str) -> tuple[str, str] | None:
     return (name.strip(), meant.strip()) if sign and name.strip() else None
 
 
-def load_predictor(model: str, options: Running) -> Predictor:
-    """The model of that name, to be run as `options` say."""
-    require_torch()
+def load_predictor(model: str, options: Running, threads: int | None = None) -> Predictor:
+    """The model of that name, to be run as `options` say; a bundle with so many threads."""
     from everymask.api import load
     from everymask.infer.variants import TestTimeAugmentation
 
     augmentation = TestTimeAugmentation(options.tta_flip, _scales(options.tta_scales))
-    predictor = load(model, device=options.device, precision=options.precision)
+    predictor = load(
+        model, device=options.device, precision=options.precision, runtime=options.runtime, threads=threads
+    )
     return predictor if augmentation == TestTimeAugmentation() else predictor.with_augmentation(augmentation)
 
 
@@ -210,5 +213,5 @@ def _is_model(word: str) -> bool:
 
     path = Path(word)
     if is_there(path):
-        return (path / BEST).is_file() or path.suffix in (".safetensors", ".pth")
+        return (path / BEST).is_file() or path.suffix in (".safetensors", ".pth", ".emz")
     return word in {row.name for row in catalog()}

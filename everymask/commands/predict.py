@@ -42,7 +42,7 @@ class Predict(Sharding):
     """
 
     model: Trained
-    """A run folder, a .safetensors file, or a name of `everymask models`."""
+    """A run folder, a .safetensors file, a bundle (.emz), or a name of `everymask models`."""
     sources: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="PICTURES")]
     """Pictures, folders of pictures, or patterns such as 'photos/*.jpg'; with --engine also lists of pictures (text,
     CSV, JSON lines, Parquet), and addresses such as s3://bucket/folder."""

@@ -66,6 +66,12 @@ class RegionOutputs:
     paste: MaskPaste
     cut: Tensor | None = None
 
+    def tensors(self) -> dict[str, Tensor]:
+        """What a graph of one picture gives, by name."""
+        found = {"boxes": self.boxes, "class_ids": self.class_ids, "scores": self.scores}
+        more = {"mask_logits": self.mask_logits, "cut": self.cut}
+        return found | {name: tensor for name, tensor in more.items() if tensor is not None}
+
 
 @dataclass(frozen=True, slots=True)
 class SemanticOutputs:
@@ -77,6 +83,10 @@ class SemanticOutputs:
 
     logits: Tensor
     head: Head
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What a graph gives, by name."""
+        return {"logits": self.logits}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +109,15 @@ class Network(nn.Module):
     tuples, which of its parts make up its stages 1 (the stem), 2, 3 and 4: stage n ends at stride 2**n. Parts that it
     counts to none of these are its last stage, 5.
 
-    In `small_maps` stand the parts that see many small maps, for which Winograd's convolutions do not pay.
+    In `small_maps` stand the parts that see many small maps, for which Winograd's convolutions do not pay. A graph of a
+    network that goes `one_by_one` takes one picture and its window; of others, pictures alone, as many as there are.
     """
 
     spec: ModelSpec
     num_classes: int
     encoder_prefix = "backbone."
     small_maps: tuple[str, ...] = ()
+    one_by_one: bool = False
 
     @property
     def exact_parts(self) -> tuple[str, ...]:
