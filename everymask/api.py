@@ -9,43 +9,81 @@ from typing import TYPE_CHECKING
 
 from everymask.classical.named import METHODS
 from everymask.core.threads import require_torch
-from everymask.errors import WeightsError, printable
+from everymask.errors import ConfigError, WeightsError, printable
+from everymask.runtimes.bundle import is_bundle
 from everymask.train.folder.layout import BEST, SPLITS
 
 if TYPE_CHECKING:
     from everymask.backends.pytorch import Precision
     from everymask.classical.specs import Method
     from everymask.infer.predictor import Predictor
+    from everymask.models.base import Network
+    from everymask.models.card import Card
+    from everymask.runtimes.loading import RuntimeChoice
 
 
-def load(source: str | Path | Method, *, device: str = "auto", precision: Precision = "auto") -> Predictor:
+def load(
+    source: str | Path | Method,
+    *,
+    device: str = "auto",
+    precision: Precision = "auto",
+    runtime: RuntimeChoice = "auto",
+    threads: int | None = None,
+) -> Predictor:
     """A trained model, ready to predict: from a run folder, a `.safetensors` file, or a name of `everymask models`,
     whose weights are fetched and kept when they are first asked for; or from a checkpoint of the authors of HRNet,
-    PIDNet, SAM, MobileSAM or SAM 2, or of transformers' SegFormer, SAM or SAM 2, told by the names of its tensors. Or a
-    method without a network, by its name or as a value of `everymask.classical.specs`, which needs no torch.
+    PIDNet, SAM, MobileSAM or SAM 2, or of transformers' SegFormer, SAM or SAM 2, told by the names of its tensors; or
+    from a bundle (`.emz`) that `everymask export` wrote, which needs no torch. Or a method without a network, by its
+    name or as a value of `everymask.classical.specs`, which needs none either.
 
     `device` is "auto" (the first GPU, else the CPU), "cpu", "cuda:1" and so on. `precision` "exact" keeps to float32;
-    "auto" is bfloat16 where the hardware calculates it, for scores within a fraction of a point at half the time.
+    "auto" is bfloat16 where the hardware calculates it, for scores within a fraction of a point at half the time. A
+    bundle has a precision of its own; `runtime` calculates it, "auto" being the one in which it was checked, with so
+    many `threads` (None: as many as there are cores; PyTorch has its own setting).
     `WeightsError` when there is no such model or its file is damaged, `ConfigError` when this machine lacks the device,
-    `MissingExtra` without torch, or without scikit-image where a method needs it.
+    `MissingExtra` without torch, or without the bundle's runtime, or without scikit-image where a method needs it.
 
     >>> result = load("runs/a").predict("photo.png")
     """
+    if isinstance(source, str | Path) and is_bundle(source):
+        from everymask.runtimes.loading import load_bundle
+
+        return load_bundle(source, runtime=runtime, device=device, threads=threads)
+    if runtime != "auto":
+        raise ConfigError(
+            f"runtime {runtime} is for bundles, but {printable(source)} is none",
+            hint="write one with everymask export RUN --out model.emz",
+        )
     method = _method(source)
     if method is not None:
         return method
     assert isinstance(source, str | Path)  # no method
     require_torch()
     from everymask.backends.pytorch import build_predictor
+
+    predictor = build_predictor(*load_network(source), device, precision=precision)
+    return replace(predictor, splits=_splits(Path(source)))
+
+
+def load_network(source: str | Path) -> tuple[Network, Card]:
+    """The network of a trained model as it was trained, in evaluation mode on the CPU, and its card.
+
+    `source` and what is raised are as in `load`, bundles apart: their graphs are no networks any more.
+    """
+    require_torch()
     from everymask.models.catalog import catalog, published_as
     from everymask.models.checkpoint import load_model
     from everymask.models.foreign.whole_models import load_foreign, read_foreign
     from everymask.models.pretrained import load_pretrained
 
     path = Path(source)
+    if _method(path) is not None:
+        raise ConfigError(
+            f"{printable(source)} is a method without a network", hint="it predicts without PyTorch as it is"
+        )
     rows = {row.name: row for row in catalog()}
     if not path.exists() and str(source) in rows:
-        return build_predictor(*load_pretrained(rows[str(source)]), device, precision=precision)
+        return load_pretrained(rows[str(source)])
     if not path.exists():
         beside = [str(folder.parent) for folder in path.parent.glob(f"*/{BEST}")]
         near = difflib.get_close_matches(str(path), [*beside, *rows, *METHODS], n=1)
@@ -55,17 +93,16 @@ def load(source: str | Path | Method, *, device: str = "auto", precision: Precis
         )
     published = published_as(path)
     if published:
-        return build_predictor(*load_pretrained(published, path), device, precision=precision)
+        return load_pretrained(published, path)
     foreign = read_foreign(path)
     if foreign:
-        return build_predictor(*load_foreign(foreign, path), device, precision=precision)
-    predictor = build_predictor(*load_model(_model_file(path)), device, precision=precision)
-    return replace(predictor, splits=_splits(path))
+        return load_foreign(foreign, path)
+    return load_model(_model_file(path))
 
 
 def needs_torch(source: str) -> bool:
-    """Whether a model is a network, and no method without one."""
-    return _method(source) is None
+    """Whether a model is a network, and neither a bundle nor a method without one."""
+    return not is_bundle(source) and _method(source) is None
 
 
 def _method(source: str | Path | Method) -> Predictor | None:

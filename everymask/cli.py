@@ -22,6 +22,7 @@ import tyro
 
 import everymask
 from everymask.commands import check, compare, convert, demo, evaluate, models, plan, predict, train
+from everymask.commands.export import verb as export
 from everymask.commands.options import rules
 from everymask.commands.runs import several
 from everymask.commands.runs import verb as runs
@@ -48,6 +49,7 @@ _OPTIONS: dict[str, type[Any]] = {
     "predict": predict.Predict,
     "runs": runs.Runs,
     "models": models.Models,
+    "export": export.Export,
 }
 VERBS = tuple(_OPTIONS)
 _SHARED = (train.Train, evaluate.Evaluate)
@@ -64,6 +66,7 @@ Verb: TypeAlias = (
     | Annotated[predict.Predict, tyro.conf.subcommand("predict")]
     | Annotated[runs.Runs, tyro.conf.subcommand("runs")]
     | Annotated[models.Models, tyro.conf.subcommand("models")]
+    | Annotated[export.Export, tyro.conf.subcommand("export")]
 )
 
 
@@ -172,7 +175,7 @@ def parse(arguments: Sequence[str]) -> Verb:
         )
 
 
-def _dispatch(verb: Verb, words: Sequence[str]) -> None:
+def _dispatch(verb: Verb, words: Sequence[str]) -> None:  # noqa: PLR0912 - a case for each verb
     match verb:
         case demo.Demo():
             demo.run(verb)
@@ -196,6 +199,8 @@ def _dispatch(verb: Verb, words: Sequence[str]) -> None:
             runs.run(verb)
         case models.Models():
             models.run(verb)
+        case export.Export():
+            export.run(verb)
         case _:
             assert_never(verb)
 

@@ -24,8 +24,8 @@ class Compare(Scoring):
     """
 
     first: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="FIRST")]
-    """A run folder, a .safetensors file, or a name of `everymask models`; or predictions: COCO results (.json), or a
-    folder of label maps or object numbers."""
+    """A run folder, a .safetensors file, a bundle (.emz), or a name of `everymask models`; or predictions: COCO results
+    (.json), or a folder of label maps or object numbers."""
     second: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SECOND")]
     """The other one."""
     data: Data

@@ -17,8 +17,8 @@ class Evaluate(Scoring):
     """
 
     model: Trained
-    """A run folder, a .safetensors file, or a name of `everymask models`; or predictions: COCO results (.json), or a
-    folder of label maps or object numbers."""
+    """A run folder, a .safetensors file, a bundle (.emz), or a name of `everymask models`; or predictions: COCO results
+    (.json), or a folder of label maps or object numbers."""
     data: Data
     """A folder or an annotation file; the format is recognised."""
     max_detections: int | None = None

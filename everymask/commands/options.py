@@ -118,6 +118,8 @@ class Running:
     """auto, cpu, cuda, cuda:1, mps ..."""
     precision: Literal["auto", "exact"] = "auto"
     """exact keeps to float32; auto is bfloat16 where the hardware calculates it: half the time, nearly the same."""
+    runtime: Literal["auto", "onnxruntime", "openvino"] = "auto"
+    """What calculates a bundle (.emz): auto is the one in which it was checked."""
     tta_flip: Literal["none", "horizontal", "both"] = "none"
     """Label maps: average over the mirrored picture too; both is also upside down, in 4 times the time."""
     tta_scales: str = "1"
@@ -191,13 +193,24 @@ def _divided(pair: str) -> tuple[str, str] | None:
     return (name.strip(), meant.strip()) if sign and name.strip() else None
 
 
-def load_predictor(model: str, options: Running, *, split_if_maps: bool = False) -> Predictor:
-    """The model of that name, to be run as `options` say; with `split_if_maps` what finds objects is not split."""
+def load_predictor(
+    model: str, options: Running, threads: int | None = None, *, split_if_maps: bool = False
+) -> Predictor:
+    """The model of that name, to be run as `options` say; a bundle with so many threads.
+
+    With `split_if_maps` what finds objects is not split.
+    """
     from everymask.api import load
     from everymask.infer.variants import TestTimeAugmentation
 
     augmentation = TestTimeAugmentation(options.tta_flip, _scales(options.tta_scales))
-    predictor = load(named_method(model, options.set), device=options.device, precision=options.precision)
+    predictor = load(
+        named_method(model, options.set),
+        device=options.device,
+        precision=options.precision,
+        runtime=options.runtime,
+        threads=threads,
+    )
     if augmentation != TestTimeAugmentation():
         predictor = predictor.with_augmentation(augmentation)
     splitting = splitting_of(options)
@@ -273,4 +286,4 @@ def _is_model(word: str) -> bool:
 
 
 def _is_model_file(path: Path) -> bool:
-    return (path / BEST).is_file() or (path.is_file() and path.suffix in (".safetensors", ".pth"))
+    return (path / BEST).is_file() or (path.is_file() and path.suffix in (".safetensors", ".pth", ".emz"))

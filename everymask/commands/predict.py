@@ -45,7 +45,7 @@ class Predict(Sharding):
     """
 
     model: Trained
-    """A run folder, a .safetensors file, or a name of `everymask models`, such as otsu."""
+    """A run folder, a .safetensors file, a bundle (.emz), or a name of `everymask models`, such as otsu."""
     sources: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="PICTURES")]
     """Pictures, folders of pictures, or patterns such as 'photos/*.jpg'; for a model that compares two dates the
     earlier and the later: before/ after/. With --engine also lists of pictures (text, CSV, JSON lines, Parquet), and

@@ -68,6 +68,12 @@ class RegionOutputs:
     paste: MaskPaste
     cut: Tensor | None = None
 
+    def tensors(self) -> dict[str, Tensor]:
+        """What a graph of one picture gives, by name."""
+        found = {"boxes": self.boxes, "class_ids": self.class_ids, "scores": self.scores}
+        more = {"mask_logits": self.mask_logits, "cut": self.cut}
+        return found | {name: tensor for name, tensor in more.items() if tensor is not None}
+
 
 @dataclass(frozen=True, slots=True)
 class SemanticOutputs:
@@ -130,6 +136,10 @@ class MaskOutputs:
     scores: Tensor
     prompts: Tensor
 
+    def tensors(self) -> dict[str, Tensor]:
+        """What a graph gives, by name."""
+        return {"logits": self.logits}
+
 
 @dataclass(frozen=True, slots=True)
 class ClassRows:
@@ -155,7 +165,8 @@ class Network(nn.Module):
 
     `single_prefix` is what these names begin with in the network that sees one picture, where this one sees two dates.
 
-    In `small_maps` stand the parts that see many small maps, for which Winograd's convolutions do not pay.
+    In `small_maps` stand the parts that see many small maps, for which Winograd's convolutions do not pay. A graph of a
+    network that goes `one_by_one` takes one picture and its window; of others, pictures alone, as many as there are.
     """
 
     spec: ModelSpec
@@ -163,6 +174,7 @@ class Network(nn.Module):
     encoder_prefix = "backbone."
     single_prefix: str | None = None
     small_maps: tuple[str, ...] = ()
+    one_by_one: bool = False
 
     @property
     def exact_parts(self) -> tuple[str, ...]:

@@ -32,8 +32,7 @@ def ready_to_predict(
     (the last layers, whose rounding would show) keeps float32. Without it outputs differ only by float32's rounding,
     and on a CPU wide 3x3 convolutions take Winograd's way; not in a network's `small_maps`, where it does not pay.
     """
-    ready = copy.deepcopy(network).to(device).eval().requires_grad_(False)
-    fold_norms(ready)
+    ready = folded(network, device)
     for block in [module for module in ready.modules() if isinstance(module, Foldable)]:
         block.fold_for_prediction()
     if torch.device(device).type == "cpu":
@@ -47,6 +46,13 @@ def ready_to_predict(
             # What was rounded has its digits back.
             ready.get_submodule(name).float().load_state_dict(values)
     return ready
+
+
+def folded(network: AnyNetwork, device: torch.device | str = "cpu") -> AnyNetwork:
+    """A copy on `device` in evaluation mode that cannot be trained: norms folded, and nothing else changed."""
+    copied = copy.deepcopy(network).to(device).eval().requires_grad_(False)
+    fold_norms(copied)
+    return copied
 
 
 def _replace_convolutions(module: nn.Module, left_out: set[nn.Module], *, winograd: bool) -> None:

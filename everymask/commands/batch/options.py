@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Literal
 
 from everymask.commands.options import Running, load_predictor
 from everymask.errors import ConfigError, WeightsError, printable
+from everymask.runtimes.bundle import is_bundle
 from everymask.train.folder.layout import BEST
 
 if TYPE_CHECKING:
     from everymask.infer.predictor import Predictor
 
 _NEEDED = ("everymask.backends.pytorch", "everymask.models.checkpoint", "everymask.commands.batch.shards")
+_NEEDED_BY_BUNDLES = ("everymask.runtimes.loading", "everymask.commands.batch.shards")
 """What takes a worker long to import."""
 
 
@@ -76,7 +78,7 @@ class Loading:
         from everymask.engines.local import prepare
 
         choose_waiting()  # the variables that it sets are for workers too
-        prepare(_NEEDED)
+        prepare(_NEEDED_BY_BUNDLES if is_bundle(self.model) else _NEEDED)
 
     def load(self) -> Predictor:
         """The model in this process."""
@@ -96,12 +98,13 @@ class Loading:
         from everymask.api import needs_torch
         from everymask.core.threads import require_torch
 
+        threads = max(1, cores() // self.workers)
         if not needs_torch(self.model):
-            return self.load()
+            return self._limited(load_predictor(self.model, self.running, threads))
         require_torch()
         import torch
 
-        torch.set_num_threads(max(1, cores() // self.workers))
+        torch.set_num_threads(threads)
         gpus = torch.cuda.device_count() if self.running.device == "auto" else 0
         running = replace(self.running, device=f"cuda:{number % gpus}") if gpus > 1 else self.running
         return self._limited(load_predictor(self.model, running))

@@ -32,7 +32,7 @@ _BY_ENDING: dict[str, Kind] = (
     | dict.fromkeys((".svs", ".ndpi", ".mrxs", ".scn", ".czi", ".vsi"), _SLIDE)
     | dict.fromkeys((".7z", ".rar", ".gz", ".zst", ".bz2", ".xz"), _ARCHIVE)
     | dict.fromkeys((".npz", ".mat", ".h5", ".hdf5", ".parquet", ".arrow", ".tfrecord", ".tfrecords", ".mdb"), _ARRAYS)
-    | dict.fromkeys((".safetensors", ".pth", ".pt", ".ckpt", ".onnx", ".pkl", ".pickle"), _MODEL)
+    | dict.fromkeys((".safetensors", ".pth", ".pt", ".ckpt", ".onnx", ".emz", ".pkl", ".pickle"), _MODEL)
 )
 PICTURES_OF_OTHERS = (_VIDEO, _VOLUME, _HEIC, _RAW, _SLIDE)
 """The kinds that show something, as pictures do: that they are passed over is worth a word."""

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from everymask.models.blocks.encoders import group_count
 from everymask.models.specs.regions import Norm
+from everymask.models.tracing import AdaptiveAvgPool2d
 
 
 def conv_norm(
@@ -31,7 +32,7 @@ def pooled_conv_norm(in_channels: int, out_channels: int, side: int, norm: Norm)
     convolution, following = conv_norm(in_channels, out_channels, 1, norm)
     if isinstance(following, nn.BatchNorm2d):
         following = PooledBatchNorm(out_channels)
-    return nn.Sequential(nn.AdaptiveAvgPool2d(side), convolution, following, nn.ReLU(inplace=True))
+    return nn.Sequential(AdaptiveAvgPool2d(side), convolution, following, nn.ReLU(inplace=True))
 
 
 class PooledBatchNorm(nn.BatchNorm2d):

@@ -6,9 +6,10 @@ import math
 
 import torch
 from torch import Tensor
-from torchvision.ops import batched_nms
+from torchvision.ops import batched_nms, nms
 
 from everymask.models.specs.regions import FasterRCNN, RegionProfile
+from everymask.models.tracing import tracing
 
 _MAX_GROWTH = math.log(1000.0 / 16)
 
@@ -92,4 +93,8 @@ def not_smaller_than(boxes: Tensor, side: float) -> Tensor:
 
 def suppress(boxes: Tensor, scores: Tensor, groups: Tensor, threshold: float, most: int) -> Tensor:
     """Rows that survive greedy non-maximum suppression within each group, surest first, at most `most`."""
+    if tracing():
+        # One of the two ways that batched_nms takes, by the number of boxes: groups are moved apart.
+        beyond = torch.cat([boxes.flatten(), boxes.new_zeros(1)]).max() + 1
+        return nms(boxes + (groups * beyond)[:, None], scores, threshold)[:most]
     return batched_nms(boxes, scores, groups, threshold)[:most]

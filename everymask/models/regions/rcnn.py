@@ -33,6 +33,7 @@ from everymask.models.regions.roi_heads import (
 )
 from everymask.models.regions.rpn import RegionProposalNetwork
 from everymask.models.specs.regions import FasterRCNN, MaskRCNN
+from everymask.models.tracing import numbers
 
 Module = TypeVar("Module", bound=nn.Module)
 _LATE = 100
@@ -47,6 +48,7 @@ class RCNN(Network):
     spec: FasterRCNN
     encoder_prefix = "backbone.body."
     small_maps = ("roi_heads",)
+    one_by_one = True
 
     def __init__(self, spec: FasterRCNN, num_classes: int, *, pretrained_encoder: Path | None = None) -> None:
         super().__init__()
@@ -215,7 +217,7 @@ class RCNN(Network):
         profile = self.spec.profile
         scores = logits.softmax(dim=1)
         boxes = decode_boxes(deltas, torch.cat(proposals)[:, None], profile.box_weights, clamp=profile.clamp_growth)
-        counts = [len(picture) for picture in proposals]
+        counts = [picture.shape[0] for picture in proposals]
         found = [
             self._select_in_picture(
                 picture_scores, clip_boxes(picture_boxes, window, inclusive=profile.inclusive_boxes)
@@ -235,16 +237,16 @@ class RCNN(Network):
         if spec.profile.class_choice == "argmax":
             best = scores.argmax(dim=1, keepdim=True)
             wanted &= best == torch.arange(1, scores.shape[1], device=scores.device)
-        rows, class_ids = wanted.nonzero(as_tuple=True)
-        late = rows >= len(scores) - len(scores) // 4
-        crowded = len(scores) >= spec.rpn_post_nms[1]
+        rows, class_ids = wanted.nonzero().unbind(1)
+        count = scores.shape[0]
+        crowded = scores.new_ones(count).sum() >= spec.rpn_post_nms[1]
+        late = (rows >= count - count // 4) & crowded
         boxes, scores = boxes[rows, class_ids + 1], scores[rows, class_ids + 1]
-        whole = not_smaller_than(boxes, 1e-2)
+        whole = not_smaller_than(boxes, 1e-2).nonzero()[:, 0]
         boxes, scores, class_ids, late = boxes[whole], scores[whole], class_ids[whole], late[whole]
-        distinct = suppress(boxes, scores, class_ids, spec.nms, len(boxes))
+        distinct = suppress(boxes, scores, class_ids, spec.nms, boxes.shape[0])
         keep, missing = distinct[: spec.max_detections], distinct[spec.max_detections :][:1]
-        if crowded:
-            missing = torch.cat([missing, _only_late(boxes, class_ids, late, distinct, spec.nms)])
+        missing = torch.cat([missing, _only_late(boxes, class_ids, late, distinct, spec.nms)])
         cut = torch.cat([scores[missing], scores.new_zeros(1)]).amax(dim=0, keepdim=True)
         return boxes[keep], class_ids[keep], scores[keep], cut
 
@@ -255,9 +257,13 @@ def _only_late(boxes: Tensor, class_ids: Tensor, late: Tensor, distinct: Tensor,
     Where there are some, more proposals would probably have found more. `late` [N] tells which boxes [N, 4] are of that
     quarter. Of its detections the surest 100 are looked at.
     """
-    rows = distinct[late[distinct]][:_LATE]
-    same = class_ids[rows, None] == class_ids[~late]
-    return rows[~((box_iou(boxes[rows], boxes[~late]) > iou) & same).any(dim=1)]
+    rows = distinct[late[distinct].nonzero()[:, 0]][:_LATE]
+    early = (~late).nonzero()[:, 0]
+    # With one more that is like none, for there may be none.
+    others = torch.cat([boxes[early], boxes.new_zeros(1, 4)])
+    same = class_ids[rows][:, None] == torch.cat([class_ids[early], class_ids.new_full((1,), -1)])
+    found_before = ((box_iou(boxes[rows], others) > iou) & same).any(dim=1)
+    return rows[(~found_before).nonzero()[:, 0]]
 
 
 def _sharing(module: Module) -> Module:
@@ -269,11 +275,10 @@ def _sharing(module: Module) -> Module:
 
 def _frames(images: Tensor) -> Tensor:
     """[B, 4] xyxy: the whole of each picture, padding included."""
-    frame = torch.tensor([0, 0, images.shape[3], images.shape[2]], device=images.device)
-    return frame.expand(len(images), 4)
+    like = torch.zeros((), dtype=torch.int64, device=images.device)
+    return numbers([0, 0, images.shape[3], images.shape[2]], like).expand(images.shape[0], 4)
 
 
 def _image_index(boxes: list[Tensor]) -> Tensor:
     """[N]: which picture each box of the concatenated lists belongs to."""
-    counts = torch.tensor([len(picture) for picture in boxes], device=boxes[0].device)
-    return torch.repeat_interleave(torch.arange(len(boxes), device=counts.device), counts)
+    return torch.cat([own.new_full((own.shape[0],), picture, dtype=torch.int64) for picture, own in enumerate(boxes)])

@@ -10,6 +10,7 @@ from torch import Tensor
 from torchvision.ops import roi_align
 
 from everymask.models.specs.regions import RegionProfile
+from everymask.models.tracing import numbers, tracing
 
 _STRIDES = (4, 8, 16, 32)
 
@@ -27,7 +28,7 @@ def pyramid_levels(boxes: Tensor, image_size: tuple[int, int], profile: RegionPr
             level = torch.floor(torch.log2(root / 56 + 1e-6)) + 2
         case "matterport":
             height, width = image_size
-            normal = torch.sqrt((sides / sides.new_tensor([width - 1, height - 1])).prod(dim=1))
+            normal = torch.sqrt((sides / numbers([width - 1, height - 1], sides)).prod(dim=1))
             level = 4 + torch.round(torch.log2(normal / (224 / (height * width) ** 0.5)))
     return level.clamp(2, 5).to(torch.int64) - 2
 
@@ -47,7 +48,7 @@ class RegionPooler:
         profile = self.profile
         levels = (pyramid_levels(boxes, self.image_size, profile) - (len(_STRIDES) - len(self.maps))).clamp(min=0)
         if profile.roi_align == "crop-and-resize":
-            shapes = boxes.new_tensor([x.shape[-2:] for x in self.maps])[levels]
+            shapes = torch.stack([numbers(x.shape[-2:], boxes) for x in self.maps])[levels]
             rois = _crop_and_resize_boxes(boxes, shapes, size, self.image_size)
             ratio, aligned = 1, True
         else:
@@ -57,12 +58,12 @@ class RegionPooler:
             return self._align_by_rows(self.rows, rois, image_index, levels, size, ratio, aligned=aligned)
         # float32: torchvision's GPU kernel knows no bfloat16, which also has too few digits for places in a map.
         indexed = torch.cat([image_index[:, None].to(rois.dtype), rois], dim=1)
-        pooled = torch.zeros((len(boxes), self.maps[0].shape[1], size, size), device=boxes.device)
-        for level, x in enumerate(self.maps):
-            chosen = (levels == level).nonzero()[:, 0]
-            part = roi_align(x.float(), indexed[chosen], size, 1.0, sampling_ratio=ratio or -1, aligned=aligned)
-            pooled = pooled.index_copy(0, chosen, part)
-        return pooled.to(self.maps[0].dtype)
+        chosen = [(levels == level).nonzero()[:, 0] for level in range(len(self.maps))]
+        parts = [
+            roi_align(x.float(), indexed[rows], size, 1.0, sampling_ratio=ratio or -1, aligned=aligned)
+            for x, rows in zip(self.maps, chosen, strict=True)
+        ]
+        return torch.cat(parts)[torch.cat(chosen).argsort()].to(self.maps[0].dtype)
 
     def _align_by_rows(
         self, table: Tensor, rois: Tensor, image_index: Tensor, levels: Tensor, size: int, ratio: int, *, aligned: bool
@@ -94,7 +95,7 @@ class RegionPooler:
 def build_pooler(maps: list[Tensor], image_size: tuple[int, int], profile: RegionProfile) -> RegionPooler:
     """A pooler over maps [B, C, h, w]: P2-P5, or the coarsest of these."""
     rows = None
-    if maps[0].device.type == "cpu":
+    if maps[0].device.type == "cpu" and not tracing():
         rows = torch.cat([x.permute(0, 2, 3, 1).flatten(0, 2) for x in maps])
         # Gradients of many boxes are added up in it, for which bfloat16 has too few digits.
         rows = rows.float() if rows.requires_grad else rows
@@ -117,7 +118,7 @@ def _axis_samples(low: Tensor, extent: Tensor, size: int, ratio: int, length: Te
 
 def _crop_and_resize_boxes(boxes: Tensor, shapes: Tensor, size: int, image_size: tuple[int, int]) -> Tensor:
     """Boxes on maps of `shapes` [N, 2] for which RoIAlign with one sample per bin reads where crop_and_resize does."""
-    scale = (shapes.flip(1) - 1) / boxes.new_tensor([image_size[1] - 1, image_size[0] - 1])
+    scale = (shapes.flip(1) - 1) / numbers([image_size[1] - 1, image_size[0] - 1], boxes)
     first, last = boxes[:, :2] * scale, boxes[:, 2:] * scale
     half_bin = (last - first) / (size - 1) / 2
     return torch.cat([first - half_bin + 0.5, last + half_bin + 0.5], dim=1)

@@ -57,7 +57,7 @@ class RegionProposalNetwork(nn.Module):
         logits, deltas = self.head(maps)
         anchors = anchors_for(maps, image_size, self.spec)
         flat_logits = torch.cat([x.permute(0, 2, 3, 1).flatten(1) for x in logits], dim=1)
-        flat_deltas = torch.cat([x.permute(0, 2, 3, 1).reshape(len(x), -1, 4) for x in deltas], dim=1)
+        flat_deltas = torch.cat([x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, 4) for x in deltas], dim=1)
         return flat_logits.float(), flat_deltas.float(), anchors
 
     @torch.no_grad()
@@ -67,7 +67,7 @@ class RegionProposalNetwork(nn.Module):
         """Proposals of each picture, [P, 4], surest first, cut to the windows [B, 4] xyxy."""
         spec, profile = self.spec, self.spec.profile
         pre, post = (pair[0 if training else 1] for pair in (spec.rpn_pre_nms, spec.rpn_post_nms))
-        counts = [len(level) for level in anchors] if profile.rpn_selection == "per-level" else [logits.shape[1]]
+        counts = [level.shape[0] for level in anchors] if profile.rpn_selection == "per-level" else [logits.shape[1]]
         chosen, levels = self._strongest(logits, counts, pre)
         boxes = decode_boxes(
             deltas.gather(1, chosen[..., None].expand(-1, -1, 4)),
@@ -80,8 +80,9 @@ class RegionProposalNetwork(nn.Module):
         proposals = []
         for picture_boxes, picture_scores in zip(boxes, scores, strict=True):
             wanted = not_smaller_than(picture_boxes, 1e-3) & (picture_scores >= spec.rpn_score_threshold)
-            kept = picture_boxes[wanted]
-            proposals.append(kept[suppress(kept, picture_scores[wanted], levels[wanted], spec.rpn_nms, post)])
+            rows = wanted.nonzero()[:, 0]
+            kept = picture_boxes[rows]
+            proposals.append(kept[suppress(kept, picture_scores[rows], levels[rows], spec.rpn_nms, post)])
         return proposals
 
     @staticmethod
@@ -89,7 +90,7 @@ class RegionProposalNetwork(nn.Module):
         """Indices [B, M] of the strongest anchors of each group, and the group [M] of each column."""
         chosen, groups, start = [], [], 0
         for group, part in enumerate(logits.split(counts, dim=1)):
-            top = part.topk(min(most, part.shape[1]), dim=1).indices
+            top = part.topk(torch.sym_min(most, part.shape[1]), dim=1).indices
             chosen.append(top + start)
             groups.append(top.new_full((top.shape[1],), group))
             start += part.shape[1]

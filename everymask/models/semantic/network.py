@@ -19,6 +19,7 @@ from everymask.models.blocks.layers import Classifier
 from everymask.models.semantic.pixel_losses import IGNORED, binary_cross_entropy, cross_entropy
 from everymask.models.specs.change import ChangeModelSpec
 from everymask.models.specs.semantic import Head, SemanticModelSpec
+from everymask.models.tracing import same_size
 
 AUXILIARY_WEIGHT = 0.4
 
@@ -194,6 +195,6 @@ def _one_plane_each(ids: IntArray, num_classes: int) -> IntArray:
 
 def resize(maps: Tensor, size: tuple[int, int] | torch.Size, *, align_corners: bool = False) -> Tensor:
     """Maps [B, C, h, w] at another size, bilinear; the same maps where the size is theirs."""
-    if maps.shape[-2:] == size:
+    if same_size(maps.shape[-2:], size):
         return maps
     return F.interpolate(maps, size=size, mode="bilinear", align_corners=align_corners)

@@ -1,0 +1,1 @@
+"""`everymask export`: trained models as files that other programs run."""

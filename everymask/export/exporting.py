@@ -1,0 +1,206 @@
+"""`everymask export`: from a trained model to a file, which is written where it answers as the model does."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+from typing import assert_never
+
+from everymask.api import load_network
+from everymask.backends.pytorch import build_predictor
+from everymask.core.files import whole_file
+from everymask.errors import ConfigError, WeightsError, printable
+from everymask.export.check import Apart, Check, Given, compare_metric, compare_outputs
+from everymask.export.graph import Traced, trace
+from everymask.export.onnx_graph import to_onnx
+from everymask.export.pictures import Chosen, choose_pictures, inputs_of, noise_for
+from everymask.export.program import ProgramEngine, write_program
+from everymask.export.targets import ROWS, Target, row_of
+from everymask.infer.predictor import Predictor
+from everymask.models.base import Network
+from everymask.models.card import Card
+from everymask.runtimes.backend import Engine, GraphBackend, graph_spec
+from everymask.runtimes.bundle import SUFFIX, Bundle, GraphFacts, GraphPrecision, RuntimeName, read_bundle, write_bundle
+from everymask.runtimes.loading import engine_of
+
+COMPARED = 4
+"""Of how many pictures the outputs are compared, value by value."""
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportConfig:
+    """What is exported, and how.
+
+    `out` ends in `.emz` (a bundle for the torch-free runtime), or in what `to` reads by itself: .onnx, .xml (with .bin
+    beside it), .pt2. The file is checked by up to `pictures` annotated pictures (see `choose_pictures` for `data` and
+    `split`), and refused where more than `max_loss` of the metric is lost.
+    """
+
+    source: str
+    out: Path
+    to: Target = "onnx"
+    precision: GraphPrecision = "fp32"
+    data: Path | None = None
+    split: str | None = None
+    pictures: int = 200
+    max_loss: float = 0.005
+    max_detections: int | None = None
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        row = row_of(self.to)
+        if self.out.suffix.lower() not in row.endings:
+            others = [other.name for other in ROWS if self.out.suffix.lower() in other.endings]
+            raise ConfigError(
+                f"what goes to {self.to} ends in {' or '.join(row.endings)}, but out is {printable(self.out)}",
+                hint=f"did you mean --to {others[0]}?" if others else f"write for example --out model{row.endings[0]}",
+            )
+        if self.precision not in row.precisions:
+            raise ConfigError(
+                f"{self.to} calculates in {', '.join(row.precisions)}, but precision is {self.precision}",
+                hint="--to openvino calculates in bf16 where the processor can" if self.precision == "bf16" else "",
+            )
+        if self.out.exists() and not self.overwrite:
+            raise ConfigError(
+                f"{printable(self.out)} is there already", hint="choose another --out, or add --overwrite"
+            )
+        if self.pictures < 2:
+            raise ConfigError(f"pictures must be at least 2, but got {self.pictures}")
+        if not 0 <= self.max_loss <= 1:
+            raise ConfigError(f"max-loss must lie between 0 and 1, but got {self.max_loss}")
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """A file that was written, and what its check found."""
+
+    out: Path
+    size: int
+    check: Check
+
+
+def export(config: ExportConfig, say: Callable[[str], None] = lambda _: None) -> Exported:
+    """Write the file, once it was run and answers as the model does; `say` is told what is being done.
+
+    `ConfigError` for options that exclude each other and for networks that cannot be traced, `WeightsError` where there
+    is no such model, and where the file does not pass: then nothing is written. `MissingExtra` without the packages.
+    """
+    network, card = load_network(config.source)
+    graph_spec(card.spec)
+    if config.max_detections is not None:
+        network = network.with_detections(config.max_detections)
+        card = replace(card, spec=network.spec)
+    chosen = choose_pictures(config.source, card, config.data, config.split, config.pictures)
+    say("tracing the network")
+    traced = trace(network, card.preprocess.channels * card.preprocess.dates, card.preprocess.divisor)
+    with tempfile.TemporaryDirectory() as folder:
+        made = _made(config, traced, Path(folder), say)
+        say("checking")
+        check = _checked(config, network, card, made, chosen)
+        _refuse_loss(config, check)
+        return Exported(config.out, _written(config, card, made, check), check)
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What was made: files in a temporary folder or a graph in memory, and an engine that has loaded it."""
+
+    engine: Engine
+    runtime: str
+    one_by_one: bool
+    graph: bytes = b""
+    files: tuple[Path, ...] = ()
+
+
+def _made(config: ExportConfig, traced: Traced, folder: Path, say: Callable[[str], None]) -> _Made:
+    match config.to:
+        case "pt2":
+            file = folder / "model.pt2"
+            write_program(traced, file)
+            return _Made(ProgramEngine(file), _named("torch"), traced.one_by_one, files=(file,))
+        case "onnx" | "openvino":
+            say("writing the graph")
+            graph = to_onnx(traced)
+            runtime: RuntimeName = "onnxruntime" if config.to == "onnx" else "openvino"
+            files: tuple[Path, ...] = ()
+            if config.out.suffix.lower() == ".xml":
+                from everymask.runtimes.on_openvino import write_ir
+
+                files = write_ir(graph, folder / "model.xml")
+            engine = engine_of(files[0] if files else graph, runtime, config.precision)
+            return _Made(engine, _named(runtime), traced.one_by_one, graph, files)
+        case _:
+            assert_never(config.to)
+
+
+def _named(package: str) -> str:
+    return f"{package} {version(package)}"
+
+
+def _checked(config: ExportConfig, network: Network, card: Card, made: _Made, chosen: Chosen) -> Check:
+    """What the gate finds; `WeightsError` names what differs where the outputs are too far apart."""
+    inputs = _inputs(chosen, card)
+    apart, count = compare_outputs(network, made.engine, inputs)
+    if not apart.within(config.precision):
+        raise WeightsError(
+            f"the exported network does not answer as the model does: {_said(apart)}", hint="nothing was written"
+        )
+    compared = None
+    if chosen.check is not None and len(chosen.check) > 1:
+        exported = Predictor(GraphBackend(made.engine, graph_spec(card.spec), made.one_by_one), card)
+        own = build_predictor(network, card, "cpu", precision="exact")
+        compared, count = compare_metric(own, exported, chosen.check), len(chosen.check)
+    else:
+        _log.warning("there are no annotated pictures to check by, so that only outputs were compared, of noise")
+    return Check(made.runtime, count, apart, compared, config.max_loss)
+
+
+def _inputs(chosen: Chosen, card: Card) -> Iterator[Given]:
+    if chosen.check is None:
+        return noise_for(card.preprocess)
+    return islice(inputs_of(chosen.check, card.preprocess), COMPARED)
+
+
+def _said(apart: Apart) -> str:
+    text = f"{apart.output or 'nothing'} differs by {apart.difference:.2g} of its largest value"
+    if not apart.detections:
+        return text
+    return f"{text}, and {apart.unmatched} of {apart.detections} detections have no counterpart"
+
+
+def _refuse_loss(config: ExportConfig, check: Check) -> None:
+    found = check.compared
+    if found is None or check.loss is None or check.loss <= config.max_loss:
+        return
+    raise WeightsError(
+        f"the exported network loses {check.loss:.4f} of {found.name} ({found.first:.4f} before, {found.second:.4f} "
+        f"after, 95 % interval of the difference {found.low:.4f} to {found.high:.4f}), more than {config.max_loss:g}",
+        hint="nothing was written; choose a higher precision, or a larger --max-loss",
+    )
+
+
+def _written(config: ExportConfig, card: Card, made: _Made, check: Check) -> int:
+    """Put the file into its place and read it back; how many bytes it has, with what lies beside it."""
+    if config.out.suffix.lower() == SUFFIX:
+        runtime: RuntimeName = "onnxruntime" if config.to == "onnx" else "openvino"
+        facts = GraphFacts(config.precision, runtime, "one" if made.one_by_one else "any")
+        write_bundle(config.out, Bundle(card, made.graph, facts, check.to_json(), {}))
+        if read_bundle(config.out).graph != made.graph:
+            raise WeightsError(f"{printable(config.out)} is not what was written: the disk has damaged it")
+        return config.out.stat().st_size
+    if not made.files:
+        with whole_file(config.out, len(made.graph)) as temporary:
+            temporary.write_bytes(made.graph)
+        return config.out.stat().st_size
+    places = [config.out.with_suffix(file.suffix) for file in reversed(made.files)]
+    for file, place in zip(reversed(made.files), places, strict=True):
+        with whole_file(place, file.stat().st_size) as temporary:
+            shutil.copyfile(file, temporary)
+    return sum(place.stat().st_size for place in places)

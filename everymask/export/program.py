@@ -1,0 +1,45 @@
+"""The graph as PyTorch's own file, for who has PyTorch where it runs, but not this package."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from everymask.core.arrays import Array, FloatArray, IntArray
+from everymask.export.graph import Traced, quiet
+
+
+def write_program(traced: Traced, file: Path) -> None:
+    """Write a `.pt2` file; the names of what it gives stand in it under `outputs`."""
+    for module in traced.program.graph_module.modules():
+        for node in module.graph.nodes if isinstance(module, torch.fx.GraphModule) else ():
+            # Lines of source code, and where they stand on the machine that made the file.
+            node.meta.pop("stack_trace", None)
+    with quiet():
+        torch.export.save(traced.program, str(file), extra_files={"outputs": ",".join(traced.outputs)})
+
+
+class ProgramEngine:
+    """Such a file, loaded by PyTorch."""
+
+    def __init__(self, file: Path) -> None:
+        kept = {"outputs": ""}
+        with quiet():
+            self._module: Any = torch.export.load(str(file), extra_files=kept).module()
+        self._outputs = str(kept["outputs"]).split(",")
+
+    @property
+    def name(self) -> str:
+        """`torch cpu`."""
+        return "torch cpu"
+
+    def __call__(self, images: FloatArray, windows: IntArray) -> Mapping[str, Array]:
+        """As `Engine` says."""
+        given = [torch.from_numpy(images), torch.from_numpy(windows)]
+        count = len(self._module.graph.find_nodes(op="placeholder"))
+        with torch.inference_mode():
+            found = self._module(*given[:count])
+        return {name: tensor.numpy() for name, tensor in zip(self._outputs, found, strict=True)}

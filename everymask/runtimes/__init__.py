@@ -1,0 +1,1 @@
+"""Exported networks without PyTorch: bundles, and the runtimes that calculate what is in them."""

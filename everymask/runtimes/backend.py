@@ -1,0 +1,144 @@
+"""A graph as a backend, whichever runtime calculates it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias, assert_never
+
+import numpy as np
+
+from everymask.core.arrays import Array, FloatArray, IntArray
+from everymask.core.segmentation import ChangeMap, SemanticMap
+from everymask.errors import ConfigError, WeightsError
+from everymask.infer.decoding.outputs import Outputs, RegionArrays, SemanticArrays, Wanted
+from everymask.infer.decoding.prompted import EmbeddingArrays, MaskArrays, PromptArrays
+from everymask.models.specs.any_spec import AnySpec
+from everymask.models.specs.change import ChangeModelSpec, ChangeSpec
+from everymask.models.specs.regions import FasterRCNN, RegionModelSpec
+from everymask.models.specs.semantic import SemanticModelSpec, SemanticSpec
+
+INPUTS = ("images", "windows")
+"""What graphs take, as `Backend.run` does; the second where they take one picture at a time."""
+OUTPUTS = ("logits", "boxes", "class_ids", "scores", "mask_logits", "cut")
+"""What graphs give: the fields of `SemanticArrays`, or of `RegionArrays`."""
+GraphSpec: TypeAlias = RegionModelSpec | SemanticModelSpec | ChangeModelSpec
+"""What networks a graph can be of."""
+_MOST_PIXELS = 1 << 20
+
+
+def graph_spec(spec: AnySpec) -> GraphSpec:
+    """The same spec; `ConfigError` for networks that no graph is made of yet, and for what is no network."""
+    if isinstance(spec, FasterRCNN | SemanticSpec | ChangeSpec):
+        return spec
+    raise ConfigError(
+        f"{type(spec).__name__} cannot be exported yet", hint="networks that find objects, label maps or changes can"
+    )
+
+
+class Engine(Protocol):
+    """A graph, loaded by a runtime. Threads may share it."""
+
+    @property
+    def name(self) -> str:
+        """The runtime, and where it calculates: `onnxruntime cpu`."""
+
+    def __call__(self, images: FloatArray, windows: IntArray) -> Mapping[str, Array]:
+        """What the graph gives, by name, for what `Backend.run` is given."""
+
+
+@dataclass(frozen=True, slots=True)
+class GraphBackend:
+    """A graph of the network that `spec` describes; `one_by_one` says that it takes one picture at a time."""
+
+    engine: Engine
+    spec: GraphSpec
+    one_by_one: bool
+
+    @property
+    def device(self) -> str:
+        """The runtime and its device."""
+        return self.engine.name
+
+    @property
+    def most_pixels(self) -> int:
+        """As many as keep a processor busy."""
+        return _MOST_PIXELS
+
+    @property
+    def lanes(self) -> int:
+        """One: runtimes share the cores among the parts of a picture by themselves."""
+        return 1
+
+    def open_lanes(self) -> Executor:
+        """As the protocol says."""
+        return ThreadPoolExecutor(1)
+
+    def run(self, images: FloatArray, windows: IntArray, wanted: Wanted | None = None) -> Outputs:
+        """As the protocol says."""
+        if not self.one_by_one:
+            return self._outputs([self.engine(images, windows)])
+        singles = (slice(row, row + 1) for row in range(len(images)))
+        return self._outputs([self.engine(images[single], windows[single]) for single in singles])
+
+    def _outputs(self, answers: list[Mapping[str, Array]]) -> Outputs:
+        match self.spec:
+            case FasterRCNN() as spec:
+                counts = [len(_given(answer, "scores")) for answer in answers]
+                columns = {
+                    name: np.concatenate([_given(answer, name) for answer in answers])
+                    for name in ("boxes", "class_ids", "scores", "mask_logits", "cut")
+                    if name in answers[0]
+                }
+                return RegionArrays(
+                    _given(columns, "boxes"),
+                    _given(columns, "class_ids"),
+                    _given(columns, "scores"),
+                    columns.get("mask_logits"),
+                    np.repeat(np.arange(len(answers)), counts),
+                    spec.profile.mask_paste,
+                    columns.get("cut"),
+                )
+            case SemanticSpec() as spec:
+                (answer,) = answers
+                kind = SemanticMap if spec.fusion is None else ChangeMap
+                return SemanticArrays(_given(answer, "logits"), spec.head, kind)
+            case ChangeSpec() as spec:
+                (answer,) = answers
+                return SemanticArrays(_given(answer, "logits"), spec.head, ChangeMap)
+            case _:
+                assert_never(self.spec)
+
+    def with_detections(self, most: int) -> GraphBackend:
+        """The same: how many objects a graph finds was decided when it was exported; `ConfigError` for another number,
+        and where it finds none.
+        """
+        fixed = getattr(self.spec, "max_detections", None)
+        if fixed is None:
+            raise ConfigError(
+                "the number of detections limits objects, but this model says of every pixel what it is",
+                hint="leave out max-detections",
+            )
+        if most != fixed:
+            raise ConfigError(
+                f"this exported model finds up to {fixed} objects in a picture, and no other number than that",
+                hint=f"export it again with --max-detections {most}",
+            )
+        return self
+
+    def encode(self, image: FloatArray) -> EmbeddingArrays:
+        """No exported network takes prompts."""
+        raise ConfigError("a session answers prompts, but this model answers once and takes none", hint="call predict")
+
+    def answer(self, seen: EmbeddingArrays, prompts: PromptArrays) -> MaskArrays:
+        """As `encode`."""
+        raise ConfigError("a session answers prompts, but this model answers once and takes none", hint="call predict")
+
+
+def _given(answer: Mapping[str, Array], name: str) -> Array:
+    if name not in answer:
+        raise WeightsError(
+            f"the graph gives {', '.join(answer)}, but not {name}: it does not belong to its description"
+        )
+    return answer[name]

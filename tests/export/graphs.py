@@ -1,0 +1,35 @@
+"""Graphs of small networks, each made once per process."""
+
+from __future__ import annotations
+
+import copy
+from functools import lru_cache
+
+import torch
+
+from everymask.export.graph import trace
+from everymask.export.onnx_graph import to_onnx
+from everymask.models.base import Network
+from everymask.models.specs.any_spec import ModelSpec
+from tests.models.networks import bands_of, shared_network
+
+DIVISOR = 32
+
+
+@lru_cache(maxsize=24)
+def decided_network(spec: ModelSpec) -> Network:
+    """The network of a spec, whose scores lie so far apart that no rounding changes their order."""
+    network = copy.deepcopy(shared_network(spec)).eval()
+    draw = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if name.endswith(("rpn.head.cls_logits.weight", "box_predictor.cls_score.weight")):
+                parameter.copy_(torch.randn(parameter.shape, generator=draw) * 0.5)
+    return network
+
+
+@lru_cache(maxsize=4)
+def onnx_of(spec: ModelSpec) -> bytes:
+    """The ONNX file of that network."""
+    network = decided_network(spec)
+    return to_onnx(trace(network, bands_of(spec), DIVISOR))

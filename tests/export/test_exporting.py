@@ -1,0 +1,167 @@
+"""A file is called exported once its own runtime has run it and it answers as the model does."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from everymask.api import load
+from everymask.cli import run
+from everymask.core.files import write_json
+from everymask.data.shapes import write_shapes
+from everymask.data.splits import write_split
+from everymask.errors import ConfigError, WeightsError
+from everymask.export import exporting
+from everymask.export.check import Apart, apart
+from everymask.export.exporting import ExportConfig, export
+from everymask.export.graph import trace
+from everymask.models.checkpoint import load_model, save_model
+from everymask.models.specs.semantic import PLAIN_ENCODER, UNet
+from everymask.runtimes.bundle import read_bundle
+from everymask.settings.config import TrainConfig
+from everymask.train.folder.layout import BEST, CONFIG, SPLITS
+from tests.commands.small_models import MAPS, OBJECTS, make_model
+
+pytest.importorskip("onnxscript")
+pytest.importorskip("onnxruntime")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_model(tmp_path_factory.mktemp("model"), MAPS, 64)
+
+
+@pytest.fixture(scope="module")
+def bundle(model: Path) -> Path:
+    out = model.with_name("m.emz")
+    export(ExportConfig(source=str(model), out=out))
+    return out
+
+
+def test_the_bundle_says_what_it_is_and_answers_as_the_model(model: Path, bundle: Path) -> None:
+    held, (_, card) = read_bundle(bundle), load_model(model)
+    assert held.card == card and held.facts.batch == "any" and held.facts.precision == "fp32"
+    assert held.check["outputs"]["difference"] < 1e-5 and held.check["metric"] is None
+    assert b"site-packages" not in held.graph and str(Path.cwd()).encode() not in held.graph
+    images = [np.random.default_rng(k).integers(0, 256, (50 + k, 70, 1)).astype(np.uint8) for k in range(3)]
+    own, exported = load(model, precision="exact"), load(bundle)
+    for one, other in zip(own.predict(images), exported.predict(images), strict=True):
+        assert (one.semantic.ids != other.semantic.ids).mean() < 1e-3
+
+
+def test_what_goes_nowhere_is_said_before_anything_is_made(model: Path, bundle: Path) -> None:
+    for changes, message in (
+        ({"out": Path("m.xml")}, "did you mean --to openvino"),
+        ({"out": Path("m.zip")}, "ends in .emz or .onnx"),
+        ({"precision": "bf16"}, "calculates in fp32, int8"),
+        ({"out": bundle}, "is there already"),
+        ({"pictures": 1}, "at least 2"),
+        ({"max_loss": 2}, "between 0 and 1"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            ExportConfig(**({"source": str(model), "out": Path("m.emz")} | changes))  # type: ignore[arg-type]
+
+
+def test_a_graph_that_answers_otherwise_is_refused(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the exporter, or the runtime, has a fault."""
+
+    def faulty(network: Any, channels: int, divisor: int) -> Any:
+        network.classifier.weight.data += 0.05
+        made = trace(network, channels, divisor)
+        network.classifier.weight.data -= 0.05
+        return made
+
+    monkeypatch.setattr(exporting, "trace", faulty)
+    with pytest.raises(WeightsError, match="logits differs by"):
+        export(ExportConfig(source=str(model), out=tmp_path / "m.pt2", to="pt2"))
+    assert not (tmp_path / "m.pt2").exists()
+
+
+def test_how_far_answers_lie_apart() -> None:
+    boxes = np.array([[0, 0, 10, 10], [50, 50, 60, 100]], np.float32)
+    one = {"boxes": boxes, "class_ids": np.array([0, 1]), "scores": np.array([0.9, 0.5]), "cut": np.zeros(1)}
+    turned = {name: value[::-1] if name != "cut" else value for name, value in one.items()}
+    assert apart(one, turned) == Apart(0.0, "", 0, 4)
+    assert apart(one, one | {"boxes": boxes + 0.5}).difference == pytest.approx(0.005)
+    other = apart(one, one | {"class_ids": np.array([0, 0])})
+    assert (other.unmatched, other.detections) == (2, 4) and not other.within("fp32") and other.within("bf16")
+    none = {name: value[:0] for name, value in one.items()}
+    assert apart(none, none) == Apart(0.0, "", 0, 0) and apart(one, none).unmatched == 2
+    assert not apart({"logits": np.ones(3)}, {"logits": np.array([1, np.nan, 1])}).within("int8")
+    with pytest.raises(WeightsError, match=r"gives logits \[2\]"):
+        apart({"logits": np.ones(3)}, {"logits": np.ones(2)})
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder of label maps, whose network has learned nothing, and its data."""
+    folder = tmp_path_factory.mktemp("run")
+    write_shapes(folder / "data", train=2, val=3, size=64)
+    spec = UNet(encoder=PLAIN_ENCODER, decoder_channels=(8, 4), decoder_norm="none")
+    network, card = load_model(make_model(folder, replace(MAPS, channels=1), 64))
+    del network
+    from everymask.data.formats.table import read_dataset
+    from everymask.models.build import build
+
+    pictures = read_dataset(folder / "data", task="semantic")
+    card = replace(
+        card,
+        spec=spec,
+        labels=pictures.labels,
+        preprocess=replace(card.preprocess, channels=3, mean=(0.4,) * 3, std=(0.3,) * 3),
+    )
+    save_model(folder / "run" / BEST, build(spec, len(pictures.labels)).eval(), card)
+    write_split(folder / "run" / SPLITS, pictures)
+    config = TrainConfig(data=str(folder / "data"), out=str(folder / "run"), task="semantic", model="unet")
+    write_json(folder / "run" / CONFIG, config.to_json())
+    return folder / "run"
+
+
+def test_the_metric_is_compared_on_the_pictures_that_validated(trained: Path, tmp_path: Path) -> None:
+    found = export(ExportConfig(source=str(trained), out=tmp_path / "m.pt2", to="pt2")).check
+    assert found.pictures == 3 and found.compared is not None
+    assert found.compared.name == "mIoU" and found.compared.num_pictures == 3
+    assert abs(found.compared.difference) < 1e-4 and found.loss == -found.compared.difference
+
+
+def test_too_great_a_loss_is_refused(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def worse(*given: Any) -> Any:
+        found = exporting_compare(*given)
+        return replace(found, second=found.first - 0.01, difference=-0.01)
+
+    exporting_compare = exporting.compare_metric
+    monkeypatch.setattr(exporting, "compare_metric", worse)
+    config = ExportConfig(source=str(trained), out=tmp_path / "m.pt2", to="pt2")
+    with pytest.raises(WeightsError, match=r"loses 0\.0100 of mIoU"):
+        export(config)
+    assert not config.out.exists()
+    assert export(replace(config, max_loss=0.02)).out.exists()
+
+
+@pytest.mark.slow
+def test_detectors_go_there_too(tmp_path: Path) -> None:
+    source = make_model(tmp_path, OBJECTS, 64)
+    assert run(["export", str(source), "--out", str(tmp_path / "m.emz"), "--max-detections", "5"]) == 0
+    image = np.random.default_rng(0).integers(0, 256, (60, 64, 1)).astype(np.uint8)
+    own, exported = load(source, precision="exact").with_detections(5), load(tmp_path / "m.emz")
+    for one, other in zip(own.predict([image, image]), exported.predict([image, image]), strict=True):
+        assert len(one.instances) == len(other.instances) == 5
+        np.testing.assert_allclose(one.instances.boxes, other.instances.boxes, atol=1e-3)
+        assert one.instances.masks is not None and other.instances.masks is not None
+        assert one.cut_below == pytest.approx(other.cut_below, abs=1e-5)
+    with pytest.raises(ConfigError, match="export it again with --max-detections 9"):
+        exported.with_detections(9)
+
+
+def test_the_list_says_where_networks_go(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["export", "--list", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["targets"]
+    assert {row["target"] for row in rows} >= {"onnx", "openvino", "pt2", "litert", "coreml", "executorch"}
+    assert run(["export", "runs/a"]) == 2
