@@ -25,6 +25,7 @@ from everymask.commands import check, compare, convert, demo, evaluate, models, 
 from everymask.commands.options import rules
 from everymask.commands.runs import several
 from everymask.commands.runs import verb as runs
+from everymask.commands.serve import verb as serve
 from everymask.commands.terminal import answered, show_json_error
 from everymask.commands.words import check_choices, numbers_last, one_by_one
 from everymask.core.memory import memory_ran_out
@@ -48,6 +49,7 @@ _OPTIONS: dict[str, type[Any]] = {
     "predict": predict.Predict,
     "runs": runs.Runs,
     "models": models.Models,
+    "serve": serve.Serve,
 }
 VERBS = tuple(_OPTIONS)
 _SHARED = (train.Train, evaluate.Evaluate)
@@ -64,6 +66,7 @@ Verb: TypeAlias = (
     | Annotated[predict.Predict, tyro.conf.subcommand("predict")]
     | Annotated[runs.Runs, tyro.conf.subcommand("runs")]
     | Annotated[models.Models, tyro.conf.subcommand("models")]
+    | Annotated[serve.Serve, tyro.conf.subcommand("serve")]
 )
 
 
@@ -167,7 +170,7 @@ def parse(arguments: Sequence[str]) -> Verb:
         )
 
 
-def _dispatch(verb: Verb, words: Sequence[str]) -> None:
+def _dispatch(verb: Verb, words: Sequence[str]) -> None:  # noqa: PLR0912 (one for each verb)
     match verb:
         case demo.Demo():
             demo.run(verb)
@@ -191,6 +194,8 @@ def _dispatch(verb: Verb, words: Sequence[str]) -> None:
             runs.run(verb)
         case models.Models():
             models.run(verb)
+        case serve.Serve():
+            serve.run(verb)
         case _:
             assert_never(verb)
 

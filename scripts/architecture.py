@@ -45,7 +45,7 @@ FLOORS = (
     ("infer",),
     ("backends", "evaluate"),
     ("train",),
-    ("api", "engines"),
+    ("api", "engines", "serving"),
     ("commands",),
     ("cli",),
     ("__main__",),

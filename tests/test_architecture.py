@@ -25,7 +25,7 @@ SOURCES = MODULES + sorted(
 )
 TORCH_FREE = (
     "errors", "cli", "api", "core", "data", "metrics", "viz", "commands", "results", "settings", "tasks",
-    "models.specs", "models.catalog", "models.card", "infer", "engines",
+    "models.specs", "models.catalog", "models.card", "infer", "engines", "serving",
 )  # fmt: skip
 VAGUE = {"utils", "util", "helpers", "helper", "common", "misc", "tools"}
 # The training loop is one text on purpose (docs/design.md, 1.4).
