@@ -16,11 +16,12 @@ from starlette.types import ASGIApp
 
 from everymask.errors import EverymaskError, printable
 from everymask.serving.problems import Problem, problem_of
-from everymask.serving.routes import own, pages
+from everymask.serving.routes import batch, cvat, label_studio, open_inference, own, pages
 from everymask.serving.service import Service
 from everymask.serving.watched import Watched
 
 _log = logging.getLogger(__name__)
+_ROOMS = (own, batch, open_inference, label_studio, cvat, pages)
 
 
 def build_app(service: Service) -> ASGIApp:
@@ -32,7 +33,7 @@ def build_app(service: Service) -> ASGIApp:
         service.close()
 
     app = Starlette(
-        routes=[*own.ROUTES, *pages.ROUTES],
+        routes=[route for room in _ROOMS for route in room.ROUTES],
         lifespan=lifespan,
         exception_handlers={
             Problem: _refused,

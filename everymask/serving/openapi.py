@@ -17,6 +17,7 @@ _PICTURE = {
         },
     },
 }
+_FORM = {"required": True, "content": {"multipart/form-data": {"schema": {"type": "object"}}}}
 _JSON = {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}
 _REFUSALS = {
     "400": "a parameter or the form cannot be read",
@@ -90,11 +91,31 @@ def _offers() -> list[tuple[str, str, str, list[dict[str, Any]], dict[str, Any] 
     ]
     return [
         ("post", "/v1/predict", "What a model sees in a picture.", query, _PICTURE),
+        (
+            "post",
+            "/v1/batch",
+            "Many pictures, the files of a form; a line of JSON for each.",
+            query[:1] + query[2:4],
+            _FORM,
+        ),
         ("get", "/v1/models", "The models, with classes, versions and licences.", [], None),
         ("post", "/v1/models/{name}/reload", "Load a model's file anew where it has changed.", [], None),
         ("get", "/healthz", "Whether the service lives.", [], None),
         ("get", "/readyz", "Whether it takes requests.", [], None),
         ("get", "/metrics", "Counters and times for Prometheus.", [], None),
+        ("get", "/v2", "Open Inference Protocol: what this server is.", [], None),
+        ("get", "/v2/health/live", "Open Inference Protocol: whether it lives.", [], None),
+        ("get", "/v2/health/ready", "Open Inference Protocol: whether it takes requests.", [], None),
+        ("get", "/v2/models/{name}", "Open Inference Protocol: what a model takes and gives.", [], None),
+        ("get", "/v2/models/{name}/ready", "Open Inference Protocol: whether there is such a model.", [], None),
+        ("post", "/v2/models/{name}/infer", "Open Inference Protocol: one picture, as BYTES or UINT8.", [], _JSON),
+        ("post", "/label-studio/predict", "Label Studio: regions for tasks.", query[:1], _JSON),
+        ("post", "/label-studio/setup", "Label Studio: which version answers.", query[:1], _JSON),
+        ("get", "/label-studio/health", "Label Studio: that it is there.", [], None),
+        ("post", "/label-studio/webhook", "Label Studio: what it tells, which is not used.", [], _JSON),
+        ("get", "/api/functions", "CVAT: the models as functions.", [], None),
+        ("get", "/api/functions/{name}", "CVAT: one model as a function.", [], None),
+        ("post", "/api/function_invocations", "CVAT: the objects of a frame.", [], _JSON),
     ]
 
 
