@@ -26,6 +26,7 @@ from everymask.commands.export import verb as export
 from everymask.commands.options import rules
 from everymask.commands.runs import several
 from everymask.commands.runs import verb as runs
+from everymask.commands.serve import verb as serve
 from everymask.commands.terminal import answered, show_json_error
 from everymask.commands.words import check_choices, model_first, numbers_last, one_by_one
 from everymask.core.memory import memory_ran_out
@@ -50,6 +51,7 @@ _OPTIONS: dict[str, type[Any]] = {
     "runs": runs.Runs,
     "models": models.Models,
     "export": export.Export,
+    "serve": serve.Serve,
 }
 VERBS = tuple(_OPTIONS)
 _SHARED = (train.Train, evaluate.Evaluate)
@@ -67,6 +69,7 @@ Verb: TypeAlias = (
     | Annotated[runs.Runs, tyro.conf.subcommand("runs")]
     | Annotated[models.Models, tyro.conf.subcommand("models")]
     | Annotated[export.Export, tyro.conf.subcommand("export")]
+    | Annotated[serve.Serve, tyro.conf.subcommand("serve")]
 )
 
 
@@ -201,6 +204,8 @@ def _dispatch(verb: Verb, words: Sequence[str]) -> None:  # noqa: PLR0912 - a ca
             models.run(verb)
         case export.Export():
             export.run(verb)
+        case serve.Serve():
+            serve.run(verb)
         case _:
             assert_never(verb)
 

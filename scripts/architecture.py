@@ -46,7 +46,7 @@ FLOORS = (
     ("infer",),
     ("backends", "evaluate", "runtimes"),
     ("train",),
-    ("api", "engines"),
+    ("api", "engines", "serving"),
     ("export",),
     ("commands",),
     ("cli",),

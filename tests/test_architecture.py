@@ -25,7 +25,7 @@ SOURCES = MODULES + sorted(
 )
 TORCH_FREE = (
     "errors", "cli", "api", "core", "data", "metrics", "viz", "commands", "results", "settings", "tasks",
-    "models.specs", "models.catalog", "models.card", "infer", "engines", "runtimes",
+    "models.specs", "models.catalog", "models.card", "infer", "engines", "runtimes", "serving",
     "classical", "backends.methods", "models.header", "models.method_file",
 )  # fmt: skip
 VAGUE = {"utils", "util", "helpers", "helper", "common", "misc", "tools"}

@@ -92,7 +92,7 @@ def write_geojson(folder: str | Path, dataset: Dataset) -> None:
     for index, record in enumerate(dataset.records):
         target = root / (record.split or "")
         copy_picture(record, target)
-        features = [_feature(piece, dataset.labels) for piece in pieces(dataset, index, lost)]
+        features = [to_feature(piece, dataset.labels) for piece in pieces(dataset, index, lost)]
         write_json(target / f"{file_stem(record)}.geojson", {"type": "FeatureCollection", "features": features})
     write_text(root / _CLASSES, listing)
     report_lost(root, lost)
@@ -159,7 +159,8 @@ def _draw(features: Sequence[tuple[str, Any]], classified: bool, place: Place) -
             yield drawn
 
 
-def _feature(piece: Piece, labels: Labels) -> dict[str, Any]:
+def to_feature(piece: Piece, labels: Labels) -> dict[str, Any]:
+    """An object as a feature of GeoJSON: its rings, else the outlines of its pixels."""
     parts = [[ring] for ring in piece.rings] or parts_of(piece)
     coordinates = [[_closed(ring) for ring in rings] for rings in parts]
     several = len(coordinates) > 1

@@ -1,0 +1,1 @@
+"""The addresses of a service, by who speaks to them."""
