@@ -26,6 +26,7 @@ from everymask.data.pictures.read import SUFFIXES
 from everymask.errors import EverymaskError
 from tests.contracts.test_formats import CASES, READERS, make_fake
 from tests.contracts.test_semantic_formats import SEMANTIC, made
+from tests.data.panoptic_files import make_panoptic
 
 # Each of the three kinds of damage 17 times for each format, and then 33 times more.
 MUTATIONS = [range(51), pytest.param(range(51, 150), marks=pytest.mark.slow)]
@@ -134,6 +135,7 @@ EACH, SINGLE = 5_800, 2_700
 """So many damaged files of each format: of those that have a file for each picture, and of the others."""
 TOGETHER = 40
 """So many files are damaged and read at once, where there is one for each picture."""
+PANOPTIC = {known.name for known in FORMATS if known.task == "panoptic"}
 SINGLE_FILES = {"coco", "cvat", "label-studio", "via", "rle-csv", "open-images", "datumaro"}
 LONGEST, LARGEST = 5.0, 500e6
 
@@ -147,7 +149,8 @@ def damaged_map(data: bytes, draw: random.Random) -> bytes:
         return _with_other_chunk(data, draw)
     with Image.open(io.BytesIO(data)) as image:
         ids = np.array(image)
-    action = draw.randrange(5)
+    # Colours are no numbers of sixteen bits, and have their three channels already.
+    action = draw.randrange(5) if ids.ndim == 2 else draw.choice((0, 1, 4))
     if action == 0:
         ids[draw.randrange(len(ids)), draw.randrange(ids.shape[1])] = draw.randrange(256)
     elif action == 1:
@@ -180,10 +183,12 @@ def many_alike(folder: Path, known: Format, count: int) -> Dataset:
     """A data set that the format can hold: pictures, all of which show the same."""
     if known.name in SEMANTIC:
         whole = made(folder, known.name, splits=False)
+    elif known.name in PANOPTIC:
+        whole = make_panoptic(folder, splits=False)
     else:
         whole = make_fake(folder, splits=False, crowd=CASES[known.name].crowd)
     record = whole.records[0]
-    if known.name not in SEMANTIC:  # an outline and runs: more of the time would go into drawing
+    if known.name in CASES:  # an outline and runs: more of the time would go into drawing
         record = replace(record, truth=replace(record.objects, annotations=record.objects.annotations[:2]))
     # Some layouts are nothing without a split.
     split = "train" if known.name in ("camvid", "cityscapes", "ade20k") else None

@@ -12,51 +12,22 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from everymask.core.labels import Labels
 from everymask.core.segmentation import PanopticMap, Segment
 from everymask.data.conversion.losses import compare
 from everymask.data.conversion.writing import write_measured
-from everymask.data.dataset import Dataset
 from everymask.data.formats.coco.panoptic import read_coco_panoptic
 from everymask.data.formats.coco.panoptic_writing import write_coco_panoptic, write_segments
 from everymask.data.formats.table import find_formats, read_dataset, write_dataset
-from everymask.data.panoptic import PanopticCoding, colours_of, read_numbers
-from everymask.data.records import PanopticFile, Record
+from everymask.data.panoptic import colours_of, read_numbers
+from everymask.data.records import PanopticFile
 from everymask.errors import ConfigError, DataError
-
-LABELS = Labels(("car", "Öl", "sky"), ((1, 2, 3), (9, 8, 7), (0, 0, 200)), frozenset({0, 1}))
-SIZE = (12, 16)
-
-
-def ids_of(number: int) -> np.ndarray:
-    """A car, an oil drop in two parts and sky; a corner without truth."""
-    ids = np.full(SIZE, 66_000 + number, np.int32)
-    ids[6:, :5], ids[2:4, 2:5], ids[8:10, 9:12] = 7, 300, 300
-    ids[:2, :2] = 0
-    return ids
-
-
-def make(folder: Path, *, splits: bool = True) -> Dataset:
-    records = []
-    for number in range(4):
-        image = folder / f"p{number}.png"
-        folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.random.default_rng(number).integers(0, 255, (*SIZE, 3), np.uint8)).save(image)
-        crowd = number == 2
-        segments = (Segment(7, 0, crowd=crowd), Segment(300, 1), Segment(66_000 + number, 2))
-        found = PanopticMap(ids_of(number), segments)
-        write_segments(folder / "maps" / f"p{number}.png", found, "")
-        split = ("train", "train", "val", "train")[number] if splits else None
-        records.append(
-            Record(f"p{number}", image, SIZE, PanopticFile(folder / "maps" / f"p{number}.png", segments), split)
-        )
-    return Dataset(LABELS, tuple(records), "fake", folder, coding=PanopticCoding())
+from tests.data.panoptic_files import ids_of, make_panoptic
 
 
 @pytest.fixture
 def written(tmp_path: Path) -> Path:
     """One split in files, to be spoiled: panoptic.json, panoptic/ and images/."""
-    write_coco_panoptic(tmp_path / "out", make(tmp_path / "in", splits=False))
+    write_coco_panoptic(tmp_path / "out", make_panoptic(tmp_path / "in", splits=False))
     return tmp_path / "out"
 
 
@@ -81,7 +52,7 @@ def test_the_official_sample(shared: Path) -> None:
 
 @pytest.mark.parametrize("splits", [True, False])
 def test_written_and_read_again_it_is_the_same(tmp_path: Path, splits: bool) -> None:
-    made = make(tmp_path / "in", splits=splits)
+    made = make_panoptic(tmp_path / "in", splits=splits)
     write_dataset(tmp_path / "out", made, "coco-panoptic")
     assert [known.name for known in find_formats(tmp_path / "out")] == ["coco-panoptic"]
     found = read_dataset(tmp_path / "out")
@@ -93,7 +64,7 @@ def test_written_and_read_again_it_is_the_same(tmp_path: Path, splits: bool) -> 
 
 
 def test_written_twice_it_is_the_same(tmp_path: Path) -> None:
-    write_dataset(tmp_path / "a", make(tmp_path / "in"), "coco-panoptic")
+    write_dataset(tmp_path / "a", make_panoptic(tmp_path / "in"), "coco-panoptic")
     write_dataset(tmp_path / "b", read_dataset(tmp_path / "a"), "coco-panoptic")
     a, b = (
         {file.relative_to(root): file.read_bytes() for file in root.rglob("*") if file.is_file()}
@@ -104,7 +75,7 @@ def test_written_twice_it_is_the_same(tmp_path: Path) -> None:
 
 def test_folders_as_coco_has_them(tmp_path: Path) -> None:
     """annotations/panoptic_val2017.json, the maps beside it and the pictures in val2017/, all under the same names."""
-    write_coco_panoptic(tmp_path, make(tmp_path / "in", splits=False))
+    write_coco_panoptic(tmp_path, make_panoptic(tmp_path / "in", splits=False))
     (tmp_path / "images").rename(tmp_path / "val2017")
     (tmp_path / "annotations" / "panoptic").rename(tmp_path / "annotations" / "panoptic_val2017")
     (tmp_path / "annotations" / "panoptic.json").rename(tmp_path / "annotations" / "panoptic_val2017.json")
@@ -115,7 +86,7 @@ def test_folders_as_coco_has_them(tmp_path: Path) -> None:
 
 
 def test_what_conversion_loses_is_told_by_segment(tmp_path: Path) -> None:
-    made = make(tmp_path / "in")
+    made = make_panoptic(tmp_path / "in")
     watch = lambda what: __import__("contextlib").nullcontext(lambda done, total: None)  # noqa: E731
     losses = write_measured(tmp_path / "out", made, "coco-panoptic", watch)
     assert losses.is_whole and losses.compared == losses.exact == 12
@@ -128,7 +99,7 @@ def test_what_conversion_loses_is_told_by_segment(tmp_path: Path) -> None:
 
 
 def test_only_panoptic_truth_is_written(tmp_path: Path) -> None:
-    made = make(tmp_path / "in")
+    made = make_panoptic(tmp_path / "in")
     with pytest.raises(ConfigError, match="panoptic"):
         write_dataset(tmp_path / "out", made, "coco")
     wide = replace(made.panoptic_map(0), segments=(Segment(1 << 24, 0),))
@@ -247,7 +218,7 @@ def test_without_decoding_a_defect_is_found_when_the_map_is_read(written: Path) 
 
 
 def test_files_of_other_categories_are_not_joined(tmp_path: Path) -> None:
-    write_coco_panoptic(tmp_path, make(tmp_path / "in"))
+    write_coco_panoptic(tmp_path, make_panoptic(tmp_path / "in"))
     file = tmp_path / "annotations" / "panoptic_val.json"
     document = json.loads(file.read_text("utf-8"))
     document["categories"][0]["name"] = "lorry"
