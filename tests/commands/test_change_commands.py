@@ -46,7 +46,7 @@ def test_check_counts_and_says_what_a_training_learns(places: Path, capsys: pyte
     assert "what changed between two dates" in (places.parent / "check.html").read_text("utf-8")
 
 
-@pytest.mark.parametrize("tile", [(), ("--tile", "32")])
+@pytest.mark.parametrize("tile", [(), pytest.param(("--tile", "32"), marks=pytest.mark.slow)])
 def test_two_folders_are_predicted(model: Path, places: Path, tmp_path: Path, tile: tuple[str, ...]) -> None:
     assert call("predict", model, places / "A", places / "B", "--out", tmp_path / "out", *tile) == 0
     with (tmp_path / "out" / "predictions.csv").open() as file:
@@ -58,6 +58,7 @@ def test_two_folders_are_predicted(model: Path, places: Path, tmp_path: Path, ti
         np.testing.assert_array_equal(drawn[:48, :64], place(number)[0])
 
 
+@pytest.mark.slow
 def test_one_folder_with_both_dates_and_two_files_are_predicted(model: Path, places: Path, tmp_path: Path) -> None:
     assert call("predict", model, places, "--out", tmp_path / "folder") == 0
     assert call("predict", model, places / "A/p1.png", places / "B/p1.png", "--out", tmp_path / "files") == 0
@@ -78,6 +79,7 @@ def test_a_date_without_its_partner_is_named(
     assert "compares two dates" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_dates_of_unequal_size_do_not_stop_the_others(
     model: Path, places: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -87,6 +89,7 @@ def test_dates_of_unequal_size_do_not_stop_the_others(
     assert sorted(file.name for file in (tmp_path / "out" / "maps").iterdir()) == ["p0.png", "p2.png"]
 
 
+@pytest.mark.slow
 def test_predictions_in_files_are_evaluated_as_the_model_is(
     model: Path, places: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -101,6 +104,7 @@ def test_predictions_in_files_are_evaluated_as_the_model_is(
     assert "F1" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_data_set_is_converted_tiled_and_split(
     places: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -113,6 +117,7 @@ def test_the_data_set_is_converted_tiled_and_split(
     assert "change maps" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_other_networks_are_refused_with_a_cure(
     places: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -42,7 +42,7 @@ ALL: dict[str, ModelSpec] = {name: with_channels(spec, CHANNELS) for name, spec 
 # One of each kind, for what all networks of a kind share.
 KIND = list({type(ALL[name]): name for name in reversed(SPECS)}.values())
 # One of each family, and the one with a loss of its own, for what all networks of a family share.
-FAMILY = ["mask-rcnn", "deeplabv3", "pidnet", "tinycd"]
+FAMILY = ["mask-rcnn", "deeplabv3", "pidnet"]
 # One of each family of encoders: convolutions, attention, without a map at stride 2, with channels last.
 OTHERS = ["mask-rcnn-mobilenetv3_small_100", "unet-mit", "unet-convnext", "upernet-swin"]
 # Where the code is the same for all, these learn each time, and the rest in the slow suite.

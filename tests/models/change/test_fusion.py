@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, get_args
+
 import pytest
 import torch
 from torch import Tensor
@@ -16,10 +18,11 @@ from everymask.models.fine_tune import fit_weights
 from everymask.models.specs.any_spec import ModelSpec, spec_from_json, spec_to_json
 from everymask.models.specs.change import FCSiam
 from everymask.models.specs.named import network
-from everymask.models.specs.semantic import PIDNet, UNet, unet_original
+from everymask.models.specs.semantic import Fusion, PIDNet, UNet, unet_original
 from tests.models.networks import bare_network, own_network, shared_network
 
-UNETS = {fusion: UNet(encoder="resnet18", fusion=fusion, head="binary") for fusion in ("early", "concat", "difference")}  # type: ignore[arg-type]
+_PLAIN: dict[str, Any] = {"encoder": "plain", "decoder_channels": (16, 8)}
+UNETS: dict[Fusion, UNet] = {fusion: UNet(**_PLAIN, fusion=fusion, head="binary") for fusion in get_args(Fusion)}
 
 
 def logits(spec: ModelSpec, images: Tensor) -> Tensor:
@@ -61,21 +64,21 @@ def test_side_by_side_begins_as_the_mean_and_learns_an_order() -> None:
 
 
 def test_both_dates_go_through_one_encoder() -> None:
-    single, fused = bare_network(UNet(encoder="resnet18", head="binary"), 2), bare_network(UNETS["difference"], 2)
+    single, fused = bare_network(UNet(**_PLAIN, head="binary"), 2), bare_network(UNETS["difference"], 2)
     sizes = [sum(parameter.numel() for parameter in module.parameters()) for module in (single, fused)]
     assert sizes[0] == sizes[1]
 
 
 @pytest.mark.parametrize(("fusion", "millions"), [("early", 1.35), ("concat", 1.55), ("difference", 1.35)])
-def test_fc_siam_is_as_large_as_its_paper_says(fusion: str, millions: float) -> None:
-    module = bare_network(FCSiam(fusion=fusion), 2)  # type: ignore[arg-type]
+def test_fc_siam_is_as_large_as_its_paper_says(fusion: Fusion, millions: float) -> None:
+    module = bare_network(FCSiam(fusion=fusion), 2)
     assert sum(parameter.numel() for parameter in module.parameters()) / 1e6 == pytest.approx(millions, abs=0.005)
 
 
-@pytest.mark.parametrize("size", [(35, 61), (64, 64), (17, 90)])
+@pytest.mark.parametrize("size", [(35, 61), (17, 90)])
 @pytest.mark.parametrize("fusion", ["early", "concat", "difference"])
-def test_fc_siam_takes_any_size(fusion: str, size: tuple[int, int]) -> None:
-    assert logits(FCSiam(fusion=fusion), torch.rand(1, 6, *size)).shape == (1, 1, *size)  # type: ignore[arg-type]
+def test_fc_siam_takes_any_size(fusion: Fusion, size: tuple[int, int]) -> None:
+    assert logits(FCSiam(fusion=fusion, widths=(4, 8, 8, 16)), torch.rand(1, 6, *size)).shape == (1, 1, *size)
 
 
 def test_names_and_options_lead_to_the_specs() -> None:
@@ -94,17 +97,17 @@ def test_names_and_options_lead_to_the_specs() -> None:
 
 
 def test_it_begins_with_the_encoder_of_a_network_for_one_picture() -> None:
-    single = own_network(UNet(encoder="resnet18"), 3)
+    single = own_network(UNet(**_PLAIN), 3)
     labels, others = CHANGE, labels_of(["sky", "road", "car"])
-    for fusion in ("concat", "difference"):
+    for fusion in get_args(Fusion)[1:]:
         module = own_network(UNETS[fusion], 2)
         report = fit_weights(module, labels, single.state_dict(), others)
         assert all(name.startswith(("classifier.", "backbone.join.")) for name in report.reset)
-        found = module.get_parameter("backbone.body.conv1.weight")
-        assert torch.equal(found, single.get_parameter("backbone.conv1.weight"))
+        found = module.get_parameter("backbone.body.levels.0.0.0.weight")
+        assert torch.equal(found, single.get_parameter("backbone.levels.0.0.0.weight"))
 
 
 def test_specs_of_earlier_files_have_no_fusion() -> None:
     plain = {name: value for name, value in spec_to_json(UNet()).items() if name != "fusion"}
     assert spec_from_json(plain) == UNet()
-    assert build(UNet(encoder="resnet18"), 2).kind is not ChangeMap  # type: ignore[comparison-overlap]
+    assert build(UNet(**_PLAIN), 2).kind is not ChangeMap

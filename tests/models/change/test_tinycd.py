@@ -67,6 +67,7 @@ def test_the_weights_for_whu_whose_names_differ_load_too() -> None:
 
 
 @needs_data
+@pytest.mark.slow
 def test_one_of_the_samples_has_its_number() -> None:
     dataset = samples()
     (row,) = (row for row, record in enumerate(dataset.records) if record.id == "test_121_0768_0256")

@@ -13,6 +13,8 @@ from everymask.core.segmentation import ChangeMap
 from everymask.data.conversion.tiles import Tiles, tile_pictures
 from everymask.data.formats.change.files import read_change_pairs, write_change_pairs
 from everymask.data.formats.table import find_formats, read_dataset, write_dataset
+from everymask.data.identity.changes import changes
+from everymask.data.identity.content import identity_of, see_dataset
 from everymask.data.pictures.read import write_image
 from everymask.data.splits import draw_split
 from everymask.errors import ConfigError, DataError
@@ -245,6 +247,19 @@ def test_crops_of_a_scene_in_two_splits_are_told(tmp_path: Path) -> None:
         write_image(tmp_path / "val" / name / "town_1_0000_0256.png", picture)
     (issue,) = (issue for issue in read_dataset(tmp_path).issues if issue.code == "scene-leak")
     assert "town_1 are in train and val" in issue.message
+
+
+def test_the_earlier_picture_is_decoded_compared_and_watched_as_the_later_is(tmp_path: Path) -> None:
+    write_places(tmp_path)
+    found = read_dataset(tmp_path)
+    held = identity_of(found, see_dataset(found, {}))
+    write_image(tmp_path / "A" / "p1.png", 255 - place(1)[0])
+    (change,) = changes(held, identity_of(found, see_dataset(found, {})))
+    assert change.id == "p1" and "picture of the earlier date" in change.what
+    file = tmp_path / "A" / "p2.png"
+    file.write_bytes(file.read_bytes()[:-3000])
+    with pytest.raises(DataError, match=r"A/p2.png"):
+        read_dataset(tmp_path, decode=True)
 
 
 def test_tiles_are_cut_of_both_dates(tmp_path: Path) -> None:
