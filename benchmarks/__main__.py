@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 
 from benchmarks import (
+    classical,
     data_pipeline,
     doctor,
     evaluation,
@@ -26,6 +27,7 @@ from benchmarks.page import Section, Unavailable, text_of, write_section
 
 _UNAVAILABLE = 2
 COMPARISONS: dict[str, Callable[[], Section]] = {
+    "classical": classical.run,
     "data-pipeline": data_pipeline.run,
     "doctor": doctor.run,
     "evaluation": evaluation.run,

@@ -379,7 +379,7 @@ def test_a_training_that_a_signal_ended_says_how_to_go_on(
 ) -> None:
     from everymask.train import run as training
 
-    def train(config: TrainConfig) -> training.Run:
+    def train(config: TrainConfig, **_: object) -> training.Run:
         return training.Run(tmp_path / "a b", "interrupted", None, config, steps=7, seconds=60.0, signal=number)
 
     monkeypatch.setattr(training, "train", train)

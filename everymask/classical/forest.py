@@ -13,7 +13,8 @@ from everymask.core.arrays import Array, FloatArray, IntArray
 from everymask.errors import WeightsError, require
 
 _AT_ONCE = 4096  # pixels whose features stay in the processor's cache
-_SMALLEST = 1e-6
+_PIXELS_AT_ONCE = 1 << 20
+_SMALLEST = np.float32(1e-6)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,11 +114,20 @@ def grow(spec: PixelForest, values: FloatArray, classes: IntArray, *, seed: int)
 
 
 def by_forest(spec: PixelForest, forest: Forest, picture: FloatArray) -> FloatArray:
-    """Logits [K, H, W] of the classes, for a picture [C, H, W] of brightness 0 to 1."""
-    values = features_of(spec, picture)
-    probable = forest(values.reshape(-1, values.shape[2]))
-    logits = np.log(np.maximum(probable, _SMALLEST), dtype=np.float32)
-    return np.ascontiguousarray(logits.T.reshape(-1, *values.shape[:2]))
+    """Logits [K, H, W] of the classes, for a picture [C, H, W] of brightness 0 to 1.
+
+    Features are calculated for some rows at a time, with as many around them as the largest scale sees.
+    """
+    height, width = picture.shape[1:]
+    logits = np.empty((spec.classes, height, width), np.float32)
+    around, rows = int(4 * spec.sigmas[1]) + 8, max(1, _PIXELS_AT_ONCE // width)
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        first, last = max(0, top - around), min(bottom + around, height)
+        values = features_of(spec, picture[:, first:last])[top - first : bottom - first]
+        probable = forest(values.reshape(-1, values.shape[2]))
+        logits[:, top:bottom] = np.log(np.maximum(probable, _SMALLEST)).T.reshape(-1, bottom - top, width)
+    return logits
 
 
 def _as_arrays(trees: list[Any], known: IntArray, num_classes: int) -> Forest:

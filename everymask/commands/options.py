@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NewType, TypeAlias, TypeVa
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
-from everymask.classical.named import METHODS, read_settings, with_settings
+from everymask.classical.named import METHODS, method_name, read_settings, with_settings
 from everymask.classical.specs import Method
 from everymask.commands.terminal import quoted
 from everymask.core.files import is_there
@@ -222,13 +222,18 @@ def load_predictor(
 def named_method(model: str, settings: Sequence[str]) -> str | Method:
     """The method of that name with the settings that `--set` gives it, or the name of another model, which has none."""
     if model in METHODS and not _is_model_file(Path(model)):
-        return with_settings(METHODS[model](), read_settings(settings), model)
-    if settings:
+        return method_with(METHODS[model](), settings)
+    return method_with(None, settings, called=printable(model)) if settings else model
+
+
+def method_with(method: Method | None, settings: Sequence[str], *, called: str = "the model") -> Method:
+    """The method with the settings that `--set` gives it; `ConfigError` where what is `called` so is none."""
+    if method is None:
         raise ConfigError(
-            f"--set is for methods that have a name, but {printable(model)} is another model",
+            f"--set is for methods that have a name, but {called} is another model",
             hint=f"the methods are {', '.join(METHODS)}",
         )
-    return model
+    return with_settings(method, read_settings(settings), method_name(method))
 
 
 def splitting_of(options: Running) -> Splitting | None:

@@ -8,6 +8,7 @@ from everymask.commands.terminal import show, show_json
 from everymask.commands.train import Training, config_of
 from everymask.core.threads import require_torch
 from everymask.errors import ConfigError
+from everymask.settings.config import TrainConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,13 +27,17 @@ class Plan(Training):
 
 def run(options: Plan) -> None:
     """Measure, and print what was decided, time and memory."""
-    require_torch()
     from everymask.train.folder.logs import spent
-    from everymask.train.planning import forecast
 
     if options.time and options.time_limit:
         raise ConfigError("--time and --time-limit are the same", hint="give one of them")
     config = config_of(options)
+    if config.method is not None:
+        _run_method(config, as_json=options.json)
+        return
+    require_torch()
+    from everymask.train.planning import forecast
+
     found = forecast(replace(config, time_limit=options.time or config.time_limit))
     if options.json:
         show_json(
@@ -52,3 +57,15 @@ def run(options: Plan) -> None:
         f"\nexpected: {found.steps:,} steps in {spent(found.seconds)}, {found.speed.step:.2g} s each, and at most "
         f"{found.memory:,.0f} MB of memory; each validation takes {spent(found.speed.validation)}, also the last",
     )
+
+
+def _run_method(config: TrainConfig, *, as_json: bool) -> None:
+    """Of a method, which learns in one go and not in steps."""
+    from everymask.train.folder.logs import spent
+    from everymask.train.methods.run import forecast_method
+
+    notes, seconds = forecast_method(config)
+    if as_json:
+        show_json({"settings": config.to_json(), "reasons": list(notes), "seconds": round(seconds, 1)})
+        return
+    show(*notes, f"\nexpected: {spent(seconds)} in one go, without steps to stop at or to go on from")

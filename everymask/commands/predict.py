@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from everymask.classical.specs import MethodSpec
 from everymask.commands.batch.options import Loading, Sharding, check_sharding
 from everymask.commands.options import Trained, check_order, together
 from everymask.commands.prompting.answers import Prompting
@@ -153,9 +154,10 @@ def run(options: Predict) -> None:
             move(done, len(pictures))
     if shrunk:
         _log.warning(
-            "the model's preprocessing has shrunk %s to less than half their sides; with --tile 1024 they would keep "
-            "their own resolution",
+            "the model's preprocessing has shrunk %s to less than half their sides; with %s they would keep their own "
+            "resolution",
             counted(shrunk, "picture"),
+            "--set side=0" if isinstance(model.card.spec, MethodSpec) else "--tile 1024",
         )
     _tell_cuts(folder, options)
     if folder.count and not folder.found and scores.known:

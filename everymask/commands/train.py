@@ -10,13 +10,12 @@ import tyro
 from everymask.commands import options as shared
 from everymask.commands.terminal import quoted, show
 from everymask.commands.words import Swept
-from everymask.core.threads import require_torch
 from everymask.errors import counted
-from everymask.models.specs.any_spec import Architecture
+from everymask.models.specs.any_spec import ModelName
 from everymask.settings.config import TrainConfig
 
 if TYPE_CHECKING:
-    from everymask.train.run import Run
+    from everymask.train.folder.progress import Run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,9 +26,11 @@ class Training(TrainConfig):
     """A folder or an annotation file; the format is recognised."""
     format: shared.Format | None = None
     """The format, where it is not to be recognised."""
-    model: Architecture | None = None
-    """The network; otherwise mask-rcnn finds objects, and unet learns from label maps. Its classes come from the
-    data."""
+    model: ModelName | None = None
+    """The network, or a method that learns without one (pixel-forest; otsu and other thresholds); otherwise mask-rcnn
+    finds objects, and unet learns from label maps. Its classes come from the data."""
+    set: tuple[shared.Setting, ...] = ()
+    """Settings of a method without a network, which then are not learned: --set blur=1.5 trees=50."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,13 +51,15 @@ class Train(Training):
 
 def config_of(options: Training) -> TrainConfig:
     """The settings among the options."""
-    return TrainConfig(**{column.name: getattr(options, column.name) for column in fields(TrainConfig)})
+    given = {column.name: getattr(options, column.name) for column in fields(TrainConfig)}
+    if options.set:
+        given["model"] = shared.method_with(options.method, options.set)
+    return TrainConfig(**given)
 
 
 def run(options: Train) -> None:
     """Train, and say how good the model is and what to do next."""
-    require_torch()
-    from everymask.train.run import train
+    from everymask.train.entry import train
 
     ended = train(config_of(options))
     if ended.leads:
@@ -74,7 +77,8 @@ def say_result(ended: Run) -> None:
     """How a training ended, how good its best weights are, and where it lies."""
     from everymask.train.folder.logs import spent
 
-    show(f"training ended after {counted(ended.steps, 'step')} and {spent(ended.seconds)}: {ended.reason}")
+    steps = f"{counted(ended.steps, 'step')} and " if ended.steps else ""
+    show(f"training ended after {steps}{spent(ended.seconds)}: {ended.reason}")
     if ended.report is not None:
         show(ended.report.scores.sentence(counted(ended.report.pictures, "held-out picture")))
     show(f"report: {ended.folder / 'report.html'}")

@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args
 
+from everymask.classical.named import METHODS
+from everymask.classical.specs import Method, MethodSpec
 from everymask.core.segmentation import TaskName
 from everymask.data.feed.augment import Augment
 from everymask.data.formats.crowds import Crowds
 from everymask.data.issues import Policy
 from everymask.data.panoptic import PanopticRule
 from everymask.errors import ConfigError, unknown
-from everymask.models.specs.any_spec import KINDS, Architecture, ModelSpec, spec_from_json, spec_to_json
+from everymask.models.specs.any_spec import KINDS, AnySpec, ModelName, ModelSpec, spec_from_json, spec_to_json
 from everymask.models.specs.named import network, with_options
 from everymask.models.specs.regions import ENCODERS, Norm
 from everymask.models.specs.semantic import Fusion, Head
@@ -94,9 +96,9 @@ class TrainConfig:
     """Panoptic networks: the classes that are counted one by one, where the data do not say which are."""
     stuff: tuple[str, ...] = ()
     """Panoptic networks: the classes that are not counted, such as sky; with things alone all others are."""
-    model: ModelSpec | Architecture | None = None
-    """The network, or its name; None: Mask R-CNN for objects, Panoptic FPN for panoptic maps (without a GPU the small
-    ones), U-Net for label maps. Its classes come from the data."""
+    model: AnySpec | ModelName | None = None
+    """The network (or a method without one), or its name; None: Mask R-CNN for objects, Panoptic FPN for panoptic maps
+    (without a GPU the small ones), U-Net for label maps and changes. Its classes come from the data."""
     encoder: str | None = None
     """The network that sees, as `everymask models` lists them; semantic networks also take timm's names."""
     norm: Norm | None = None
@@ -233,6 +235,9 @@ class TrainConfig:
 
     def _name_network(self) -> None:
         """Make `model` a spec that has encoder, norm ...; only where the data decide on it do these stay."""
+        if isinstance(self.model, MethodSpec) or self.model in METHODS:
+            self._name_method()
+            return
         if not isinstance(self.model, (str, type(None), *KINDS.values())):
             raise ConfigError(
                 f"model must be a network or its name, but got {self.model!r}",
@@ -249,6 +254,16 @@ class TrainConfig:
             for name in ("encoder", "norm", "head", "fusion"):
                 object.__setattr__(self, name, None)
 
+    def _name_method(self) -> None:
+        """Make `model` the spec of a method, which has no options of a network."""
+        method = METHODS[self.model]() if isinstance(self.model, str) else self.model
+        for name in ("encoder", "norm", "head"):
+            if getattr(self, name) is not None:
+                raise ConfigError(
+                    f"{name} is a setting of networks, but {type(method).__name__} has none", hint="leave it out"
+                )
+        object.__setattr__(self, "model", method)
+
     @property
     def rule(self) -> PanopticRule | None:
         """Which classes are things and which are stuff, where that is said."""
@@ -256,9 +271,16 @@ class TrainConfig:
 
     @property
     def network(self) -> ModelSpec | None:
-        """The `model`, which is a name only until it is looked up."""
+        """The network of `model`, a name only until it is looked up; `ConfigError` for a method without one."""
         assert not isinstance(self.model, str)
+        if isinstance(self.model, MethodSpec):
+            raise ConfigError(f"{type(self.model).__name__} is a method without a network")
         return self.model
+
+    @property
+    def method(self) -> Method | None:
+        """The method of `model` that needs no network; None for a network."""
+        return self.model if isinstance(self.model, MethodSpec) else None
 
     @property
     def crop(self) -> tuple[int, int] | None:
@@ -268,7 +290,7 @@ class TrainConfig:
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values, as `config_from_json` takes them."""
         plain = {column.name: getattr(self, column.name) for column in fields(self)}
-        model = None if self.network is None else spec_to_json(self.network)
+        model = None if self.model is None or isinstance(self.model, str) else spec_to_json(self.model)
         return plain | {"model": model, "augment": asdict(self.augment)}
 
 

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +25,8 @@ from everymask.settings.schedule import phase_at
 from everymask.train.ema import Ema
 from everymask.train.folder.layout import NONFINITE, STATE
 from everymask.train.folder.logs import Log
-from everymask.train.folder.state import Progress, Training, read_state, write_state
+from everymask.train.folder.progress import Progress, Reason
+from everymask.train.folder.state import Training, read_state, write_state
 from everymask.train.layers import frozen_parameters, select_layers
 from everymask.train.loader import Order
 from everymask.train.machine.gradients import gradient_threads, wait_in_circles
@@ -38,7 +38,6 @@ from everymask.train.step import TrainStep
 SAVE_SECONDS = 300.0
 _FIRST_SAVE = 20.0
 _logger = logging.getLogger(__name__)
-Reason = Literal["finished", "time limit", "no progress", "interrupted"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -24,30 +24,13 @@ from everymask.train.folder.ended import clear_ended, failure_kept
 from everymask.train.folder.given import taken_up, write_decided, write_given, write_held
 from everymask.train.folder.layout import BEST, clear_folder, open_folder
 from everymask.train.folder.logs import Log, Screen, memory
+from everymask.train.folder.progress import Run
 from everymask.train.folder.summary import write_summary
-from everymask.train.loop import Outcome, Reason, Validation, fit
+from everymask.train.loop import Outcome, Validation, fit
 from everymask.train.machine.failures import machine_failures
 from everymask.train.machine.group import joined, local_device
 from everymask.train.machine.interrupt import stop_if_asked
 from everymask.train.planning import begin
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """A training that ended: its folder, why it ended, and how good its best weights are (None: not measured).
-
-    `signal` is the number of the signal that stopped it (0: none). Of several processes one `leads`; only there is the
-    report. `everymask.load(run.folder)` gives the model.
-    """
-
-    folder: Path
-    reason: Reason
-    report: Report | None
-    config: TrainConfig = field(repr=False)
-    steps: int
-    seconds: float
-    signal: int = 0
-    leads: bool = True
 
 
 def train(config: TrainConfig, *, dataset: Dataset | None = None, console: Console | None = None) -> Run:

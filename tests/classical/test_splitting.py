@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -12,6 +14,7 @@ from everymask.core.labels import labels_of
 from everymask.core.segmentation import SemanticMap
 from everymask.errors import ConfigError
 from tests.classical.blobs import CENTRES, blobs
+from tests.grey_model import STEP, grey_model
 
 pytest.importorskip("skimage")
 
@@ -88,10 +91,16 @@ def test_a_predictor_of_label_maps_gives_objects() -> None:
             refused()
 
 
+def test_label_maps_of_a_network_are_split_too() -> None:
+    _, numbers = blobs()
+    model = grey_model(labels_of(["background", "cell"]), channels=1).with_objects(Splitting(h=1))
+    result = model.predict(np.where(numbers > 0, STEP, 0).astype(np.uint8))
+    assert result.labels.names == ("cell",) and len(result.instances) == len(CENTRES)
+    assert result.instances.scores is not None and (result.instances.scores > 0.5).all()
+
+
 def test_no_class_but_background_is_refused() -> None:
     model = build_method(Otsu())
-    from dataclasses import replace
-
     blank = replace(model, card=replace(model.card, labels=labels_of(["background"])))
     with pytest.raises(ConfigError, match="no class but background"):
         blank.with_objects()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,26 +16,8 @@ from everymask.cli import run
 from everymask.data.formats.table import read_dataset
 from everymask.data.shapes import write_shapes
 from everymask.evaluate import compare
+from tests.absent import TORCH, without
 from tests.classical.blobs import CENTRES, blobs, write_blobs
-
-WITHOUT = """
-import sys
-class No:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {absent!r}:
-            raise ModuleNotFoundError("No module named " + repr(name), name=name)
-sys.meta_path.insert(0, No())
-from everymask.cli import run
-for words in {commands!r}:
-    code = run(words)
-    print("code", code)
-"""
-
-
-def without(absent: tuple[str, ...], *commands: list[str]) -> subprocess.CompletedProcess[str]:
-    """What happens where packages are not installed."""
-    code = WITHOUT.format(absent=absent, commands=commands)
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +37,7 @@ def test_a_method_predicts_where_there_is_nothing_but_the_base(photos: Path, tmp
     words = ["predict", "--model", "otsu", str(photos), "--out", str(tmp_path / "masks"), "--set", "blur=1.5"]
     objects = ["predict", "marker-watershed", str(photos), "--out", str(tmp_path / "objects")]
     more = ["predict", "watershed", str(photos), "--out", str(tmp_path / "none")]
-    done = without(("torch", "torchvision", "timm", "skimage", "sklearn", "scipy"), words, objects, more)
+    done = without((*TORCH, "skimage", "sklearn", "scipy"), words, objects, more)
     assert done.stdout.count("code 0") == 2 and "code 4" in done.stdout, done.stderr
     assert 'pip install "everymask[classical]"' in done.stderr
     assert {path.name for path in (tmp_path / "masks" / "maps").iterdir()} == {"discs.png", "dark.png"}

@@ -20,7 +20,8 @@ from everymask.models.base import Batch
 from everymask.settings.config import TrainConfig
 from everymask.train import loop
 from everymask.train.folder.logs import read_log
-from everymask.train.folder.state import Progress, Training
+from everymask.train.folder.progress import Progress
+from everymask.train.folder.state import Training
 from everymask.train.loop import Validation
 from everymask.train.step import TrainStep
 from tests.train.tiny_training import Tiny, planned, settings, train_tiny

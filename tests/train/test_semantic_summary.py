@@ -18,7 +18,7 @@ from everymask.data.formats.table import read_dataset
 from everymask.evaluate import Report, evaluate
 from everymask.infer.predictor import Predictor
 from everymask.settings.config import TrainConfig
-from everymask.train.folder.state import Progress
+from everymask.train.folder.progress import Progress
 from everymask.train.folder.summary import write_summary
 from tests.grey_model import grey_model, write_grey
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import Any
 
+from everymask.classical.named import METHODS
 from everymask.errors import ConfigError, unknown
 from everymask.models.specs.any_spec import FAMILIES, ModelSpec
 from everymask.models.specs.family import Family
@@ -39,7 +40,7 @@ def network(
         if model in family.named:
             spec: ModelSpec = family.named[model](**usual | _known(options, family, model))
             return spec
-    raise unknown("model", model, tuple(name for family in FAMILIES for name in family.named))
+    raise unknown("model", model, (*(name for family in FAMILIES for name in family.named), *METHODS))
 
 
 def with_options(

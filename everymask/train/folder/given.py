@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from everymask.core.files import write_json
 from everymask.core.json.sealed import read_sealed, sealed
@@ -21,7 +21,6 @@ from everymask.data.splits import write_split
 from everymask.errors import DataError, EverymaskError, WeightsError, printable
 from everymask.settings.config import TrainConfig, config_from_json
 from everymask.settings.going_on import continued
-from everymask.settings.plan import Plan
 from everymask.train.folder.layout import CONFIG, ORIGIN, SPLITS, STATE
 
 _DIGEST = "data"
@@ -37,6 +36,18 @@ class Given:
     seen: Mapping[Path, Seen]
 
 
+class Decided(Protocol):
+    """What was decided for a run, as far as its folder tells."""
+
+    @property
+    def settings(self) -> TrainConfig:
+        """Without an open one."""
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """How pictures are fed."""
+
+
 def bring_back(folder: Path) -> str:
     """What to do where data are no longer what the run in `folder` learns from."""
     anew = f"start a new run from its weights: --weights {printable(folder)} --out ANOTHER"
@@ -44,7 +55,7 @@ def bring_back(folder: Path) -> str:
 
 
 def write_given(
-    folder: Path, settings: TrainConfig, plan: Plan, given: Given, train_set: Dataset, measured: Fingerprint
+    folder: Path, settings: TrainConfig, plan: Decided, given: Given, train_set: Dataset, measured: Fingerprint
 ) -> None:
     """Write what was given and what was found in the data, to be compared on resuming; then what was decided."""
     write_split(folder / SPLITS, given.pictures)
@@ -79,7 +90,7 @@ def read_held(folder: Path) -> tuple[Identity, dict[Mark, str]] | None:
     return identity, known
 
 
-def write_decided(folder: Path, plan: Plan) -> None:
+def write_decided(folder: Path, plan: Decided) -> None:
     """Write the complete settings."""
     write_json(folder / CONFIG, sealed(replace(plan.settings, resume=False, overwrite=False).to_json()), indent=1)
 

@@ -12,9 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
 from rich.progress import Progress as Bar
@@ -24,7 +23,10 @@ from everymask.core.processes.rank import ALONE, Rank
 from everymask.settings.schedule import clock
 from everymask.train.folder.layout import LOG
 from everymask.train.folder.log_lines import read_log
-from everymask.train.folder.state import Progress
+from everymask.train.folder.progress import Progress
+
+if TYPE_CHECKING:
+    import torch
 
 EVERY = 10
 _PLAIN_SECONDS = 10.0
@@ -164,13 +166,15 @@ class Log:
             _logger.warning("cannot write %s: %s", self.file, error.strerror or error)
 
 
-def memory(device: torch.device) -> float:
-    """The most memory used so far, in MB: the GPU's, or this process's.
+def memory(device: torch.device | None) -> float:
+    """The most memory used so far, in MB: the GPU's, or this process's (None: that).
 
     It never falls. On a CPU it rises where a validation meets a larger picture than training does, and a little from
     step to step, since the allocator keeps what pictures of other sizes left between its blocks.
     """
-    if device.type == "cuda":
+    if device is not None and device.type == "cuda":
+        import torch
+
         return torch.cuda.max_memory_allocated(device) / 1e6
     try:
         import resource

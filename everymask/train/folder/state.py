@@ -7,7 +7,7 @@ import logging
 import os
 import shutil
 import uuid
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,28 +24,12 @@ from everymask.models.base import Network
 from everymask.settings.config import TrainConfig, config_from_json
 from everymask.settings.going_on import FREE, changed_settings
 from everymask.train.ema import Ema
+from everymask.train.folder.progress import Progress
 
 _TENSORS, _FACTS = "tensors.safetensors", "state.json"
 _KEPT = 2
 _VERSION = 1
 _log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class Progress:
-    """How far a run is: `step` optimizer steps done in `seconds`.
-
-    `best` is the best score so far, of `best_step`; `validated` is the last step whose weights were validated. `sums`
-    are the losses since the last line of the log, over `summed` steps.
-    """
-
-    step: int = 0
-    seconds: float = 0.0
-    best: float | None = None
-    best_step: int = 0
-    validated: int = 0
-    sums: dict[str, float] = field(default_factory=dict)
-    summed: int = 0
 
 
 @dataclass(slots=True)

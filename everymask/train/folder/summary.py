@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 import platform
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import torch
-import torchvision
 
 import everymask
 from everymask.data.dataset import Dataset
@@ -25,7 +23,7 @@ from everymask.train.folder.ended import Ended, HowEnded, score_of, write_ended
 from everymask.train.folder.layout import LOG
 from everymask.train.folder.log_lines import PLACE, read_log
 from everymask.train.folder.logs import spent
-from everymask.train.folder.state import Progress
+from everymask.train.folder.progress import Progress
 from everymask.viz.parts import PICTURE_SIDE
 from everymask.viz.report import (
     Panel,
@@ -37,6 +35,8 @@ from everymask.viz.report import (
 )
 
 _DRAWN_FROM = 0.5
+_CALCULATE = ("torch", "torchvision", "skimage", "sklearn")
+"""Packages on which numbers depend, where they were needed."""
 
 
 def write_summary(
@@ -72,9 +72,8 @@ def write_summary(
         versions={
             "everymask": everymask.__version__,
             "python": platform.python_version(),
-            "torch": torch.__version__,
-            "torchvision": torchvision.__version__,
-        },
+        }
+        | {name: str(sys.modules[name].__version__) for name in _CALCULATE if name in sys.modules},
     )
     if report and val:
         content = _with_scores(content, report.scores, predictor, val)
@@ -128,10 +127,11 @@ def _panels(predictor: Predictor, val: Dataset, scores: Scores) -> tuple[tuple[P
 
 
 def _of_training(progress: Progress, peak: float, ended: str) -> tuple[Headline, ...]:
-    if not progress.step:
+    if not progress.seconds:
         return ()
+    steps = f"{counted(progress.step, 'step')}; " if progress.step else ""
     return (
-        Headline("training", spent(progress.seconds), f"{counted(progress.step, 'step')}; ended: {ended}"),
+        Headline("training", spent(progress.seconds), f"{steps}ended: {ended}"),
         Headline("memory", f"{peak:,.0f} MB", "at most"),
     )
 

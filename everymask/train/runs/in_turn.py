@@ -14,10 +14,11 @@ import torch
 from everymask.core.files import clear_leftovers, is_folder
 from everymask.errors import ConfigError, EverymaskError, MachineError, printable
 from everymask.settings.config import TrainConfig
+from everymask.train.entry import train
 from everymask.train.folder.ended import ENDED
 from everymask.train.folder.layout import BEST, CONFIG, ORIGIN, STATE, check_outside, clear_folder
 from everymask.train.folder.lock import LOCK, locked
-from everymask.train.run import Run, train
+from everymask.train.folder.progress import Run
 from everymask.train.runs.listed import LIST, RunList, check_same, read_list, write_list
 from everymask.train.runs.row import NoRun, read_row
 

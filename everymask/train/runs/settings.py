@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import asdict, fields
 from typing import Any
 
+from everymask.classical.named import method_name
 from everymask.errors import ConfigError
 from everymask.models.specs.any_spec import FAMILIES, ModelSpec
 from everymask.models.specs.named import network
@@ -23,7 +24,7 @@ def plain_settings(config: TrainConfig) -> dict[str, Any]:
 
     What only some networks have stands under `model.`, and how pictures are varied under `augment.`.
     """
-    left_out = (*PLACES, "model", "augment", *(_OPTIONS if config.network else ()))
+    left_out = (*PLACES, "model", "augment", *(_OPTIONS if config.model else ()))
     found = {name: _plain(value) for name, value in config.to_json().items() if name not in left_out}
     if config.crop is not None and config.crop[0] == config.crop[1]:
         found["size"] = config.crop[0]
@@ -31,6 +32,8 @@ def plain_settings(config: TrainConfig) -> dict[str, Any]:
 
 
 def _of_network(config: TrainConfig) -> dict[str, Any]:
+    if config.method is not None:
+        return {"model": method_name(config.method), **dict(_nested(_OWN, asdict(config.method)))}
     spec = config.network
     if spec is None:
         return {"model": None}

@@ -16,7 +16,7 @@ from everymask.models.specs.semantic import UNet
 from everymask.settings.config import TrainConfig
 from everymask.train import loop
 from everymask.train.folder.ended import Ended, Score, clear_ended, failure_kept, read_ended, write_ended
-from everymask.train.loop import Reason
+from everymask.train.folder.progress import Reason
 from everymask.train.run import train
 from everymask.train.runs.row import read_row
 

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from everymask.train.folder import logs
 from everymask.train.folder.logs import Log, Screen, read_log
-from everymask.train.folder.state import Progress
+from everymask.train.folder.progress import Progress
 
 CPU = torch.device("cpu")
 

@@ -15,7 +15,8 @@ from everymask.errors import MachineError, WeightsError
 from everymask.settings.config import TrainConfig
 from everymask.train.ema import Ema
 from everymask.train.folder import state
-from everymask.train.folder.state import Progress, Training, read_state, write_state
+from everymask.train.folder.progress import Progress
+from everymask.train.folder.state import Training, read_state, write_state
 from everymask.train.optim import build_optimizer
 from tests.train.tiny_training import Tiny, planned, settings, train_tiny
 
