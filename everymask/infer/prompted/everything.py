@@ -90,9 +90,7 @@ class _Found:
     def without_repeats(self, iou: float, size: Size) -> InstanceSet:
         """The surest of those whose boxes overlap by more than `iou`."""
         scores = np.array(self.scores, np.float32)
-        # As SAM's code has it: the last pixels of a box are its corners.
-        boxes = np.array(self.windows, np.float32).reshape(-1, 4) - np.array((0, 0, 1, 1), np.float32)
-        kept = keep_surest(boxes, scores, iou)
+        kept = keep_surest(np.array(self.windows, np.int64).reshape(-1, 4), scores, iou)
         masks = Masks.from_rle([self.counts[row] for row in kept], size)
         sure = np.clip(scores[kept], 0, 1)
         return InstanceSet(masks.boxes(), np.zeros(len(kept), np.int64), sure, masks)
@@ -115,8 +113,12 @@ def _ask(predictor: Running, seen: Seen, points: FloatArray, least: float, wante
         found.scores.append(score)
 
 
-def keep_surest(boxes: FloatArray, scores: FloatArray, iou: float) -> IntArray:
-    """The rows of boxes [N, 4] xyxy that non-maximum suppression leaves, surest first."""
+def keep_surest(windows: IntArray, scores: FloatArray, iou: float) -> IntArray:
+    """The rows of windows [N, 4] xyxy that non-maximum suppression leaves, surest first.
+
+    Boxes are compared as SAM's code has them: their corners are the middles of their first and last pixels.
+    """
+    boxes = windows.astype(np.float32) - np.array((0, 0, 1, 1), np.float32)
     order = np.argsort(-scores, kind="stable")
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
     kept: list[int] = []

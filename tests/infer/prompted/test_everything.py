@@ -50,10 +50,11 @@ def test_pictures_of_one_pixel_are_searched() -> None:
 
 
 def test_suppression_keeps_the_surest() -> None:
-    boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 9], [20, 0, 30, 10], [5, 5, 5, 5], [0, 0, 10, 10]], np.float32)
+    windows = np.array([[0, 0, 11, 11], [0, 0, 11, 9], [20, 0, 31, 11], [5, 5, 6, 6], [0, 0, 11, 11]])
     scores = np.array([0.5, 0.9, 0.1, 0.7, 0.9], np.float32)
-    assert keep_surest(boxes, scores, 0.7).tolist() == [1, 3, 2]
-    assert keep_surest(boxes, scores, 0.95).tolist() == [1, 4, 3, 2]
+    assert keep_surest(windows, scores, 0.7).tolist() == [1, 3, 2]
+    # 10 x 8 of 10 x 10, which would be 9 of 11 rows with the pixels' outer edges.
+    assert keep_surest(windows, scores, 0.81).tolist() == [1, 4, 3, 2]
 
 
 @pytest.mark.parametrize(
