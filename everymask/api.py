@@ -48,7 +48,7 @@ def load(
     if isinstance(source, str | Path) and is_bundle(source):
         from everymask.runtimes.loading import load_bundle
 
-        return load_bundle(source, runtime=runtime, device=device, threads=threads)
+        return load_bundle(source, runtime=runtime, device=device, threads=threads, exact=precision == "exact")
     if runtime != "auto":
         raise ConfigError(
             f"runtime {runtime} is for bundles, but {printable(source)} is none",

@@ -6,20 +6,23 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
-from typing import assert_never
+from typing import Any, assert_never
 
 from everymask.api import load_network
 from everymask.backends.pytorch import build_predictor
 from everymask.core.files import whole_file
-from everymask.errors import ConfigError, WeightsError, printable
+from everymask.data.identity.content import DATA, read_identity
+from everymask.errors import ConfigError, WeightsError, counted, printable
 from everymask.export.check import Apart, Check, Given, compare_metric, compare_outputs
 from everymask.export.graph import Traced, trace
+from everymask.export.int8 import CALIBRATED, Quantiser, that_show_something
 from everymask.export.onnx_graph import to_onnx
-from everymask.export.pictures import Chosen, choose_pictures, inputs_of, noise_for
+from everymask.export.pictures import Chosen, choose_pictures, inputs_of, needed, noise_for
 from everymask.export.program import ProgramEngine, write_program
 from everymask.export.targets import ROWS, Target, row_of
 from everymask.infer.predictor import Predictor
@@ -29,6 +32,7 @@ from everymask.runtimes.backend import Engine, GraphBackend, graph_spec
 from everymask.runtimes.bundle import SUFFIX, Bundle, GraphFacts, GraphPrecision, RuntimeName, read_bundle, write_bundle
 from everymask.runtimes.loading import engine_of
 
+_RUNS: dict[Target, RuntimeName] = {"onnx": "onnxruntime", "openvino": "openvino"}
 COMPARED = 4
 """Of how many pictures the outputs are compared, value by value."""
 _log = logging.getLogger(__name__)
@@ -79,11 +83,12 @@ class ExportConfig:
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """A file that was written, and what its check found."""
+    """A file that was written, what its check found, and the layers that an int8 graph keeps in float."""
 
     out: Path
     size: int
     check: Check
+    left: tuple[str, ...] = ()
 
 
 def export(config: ExportConfig, say: Callable[[str], None] = lambda _: None) -> Exported:
@@ -102,10 +107,13 @@ def export(config: ExportConfig, say: Callable[[str], None] = lambda _: None) ->
     traced = trace(network, card.preprocess.channels * card.preprocess.dates, card.preprocess.divisor)
     with tempfile.TemporaryDirectory() as folder:
         made = _made(config, traced, Path(folder), say)
-        say("checking")
-        check = _checked(config, network, card, made, chosen)
-        _refuse_loss(config, check)
-        return Exported(config.out, _written(config, card, made, check), check)
+        candidates = iter([made]) if config.precision != "int8" else _in_int8(config, card, made, chosen, Path(folder))
+        for made in candidates:
+            say(f"checking{made.about}")
+            check = _checked(config, network, card, made, chosen)
+            if not _loses(config, check):
+                return Exported(config.out, _written(config, card, made, check), check, made.left)
+        raise _refusal(config, check, made)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +125,13 @@ class _Made:
     one_by_one: bool
     graph: bytes = b""
     files: tuple[Path, ...] = ()
+    left: tuple[str, ...] = ()
+    calibrated: int = 0
+
+    @property
+    def about(self) -> str:
+        """How many layers were left in float, in words."""
+        return f" with {counted(len(self.left), 'layer')} in float" if self.left else ""
 
 
 def _made(config: ExportConfig, traced: Traced, folder: Path, say: Callable[[str], None]) -> _Made:
@@ -128,16 +143,38 @@ def _made(config: ExportConfig, traced: Traced, folder: Path, say: Callable[[str
         case "onnx" | "openvino":
             say("writing the graph")
             graph = to_onnx(traced)
-            runtime: RuntimeName = "onnxruntime" if config.to == "onnx" else "openvino"
-            files: tuple[Path, ...] = ()
-            if config.out.suffix.lower() == ".xml":
-                from everymask.runtimes.on_openvino import write_ir
-
-                files = write_ir(graph, folder / "model.xml")
-            engine = engine_of(files[0] if files else graph, runtime, config.precision)
-            return _Made(engine, _named(runtime), traced.one_by_one, graph, files)
+            # A graph in int8 is made of one in float, which is calculated in float.
+            precision = "fp32" if config.precision == "int8" else config.precision
+            return _loaded(config, graph, precision, folder, one_by_one=traced.one_by_one)
         case _:
             assert_never(config.to)
+
+
+def _loaded(config: ExportConfig, graph: bytes, precision: GraphPrecision, folder: Path, *, one_by_one: bool) -> _Made:
+    """The graph in its runtime, in the form in which it will be written."""
+    runtime: RuntimeName = _RUNS[config.to]
+    files: tuple[Path, ...] = ()
+    if config.out.suffix.lower() == ".xml":
+        from everymask.runtimes.on_openvino import write_ir
+
+        files = write_ir(graph, folder / "model.xml")
+    engine = engine_of(files[0] if files else graph, runtime, precision)
+    return _Made(engine, _named(runtime), one_by_one, graph, files)
+
+
+def _in_int8(config: ExportConfig, card: Card, exact: _Made, chosen: Chosen, folder: Path) -> Iterator[_Made]:
+    """The graph in int8, then again and again with more of its layers in float: 1, 2, 4 ... up to half of them."""
+    needed(chosen.check, "int8 is checked by annotated pictures")
+    train = needed(chosen.train, "int8 is calibrated on pictures of the training, never on those that validate")
+    pictures = that_show_something(exact.engine, islice(inputs_of(train, card.preprocess), CALIBRATED))
+    if not pictures:
+        raise ConfigError("the model finds nothing in the pictures that calibrate", hint="name others with --data")
+    quantiser, ranked, count = Quantiser(exact.graph, pictures, folder), list[str](), 0
+    while not ranked or count <= len(ranked) // 2:
+        left = tuple(ranked[:count])
+        made = _loaded(config, quantiser.quantised(left), config.precision, folder, one_by_one=exact.one_by_one)
+        yield replace(made, left=left, calibrated=len(pictures))
+        ranked, count = ranked or quantiser.ranked(), 2 * count or 1
 
 
 def _named(package: str) -> str:
@@ -158,7 +195,8 @@ def _checked(config: ExportConfig, network: Network, card: Card, made: _Made, ch
         own = build_predictor(network, card, "cpu", precision="exact")
         compared, count = compare_metric(own, exported, chosen.check), len(chosen.check)
     else:
-        _log.warning("there are no annotated pictures to check by, so that only outputs were compared, of noise")
+        shown = "noise" if chosen.check is None else "one picture"
+        _log.warning("there are no annotated pictures to check by: outputs were compared, of %s, and no metric", shown)
     return Check(made.runtime, count, apart, compared, config.max_loss)
 
 
@@ -175,13 +213,24 @@ def _said(apart: Apart) -> str:
     return f"{text}, and {apart.unmatched} of {apart.detections} detections have no counterpart"
 
 
-def _refuse_loss(config: ExportConfig, check: Check) -> None:
+def _data_of(source: str) -> dict[str, Any]:
+    """The digest of what the model learned from, where its run folder says it."""
+    with suppress(OSError, ValueError):
+        return {"data_digest": read_identity(Path(source) / DATA)[0].digest}
+    return {}
+
+
+def _loses(config: ExportConfig, check: Check) -> bool:
+    return check.loss is not None and not check.loss <= config.max_loss
+
+
+def _refusal(config: ExportConfig, check: Check, made: _Made) -> WeightsError:
     found = check.compared
-    if found is None or check.loss is None or check.loss <= config.max_loss:
-        return
-    raise WeightsError(
-        f"the exported network loses {check.loss:.4f} of {found.name} ({found.first:.4f} before, {found.second:.4f} "
-        f"after, 95 % interval of the difference {found.low:.4f} to {found.high:.4f}), more than {config.max_loss:g}",
+    assert found is not None
+    return WeightsError(
+        f"the exported network{made.about} loses {-found.difference:.4f} of {found.name} ({found.first:.4f} before, "
+        f"{found.second:.4f} after, 95 % interval of the difference {found.low:.4f} to {found.high:.4f}), more than "
+        f"{config.max_loss:g}; {_said(check.apart)}",
         hint="nothing was written; choose a higher precision, or a larger --max-loss",
     )
 
@@ -189,9 +238,9 @@ def _refuse_loss(config: ExportConfig, check: Check) -> None:
 def _written(config: ExportConfig, card: Card, made: _Made, check: Check) -> int:
     """Put the file into its place and read it back; how many bytes it has, with what lies beside it."""
     if config.out.suffix.lower() == SUFFIX:
-        runtime: RuntimeName = "onnxruntime" if config.to == "onnx" else "openvino"
-        facts = GraphFacts(config.precision, runtime, "one" if made.one_by_one else "any")
-        write_bundle(config.out, Bundle(card, made.graph, facts, check.to_json(), {}))
+        facts = GraphFacts(config.precision, _RUNS[config.to], "one" if made.one_by_one else "any")
+        int8 = {"calibration_pictures": made.calibrated, "left_in_float": list(made.left)} if made.calibrated else {}
+        write_bundle(config.out, Bundle(card, made.graph, facts, check.to_json(), _data_of(config.source) | int8))
         if read_bundle(config.out).graph != made.graph:
             raise WeightsError(f"{printable(config.out)} is not what was written: the disk has damaged it")
         return config.out.stat().st_size

@@ -51,6 +51,8 @@ def choose_pictures(source: str | Path, card: Card, data: Path | None, split: st
     folder, task = Path(source), task_of(card.spec).name
     found = _of_run(folder, card) if data is None else _divided(read_dataset(data, task=task), folder)
     if found is None:
+        if split is not None:
+            needed(None, f"the split {printable(split)} is asked for")
         return Chosen(None, None)
     if split is not None:
         checked: Dataset | None = found.split(split)

@@ -20,9 +20,21 @@ class Row:
 
 
 ROWS = (
-    Row("onnx", (".emz", ".onnx"), "onnxruntime", ("fp32", "int8"), "all networks, any size"),
-    Row("openvino", (".emz", ".xml"), "openvino", ("fp32", "bf16", "int8"), "all networks, any size"),
-    Row("pt2", (".pt2",), "torch", ("fp32",), "all networks, any size; needs torch"),
+    Row(
+        "onnx",
+        (".emz", ".onnx"),
+        "onnxruntime",
+        ("fp32", "int8"),
+        "all networks, any size; timm's encoders as far as they can be traced",
+    ),
+    Row(
+        "openvino",
+        (".emz", ".xml"),
+        "openvino",
+        ("fp32", "bf16", "int8"),
+        "all networks, any size; timm's encoders as far as they can be traced",
+    ),
+    Row("pt2", (".pt2",), "torch", ("fp32",), "as onnx; needs torch"),
     Row("tensorrt", (), "", (), "not run here: trtexec --onnx=model.onnx, from --to onnx --out model.onnx"),
     Row("litert", (), "", (), "not yet: networks of one fixed size only, no detectors"),
     Row("coreml", (), "", (), "not yet: its runtime is on macOS only, and nothing is called exported that was not run"),

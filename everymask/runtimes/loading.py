@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, TypeAlias, assert_never
 
-from everymask.errors import MissingExtra, unknown
+from everymask.errors import ConfigError, MissingExtra, printable, unknown
 from everymask.infer.predictor import Predictor
 from everymask.runtimes.backend import Engine, GraphBackend, graph_spec
 from everymask.runtimes.bundle import RUNTIMES, Bundle, GraphPrecision, RuntimeName, read_bundle
@@ -18,17 +18,27 @@ _log = logging.getLogger(__name__)
 
 
 def load_bundle(
-    path: str | Path, *, runtime: RuntimeChoice = "auto", device: str = "auto", threads: int | None = None
+    path: str | Path,
+    *,
+    runtime: RuntimeChoice = "auto",
+    device: str = "auto",
+    threads: int | None = None,
+    exact: bool = False,
 ) -> Predictor:
     """A bundle, ready to predict; no PyTorch is needed.
 
     `runtime` "auto" is the one in which the bundle was checked, else, with a warning, another that is installed.
     `WeightsError` as from `read_bundle`, and where the runtime cannot load the graph; `MissingExtra` without a runtime;
-    `ConfigError` where it cannot use the `device`.
+    `ConfigError` where it cannot use the `device`, and where float32 is wanted (`exact`) of a graph in less.
     """
     if runtime not in ("auto", *RUNTIMES):
         raise unknown("runtime", runtime, ("auto", *RUNTIMES))
     bundle = read_bundle(path)
+    if exact and bundle.facts.precision != "fp32":
+        raise ConfigError(
+            f"precision exact is float32, but {printable(path)} was exported in {bundle.facts.precision}",
+            hint="leave out precision, or export it again in fp32",
+        )
     return predictor_of(bundle, _installed(bundle.facts.runtime) if runtime == "auto" else runtime, device, threads)
 
 

@@ -9,10 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from everymask.api import load
 from everymask.cli import run
 from everymask.core.files import write_json
+from everymask.data.feed.preprocess import Preprocess, Resize
+from everymask.data.formats.table import read_dataset
 from everymask.data.shapes import write_shapes
 from everymask.data.splits import write_split
 from everymask.errors import ConfigError, WeightsError
@@ -20,9 +23,12 @@ from everymask.export import exporting
 from everymask.export.check import Apart, apart
 from everymask.export.exporting import ExportConfig, export
 from everymask.export.graph import trace
+from everymask.export.pictures import Chosen, choose_pictures, needed
+from everymask.models.build import build
+from everymask.models.card import Card
 from everymask.models.checkpoint import load_model, save_model
 from everymask.models.specs.semantic import PLAIN_ENCODER, UNet
-from everymask.runtimes.bundle import read_bundle
+from everymask.runtimes.bundle import RUNTIMES, read_bundle
 from everymask.settings.config import TrainConfig
 from everymask.train.folder.layout import BEST, CONFIG, SPLITS
 from tests.commands.small_models import MAPS, OBJECTS, make_model
@@ -105,19 +111,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     write_shapes(folder / "data", train=2, val=3, size=64)
     spec = UNet(encoder=PLAIN_ENCODER, decoder_channels=(8, 4), decoder_norm="none")
-    network, card = load_model(make_model(folder, replace(MAPS, channels=1), 64))
-    del network
-    from everymask.data.formats.table import read_dataset
-    from everymask.models.build import build
-
     pictures = read_dataset(folder / "data", task="semantic")
-    card = replace(
-        card,
-        spec=spec,
-        labels=pictures.labels,
-        preprocess=replace(card.preprocess, channels=3, mean=(0.4,) * 3, std=(0.3,) * 3),
-    )
-    save_model(folder / "run" / BEST, build(spec, len(pictures.labels)).eval(), card)
+    preprocess = Preprocess(3, 255.0, (0.4,) * 3, (0.3,) * 3, Resize(64, 64))
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        network = build(spec, len(pictures.labels)).eval()
+    save_model(folder / "run" / BEST, network, Card(spec, pictures.labels, preprocess))
     write_split(folder / "run" / SPLITS, pictures)
     config = TrainConfig(data=str(folder / "data"), out=str(folder / "run"), task="semantic", model="unet")
     write_json(folder / "run" / CONFIG, config.to_json())
@@ -143,6 +142,36 @@ def test_too_great_a_loss_is_refused(trained: Path, tmp_path: Path, monkeypatch:
         export(config)
     assert not config.out.exists()
     assert export(replace(config, max_loss=0.02)).out.exists()
+
+
+@pytest.mark.slow
+def test_int8_leaves_layers_in_float_until_the_metric_holds(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[int] = []
+
+    def loses(config: ExportConfig, check: Any) -> bool:
+        tried.append(check.compared.num_pictures)
+        return len(tried) < 3
+
+    monkeypatch.setattr(exporting, "_loses", loses)
+    found = export(ExportConfig(source=str(trained), out=tmp_path / "m.emz", precision="int8"))
+    held = read_bundle(found.out)
+    assert len(tried) == 3 and len(found.left) == 2 and held.facts.precision == "int8"
+    assert held.made_from == {"calibration_pictures": 2, "left_in_float": list(found.left)}
+    assert b"DequantizeLinear" in held.graph
+    assert found.check.apart.difference < 0.3
+    picture = next(iter(read_dataset(trained.parent / "data", task="semantic").split("val")))
+    one, other = (load(found.out, runtime=name).predict(picture).semantic.ids for name in RUNTIMES)
+    assert (one == other).mean() > 0.9
+
+
+def test_int8_wants_pictures_of_a_training(model: Path) -> None:
+    _, card = load_model(model)
+    chosen = choose_pictures(model, card, None, None, 10)
+    assert chosen == Chosen(None, None)
+    with pytest.raises(ConfigError, match="--data DATA"):
+        needed(chosen.train, "int8 is calibrated on pictures of the training")
 
 
 @pytest.mark.slow

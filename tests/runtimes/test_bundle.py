@@ -16,7 +16,7 @@ import pytest
 from everymask.api import load
 from everymask.core.json.sealed import sealed
 from everymask.errors import ConfigError, EverymaskError, WeightsError
-from everymask.runtimes.bundle import DESCRIPTION, GRAPH, read_bundle, write_bundle
+from everymask.runtimes.bundle import DESCRIPTION, GRAPH, GraphFacts, read_bundle, write_bundle
 from tests.runtimes.bundles import small_bundle
 
 pytest.importorskip("onnx")
@@ -134,5 +134,8 @@ def test_what_is_not_there_is_said(file: Path, tmp_path: Path) -> None:
         load(file, runtime="tensorrt")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="cannot be used"):
         load(file, device="cuda:7")
+    write_bundle(tmp_path / "rough.emz", replace(small_bundle(), facts=GraphFacts("int8")))
+    with pytest.raises(ConfigError, match="exported in int8"):
+        load(tmp_path / "rough.emz", precision="exact")
     with pytest.raises(ConfigError, match="is for bundles"):
         load("mask-rcnn", runtime="openvino")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from everymask.commands.terminal import show, show_json, speaking, table
-from everymask.errors import ConfigError
+from everymask.errors import ConfigError, counted, listed
 from everymask.runtimes.bundle import GraphPrecision
 
 if TYPE_CHECKING:
@@ -84,7 +84,8 @@ def run(options: Export) -> None:
 def _answer(exported: Exported, options: Export) -> None:
     check = exported.check
     if options.json:
-        show_json({"out": str(exported.out), "bytes": exported.size, "check": check.to_json()})
+        answer = {"out": str(exported.out), "bytes": exported.size, "check": check.to_json()}
+        show_json(answer | {"left_in_float": list(exported.left)})
         return
     lines = [f"{exported.out}: {exported.size / 1e6:,.1f} MB, run by {check.runtime}"]
     found = check.apart
@@ -95,6 +96,8 @@ def _answer(exported: Exported, options: Export) -> None:
             f"{compared.name} on {check.pictures} pictures: {compared.first:.4f} before, {compared.second:.4f} after; "
             f"{compared.verdict}"
         )
+    if exported.left:
+        lines.append(f"{counted(len(exported.left), 'layer')} left in float: {listed(exported.left)}")
     show("\n".join(lines))
 
 
