@@ -6,8 +6,6 @@ import importlib
 import subprocess
 import sys
 
-import pytest
-
 import everymask
 
 PUBLIC = {
@@ -42,17 +40,22 @@ def test_importing_everymask_imports_nothing_heavy() -> None:
     assert imported_by("import everymask") == set()
 
 
-def test_functions_keep_their_names_after_the_modules_of_the_same_name_are_imported(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_functions_keep_their_names_after_the_modules_of_the_same_name_are_imported() -> None:
     """`everymask/train/` and `everymask/evaluate.py` must not hide `everymask.train` and `everymask.evaluate`."""
-    for name in [name for name in sys.modules if name.partition(".")[0] == "everymask"]:
-        monkeypatch.delitem(sys.modules, name)
-    fresh = importlib.import_module("everymask")
-    assert fresh is not everymask
-    for name in ("settings.config", "train.run", "evaluate"):
-        importlib.import_module(f"everymask.{name}")
-    assert callable(fresh.train) and callable(fresh.evaluate)
-    for name in ("metrics.comparison", "commands.compare"):
-        importlib.import_module(f"everymask.{name}")
-    assert fresh.compare.__module__ == "everymask.evaluate"
+    before = {name: module for name, module in sys.modules.items() if name.partition(".")[0] == "everymask"}
+    for name in before:
+        del sys.modules[name]
+    try:
+        fresh = importlib.import_module("everymask")
+        assert fresh is not everymask
+        for name in ("settings.config", "train.run", "evaluate"):
+            importlib.import_module(f"everymask.{name}")
+        assert callable(fresh.train) and callable(fresh.evaluate)
+        for name in ("metrics.comparison", "commands.compare"):
+            importlib.import_module(f"everymask.{name}")
+        assert fresh.compare.__module__ == "everymask.evaluate"
+    finally:
+        # Also what nobody had imported before: it is made of other classes.
+        for name in [name for name in sys.modules if name.partition(".")[0] == "everymask"]:
+            del sys.modules[name]
+        sys.modules.update(before)

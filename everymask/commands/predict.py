@@ -137,13 +137,7 @@ def run(options: Predict) -> None:
         if folder.done:
             _log.warning("%s done already", counted(len(folder.done), "picture"))
             pictures = [picture for picture in pictures if str(_dates(picture)[-1]) not in folder.done]
-        outcomes: Iterator[Result | DataError | None]
-        if options.prompting:
-            outcomes = _by_prompts(folder, model, [_dates(picture)[-1] for picture in pictures], options)
-        elif tiling is None:
-            outcomes = _by_whole(folder, model, pictures, options)
-        else:
-            outcomes = _by_tiles(folder, model, pictures, tiling, move)
+        outcomes = _outcomes(folder, model, pictures, tiling, move, options)
         for done, outcome in enumerate(outcomes, start=1):
             if isinstance(outcome, DataError):
                 defects.append(Issue("picture", outcome.message, hint=outcome.hint))
@@ -278,6 +272,22 @@ def _by_whole(
     with closing(model.attempts(pictures, batch=options.batch)) as attempts:
         for outcome in attempts:
             yield outcome if isinstance(outcome, DataError) else _written(folder, model, outcome, options)
+
+
+def _outcomes(
+    folder: OutputFolder[Any],
+    model: Predictor,
+    pictures: Sequence[Path | TwoDates],
+    tiling: Tiling | None,
+    move: Callable[[float, int], None],
+    options: Predict,
+) -> Iterator[Result | DataError | None]:
+    """What became of each picture, as it is asked for: whole, by tiles, or by prompts."""
+    if options.prompting:
+        return _by_prompts(folder, model, [_dates(picture)[-1] for picture in pictures], options)
+    if tiling is None:
+        return _by_whole(folder, model, pictures, options)
+    return _by_tiles(folder, model, pictures, tiling, move)
 
 
 def _by_prompts(

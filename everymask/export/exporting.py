@@ -28,7 +28,7 @@ from everymask.export.targets import ROWS, Target, row_of
 from everymask.infer.predictor import Predictor
 from everymask.models.base import Network
 from everymask.models.card import Card
-from everymask.runtimes.backend import Engine, GraphBackend, graph_spec
+from everymask.runtimes.backend import Engine, GraphBackend
 from everymask.runtimes.bundle import SUFFIX, Bundle, GraphFacts, GraphPrecision, RuntimeName, read_bundle, write_bundle
 from everymask.runtimes.loading import engine_of
 
@@ -98,7 +98,11 @@ def export(config: ExportConfig, say: Callable[[str], None] = lambda _: None) ->
     is no such model, and where the file does not pass: then nothing is written. `MissingExtra` without the packages.
     """
     network, card = load_network(config.source)
-    graph_spec(card.spec)
+    if not network.exportable:
+        raise ConfigError(
+            f"{type(card.spec).__name__} cannot be exported yet",
+            hint="networks that find objects, label maps or changes can",
+        )
     if config.max_detections is not None:
         network = network.with_detections(config.max_detections)
         card = replace(card, spec=network.spec)
@@ -191,7 +195,7 @@ def _checked(config: ExportConfig, network: Network, card: Card, made: _Made, ch
         )
     compared = None
     if chosen.check is not None and len(chosen.check) > 1:
-        exported = Predictor(GraphBackend(made.engine, graph_spec(card.spec), made.one_by_one), card)
+        exported = Predictor(GraphBackend(made.engine, card.spec, made.one_by_one), card)
         own = build_predictor(network, card, "cpu", precision="exact")
         compared, count = compare_metric(own, exported, chosen.check), len(chosen.check)
     else:

@@ -166,7 +166,8 @@ class Network(nn.Module):
     `single_prefix` is what these names begin with in the network that sees one picture, where this one sees two dates.
 
     In `small_maps` stand the parts that see many small maps, for which Winograd's convolutions do not pay. A graph of a
-    network that goes `one_by_one` takes one picture and its window; of others, pictures alone, as many as there are.
+    network that goes `one_by_one` takes one picture and its window; of others, pictures alone, as many as there are; of
+    those that are not `exportable` there is none yet.
     """
 
     spec: ModelSpec
@@ -175,6 +176,7 @@ class Network(nn.Module):
     single_prefix: str | None = None
     small_maps: tuple[str, ...] = ()
     one_by_one: bool = False
+    exportable: bool = True
 
     @property
     def exact_parts(self) -> tuple[str, ...]:

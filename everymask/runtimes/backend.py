@@ -5,36 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias, assert_never
+from typing import Protocol, assert_never
 
 import numpy as np
 
+from everymask.classical.specs import MethodSpec
 from everymask.core.arrays import Array, FloatArray, IntArray
 from everymask.core.segmentation import ChangeMap, SemanticMap
 from everymask.errors import ConfigError, WeightsError
 from everymask.infer.decoding.outputs import Outputs, RegionArrays, SemanticArrays, Wanted
 from everymask.infer.decoding.prompted import EmbeddingArrays, MaskArrays, PromptArrays
 from everymask.models.specs.any_spec import AnySpec
-from everymask.models.specs.change import ChangeModelSpec, ChangeSpec
-from everymask.models.specs.regions import FasterRCNN, RegionModelSpec
-from everymask.models.specs.semantic import SemanticModelSpec, SemanticSpec
+from everymask.models.specs.change import ChangeSpec
+from everymask.models.specs.panoptic import PanopticFPN
+from everymask.models.specs.prompted import PromptedSpec
+from everymask.models.specs.regions import FasterRCNN
+from everymask.models.specs.semantic import SemanticSpec
 
 INPUTS = ("images", "windows")
 """What graphs take, as `Backend.run` does; the second where they take one picture at a time."""
 OUTPUTS = ("logits", "boxes", "class_ids", "scores", "mask_logits", "cut")
 """What graphs give: the fields of `SemanticArrays`, or of `RegionArrays`."""
-GraphSpec: TypeAlias = RegionModelSpec | SemanticModelSpec | ChangeModelSpec
-"""What networks a graph can be of."""
 _MOST_PIXELS = 1 << 20
-
-
-def graph_spec(spec: AnySpec) -> GraphSpec:
-    """The same spec; `ConfigError` for networks that no graph is made of yet, and for what is no network."""
-    if isinstance(spec, FasterRCNN | SemanticSpec | ChangeSpec):
-        return spec
-    raise ConfigError(
-        f"{type(spec).__name__} cannot be exported yet", hint="networks that find objects, label maps or changes can"
-    )
 
 
 class Engine(Protocol):
@@ -53,7 +45,7 @@ class GraphBackend:
     """A graph of the network that `spec` describes; `one_by_one` says that it takes one picture at a time."""
 
     engine: Engine
-    spec: GraphSpec
+    spec: AnySpec
     one_by_one: bool
 
     @property
@@ -84,6 +76,8 @@ class GraphBackend:
 
     def _outputs(self, answers: list[Mapping[str, Array]]) -> Outputs:
         match self.spec:
+            case PanopticFPN() | PromptedSpec() | MethodSpec():
+                raise WeightsError(f"a graph of {type(self.spec).__name__} is nothing that this version can run")
             case FasterRCNN() as spec:
                 counts = [len(_given(answer, "scores")) for answer in answers]
                 columns = {

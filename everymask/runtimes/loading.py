@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias, assert_never
 
 from everymask.errors import ConfigError, MissingExtra, printable, unknown
 from everymask.infer.predictor import Predictor
-from everymask.runtimes.backend import Engine, GraphBackend, graph_spec
+from everymask.runtimes.backend import Engine, GraphBackend
 from everymask.runtimes.bundle import RUNTIMES, Bundle, GraphPrecision, RuntimeName, read_bundle
 
 RuntimeChoice: TypeAlias = Literal["auto"] | RuntimeName
@@ -45,7 +45,7 @@ def load_bundle(
 def predictor_of(bundle: Bundle, runtime: RuntimeName, device: str = "auto", threads: int | None = None) -> Predictor:
     """The predictor of a bundle in that runtime; errors as from `load_bundle`."""
     engine = engine_of(bundle.graph, runtime, bundle.facts.precision, device, threads)
-    return Predictor(GraphBackend(engine, graph_spec(bundle.card.spec), bundle.facts.batch == "one"), bundle.card)
+    return Predictor(GraphBackend(engine, bundle.card.spec, bundle.facts.batch == "one"), bundle.card)
 
 
 def engine_of(

@@ -35,6 +35,7 @@ class PromptedNetwork(Network):
 
     encoder_prefix = "image_encoder."
     small_maps = ("prompt_encoder", "mask_decoder")
+    exportable = False
 
     def __init__(self, spec: PromptedModelSpec, num_classes: int = 1) -> None:
         super().__init__()
