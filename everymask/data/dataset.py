@@ -35,7 +35,7 @@ from everymask.data.records import (
     label_file,
     other_truth,
 )
-from everymask.errors import ConfigError, DataError, Issue, counted, printable
+from everymask.errors import ConfigError, DataError, Issue, counted, listed, printable
 
 Kind: TypeAlias = Literal["objects", "label maps", "panoptic"]
 """What the truth of a data set's pictures is."""
@@ -151,6 +151,18 @@ class Dataset:
         painting = PanopticPainting(background, coding, source)
         return replace(self, labels=labels, coding=PanopticCoding(painting))
 
+    def _check_rule(self, rule: PanopticRule, wanted: Kind) -> None:
+        """`ConfigError` where a rule has no use, or says something else than the data."""
+        said = "things and stuff are those of panoptic maps"
+        if wanted != "panoptic":
+            raise ConfigError(f"{said}, but {_WORDS[wanted]} were asked for", hint="leave out --things and --stuff")
+        if self.kind == wanted and rule.applied(self.labels).things != self.labels.things:
+            names = [name for row, name in enumerate(self.labels.names) if row in self.labels.things]
+            raise ConfigError(
+                f"{said}, and {printable(self.root)} says itself which classes are things: {listed(names)}",
+                hint="leave out --things and --stuff",
+            )
+
     def for_task(
         self, task: TaskName | None, *, rule: PanopticRule | None = None, why: str = "", hint: str = ""
     ) -> Dataset:
@@ -173,6 +185,8 @@ class Dataset:
                 wanted = "panoptic"
             case _:
                 assert_never(task)
+        if rule is not None and rule.strict:
+            self._check_rule(rule, wanted)
         if self.kind == wanted:
             return self
         if (self.kind, wanted) == ("objects", "label maps"):
