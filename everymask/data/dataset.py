@@ -44,6 +44,7 @@ _FLAT = (
     "leave out --task, choose a semantic network such as --model unet, or name the format of object maps: "
     "--format instance-pngs"
 )
+_NO_RULE = "leave out --things and --stuff"
 Coding: TypeAlias = LabelCoding | Painting | PanopticCoding
 """How what the files hold becomes a class, or a segment, for every pixel."""
 
@@ -151,17 +152,14 @@ class Dataset:
         painting = PanopticPainting(background, coding, source)
         return replace(self, labels=labels, coding=PanopticCoding(painting))
 
-    def _check_rule(self, rule: PanopticRule, wanted: Kind) -> None:
-        """`ConfigError` where a rule has no use, or says something else than the data."""
-        said = "things and stuff are those of panoptic maps"
-        if wanted != "panoptic":
-            raise ConfigError(f"{said}, but {_WORDS[wanted]} were asked for", hint="leave out --things and --stuff")
-        if self.kind == wanted and rule.applied(self.labels).things != self.labels.things:
-            names = [name for row, name in enumerate(self.labels.names) if row in self.labels.things]
-            raise ConfigError(
-                f"{said}, and {printable(self.root)} says itself which classes are things: {listed(names)}",
-                hint="leave out --things and --stuff",
-            )
+    def _check_rule(self, rule: PanopticRule | None) -> None:
+        """`ConfigError` where a rule says something else than the data do."""
+        if rule is None or not rule.strict or rule.applied(self.labels).things == self.labels.things:
+            return
+        names = [name for row, name in enumerate(self.labels.names) if row in self.labels.things]
+        raise ConfigError(
+            f"{printable(self.root)} says itself which classes are things: {listed(names)}", hint=_NO_RULE
+        )
 
     def for_task(
         self, task: TaskName | None, *, rule: PanopticRule | None = None, why: str = "", hint: str = ""
@@ -185,9 +183,10 @@ class Dataset:
                 wanted = "panoptic"
             case _:
                 assert_never(task)
-        if rule is not None and rule.strict:
-            self._check_rule(rule, wanted)
+        if rule is not None and rule.strict and wanted != "panoptic":
+            raise ConfigError(f"things and stuff make panoptic maps, but the task is {task}", hint=_NO_RULE)
         if self.kind == wanted:
+            self._check_rule(rule)
             return self
         if (self.kind, wanted) == ("objects", "label maps"):
             return self._painted()

@@ -117,7 +117,7 @@ def test_a_rule_that_has_no_use_is_refused(tmp_path: Path) -> None:
     assert made.for_task("panoptic", rule=RULE) is made is made.for_task("panoptic")
     with pytest.raises(ConfigError, match="says itself which classes are things: car, person"):
         made.for_task("panoptic", rule=PanopticRule(("sky",)))
-    with pytest.raises(ConfigError, match=r"those of panoptic maps, but label maps were asked for(.|\n)*leave out"):
+    with pytest.raises(ConfigError, match=r"make panoptic maps, but the task is semantic(.|\n)*leave out --things"):
         street(tmp_path).for_task("semantic", rule=RULE)
 
 
