@@ -40,7 +40,7 @@ _log = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Predict(Sharding):
     """Segment pictures and write overlays and one CSV; of objects also instance-id PNGs and one COCO JSON, of semantic
-    models label maps.
+    models label maps, of panoptic ones PNGs of segments and one COCO panoptic JSON.
 
     A picture that cannot be read does not stop the others; it is listed at the end.
     """

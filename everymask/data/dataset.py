@@ -36,7 +36,7 @@ from everymask.data.records import (
     label_file,
     other_truth,
 )
-from everymask.errors import ConfigError, DataError, Issue, counted, printable
+from everymask.errors import ConfigError, DataError, Issue, counted, listed, printable
 
 Kind: TypeAlias = Literal["objects", "label maps", "panoptic", "change maps"]
 """What the truth of a data set's pictures is."""
@@ -49,6 +49,7 @@ _TWO_DATES = (
     "what changed needs two dates: folders A/ and B/ (before/ and after/) with label/, or another --task",
     "leave out --task; a semantic network compares two dates with --fusion difference, concat or early",
 )
+_NO_RULE = "leave out --things and --stuff"
 Coding: TypeAlias = LabelCoding | Painting | PanopticCoding | ChangeCoding
 """How what the files hold becomes a class, or a segment, for every pixel."""
 
@@ -160,6 +161,15 @@ class Dataset:
         painting = PanopticPainting(background, coding, source)
         return replace(self, labels=labels, coding=PanopticCoding(painting))
 
+    def _check_rule(self, rule: PanopticRule | None) -> None:
+        """`ConfigError` where a rule says something else than the data do."""
+        if rule is None or not rule.strict or rule.applied(self.labels).things == self.labels.things:
+            return
+        names = [name for row, name in enumerate(self.labels.names) if row in self.labels.things]
+        raise ConfigError(
+            f"{printable(self.root)} says itself which classes are things: {listed(names)}", hint=_NO_RULE
+        )
+
     def for_task(
         self, task: TaskName | None, *, rule: PanopticRule | None = None, why: str = "", hint: str = ""
     ) -> Dataset:
@@ -184,7 +194,10 @@ class Dataset:
                 wanted = "change maps"
             case _:
                 assert_never(task)
+        if rule is not None and rule.strict and wanted != "panoptic":
+            raise ConfigError(f"things and stuff make panoptic maps, but the task is {task}", hint=_NO_RULE)
         if self.kind == wanted:
+            self._check_rule(rule)
             return self
         if (self.kind, wanted) == ("objects", "label maps"):
             return self._painted()

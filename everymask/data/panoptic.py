@@ -165,23 +165,27 @@ def _pieces(where: BoolArray) -> tuple[IntArray, int]:
 
 def read_segments(file: Path, segments: Sequence[Segment]) -> PanopticMap:
     """The segment numbers [H, W] int32 of a file; `DataError` where it holds a number that no segment has."""
-    found = PanopticMap(read_numbers(file), tuple(segments))
-    rows = found.looked_up(range(1, len(segments) + 1), 0)
-    if np.count_nonzero(rows) != np.count_nonzero(found.ids):
-        unknown = found.ids[(rows == 0) & (found.ids != 0)].min()
-        y, x = np.argwhere(found.ids == unknown)[0].tolist()
+    ids = read_numbers(file)
+    flat = ids.reshape(-1)
+    # Neighbours mostly are of one segment, so that few pixels tell which numbers there are.
+    starts = np.flatnonzero(np.append(True, flat[1:] != flat[:-1]))
+    unknown = sorted(set(flat[starts].tolist()) - {0} - {segment.id for segment in segments})
+    if unknown:
+        y, x = np.argwhere(ids == unknown[0])[0].tolist()
         raise DataError(
-            f"{printable(file)}: {int((found.ids == unknown).sum()):,} pixels belong to segment {unknown}, which is "
+            f"{printable(file)}: {int((ids == unknown[0]).sum()):,} pixels belong to segment {unknown[0]}, which is "
             f"not listed; the first is at x {x}, y {y}",
             hint="list every segment with its class, or paint 0 where there is no truth",
         )
-    return found
+    return PanopticMap(ids, tuple(segments))
 
 
 def read_numbers(file: Path) -> IntArray:
     """The numbers [H, W] int32 that the colours of a file stand for; `DataError` as `read_colours`."""
-    red, green, blue = (plane.astype(np.int32) for plane in np.moveaxis(read_colours(file), 2, 0))
-    ids: IntArray = red | green << 8 | blue << 16
+    colours = read_colours(file)
+    padded = np.zeros((*colours.shape[:2], 4), np.uint8)
+    padded[..., :3] = colours
+    ids: IntArray = padded.view("<i4")[..., 0].astype(np.int32, copy=False)
     return ids
 
 

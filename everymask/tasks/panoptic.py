@@ -10,6 +10,7 @@ from everymask.core.labels import Labels
 from everymask.core.segmentation import PanopticMap
 from everymask.data.dataset import Dataset
 from everymask.data.feed.panoptic_pipelines import PanopticPipeline
+from everymask.data.panoptic import PanopticCoding
 from everymask.errors import printable
 from everymask.metrics.panoptic.metric import PanopticMetric
 from everymask.metrics.scores import Metric
@@ -67,13 +68,19 @@ def _sentence(found: PanopticMap, labels: Labels) -> str:
 
 
 def _counts(dataset: Dataset) -> dict[str, int]:
-    """Segments by class, the commonest first."""
+    """Segments by class, the commonest first; those made of label maps have not been counted."""
     counts = Counter(class_id for record in dataset.records for class_id in record.truth.class_ids)
     return {dataset.labels.names[class_id]: count for class_id, count in counts.most_common()}
 
 
-def _shown(dataset: Dataset) -> set[int]:
-    return {class_id for record in dataset.records for class_id in record.truth.classes}
+def _shown(dataset: Dataset) -> set[int] | None:
+    """The classes of segments; None of label maps whose pixels have not been counted."""
+    painting = dataset.coding.painting if isinstance(dataset.coding, PanopticCoding) else None
+    if painting is not None and painting.maps is not None and not all(r.truth.pixels for r in dataset.records):
+        return None
+    shown = {class_id for record in dataset.records for class_id in record.truth.classes}
+    background = None if painting is None else painting.background
+    return shown if background is None or not shown else {*shown, background}
 
 
 PANOPTIC = Task(

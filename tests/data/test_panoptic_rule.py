@@ -14,10 +14,12 @@ from everymask.core.labels import Labels, labels_of
 from everymask.data.coding import numbers
 from everymask.data.conversion.losses import hidden_by_painting
 from everymask.data.dataset import Dataset
+from everymask.data.doctor.examine import check
 from everymask.data.formats.table import read_dataset, write_dataset
 from everymask.data.panoptic import PanopticRule, rule_of
 from everymask.data.records import Annotation, LabelMapFile, Objects, Polygons, Record
 from everymask.errors import ConfigError, DataError
+from everymask.tasks.table import task_named
 
 NAMES = labels_of(["car", "person", "sky", "road, wet"])
 RULE = PanopticRule(("car", "person"), ("sky", "road, wet"))
@@ -110,6 +112,24 @@ def test_a_rule_that_does_not_fit_is_refused(tmp_path: Path, rule: PanopticRule 
         street(tmp_path).for_task("panoptic", rule=rule)
 
 
+def test_a_rule_that_has_no_use_is_refused(tmp_path: Path) -> None:
+    made = street(tmp_path).for_task("panoptic", rule=RULE)
+    assert made.for_task("panoptic", rule=RULE) is made is made.for_task("panoptic")
+    with pytest.raises(ConfigError, match="says itself which classes are things: car, person"):
+        made.for_task("panoptic", rule=PanopticRule(("sky",)))
+    with pytest.raises(ConfigError, match=r"make panoptic maps, but the task is semantic(.|\n)*leave out --things"):
+        street(tmp_path).for_task("semantic", rule=RULE)
+
+
+def test_what_is_shown_is_known_without_painting(tmp_path: Path) -> None:
+    made = street(tmp_path).for_task("panoptic", rule=PanopticRule((), ("sky", "road, wet", "background")))
+    assert task_named("panoptic").shown(made) == {0, 1, 2, 3, 4}
+    assert task_named("panoptic").counts(made) == {"sky": 2, "person": 1, "road, wet": 1, "car": 1}
+    summary = check(made)
+    assert summary.task == "panoptic" and summary.objects == 5, "the sky is one segment"
+    assert summary.classes["background"] == {"all": 1} and summary.no_truth == 0
+
+
 def test_boxes_become_no_segments(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="panoptic maps need masks"):
         replace(street(tmp_path), boxes_only=True).for_task("panoptic", rule=RULE)
@@ -134,6 +154,9 @@ def test_connected_pieces_of_label_maps_are_things(tmp_path: Path) -> None:
     found = dataset.for_task("panoptic", rule=PanopticRule(("car",))).panoptic_map(0)
     assert sorted((one.class_id, found.areas()[one.id]) for one in found.segments) == [(0, 47), (1, 37), (2, 4), (2, 7)]
     assert found.ids[0, 0] == 0
+    made = dataset.for_task("panoptic", rule=PanopticRule(("car",)))
+    assert check(made).classes == {"sky": {"all": 1}, "road": {"all": 1}, "car": {"all": 2}}
+    assert task_named("panoptic").shown(made) is None, "the pixels of the label map have not been counted"
 
 
 def test_it_is_written_as_panoptic(tmp_path: Path) -> None:

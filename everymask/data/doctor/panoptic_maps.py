@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from everymask.core.arrays import IntArray
 from everymask.data.dataset import Dataset
 from everymask.data.doctor.counting import quantiles
+from everymask.data.panoptic import PanopticCoding
 from everymask.errors import DataError
 
 _SAMPLED = 50
@@ -34,16 +36,23 @@ class SegmentFacts:
 
 
 def look_at_segments(dataset: Dataset, *, decode: bool) -> SegmentFacts:
-    """Count segments by class, and measure them in all maps, or without `decode` in a sample of them."""
+    """Count segments by class, and measure them in all maps, or without `decode` in a sample of them.
+
+    Segments that are made of other truth are counted where they are measured.
+    """
     names, columns = dataset.labels.names, list(dataset.splits()) or ["all"]
     classes = {name: dict.fromkeys(columns, 0) for name in names}
     numbers: list[int] = []
-    for record in dataset.records:
-        counts = Counter(record.truth.class_ids)
-        numbers.append(counts.total())
-        for class_id, count in counts.items():
+
+    def note(split: str | None, class_ids: Sequence[int]) -> None:
+        numbers.append(len(class_ids))
+        for class_id, count in Counter(class_ids).items():
             row = classes[names[class_id]]
-            row[record.split or "all"] = row.get(record.split or "all", 0) + count
+            row[split or "all"] = row.get(split or "all", 0) + count
+
+    made = isinstance(dataset.coding, PanopticCoding) and dataset.coding.painting is not None
+    for record in () if made else dataset.records:
+        note(record.split, record.truth.class_ids)
     areas: list[int] = []
     pixels: dict[str, IntArray] = {}
     total = decoded = crowd = 0
@@ -53,6 +62,8 @@ def look_at_segments(dataset: Dataset, *, decode: bool) -> SegmentFacts:
         except DataError:
             continue  # the reader, or whoever decodes it next, says what is wrong with it
         split = dataset.records[place].split or "all"
+        if made:
+            note(dataset.records[place].split, [one.class_id for one in found.segments if not one.crowd])
         pixels[split] = pixels.get(split, np.zeros(len(names), np.int64)) + found.class_pixels(len(names))
         crowd += sum(one.crowd for one in found.segments)
         known = found.areas()
