@@ -83,8 +83,8 @@ class ReadingFor(Reading):
     """How an annotated data set is read, and what for."""
 
     task: TaskName | None = None
-    """A class for every pixel (semantic), for which objects are painted, or objects one by one (instance); None: as it
-    is annotated."""
+    """A class for every pixel (semantic), for which objects are painted, objects one by one (instance), or what changed
+    between two dates (change); None: as it is annotated."""
 
 
 # Python cannot derive a class from two that have slots; this one goes without.

@@ -88,8 +88,8 @@ class TrainConfig:
     """Objects one by one (instance), a class for every pixel (semantic), for which objects are painted, or what changed
     between two dates (change); None: as the model says, or the data."""
     model: ModelSpec | Architecture | None = None
-    """The network, or its name; None: Mask R-CNN for objects (without a GPU the small one), U-Net for label
-    maps. Its classes come from the data."""
+    """The network, or its name; None: Mask R-CNN for objects (without a GPU the small one), U-Net for label maps and
+    for two dates. Its classes come from the data."""
     encoder: str | None = None
     """The network that sees, as `everymask models` lists them; semantic networks also take timm's names."""
     norm: Norm | None = None
