@@ -89,8 +89,8 @@ class ReadingFor(Reading):
     """How an annotated data set is read, and what for."""
 
     task: TaskName | None = None
-    """A class for every pixel (semantic), for which objects are painted, objects one by one (instance), or both at once
-    (panoptic); None: as it is annotated."""
+    """A class for every pixel (semantic), for which objects are painted, objects one by one (instance), both at once
+    (panoptic), or what changed between two dates (change); None: as it is annotated."""
     things: tuple[str, ...] = ()
     """Make panoptic maps: these classes are counted one by one; in label maps each connected piece."""
     stuff: tuple[str, ...] = ()

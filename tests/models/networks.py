@@ -97,8 +97,6 @@ CHANGE: dict[str, ModelSpec] = {
     "unet-difference": UNet(encoder="resnet18", decoder_channels=_WIDTHS, fusion="difference"),
     "unet-original-concat": replace(unet_original(fusion="concat"), decoder_channels=_LEVELS),
     "segformer-concat": SegFormer(decoder_channels=64, fusion="concat"),
-    "hrnet-concat": HRNet(fusion="concat"),
-    "pidnet-early": PIDNet(fusion="early"),
 }
 SPECS: dict[str, ModelSpec] = REGIONS | SEMANTIC | PANOPTIC | CHANGE
 PROMPTED: dict[str, PromptedModelSpec] = {

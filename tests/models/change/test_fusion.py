@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, get_args
 
 import pytest
@@ -19,7 +20,7 @@ from everymask.models.specs.any_spec import ModelSpec, spec_from_json, spec_to_j
 from everymask.models.specs.change import FCSiam
 from everymask.models.specs.named import network
 from everymask.models.specs.semantic import Fusion, PIDNet, UNet, unet_original
-from tests.models.networks import bare_network, own_network, shared_network
+from tests.models.networks import SEMANTIC, bare_network, own_network, shared_network
 
 _PLAIN: dict[str, Any] = {"encoder": "plain", "decoder_channels": (16, 8)}
 UNETS: dict[Fusion, UNet] = {fusion: UNet(**_PLAIN, fusion=fusion, head="binary") for fusion in get_args(Fusion)}
@@ -61,6 +62,14 @@ def test_side_by_side_begins_as_the_mean_and_learns_an_order() -> None:
         join = module.get_submodule("backbone.join")[0]  # type: ignore[index]
         join.weight[:, : join.weight.shape[1] // 2] = 0
         assert not torch.allclose(module(there).logits, module(back).logits)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in SEMANTIC if name != "pidnet"])
+def test_every_semantic_network_can_compare(name: str) -> None:
+    module = bare_network(replace(SEMANTIC[name], fusion="concat"), 2)
+    found = module(torch.rand(1, 6, 67, 93, device="meta"))
+    assert found.kind is ChangeMap and found.logits.shape[-2:] == (67, 93)
 
 
 def test_both_dates_go_through_one_encoder() -> None:
