@@ -30,7 +30,8 @@ Given = tuple[FloatArray, IntArray]
 
 @dataclass(frozen=True, slots=True)
 class Apart:
-    """How far answers lie apart: `difference` is the largest of any output, as a share of the output's largest value.
+    """How far answers lie apart: `difference` is the largest of any output, as a share of the output's largest value;
+    infinite where one is not a number.
 
     Of `detections` in both sides together, `unmatched` have no counterpart of their class within a pixel.
     """
@@ -91,7 +92,7 @@ def compare_outputs(network: Network, engine: Engine, inputs: Iterable[Given]) -
     for images, windows in inputs:
         found = apart(own(images, windows), engine(images, windows))
         unmatched, detections, count = unmatched + found.unmatched, detections + found.detections, count + 1
-        worst = max(worst, found, key=lambda one: one.difference if np.isfinite(one.difference) else np.inf)
+        worst = max(worst, found, key=lambda one: one.difference)
     return Apart(worst.difference, worst.output, unmatched, detections), count
 
 
@@ -130,7 +131,7 @@ def _largest(first: Answer, second: Answer) -> Apart:
         scale = max(float(np.abs(own).max(initial=0)), 1e-6)
         found = float(np.abs(own.astype(np.float64) - other).max(initial=0)) / scale
         if not found <= worst.difference:
-            worst = Apart(found, name)
+            worst = Apart(np.inf if np.isnan(found) else found, name)
     return worst
 
 

@@ -168,7 +168,7 @@ def _loaded(config: ExportConfig, graph: bytes, precision: GraphPrecision, folde
 
 def _in_int8(config: ExportConfig, card: Card, exact: _Made, chosen: Chosen, folder: Path) -> Iterator[_Made]:
     """The graph in int8, then again and again with more of its layers in float: 1, 2, 4 ... up to half of them."""
-    needed(chosen.check, "int8 is checked by annotated pictures")
+    needed(chosen.check if chosen.check and len(chosen.check) > 1 else None, "int8 is checked by annotated pictures")
     train = needed(chosen.train, "int8 is calibrated on pictures of the training, never on those that validate")
     pictures = that_show_something(exact.engine, islice(inputs_of(train, card.preprocess), CALIBRATED))
     if not pictures:

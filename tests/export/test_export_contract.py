@@ -15,10 +15,11 @@ from everymask.runtimes.on_onnxruntime import OnnxRuntimeEngine
 from everymask.runtimes.on_openvino import OpenVinoEngine
 from tests.export.graphs import decided_network, onnx_of
 from tests.models.networks import CHANGE, REGIONS, SEMANTIC, bands_of, with_channels
-from tests.quick import quick
 
 pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")
+# PyTorch's exporter takes 5 to 40 seconds for each.
+pytestmark = pytest.mark.slow
 
 CHANNELS = 3
 ALL: dict[str, ModelSpec] = {
@@ -34,7 +35,7 @@ def pictures(count: int, size: tuple[int, int], bands: int = CHANNELS) -> tuple[
     return images, windows
 
 
-@pytest.mark.parametrize("name", quick(ALL, ["mask-rcnn", "unet"]))
+@pytest.mark.parametrize("name", ALL)
 def test_the_graph_says_what_the_network_says(name: str) -> None:
     spec = ALL[name]
     own, graph = reference(decided_network(spec)), onnx_of(spec)
@@ -51,7 +52,6 @@ def test_the_graph_says_what_the_network_says(name: str) -> None:
 
 @pytest.mark.parametrize(("threshold", "most"), [(1.0, 100), (0.0, 1), (0.0, 300)])
 @pytest.mark.parametrize("name", ["mask-rcnn-v2"])
-@pytest.mark.slow
 def test_none_one_and_many_objects(name: str, threshold: float, most: int) -> None:
     spec = replace(REGIONS[name], score_threshold=threshold, rpn_post_nms=(300, 300)).with_detections(most)
     own, graph = reference(decided_network(spec)), onnx_of(spec)

@@ -14,7 +14,8 @@ from everymask.runtimes.bundle import Bundle, GraphFacts
 @cache
 def graph() -> bytes:
     """Two planes: the picture's brightness, and its opposite."""
-    onnx = __import__("onnx")
+    import onnx
+
     helper, kind = onnx.helper, onnx.TensorProto.FLOAT
     given = helper.make_tensor_value_info("images", kind, ["batch", 1, "height", "width"])
     gives = helper.make_tensor_value_info("logits", kind, ["batch", 2, "height", "width"])
