@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from everymask.cli import parse, run
-from everymask.commands.serve.verb import _keys, _origins
+from everymask.commands.serve.verb import Serve, _keys, _origins
 from everymask.errors import ConfigError
 
 
@@ -72,6 +72,15 @@ def test_what_cannot_be_served_is_said_before_it_listens(
 ) -> None:
     assert run(["serve", *words]) == code
     assert said in capsys.readouterr().err
+
+
+def test_the_image_starts_a_service_that_others_reach_and_is_not_root() -> None:
+    lines = (Path(__file__).parents[2] / "Dockerfile").read_text("utf-8").splitlines()
+    words = json.loads(next(line for line in lines if line.startswith("ENTRYPOINT")).partition(" ")[2])
+    options = parse([*words[1:], "/models/a"])
+    assert isinstance(options, Serve)
+    assert (options.host, f"EXPOSE {options.port}" in lines, "USER 10001" in lines) == ("0.0.0.0", True, True)
+    assert any(f"127.0.0.1:{options.port}/readyz" in line for line in lines)
 
 
 @pytest.fixture(scope="module")

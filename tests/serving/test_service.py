@@ -143,8 +143,12 @@ def test_openapi_lists_what_there_is_and_the_pages_need_nothing_from_elsewhere(c
     for method, path in served:
         answer = client.request(method, path.replace("{", "").replace("}", ""))
         assert answer.status_code != 405 and "no-such-address" not in answer.text, (method, path)
-    page = client.get("/docs").text
-    assert "/v1/predict" in page and "http://" not in page and "https://" not in page
+    for path in ("/", "/docs", "/page/page.js", "/page/page.css"):
+        answer = client.get(path)
+        assert answer.status_code == 200 and len(answer.text) > 1000
+        assert "http://" not in answer.text and "https://" not in answer.text and "//cdn" not in answer.text
+    assert "default-src 'none'; script-src 'self'" in client.get("/").headers["content-security-policy"]
+    assert client.get("/page/..%2f..%2fapp.py").status_code == client.get("/page/app.py").status_code == 404
 
 
 def bomb() -> bytes:
