@@ -31,7 +31,7 @@ BUDGET = 2.0
 LOAD = 3
 WARM_SECONDS, CAPACITY_SECONDS, SECONDS = 8.0, 15.0, 40.0
 SETTING = f"""`everymask serve` with a U-Net (ResNet-18, random weights, 256 × 256) in a process of its own, JPEGs of
-512 × 512 as bodies of new connections from this process on the same machine. The capacity is what four clients get that
+512 × 512 as bodies of new connections from this process on the same machine. The capacity is what two clients get that
 ask again as soon as they are answered: the mean of before and after, in the same run. In between requests arrive at
 random (Poisson) at {LOAD} times the first of these, whatever becomes of them, each with a budget of {BUDGET:g} s.
 Goodput is what is answered with 200 within it."""
@@ -137,7 +137,7 @@ async def asked(port: int) -> Reply:
     return Reply(status, time.monotonic() - begun)
 
 
-async def closed_loop(port: int, seconds: float, clients: int = 4) -> float:
+async def closed_loop(port: int, seconds: float, clients: int = 2) -> float:
     """Answers per second that so many clients get, each asking again at once."""
     until, count = time.monotonic() + seconds, 0
 

@@ -1,6 +1,6 @@
 """Who is let in and who is next: a queue that is bounded by time, fair between clients, and forgets who has left.
 
-Measured under overload (docs/serving.md): what decides is that a request is refused when it arrives, before its picture
+What decides under overload is that a request is refused when it arrives, before its picture
 is read and decoded, and that nothing is calculated that nobody waits for any more. All of this lives in one event
 loop, so it needs no locks; only `Work.run` is called in threads.
 """
