@@ -15,7 +15,7 @@ from everymask.train.folder.layout import BEST, SPLITS
 
 if TYPE_CHECKING:
     from everymask.backends.pytorch import Precision
-    from everymask.classical.specs import Method
+    from everymask.classical.bases import Method
     from everymask.infer.predictor import Predictor
     from everymask.models.base import Network
     from everymask.models.card import Card
@@ -108,7 +108,7 @@ def needs_torch(source: str) -> bool:
 def _method(source: str | Path | Method) -> Predictor | None:
     """The method of that name or value, or that a run folder or model file holds; None where it is another model."""
     from everymask.backends.methods import MethodBackend, build_method
-    from everymask.classical.specs import MethodSpec
+    from everymask.classical.bases import MethodSpec
     from everymask.infer.predictor import Predictor
     from everymask.models.method_file import load_method
 

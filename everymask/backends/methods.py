@@ -8,11 +8,12 @@ from typing import assert_never
 
 import numpy as np
 
+from everymask.classical.bases import Method, ObjectMethod, PixelMethod
 from everymask.classical.feed import fed
 from everymask.classical.forest import Forest
 from everymask.classical.found import method_objects, pixel_logits
 from everymask.classical.named import labels_of_method, method_name
-from everymask.classical.specs import Method, ObjectMethod, PixelForest, PixelMethod
+from everymask.classical.specs import PixelForest
 from everymask.core.arrays import FloatArray, IntArray
 from everymask.errors import ConfigError
 from everymask.infer.decoding.found_objects import FoundObjects

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from everymask.classical.specs import MethodSpec
+from everymask.classical.bases import MethodSpec
 from everymask.core.arrays import Array, FloatArray
 from everymask.data.feed.preprocess import Placement, Preprocess, Resize, check_range
 from everymask.data.feed.resample import resized

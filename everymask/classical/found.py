@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from everymask.classical.bases import ObjectMethod, PixelMethod
 from everymask.classical.clusters import gaussian_mixture, k_means, mean_shift
 from everymask.classical.forest import Forest, by_forest
 from everymask.classical.objects import canny_contours, felzenszwalb, marker_watershed, slic, watershed
@@ -24,10 +25,8 @@ from everymask.classical.specs import (
     MarkerWatershed,
     MeanShift,
     MultiOtsu,
-    ObjectMethod,
     Otsu,
     PixelForest,
-    PixelMethod,
     RandomWalker,
     RegionGrowing,
     Sauvola,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from everymask.classical.specs import Foreground, Polarity
+from everymask.classical.bases import Foreground, Polarity
 from everymask.core.arrays import BoolArray, ByteArray, FloatArray, IntArray
 
 STEEPNESS = 10.0

@@ -8,6 +8,7 @@ from dataclasses import fields, replace
 from types import UnionType
 from typing import Any, Literal, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from everymask.classical.bases import Method
 from everymask.classical.specs import (
     SLIC,
     ActiveContour,
@@ -22,7 +23,6 @@ from everymask.classical.specs import (
     Li,
     MarkerWatershed,
     MeanShift,
-    Method,
     MultiOtsu,
     Otsu,
     PixelForest,

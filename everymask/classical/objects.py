@@ -5,8 +5,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from everymask.classical.bases import Partition
 from everymask.classical.grey import STEEPNESS, blurred, bytes_of, cleaned, filled, grey_of, parts_of
-from everymask.classical.specs import SLIC, CannyContours, Felzenszwalb, MarkerWatershed, Otsu, Partition, Watershed
+from everymask.classical.specs import SLIC, CannyContours, Felzenszwalb, MarkerWatershed, Otsu, Watershed
 from everymask.classical.splitting import Splitting, flood, numbered, objects_of, split_mask
 from everymask.classical.thresholds import excess_of
 from everymask.core.arrays import FloatArray, IntArray

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from everymask.classical.bases import check_least
 from everymask.classical.grey import blurred, parts_of
-from everymask.classical.specs import check_least
 from everymask.core.arrays import BoolArray, FloatArray, IntArray
 from everymask.core.labels import Labels
 from everymask.core.masks import Masks

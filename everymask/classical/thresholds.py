@@ -7,8 +7,9 @@ from typing import Literal
 import cv2
 import numpy as np
 
+from everymask.classical.bases import Foreground
 from everymask.classical.grey import LEVELS, grey_of, logits_of, range_of, upright
-from everymask.classical.specs import Adaptive, Foreground, Hysteresis, Li, MultiOtsu, Sauvola, Threshold, Triangle
+from everymask.classical.specs import Adaptive, Hysteresis, Li, MultiOtsu, Sauvola, Threshold, Triangle
 from everymask.core.arrays import BoolArray, FloatArray
 from everymask.errors import require
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, NewType, TypeAlias, TypeVa
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
+from everymask.classical.bases import Method
 from everymask.classical.named import METHODS, method_name, read_settings, with_settings
-from everymask.classical.specs import Method
 from everymask.commands.terminal import quoted
 from everymask.core.files import is_there
 from everymask.core.processes.launched import launched

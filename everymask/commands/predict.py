@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from everymask.classical.specs import MethodSpec
+from everymask.classical.bases import MethodSpec
 from everymask.commands.batch.options import Loading, Sharding, check_sharding
 from everymask.commands.options import Trained, check_order, together
 from everymask.commands.prompting.answers import Prompting

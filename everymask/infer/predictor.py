@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, overload
 
-from everymask.classical.specs import MethodSpec
+from everymask.classical.bases import MethodSpec
 from everymask.classical.splitting import Splitting, things_of
 from everymask.core.arrays import FloatArray, IntArray
 from everymask.core.labels import Labels

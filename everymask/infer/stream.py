@@ -9,7 +9,7 @@ from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from everymask.classical.specs import MethodSpec
+from everymask.classical.bases import MethodSpec
 from everymask.classical.splitting import split_map
 from everymask.core.memory import room_for
 from everymask.core.sample import Sample

@@ -12,7 +12,7 @@ from typing import IO
 
 import numpy as np
 
-from everymask.classical.specs import MethodSpec
+from everymask.classical.bases import MethodSpec
 from everymask.core.arrays import Array, FloatArray
 from everymask.core.sample import Sample
 from everymask.core.segmentation import SemanticMap

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TypeAlias, assert_never
 
-from everymask.classical.specs import MethodSpec
+from everymask.classical.bases import MethodSpec
 from everymask.errors import ConfigError
 from everymask.models.base import Network, PanopticOutputs, RegionOutputs, SemanticOutputs
 from everymask.models.change.build import build_change

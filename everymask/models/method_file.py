@@ -10,9 +10,10 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from everymask.classical.bases import Method, MethodSpec
 from everymask.classical.forest import Forest, num_features
 from everymask.classical.named import METHODS
-from everymask.classical.specs import Method, MethodSpec, PixelForest
+from everymask.classical.specs import PixelForest
 from everymask.core.arrays import Array
 from everymask.core.files import write_bytes
 from everymask.errors import WeightsError

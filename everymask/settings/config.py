@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args
 
+from everymask.classical.bases import Method, MethodSpec
 from everymask.classical.named import METHODS
-from everymask.classical.specs import Method, MethodSpec
 from everymask.core.segmentation import TaskName
 from everymask.data.feed.augment import Augment
 from everymask.data.formats.crowds import Crowds

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from everymask.classical.specs import ObjectMethod
+from everymask.classical.bases import ObjectMethod
 from everymask.core.arrays import Array, ByteArray
 from everymask.core.labels import Labels
 from everymask.core.segmentation import InstanceSet

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, assert_never
 
-from everymask.classical.specs import ObjectMethod, PixelMethod
+from everymask.classical.bases import ObjectMethod, PixelMethod
 from everymask.core.segmentation import ChangeMap, InstanceSet, PanopticMap, Segmentation, SemanticMap, TaskName
 from everymask.data.dataset import Dataset
 from everymask.models.specs.any_spec import AnySpec

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from everymask.classical.specs import MethodSpec
+from everymask.classical.bases import MethodSpec
 from everymask.core.labels import Labels
 from everymask.core.randomness import rng
 from everymask.data.feed.preprocess import Preprocess, Resize

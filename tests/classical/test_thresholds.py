@@ -6,10 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
+from everymask.classical.bases import PixelMethod
 from everymask.classical.feed import fed
 from everymask.classical.found import pixel_logits
 from everymask.classical.grey import cleaned, filled
-from everymask.classical.specs import Adaptive, Hysteresis, MultiOtsu, Otsu, PixelMethod, Sauvola, Triangle
+from everymask.classical.specs import Adaptive, Hysteresis, MultiOtsu, Otsu, Sauvola, Triangle
 from everymask.classical.thresholds import threshold_of
 from tests.classical.blobs import blobs
 

@@ -12,8 +12,9 @@ import pytest
 from rich.console import Console
 
 from everymask.api import load
+from everymask.classical.bases import MethodSpec
 from everymask.classical.forest import Forest, features_of, grow
-from everymask.classical.specs import KMeans, MethodSpec, Otsu, PixelForest, Watershed
+from everymask.classical.specs import KMeans, Otsu, PixelForest, Watershed
 from everymask.cli import run as command
 from everymask.core.json.sealed import read_sealed
 from everymask.data.formats.table import read_dataset

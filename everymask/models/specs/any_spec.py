@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any, TypeAlias
 
+from everymask.classical.bases import Method
 from everymask.classical.named import METHODS, MethodName
-from everymask.classical.specs import Method
 from everymask.core.json.values import value_of
 from everymask.errors import WeightsError, printable
 from everymask.models.specs.change import CHANGE_FAMILY, ChangeModelSpec, ChangeName

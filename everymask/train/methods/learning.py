@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from everymask.backends.methods import MethodBackend
+from everymask.classical.bases import Foreground, Method
 from everymask.classical.forest import Forest, features_of, grow
 from everymask.classical.named import METHODS, method_name
-from everymask.classical.specs import Adaptive, Foreground, Hysteresis, Method, PixelForest, Sauvola, Threshold
+from everymask.classical.specs import Adaptive, Hysteresis, PixelForest, Sauvola, Threshold
 from everymask.core.arrays import Array, FloatArray, IntArray
 from everymask.core.randomness import rng
 from everymask.core.sample import Sample

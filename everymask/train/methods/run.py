@@ -10,9 +10,10 @@ from functools import partial
 from rich.console import Console
 
 from everymask.backends.methods import MethodBackend
+from everymask.classical.bases import Method
 from everymask.classical.feed import resize_of
 from everymask.classical.named import method_name
-from everymask.classical.specs import Method, PixelForest
+from everymask.classical.specs import PixelForest
 from everymask.core.processes.launched import launched
 from everymask.core.processes.rank import ALONE
 from everymask.data.dataset import Dataset, not_annotated
