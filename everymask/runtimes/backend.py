@@ -9,7 +9,7 @@ from typing import Protocol, assert_never
 
 import numpy as np
 
-from everymask.classical.specs import MethodSpec
+from everymask.classical.bases import MethodSpec
 from everymask.core.arrays import Array, FloatArray, IntArray
 from everymask.core.segmentation import ChangeMap, SemanticMap
 from everymask.errors import ConfigError, WeightsError

@@ -192,7 +192,7 @@ def service_of(request: Request) -> Service:
 def _threads(version: Version, settings: Settings) -> tuple[Executor, int, int]:
     """Threads for the line, how many there are, and how many pictures each calculates at once."""
     backend = version.predictor.backend
-    on_processor = backend.device == "cpu"
+    on_processor = backend.device.rpartition(" ")[2] == "cpu"  # a bundle says its runtime before it
     batch = settings.batch or (1 if on_processor else _ON_A_GPU)
     if settings.workers is None and backend.lanes > 1:
         return backend.open_lanes(), backend.lanes, batch
