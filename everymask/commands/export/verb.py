@@ -117,6 +117,6 @@ def _list(options: Export) -> None:
         ]
         show_json({"targets": rows})
         return
-    columns = ("--to", "files", "run by", "precisions", "networks")
-    cells = ((row.name, " ".join(row.endings), row.runtime, " ".join(row.precisions), row.goes) for row in ROWS)
-    show(table("Where networks go", columns, cells))
+    written = ((row.name, " ".join(row.endings), row.runtime, " ".join(row.precisions)) for row in ROWS if row.endings)
+    show(table("Where networks go", ("--to", "files", "run by", "precisions"), written))
+    show("\n".join(f"{row.name}: {row.goes}" for row in ROWS))
