@@ -25,7 +25,7 @@ from everymask.infer.prompted.session import SMALLER, Seen, look_at
 from everymask.infer.result import Result
 from everymask.infer.running import Running
 
-_AT_ONCE = 64
+_AT_ONCE = 16
 _USUAL_SCORE = {"segment-anything": 0.88, "sam2": 0.8}
 
 
