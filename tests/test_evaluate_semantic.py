@@ -117,7 +117,7 @@ def test_objects_become_label_maps(tmp_path: Path) -> None:
 def test_label_maps_do_not_become_objects(maps: Dataset) -> None:
     from types import SimpleNamespace
 
-    model = SimpleNamespace(answers=None, splits=None, task=INSTANCE)
+    model = SimpleNamespace(answers=None, splits=None, task=INSTANCE, labels=labels_of(NAMES))
     with pytest.raises(ConfigError, match="do not tell objects apart"):
         evaluate(model, maps)  # type: ignore[arg-type]
 

@@ -87,6 +87,10 @@ class SemanticOutputs:
     head: Head
     kind: type[SemanticMap] = SemanticMap
 
+    def tensors(self) -> dict[str, Tensor]:
+        """What a graph gives, by name."""
+        return {"logits": self.logits}
+
 
 @dataclass(frozen=True, slots=True)
 class PanopticOutputs:
@@ -135,10 +139,6 @@ class MaskOutputs:
     logits: Tensor
     scores: Tensor
     prompts: Tensor
-
-    def tensors(self) -> dict[str, Tensor]:
-        """What a graph gives, by name."""
-        return {"logits": self.logits}
 
 
 @dataclass(frozen=True, slots=True)
