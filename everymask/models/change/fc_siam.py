@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from everymask.core.segmentation import ChangeMap
 from everymask.models.blocks.layers import Classifier, initialise
+from everymask.models.change.dates import each_date
 from everymask.models.semantic.encoders import set_norm
 from everymask.models.semantic.network import SemanticModel
 from everymask.models.specs.change import FCSiam
@@ -45,7 +46,7 @@ class FCSiamNetwork(SemanticModel):
 
     def logits(self, images: Tensor, *, auxiliary: bool = False) -> tuple[Tensor, ...]:
         dates = [images] if self.fusion == "early" else images.split(self.channels, dim=1)
-        maps = [plane.chunk(len(dates)) for plane in self.backbone(torch.cat(dates))]
+        maps = [each_date(plane, len(dates)) for plane in self.backbone(torch.cat(dates))]
         x = F.max_pool2d(maps[-1][-1], 2, ceil_mode=True)
         for step, planes in zip(self.decoder, reversed(maps), strict=True):
             x = step(x, ((planes[1] - planes[0]).abs(),) if self.fusion == "difference" else planes)

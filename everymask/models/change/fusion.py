@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from everymask.core.segmentation import ChangeMap
+from everymask.models.change.dates import each_date
 from everymask.models.semantic.encoders import encode, encoder_shape
 from everymask.models.semantic.network import SemanticModel
 from everymask.models.specs.semantic import Fusion, SemanticModelSpec
@@ -44,7 +45,7 @@ class TwiceSeen(nn.Module):
     def forward(self, images: Tensor) -> list[Tensor]:
         # One pass for both: batch norms see the two dates alike.
         both = encode(self.body, torch.cat(images.split(self.channels, dim=1)))
-        pairs = [plane.chunk(2) for plane in both]
+        pairs = [each_date(plane) for plane in both]
         if self.join:
             return [join(torch.cat(pair, dim=1)) for join, pair in zip(self.join, pairs, strict=True)]
         return [(after - before).abs() for before, after in pairs]

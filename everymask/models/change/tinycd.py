@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from everymask.core.segmentation import ChangeMap
 from everymask.models.blocks.layers import Classifier
+from everymask.models.change.dates import each_date
 from everymask.models.semantic.encoders import build_semantic_encoder, encode, encoder_shape
 from everymask.models.semantic.network import SemanticModel, resize
 from everymask.models.specs.change import TinyCD
@@ -46,7 +47,7 @@ class TinyCDNetwork(SemanticModel):
     def logits(self, images: Tensor, *, auxiliary: bool = False) -> tuple[Tensor, ...]:
         both = torch.cat(images.split(self.channels, dim=1))
         planes = [both, *encode(self.backbone, both)]
-        *gates, x = [mix(*plane.chunk(2)) for mix, plane in zip(self.mixing, planes, strict=True)]
+        *gates, x = [mix(*each_date(plane)) for mix, plane in zip(self.mixing, planes, strict=True)]
         for step, gate in zip(self.up, reversed(gates), strict=True):
             x = step(x, gate)
         return (self.classifier(self.hidden(x)),)
