@@ -21,11 +21,12 @@ import pytest
 from PIL import Image
 
 from everymask.data.dataset import Dataset
-from everymask.data.formats.table import FORMATS, Format, write_dataset
+from everymask.data.formats.table import FORMATS, Format, read_dataset, write_dataset
 from everymask.data.pictures.read import SUFFIXES
 from everymask.errors import EverymaskError
 from tests.contracts.test_formats import CASES, READERS, make_fake
 from tests.contracts.test_semantic_formats import SEMANTIC, made
+from tests.contracts.test_tasks import some_pairs
 from tests.data.panoptic_files import make_panoptic
 
 # Each of the three kinds of damage 17 times for each format, and then 33 times more.
@@ -185,6 +186,9 @@ def many_alike(folder: Path, known: Format, count: int) -> Dataset:
         whole = made(folder, known.name, splits=False)
     elif known.name in PANOPTIC:
         whole = make_panoptic(folder, splits=False)
+    elif known.name == "change-pairs":
+        some_pairs(folder)
+        whole = read_dataset(folder)
     else:
         whole = make_fake(folder, splits=False, crowd=CASES[known.name].crowd)
     record = whole.records[0]

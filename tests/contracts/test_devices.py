@@ -17,14 +17,22 @@ from torch import Tensor
 
 from everymask.backends.pytorch import TorchBackend
 from everymask.data.feed.preprocess import Placement
-from everymask.infer.decoding.outputs import DecidedMaps, RegionArrays, SemanticArrays, Wanted
+from everymask.infer.decoding.outputs import DecidedMaps, PanopticArrays, RegionArrays, SemanticArrays, Wanted
 from everymask.models.base import Network, SemanticOutputs
 from everymask.models.inference import ready_to_predict
 from everymask.models.specs.any_spec import ModelSpec
 from everymask.settings.loss_terms import LOSS_NAMES
 from everymask.train.semantic_losses import build_loss
 from everymask.train.step import TrainStep
-from tests.models.networks import OTHER_ENCODERS, SPECS, own_network, shared_network, some_batch, with_channels
+from tests.models.networks import (
+    OTHER_ENCODERS,
+    SPECS,
+    bands_of,
+    own_network,
+    shared_network,
+    some_batch,
+    with_channels,
+)
 from tests.pretended_gpu import GPU, LeftBehind, OnGpu, on_gpu, pretended_gpu
 from tests.quick import quick
 
@@ -55,7 +63,7 @@ def test_losses_on_a_gpu_are_those_of_the_cpu(name: str) -> None:
 @pytest.mark.parametrize("name", QUICK)
 @pytest.mark.parametrize("dtype", [None, torch.bfloat16], ids=["exact", "fast"])
 def test_predictions_on_a_gpu_are_those_of_the_cpu(name: str, dtype: torch.dtype | None) -> None:
-    images = np.random.default_rng(0).random((2, 3, 67, 93), np.float32)
+    images = np.random.default_rng(0).random((2, bands_of(ALL[name]), 67, 93), np.float32)
     windows = np.array([[0, 0, 93, 67], [0, 0, 50, 40]])
     wanted = Wanted((Placement((200, 270), (67, 93)),) * 2, ignore=255, scored=True)
     expected = TorchBackend(ready_to_predict(shared_network(ALL[name])), CPU).run(images, windows)
@@ -63,19 +71,32 @@ def test_predictions_on_a_gpu_are_those_of_the_cpu(name: str, dtype: torch.dtype
         module = ready_to_predict(on_gpu(copy.deepcopy(shared_network(ALL[name]))), dtype, GPU)
         # Without its inference mode, in which torch lets no tensors pretend.
         found = TorchBackend.run.__wrapped__(TorchBackend(module, GPU), images, windows, wanted)  # type: ignore[attr-defined]
-    if isinstance(expected, RegionArrays):
-        assert isinstance(found, RegionArrays)
-        if dtype is None:
-            for part in ("boxes", "scores", "mask_logits", "class_ids", "image_index", "cut"):
-                there, here = getattr(found, part), getattr(expected, part)
-                assert (there is None) == (here is None)
-                if here is not None:
-                    np.testing.assert_allclose(there, here, rtol=1e-3, atol=1e-3)
+    if isinstance(expected, PanopticArrays):
+        assert isinstance(found, PanopticArrays)
+        same_objects(found.regions, expected.regions, exact=dtype is None)
+        same_classes(found.classes, expected.classes, wanted, exact=dtype is None)
+    elif isinstance(expected, RegionArrays):
+        same_objects(found, expected, exact=dtype is None)
+    else:
+        same_classes(found, expected, wanted, exact=dtype is None)
+
+
+def same_objects(found: object, expected: RegionArrays, *, exact: bool) -> None:
+    assert isinstance(found, RegionArrays)
+    if not exact:
         return
+    for part in ("boxes", "scores", "mask_logits", "class_ids", "image_index", "cut"):
+        there, here = getattr(found, part), getattr(expected, part)
+        assert (there is None) == (here is None)
+        if here is not None:
+            np.testing.assert_allclose(there, here, rtol=1e-3, atol=1e-3)
+
+
+def same_classes(found: object, expected: object, wanted: Wanted, *, exact: bool) -> None:
     assert isinstance(expected, SemanticArrays) and isinstance(found, DecidedMaps)
     for index in (0, 1):
         there, here = (arrays.segmentation(index, wanted).ids for arrays in (found, expected))
-        assert np.mean(there == here) > (0.999 if dtype is None else 0.9)
+        assert np.mean(there == here) > (0.999 if exact else 0.9)
 
 
 def test_exact_predictions_keep_all_digits_of_float32() -> None:

@@ -22,9 +22,11 @@ from everymask.models.build import build
 from everymask.models.catalog import Weights, catalog, weights_named
 from everymask.models.foreign.torchvision import read_state_dict, upgrade_names
 from everymask.models.pretrained import fetch_weights, load_pretrained
+from everymask.models.specs.prompted import PromptedSpec
 from tests.quick import quick
 
 # With masks and the old names, with the names of today, without regions.
+TORCHVISIONS = [row.name for row in catalog() if "101" not in row.name and not isinstance(row.spec, PromptedSpec)]
 ROWS = [
     "maskrcnn-resnet50-fpn-coco",
     "fasterrcnn-mobilenet-v3-large-320-fpn-coco",
@@ -133,7 +135,7 @@ def test_old_names_are_upgraded_and_new_ones_kept() -> None:
     assert list(upgrade_names(dict.fromkeys(OLD_NAMES, torch.zeros(1)))) == list(OLD_NAMES)
 
 
-@pytest.mark.parametrize("name", quick([row.name for row in catalog() if "101" not in row.name], ROWS))
+@pytest.mark.parametrize("name", quick(TORCHVISIONS, ROWS))
 def test_a_file_as_on_torchvisions_server_loads(name: str, server: tuple[str, Path], cache: Path) -> None:
     """Written with the names of the time, without batch norm's counters where norms are frozen."""
     row = weights_named(name)

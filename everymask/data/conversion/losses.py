@@ -15,7 +15,7 @@ from everymask.core.segmentation import InstanceSet, PanopticMap
 from everymask.data.change.coding import ChangeCoding
 from everymask.data.coding import LabelCoding
 from everymask.data.conversion.pairing import Reasons, pair_objects
-from everymask.data.dataset import Dataset
+from everymask.data.dataset import Dataset, Kind
 from everymask.data.formats.folders import file_stem
 from everymask.data.painting import Painting, visible
 from everymask.data.panoptic import PanopticCoding
@@ -23,6 +23,12 @@ from everymask.data.records import Objects, Record, draw_shapes
 from everymask.errors import Issue, counted, listed, printable
 
 _KEPT = 1000
+_UNITS: dict[Kind, str] = {
+    "objects": "object",
+    "label maps": "class region",
+    "change maps": "class region",
+    "panoptic": "segment",
+}
 CODE = "conversion-loss"
 
 
@@ -109,7 +115,7 @@ def compare(before: Dataset, after: Dataset, *, progress: Callable[[int, int], N
     `progress(done, total)` is called after each picture.
     """
     rows = {record.id: row for row, record in enumerate(after.records)}
-    losses = Losses({"objects": "object", "label maps": "class region", "panoptic": "segment"}[before.kind])
+    losses = Losses(_UNITS[before.kind])
     absent = set(before.labels.names) - set(after.labels.names)
     if absent:
         losses.others[f"classes are not there: {listed(sorted(absent))}"] += len(absent)
