@@ -108,5 +108,4 @@ def run() -> Section:
         threads=f"{threads} on both sides, of {os.cpu_count()} cores",
         times=tuple(rows),
         bars=tuple(Bar(f"{network}, float32, best runtime", best[network], limit) for network, limit in BARS.items()),
-        notes=("Other programs ran on the machine meanwhile; ratios are of calls that ran one after the other.",),
     )
