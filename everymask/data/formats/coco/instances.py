@@ -21,11 +21,10 @@ from everymask.data.formats.coco.areas import Measured, confirmed_areas
 from everymask.data.formats.coco.federated import note_federated
 from everymask.data.formats.coco.objects import Place, compact, entry_id, is_id, read_object
 from everymask.data.formats.coco.panoptic_entries import has_segments
-from everymask.data.formats.coco.pictures import Places, around, read_pictures, split_name
+from everymask.data.formats.coco.pictures import Places, places_of, read_pictures, splits_of
 from everymask.data.formats.crowds import Crowds
 from everymask.data.formats.datumaro.recognition import is_datumaro
 from everymask.data.formats.drawn.writing import report_ignored
-from everymask.data.formats.finding.named import NamedFiles
 from everymask.data.formats.finding.named import folded as same_name
 from everymask.data.formats.folders import SPLIT_FOLDERS, copy_picture, files_in, folders_in, unique_ids
 from everymask.data.issues import IssueLog, Policy
@@ -71,12 +70,7 @@ def read_coco(
             hint="name the .json file that has 'images', 'annotations' and 'categories'",
         )
     issues = IssueLog(policy)
-    splits: list[str | None] = [split_name(file) for file in files]
-    if len(files) == 1 and splits != ["train"]:
-        splits = [None]
-    folder = root if root.is_dir() else around(root)[-1]
-    given = None if images is None else Path(images)
-    places = Places(given, NamedFiles(given or folder, issues))
+    splits, places = splits_of(files), places_of(root, images, issues)
     parts = [_read_file(file, split, places, crowds, issues) for file, split in zip(files, splits, strict=True)]
     names, parts = _merge_names(parts, issues)
     folder = root if root.is_dir() else root.parent

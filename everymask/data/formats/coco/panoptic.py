@@ -21,8 +21,7 @@ from everymask.data.formats.coco.instances import read_categories
 from everymask.data.formats.coco.objects import is_id
 from everymask.data.formats.coco.panoptic_entries import Listed, has_segments, read_entries
 from everymask.data.formats.coco.panoptic_maps import with_maps
-from everymask.data.formats.coco.pictures import Places, around, read_pictures, split_name
-from everymask.data.formats.finding.named import NamedFiles
+from everymask.data.formats.coco.pictures import Places, places_of, read_pictures, splits_of
 from everymask.data.formats.folders import SPLIT_FOLDERS, files_in, folders_in, unique_ids
 from everymask.data.issues import IssueLog, Policy
 from everymask.data.panoptic import PanopticCoding
@@ -62,12 +61,7 @@ def read_coco_panoptic(
             hint="name the .json file whose annotations have 'segments_info'",
         )
     issues = IssueLog(policy)
-    splits: list[str | None] = [split_name(file) for file in files]
-    if len(files) == 1 and splits != ["train"]:
-        splits = [None]
-    folder = root if root.is_dir() else around(root)[-1]
-    given = None if images is None else Path(images)
-    places = Places(given, NamedFiles(given or folder, issues))
+    splits, places = splits_of(files), places_of(root, images, issues)
     read = [_read_file(file, split, places, issues, decode=decode) for file, split in zip(files, splits, strict=True)]
     parts = [part for part in read if part is not None]
     labels = parts[0].labels if parts else Labels(())

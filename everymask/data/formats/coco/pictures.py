@@ -18,6 +18,18 @@ from everymask.data.records import Objects, Record
 _PICTURE_FOLDERS = ("", "images", "data", "JPEGImages")
 
 
+def splits_of(files: Sequence[Path]) -> list[str | None]:
+    """The split that each annotation file is; one on its own only where its name says train."""
+    splits: list[str | None] = [split_name(file) for file in files]
+    return [None] if len(files) == 1 and splits != ["train"] else splits
+
+
+def places_of(root: Path, images: str | Path | None, issues: IssueLog) -> Places:
+    """Where the pictures of a COCO file or folder are looked for: in `images`, or around it."""
+    given = None if images is None else Path(images)
+    return Places(given, NamedFiles(given or (root if root.is_dir() else around(root)[-1]), issues))
+
+
 def split_name(file: Path) -> str:
     """`instances_val2017.json` is val; `valid/_annotations.coco.json` is val; other names stand for themselves."""
     words = re.split(r"[^a-z]+", file.stem.lower())
