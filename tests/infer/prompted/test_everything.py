@@ -34,7 +34,7 @@ def test_what_is_kept_is_what_the_authors_generator_keeps(size: tuple[int, int])
 
 @pytest.mark.parametrize("second", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_objects_come_surest_first_and_once(second: bool) -> None:
-    found = small_model(second=second).everything(picture(), LOW).instances
+    found = small_model(4, second=second).everything(picture(), LOW).instances
     assert found.scores is not None and found.masks is not None and len(found) > 1
     assert (np.diff(found.scores) <= 0).all() and found.scores.min() > 0.1
     assert found.masks.areas().min() > 0

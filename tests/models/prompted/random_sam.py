@@ -35,9 +35,13 @@ def scatter(module: nn.Module, seed: int = 0) -> None:
                 parameter.normal_(std=0.3, generator=generator)
             elif parameter.ndim > 1:
                 parameter.normal_(std=0.08, generator=generator)
+            elif name.endswith("bias"):
+                parameter.uniform_(-0.05, 0.05, generator=generator)
         for name, values in module.named_buffers():
             if "running_mean" in name:
                 values.normal_(std=0.1, generator=generator)
+            elif "positional_encoding_gaussian_matrix" in name:
+                values.normal_(generator=generator)
 
 
 @cache
