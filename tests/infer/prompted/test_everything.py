@@ -18,11 +18,11 @@ def test_what_is_kept_is_what_the_authors_generator_keeps(size: tuple[int, int])
     segment_anything = pytest.importorskip("segment_anything", reason="segment-anything is the reference")
     sam, image = official_sam(), picture(*size)
     generator = segment_anything.SamAutomaticMaskGenerator(
-        sam, points_per_side=8, pred_iou_thresh=0.1, stability_score_thresh=0.3, box_nms_thresh=0.96
+        sam, points_per_side=8, pred_iou_thresh=0.1, stability_score_thresh=0.2, box_nms_thresh=0.985
     )
     theirs = generator.generate(image)
     model = predictor_of(own_of(sam.state_dict()))
-    found = model.everything(image, Everything(points=8, min_score=0.1, min_stability=0.3, nms=0.96))
+    found = model.everything(image, Everything(points=8, min_score=0.1, min_stability=0.2, nms=0.985))
     assert len(found.instances) == len(theirs) > 3
     masks = found.instances.masks
     assert masks is not None and found.instances.scores is not None
