@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -43,6 +44,14 @@ def shared() -> Path:
     if not DATA.is_dir():
         pytest.skip("the real data sets (../shared/data) are not on this machine")
     return DATA
+
+
+@pytest.fixture(scope="session")
+def classification() -> ModuleType:
+    """torchmetrics' functions, which take seconds to import: where they are asked for, and not in every worker."""
+    from torchmetrics.functional import classification
+
+    return classification
 
 
 @pytest.fixture(scope="session")

@@ -6,13 +6,13 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import get_args
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torchmetrics.functional.classification import multiclass_calibration_error
 
 from everymask.backends.pytorch import build_predictor
 from everymask.core.labels import labels_of
@@ -84,7 +84,7 @@ class Drawn(SemanticModel):
         return (self.drawn[None, :, : images.shape[2], : images.shape[3]].expand(len(images), -1, -1, -1),)
 
 
-def test_the_calibration_error_is_that_of_torchmetrics(maps: Dataset) -> None:
+def test_the_calibration_error_is_that_of_torchmetrics(maps: Dataset, classification: ModuleType) -> None:
     """Pixels without truth are left out, whether void counts or not."""
     logits = torch.from_numpy(rng(0, "logits").normal(scale=2, size=(3, 24, 24)).astype(np.float32))
     card = grey_model(labels_of(NAMES)).card
@@ -92,7 +92,7 @@ def test_the_calibration_error_is_that_of_torchmetrics(maps: Dataset) -> None:
     truths = [torch.from_numpy(made(index)) for index in range(len(maps))]
     true = torch.cat([truth.flatten() for truth in truths]).long()
     found = torch.cat([logits[:, : len(truth)].flatten(1).T for truth in truths]).softmax(dim=1)
-    expected = multiclass_calibration_error(found, true, 3, n_bins=15, norm="l1", ignore_index=255)
+    expected = classification.multiclass_calibration_error(found, true, 3, n_bins=15, norm="l1", ignore_index=255)
     for void in get_args(Void):
         report = evaluate(model, maps, calibration=True, void=void, batch=2)
         assert report.numbers()["ECE"] == pytest.approx(float(expected), abs=1e-6)

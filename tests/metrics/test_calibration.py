@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
-from torchmetrics.functional.classification import multiclass_calibration_error
 
 from everymask.core.randomness import rng
 from everymask.errors import ConfigError, DataError
@@ -27,7 +27,9 @@ def answers() -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("bins", [1, 10, 15])
-def test_the_errors_are_those_of_torchmetrics(bins: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_errors_are_those_of_torchmetrics(
+    bins: int, monkeypatch: pytest.MonkeyPatch, classification: ModuleType
+) -> None:
     monkeypatch.setattr(calibration, "_AT_ONCE", 700)
     probabilities, truth = answers()
     seen = truth != IGNORE
@@ -38,7 +40,7 @@ def test_the_errors_are_those_of_torchmetrics(bins: int, monkeypatch: pytest.Mon
     metric.merge(other)
     scores = metric.compute()
     for norm, value in (("l1", scores.expected_error), ("max", scores.largest_error)):
-        expected = multiclass_calibration_error(
+        expected = classification.multiclass_calibration_error(
             torch.from_numpy(probabilities), torch.from_numpy(truth), 4, n_bins=bins, norm=norm, ignore_index=IGNORE
         )
         assert value == pytest.approx(float(expected), abs=1e-6)

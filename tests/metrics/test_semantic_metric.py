@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import math
 import tracemalloc
+from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
-from torchmetrics.functional import classification
 
 from everymask.core.labels import Labels, labels_of
 from everymask.core.randomness import rng
@@ -42,7 +42,7 @@ def of(found: list[list[int]], truth: list[list[int]]) -> tuple[SemanticMap, Sem
     return SemanticMap(np.array(found, np.uint8)), SemanticMap(np.array(truth, np.uint8))
 
 
-def test_every_number_is_that_of_torchmetrics() -> None:
+def test_every_number_is_that_of_torchmetrics(classification: ModuleType) -> None:
     pairs = [maps(index) for index in range(4)]
     scores = scored(*pairs)
     found, truth = (torch.from_numpy(np.stack([pair[k].ids for pair in pairs])).long() for k in (0, 1))
