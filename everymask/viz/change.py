@@ -12,6 +12,7 @@ from everymask.viz.draw import displayable, resized, scaled_size
 from everymask.viz.frame import PAPER
 from everymask.viz.semantic import draw_semantic
 
+_ROWS = 256
 _SEAM = 80
 """One of so many pixels of a picture's width is the width of the seam beside it."""
 
@@ -51,11 +52,17 @@ def draw_change(
 
 def _difference(before: ByteArray, after: ByteArray) -> ByteArray:
     """How far two pictures [H, W, 3] differ, [H, W] uint8."""
-    first, second = before.astype(np.float32), after.astype(np.float32)
-    over = (0, 1)
-    spread = np.maximum(first.std(axis=over), 1.0)
-    first = (first - first.mean(axis=over)) * (second.std(axis=over) / spread) + second.mean(axis=over)
-    grey: ByteArray = np.clip(np.abs(first - second).mean(axis=2), 0, 255).astype(np.uint8)
+    import cv2
+
+    (first, spread), (second, wanted) = cv2.meanStdDev(before), cv2.meanStdDev(after)
+    values = np.arange(256)
+    table = (values - first) * (wanted / np.maximum(spread, 1.0)) + second
+    table = table.T[:, None].astype(np.float32)
+    grey = np.empty(before.shape[:2], np.uint8)
+    for top in range(0, len(grey), _ROWS):
+        rows = slice(top, top + _ROWS)
+        apart = cv2.absdiff(cv2.LUT(before[rows], table), after[rows].astype(np.float32))
+        grey[rows] = np.clip(cv2.transform(apart, np.full((1, 3), 1 / 3)), 0, 255).astype(np.uint8)
     return grey
 
 

@@ -10,14 +10,12 @@ from everymask.core.arrays import Array, BoolArray, ByteArray
 from everymask.core.labels import Labels
 from everymask.core.segmentation import InstanceSet
 from everymask.errors import DataError
-from everymask.viz.outline import Rings, draw_rings, rings_of
+from everymask.viz.outline import Outlines
 from everymask.viz.palette import class_colours, object_colours
 from everymask.viz.tags import place_tags, whole_box
 
 # One of so many pixels of the shorter side is the width of a line.
 _LINE = 320
-# The seam of a line, which keeps it apart from a ground of its own colour.
-_SEAM = np.zeros(3, np.uint8)
 
 
 def draw_instances(
@@ -35,9 +33,8 @@ def draw_instances(
     `image` is [H, W] or [H, W, C] as in `displayable`; the result is uint8 [H, W, 3]. With `side` picture and objects
     are first scaled so that the longer side has so many pixels: small ones become readable, and of large ones lines and
     letters are. Objects below `min_score` are left out. Fills cover the picture by `alpha` (0-1), those of crowds in
-    stripes; outlines are smoothed and have a dark seam, which ends two pixels and a line's width outside of a mask.
-    Small objects are drawn over large ones. Only objects without a mask are boxed. Tags are as in `place_tags`. Memory:
-    the picture twice, whatever the number of objects.
+    stripes; small objects lie on large ones. Outlines are as in `Outlines`; only objects without a mask are boxed. Tags
+    are as in `place_tags`. Memory: the picture three times, whatever the number of objects.
 
     >>> picture = draw_instances(sample.image, found[found.scores > 0.8], labels)
     """
@@ -52,22 +49,24 @@ def draw_instances(
     fills, lines = class_colours(instances, labels), object_colours(instances, labels)
     width = max(1, round(min(canvas.shape[:2]) / _LINE))
     smooth = max(1, round(max(canvas.shape) / max(image.shape[:2])))
+    tables = _fill_tables(fills, alpha)
     areas = np.zeros(len(instances)) if instances.masks is None else instances.masks.areas()
-    outlines: list[tuple[int, Rings]] = []
+    outlines = Outlines(canvas.shape[:2], len(instances), width=width, smooth=smooth)
+    bare = []
     for row in np.argsort(-areas, kind="stable").tolist():
         if instances.masks is None or not areas[row]:
-            _outline_box(canvas, instances.boxes[row], lines[row], width)
+            bare.append(row)
             continue
         crop, (x, y) = instances.masks.crop(row), instances.masks.windows[row, :2].tolist()
         crowd = instances.crowd is not None and bool(instances.crowd[row])
         filled = crop & _stripes((x, y), crop.shape, 4 * width) if crowd else crop
-        _fill(canvas[y : y + len(crop), x : x + crop.shape[1]], filled, fills[row], alpha)
-        rings = rings_of(crop, (x, y), smooth)
-        draw_rings(canvas, rings, _SEAM, width + 2, 0.45, outside=(crop, (x, y)))
-        outlines.append((row, rings))
-    # After all the fills and seams, so that every outline is seen whole.
-    for row, rings in outlines:
-        draw_rings(canvas, rings, lines[row], width, 1.0)
+        _fill(canvas[y : y + len(crop), x : x + crop.shape[1]], filled, tables[row])
+        outlines.add(row, crop, (x, y))
+    # After all the fills, so that every outline is seen whole.
+    outlines.lay_seams(canvas)
+    for row in bare:
+        _outline_box(canvas, instances.boxes[row], lines[row], width)
+    outlines.lay_lines(canvas, lines)
     for tag in place_tags(canvas.shape[:2], instances, labels, lines) if names else ():
         canvas[tag.y : tag.y + len(tag.picture), tag.x : tag.x + tag.picture.shape[1]] = tag.picture
     return canvas
@@ -124,11 +123,17 @@ def _stretch(planes: Array) -> ByteArray:
     return shown
 
 
-def _fill(view: ByteArray, crop: BoolArray, colour: ByteArray, alpha: float) -> None:
+def _fill_tables(colours: ByteArray, alpha: float) -> ByteArray:
+    """What each of `colours` [N, 3] makes of each value of a picture: lookup tables [N, 256, 1, 3]."""
+    different, rows = np.unique(colours, axis=0, return_inverse=True)
+    steps = np.arange(256)[:, None] * (1 - alpha) + different[:, None] * alpha
+    return steps.round().astype(np.uint8)[rows.reshape(-1), :, None]
+
+
+def _fill(view: ByteArray, crop: BoolArray, table: ByteArray) -> None:
     import cv2
 
-    steps = np.arange(256)[:, None] * (1 - alpha) + colour[None, :] * alpha
-    np.copyto(view, cv2.LUT(view, steps.round().astype(np.uint8)[:, None, :]), where=crop[..., None])
+    cv2.copyTo(cv2.LUT(view, table), crop.view(np.uint8), view)
 
 
 def _stripes(corner: tuple[int, int], shape: tuple[int, ...], width: int) -> BoolArray:

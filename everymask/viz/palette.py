@@ -33,9 +33,9 @@ def _numbers_apart(boxes: FloatArray, count: int) -> IntArray:
     Each row gets the least used number of its neighbours; of equals the first.
     """
     margin = np.sum(boxes[:, 2:] - boxes[:, :2]) / max(1, boxes.size) / 4
-    low, high = boxes[:, :2] - margin, boxes[:, 2:] + margin
+    x1, y1, x2, y2 = np.ascontiguousarray((boxes + np.array((-margin, -margin, margin, margin), boxes.dtype)).T)
     chosen = np.zeros(len(boxes), np.int64)
-    for row in range(len(boxes)):
-        near = (low[:row] < high[row]).all(axis=1) & (low[row] < high[:row]).all(axis=1)
-        chosen[row] = np.argmin(np.bincount(chosen[:row][near], minlength=count))
+    for row in range(1, len(boxes)):
+        near = (x1[:row] < x2[row]) & (x2[:row] > x1[row]) & (y1[:row] < y2[row]) & (y2[:row] > y1[row])
+        chosen[row] = np.bincount(chosen[:row][near], minlength=count).argmin()
     return chosen

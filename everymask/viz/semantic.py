@@ -44,7 +44,7 @@ def draw_semantic(
         ids = _nearest(ids, canvas.shape[:2])
     colours = np.zeros((len(labels) + 1, 3), np.uint8)
     colours[:-1] = np.array(labels.colours, np.uint8).reshape(-1, 3)
-    tinted = np.array([name.casefold() != "background" for name in labels.names] + [False])
+    tinted = np.array([name.casefold() != "background" for name in labels.names] + [False], np.uint8)
     pixels = np.zeros(len(tinted), np.int64)
     for top in range(0, len(ids), _ROWS):
         rows = _indices(ids[max(0, top - 1) : top + _ROWS + 1], len(labels))
@@ -98,8 +98,8 @@ def _nearest(ids: IntArray, size: tuple[int, int]) -> IntArray:
 
 
 def _indices(ids: IntArray, count: int) -> IntArray:
-    """Rows of the colour table: `count` for what is no class."""
-    rows: IntArray = np.where((ids >= 0) & (ids < count), ids, count).astype(np.intp)
+    """Rows of the colour table, in as few bytes as they need: `count` for what is no class."""
+    rows: IntArray = np.where((ids >= 0) & (ids < count), ids, count).astype(np.min_scalar_type(count))
     return rows
 
 
@@ -115,15 +115,13 @@ def _borders(rows: IntArray) -> BoolArray:
 
 
 def _tint(
-    strip: ByteArray, colours: ByteArray, rows: IntArray, tinted: BoolArray, border: BoolArray, alpha: float
+    strip: ByteArray, colours: ByteArray, rows: IntArray, tinted: ByteArray, border: BoolArray, alpha: float
 ) -> None:
     import cv2
 
-    paint = colours[rows]
-    mixed = cv2.addWeighted(strip, 1 - alpha, paint, alpha, 0)
-    chosen = tinted[rows]
-    np.copyto(strip, mixed, where=chosen[..., None])
-    np.copyto(strip, paint, where=(chosen & border)[..., None])
+    paint, chosen = colours.take(rows, axis=0), tinted.take(rows)
+    cv2.copyTo(cv2.addWeighted(strip, 1 - alpha, paint, alpha, 0), chosen, strip)
+    cv2.copyTo(paint, cv2.bitwise_and(chosen, border.view(np.uint8)), strip)
 
 
 def _with_legend(canvas: ByteArray, labels: Labels, shown: list[int]) -> ByteArray:

@@ -10,7 +10,7 @@ from everymask.core.arrays import Array, BoolArray, ByteArray, FloatArray, IntAr
 from everymask.core.labels import Labels
 from everymask.core.segmentation import InstanceSet
 from everymask.viz.frame import letter_height
-from everymask.viz.text import write_tag
+from everymask.viz.text import tag_size, write_tag
 
 LARGE = 10
 """An object is large, so that a tag may lie on it, from so many times the largest tag's pixels on."""
@@ -41,17 +41,19 @@ def place_tags(size: tuple[int, int], instances: InstanceSet, labels: Labels, co
     letters = letter_height(size)
     if min(size) < _LEAST_LINES * letters:
         return []
-    pictures = _written(instances, labels, colours, letters, size[1])
-    if not pictures:
+    texts = _texts(instances, labels, letters)
+    sizes = {row: tag_size(text, letters, size[1]) for row, text in texts.items()}
+    sizes = {row: tag for row, tag in sizes.items() if tag[1]}
+    if not sizes:
         return []
-    least = LARGE * max(tag.shape[0] * tag.shape[1] for tag in pictures.values())
-    ground = _survey(size, instances, letters // _CELLS, least)
+    ground = _survey(size, instances, letters // _CELLS, LARGE * max(tall * wide for tall, wide in sizes.values()))
     placed: list[Tag] = []
-    for row, tag in pictures.items():
-        corner = ground.best(row, tag.shape)
+    for row, tag in sizes.items():
+        corner = ground.best(row, tag)
         if corner is not None:
-            placed.append(Tag(row, *corner, tag))
-            ground.close(corner, tag.shape)
+            red, green, blue = colours[row].tolist()
+            placed.append(Tag(row, *corner, write_tag(texts[row], (red, green, blue), letters, size[1])))
+            ground.close(corner, tag)
     return placed
 
 
@@ -62,10 +64,8 @@ def whole_box(box: Array, size: tuple[int, int]) -> tuple[int, int, int, int]:
     return x1, y1, x2, y2
 
 
-def _written(
-    instances: InstanceSet, labels: Labels, colours: ByteArray, letters: int, room: int
-) -> dict[int, ByteArray]:
-    """Row -> its tag, of the objects that are large enough for one, in the order in which they choose."""
+def _texts(instances: InstanceSet, labels: Labels, letters: int) -> dict[int, str]:
+    """Row -> what its tag says, of the objects that are large enough for one, in the order in which they choose."""
     sides = instances.boxes[:, 2:] - instances.boxes[:, :2]
     worth = sides.max(axis=1, initial=0) >= 1.5 * letters
     if len(labels) == 1:
@@ -73,13 +73,9 @@ def _written(
         if 2 * np.count_nonzero(worth) < len(worth):
             return {}
     first = -sides.prod(axis=1) if instances.scores is None else -instances.scores
-    written = {}
-    for row in np.argsort(first, kind="stable").tolist():
-        text = _caption(instances, labels, row)
-        if text and worth[row]:
-            red, green, blue = (int(c) for c in colours[row])
-            written[row] = write_tag(text, (red, green, blue), letters, room)
-    return {row: tag for row, tag in written.items() if tag.size}
+    rows = [row for row in np.argsort(first, kind="stable").tolist() if worth[row]]
+    texts = {row: _caption(instances, labels, row) for row in rows}
+    return {row: text for row, text in texts.items() if text}
 
 
 def _caption(instances: InstanceSet, labels: Labels, row: int) -> str:
@@ -91,14 +87,14 @@ def _caption(instances: InstanceSet, labels: Labels, row: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Footprint:
-    """Which cells [h, w] an object has pixels in, from cell (`left`, `top`) on, and how many pixels it has.
+    """Which cells [h, w] (0 or 1) an object has pixels in, from cell (`left`, `top`) on, and how many pixels it has.
 
     `middle` is the column of cells over which its tag stands best: of its topmost pixels; None: where it begins.
     """
 
     left: int
     top: int
-    cells: BoolArray
+    cells: ByteArray
     pixels: int
     middle: float | None
 
@@ -107,19 +103,19 @@ class _Footprint:
 class _Ground:
     """What lies where in a picture of `size` (H, W), in cells of `cell` x `cell` pixels.
 
-    `closed` to tags [h, w]; how many `objects` there are [h, w]; and the footprint of each object.
+    `closed` to tags [h, w], 0 or 1; how many `objects` there are [h, w]; and the footprint of each object.
     """
 
     size: tuple[int, int]
     cell: int
-    closed: BoolArray
+    closed: ByteArray
     objects: IntArray
     footprints: tuple[_Footprint, ...]
 
-    def best(self, row: int, tag: tuple[int, ...]) -> tuple[int, int] | None:
+    def best(self, row: int, tag: tuple[int, int]) -> tuple[int, int] | None:
         """The pixel (x, y) where a tag of `tag` (h, w) costs least; None where all places at the object are closed."""
         foot, cell = self.footprints[row], self.cell
-        tall, wide = (-(-side // cell) for side in tag[:2])
+        tall, wide = (-(-side // cell) for side in tag)
         # The first cells of all places at which the tag overlaps the object or touches it.
         top, left = max(0, foot.top - tall), max(0, foot.left - wide)
         bottom = min((self.size[0] - tag[0]) // cell, foot.top + foot.cells.shape[0])
@@ -127,34 +123,37 @@ class _Ground:
         if bottom < top or right < left:
             return None
         window = slice(top, bottom + tall), slice(left, right + wide)
+        free = _sums(self.closed[window], tall, wide) == 0
+        if not free.any():
+            return None
         objects = self.objects[window]
-        own = np.zeros((objects.shape[0] + 2, objects.shape[1] + 2), np.int64)
+        own = np.zeros((objects.shape[0] + 2, objects.shape[1] + 2), np.uint16)
         y, x = foot.top - top + 1, foot.left - left + 1
         mine = foot.cells[: own.shape[0] - y, : own.shape[1] - x]
         own[y : y + mine.shape[0], x : x + mine.shape[1]] = mine
-        touches = _sums(own, tall + 2, wide + 2) > 0
+        free &= _sums(own, tall + 2, wide + 2) > 0
+        if not free.any():
+            return None
         covered = _sums(own[1:-1, 1:-1], tall, wide) / (tall * wide)
         others = _sums(objects, tall, wide) / (tall * wide) - covered
         middle = foot.left + wide / 2 if foot.middle is None else foot.middle
         down = np.abs(np.arange(top, bottom + 1) + tall - foot.top)[:, None]
         across = np.abs(np.arange(left, right + 1) + wide / 2 - middle)
         cost = _OTHERS * others + _OWN * covered + _EDGE * covered * (1 - covered) + _AWAY / _CELLS * (down + across)
-        cost[(_sums(self.closed[window], tall, wide) > 0) | ~touches] = np.inf
-        if not np.isfinite(cost.min()):
-            return None
+        cost[~free] = np.inf
         place = np.unravel_index(np.argmin(cost), cost.shape)
         return (left + int(place[1])) * cell, (top + int(place[0])) * cell
 
-    def close(self, corner: tuple[int, int], tag: tuple[int, ...]) -> None:
+    def close(self, corner: tuple[int, int], tag: tuple[int, int]) -> None:
         """Close the place of a tag of `tag` (h, w)."""
         x, y = corner[0] // self.cell, corner[1] // self.cell
-        self.closed[y : y - (-tag[0] // self.cell), x : x - (-tag[1] // self.cell)] = True
+        self.closed[y : y - (-tag[0] // self.cell), x : x - (-tag[1] // self.cell)] = 1
 
 
 def _survey(size: tuple[int, int], instances: InstanceSet, cell: int, least: int) -> _Ground:
     """The ground of a picture whose objects of less than `least` pixels must stay free."""
     shape = (-(-size[0] // cell), -(-size[1] // cell))
-    closed, objects = np.zeros(shape, np.bool_), np.zeros(shape, np.int32)
+    closed, objects = np.zeros(shape, np.uint8), np.zeros(shape, np.uint16)
     footprints = tuple(_footprint(size, instances, row, cell) for row in range(len(instances)))
     for foot in footprints:
         window = (
@@ -169,28 +168,32 @@ def _survey(size: tuple[int, int], instances: InstanceSet, cell: int, least: int
 
 def _footprint(size: tuple[int, int], instances: InstanceSet, row: int, cell: int) -> _Footprint:
     masks = instances.masks
-    if masks is None or not masks.crop(row).size:
+    crop = None if masks is None else masks.crop(row)
+    if masks is None or crop is None or not crop.size:
         x1, y1, x2, y2 = whole_box(instances.boxes[row], size)
         left, top = x1 // cell, y1 // cell
-        cells = np.ones(((y2 - 1) // cell + 1 - top, (x2 - 1) // cell + 1 - left), np.bool_)
+        cells = np.ones(((y2 - 1) // cell + 1 - top, (x2 - 1) // cell + 1 - left), np.uint8)
         return _Footprint(left, top, cells, (y2 - y1) * (x2 - x1), None)
-    x1, y1, x2, y2 = masks.windows[row].tolist()
-    crop = masks.crop(row)
-    rows = np.logical_or.reduceat(crop, _starts(y1, y2, cell), axis=0)
-    cells = np.logical_or.reduceat(rows, _starts(x1, x2, cell), axis=1)
-    middle = x1 // cell + float(np.flatnonzero(cells[0]).mean()) + 0.5
-    return _Footprint(x1 // cell, y1 // cell, cells, int(np.count_nonzero(crop)), middle)
+    x, y = masks.windows[row, :2].tolist()
+    cells = _cells(crop, y % cell, x % cell, cell)
+    middle = x // cell + float(np.flatnonzero(cells[0]).mean()) + 0.5
+    return _Footprint(x // cell, y // cell, cells, int(np.count_nonzero(crop)), middle)
 
 
-def _starts(low: int, high: int, cell: int) -> IntArray:
-    """Where cells begin among the pixels from `low` to `high`, counted from `low`."""
-    begins: IntArray = np.maximum(np.arange(low // cell, (high - 1) // cell + 1) * cell - low, 0)
-    return begins
+def _cells(crop: BoolArray, above: int, before: int, cell: int) -> ByteArray:
+    """Which cells a mask has pixels in, 0 or 1, where so many pixels lie above and before it in its first one."""
+    import cv2
+
+    below, behind = -(above + crop.shape[0]) % cell, -(before + crop.shape[1]) % cell
+    whole = cv2.copyMakeBorder(crop.view(np.uint8), above, below, before, behind, cv2.BORDER_CONSTANT)
+    reached = cv2.dilate(whole, np.ones((cell, cell), np.uint8), anchor=(0, 0))
+    return np.ascontiguousarray(np.asarray(reached, np.uint8)[::cell, ::cell])
 
 
 def _sums(values: Array, tall: int, wide: int) -> FloatArray:
-    """The sums of all windows of `tall` x `wide` elements, [H - tall + 1, W - wide + 1]."""
-    total = np.zeros((values.shape[0] + 1, values.shape[1] + 1), np.int64)
-    total[1:, 1:] = values.cumsum(axis=0, dtype=np.int64).cumsum(axis=1)
+    """The sums of all windows of `tall` x `wide` elements, [H - tall + 1, W - wide + 1]; of 8 or 16 bits each."""
+    import cv2
+
+    total = cv2.integral(values, sdepth=cv2.CV_64F)
     sums: FloatArray = total[tall:, wide:] - total[:-tall, wide:] - total[tall:, :-wide] + total[:-tall, :-wide]
     return sums

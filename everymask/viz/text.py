@@ -41,20 +41,16 @@ def write_tag(text: str, colour: Colour, height: int, max_width: int) -> ByteArr
     Letters are about `height` pixels from one line to the next. Text wider than `max_width` pixels is shortened
     with an ellipsis; where not even that fits, the picture is 0 wide.
     """
-    shown, font = readable(text, height)
-    pad = max(2, height // 4)
-    room = max_width - 2 * pad
-    if font.getlength(shown) > room:
-        while shown and font.getlength(shown + "...") > room:
-            shown = shown[:-1]
-        if not shown:
-            return np.zeros((0, 0, 3), np.uint8)
-        shown += "..."
-    width = int(np.ceil(font.getlength(shown))) + 2 * pad
-    ink = _ink(shown, font, width, height + pad, pad)[..., None].astype(np.uint16)
+    ink = _written(text, height, max_width)[..., None].astype(np.uint16)
     back = np.array(colour, np.uint16)
     front = np.array(contrast_colour(colour), np.uint16)
     return ((ink * front + (255 - ink) * back) // 255).astype(np.uint8)
+
+
+def tag_size(text: str, height: int, max_width: int) -> tuple[int, int]:
+    """The height and width of the picture that `write_tag` makes."""
+    _, _, width = _fitted(text, height, max_width)
+    return (height + _pad(height), width) if width else (0, 0)
 
 
 def contrast_colour(colour: Colour) -> Colour:
@@ -90,13 +86,38 @@ def _plain(letter: str) -> str:
     return bare if bare and bare.isascii() else "?"
 
 
-def _ink(text: str, font: Font, width: int, height: int, left: int) -> ByteArray:
+def _pad(height: int) -> int:
+    return max(2, height // 4)
+
+
+@lru_cache(maxsize=4096)
+def _fitted(text: str, height: int, max_width: int) -> tuple[str, Font, int]:
+    """The text as it fits, its font, and how wide it is with what is left free beside it; 0 where nothing fits."""
+    shown, font = readable(text, height)
+    beside = 2 * _pad(height)
+    length = font.getlength(shown)
+    if length > max_width - beside:
+        while shown and font.getlength(shown + "...") > max_width - beside:
+            shown = shown[:-1]
+        if not shown:
+            return "", font, 0
+        shown += "..."
+        length = font.getlength(shown)
+    return shown, font, int(np.ceil(length)) + beside
+
+
+@lru_cache(maxsize=1024)
+def _written(text: str, height: int, max_width: int) -> ByteArray:
+    """How much ink lies where, [h, w] 0-255."""
     from PIL import Image, ImageDraw
 
-    page = Image.new("L", (width, height))
-    # Centred by the letters "Ag", not by the text: tags of one picture share a base line.
-    top, bottom = font.getbbox("Ag")[1], font.getbbox("Ag")[3]
-    ImageDraw.Draw(page).text((left, (height - bottom - top) // 2), text, fill=255, font=font)
+    shown, font, _ = _fitted(text, height, max_width)
+    size = tag_size(text, height, max_width)
+    page = Image.new("L", size[::-1])
+    if shown:
+        # Centred by the letters "Ag", not by the text: tags of one picture share a base line.
+        top, bottom = font.getbbox("Ag")[1], font.getbbox("Ag")[3]
+        ImageDraw.Draw(page).text((_pad(height), (size[0] - bottom - top) // 2), shown, fill=255, font=font)
     return np.asarray(page)
 
 

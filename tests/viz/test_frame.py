@@ -12,7 +12,7 @@ from PIL import ImageFont
 
 from everymask.core.labels import Labels
 from everymask.viz.frame import draw_beside, draw_legend
-from everymask.viz.text import _font_names, readable, write_tag
+from everymask.viz.text import _font_names, readable, tag_size, write_tag
 
 TWO = Labels(("cell", "dust"), ((200, 40, 30), (20, 60, 220)))
 
@@ -37,6 +37,12 @@ def test_tags_are_shortened_to_their_room() -> None:
     narrow = write_tag("a very long class name indeed", (0, 0, 0), 16, 60)
     assert 0 < narrow.shape[1] <= 60 < wide.shape[1]
     assert write_tag("name", (0, 0, 0), 16, 5).size == 0
+
+
+@pytest.mark.parametrize("room", [5, 60, 500])
+def test_a_tag_has_the_size_that_is_said_before_it_is_written(room: int) -> None:
+    for text in ("name", "a very long class name indeed", ""):
+        assert write_tag(text, (0, 0, 0), 16, room).shape[:2] == tag_size(text, 16, room)
 
 
 @pytest.fixture
