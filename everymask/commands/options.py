@@ -270,6 +270,9 @@ def _scales(text: str) -> tuple[float, ...]:
         ) from None
 
 
+_MODEL_FILES = (".safetensors", ".emz", ".pth", ".pt", ".ckpt", ".pkl", ".h5", ".hdf5")
+
+
 def check_order(verb: str, model: str, others: Sequence[str]) -> None:
     """`ConfigError` where MODEL is none and one of the words behind it is."""
     swapped = next((other for other in others if _is_model(other)), None)
@@ -291,4 +294,4 @@ def _is_model(word: str) -> bool:
 
 
 def _is_model_file(path: Path) -> bool:
-    return (path / BEST).is_file() or (path.is_file() and path.suffix in (".safetensors", ".pth", ".emz"))
+    return (path / BEST).is_file() or (path.is_file() and path.suffix.lower() in _MODEL_FILES)

@@ -19,6 +19,16 @@ VOC_NAMES = (
     "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
 )  # fmt: skip
 """The twenty classes of the Pascal VOC challenges; in label maps background comes before them."""
+COCO_STUFF = (
+    "banner", "blanket", "bridge", "cardboard", "counter", "curtain", "door-stuff", "floor-wood", "flower", "fruit",
+    "gravel", "house", "light", "mirror-stuff", "net", "pillow", "platform", "playingfield", "railroad", "river",
+    "road", "roof", "sand", "sea", "shelf", "snow", "stairs", "tent", "towel", "wall-brick", "wall-stone", "wall-tile",
+    "wall-wood", "water-other", "window-blind", "window-other", "tree-merged", "fence-merged", "ceiling-merged",
+    "sky-other-merged", "cabinet-merged", "table-merged", "floor-other-merged", "pavement-merged", "mountain-merged",
+    "grass-merged", "dirt-merged", "paper-merged", "food-other-merged", "building-other-merged", "rock-merged",
+    "wall-other-merged", "rug-merged",
+)  # fmt: skip
+"""The 53 kinds of stuff of COCO's panoptic segmentation."""
 CAMVID = Labels(
     (
         "Sky", "Building", "Pole", "Road", "Pavement", "Tree", "SignSymbol", "Fence", "Car", "Pedestrian", "Bicyclist",
@@ -72,3 +82,14 @@ def coco_labels() -> Labels:
 def voc_labels() -> Labels:
     """Background, then Pascal VOC's 20 classes in order."""
     return labels_of(("background", *VOC_NAMES))
+
+
+def coco_names() -> tuple[str, ...]:
+    """The 80 classes of COCO's objects, in the order of their ids."""
+    return tuple(name for name in _COCO_CLASSES.strip().split(", ") if name != "-")
+
+
+def coco_panoptic_labels() -> Labels:
+    """COCO's 133 classes of panoptic segmentation: its 80 things, then 53 kinds of stuff, in the order of their ids."""
+    names = coco_names()
+    return Labels((*names, *COCO_STUFF), things=frozenset(range(len(names))))

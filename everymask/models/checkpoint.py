@@ -59,7 +59,7 @@ def _check_buildable(card: Card, tensors: Mapping[str, Tensor], path: str | Path
         raise
     except Exception as error:  # whatever the layers of a network that cannot be make of it
         raise WeightsError(f"{path}: its description makes no network: {printable(error)}") from error
-    _check_fit(module, tensors, path)
+    check_fit(module, tensors, path)
 
 
 def describes_itself(path: str | Path) -> bool:
@@ -92,13 +92,13 @@ def load_exactly(module: nn.Module, tensors: Mapping[str, Tensor], path: object)
     Weights that are not finite are refused too. The counters of batch norm (`num_batches_tracked`) may be missing:
     frozen norms are stored without them.
     """
-    given = _check_fit(module, tensors, path)
+    given = check_fit(module, tensors, path)
     check_finite(given, path)
     module.load_state_dict(given, strict=False)
 
 
-def _check_fit(module: nn.Module, tensors: Mapping[str, Tensor], path: object) -> dict[str, Tensor]:
-    """The tensors that the module takes: without counters that it does not have."""
+def check_fit(module: nn.Module, tensors: Mapping[str, Tensor], path: object) -> dict[str, Tensor]:
+    """The tensors that the module takes: without counters that it does not have; errors as in `load_exactly`."""
     own = module.state_dict()
     counters = {name for name in own if name.endswith("num_batches_tracked")}
     given = {

@@ -13,8 +13,10 @@ from everymask.models.card import Card
 from everymask.models.catalog import Weights
 from everymask.models.checkpoint import check_finite, load_exactly, read_safetensors
 from everymask.models.fetching import Published, fetch
+from everymask.models.foreign.files.stored import read_stored
 from everymask.models.foreign.recognise import recognise
-from everymask.models.foreign.torchvision import read_state_dict, upgrade_names
+from everymask.models.foreign.torchvision import upgrade_names
+from everymask.models.foreign.translate import translated
 
 _HUGGING_FACE = "https://huggingface.co"
 
@@ -23,8 +25,10 @@ def load_pretrained(weights: Weights, file: Path | None = None) -> tuple[Network
     """The network of a row of the catalogue with its weights from `file` (None: fetched), in evaluation mode."""
     file = file or fetch_weights(weights)
     module = build(weights.spec, len(weights.labels))
-    tensors = upgrade_names(read_state_dict(file))
-    foreign = recognise(tensors)
+    stored = read_stored(file)
+    whole = translated(stored, file)
+    tensors = upgrade_names(stored.tensors) if whole is None else whole.tensors
+    foreign = recognise(tensors) if whole is None else None
     load_exactly(module, tensors if foreign is None else foreign.fitting(module), file)
     card = Card(
         weights.spec,

@@ -21,8 +21,10 @@ from everymask.models.catalog import Weights, catalog, published_as, weights_nam
 from everymask.models.checkpoint import describes_itself, read_model
 from everymask.models.fetching import PATIENCE, UNASKED, Published, fetch, is_offline
 from everymask.models.fine_tune import fit_weights, has_as_many_classes
+from everymask.models.foreign.files.stored import read_stored
 from everymask.models.foreign.recognise import Foreign, recognise
-from everymask.models.foreign.torchvision import read_state_dict, upgrade_names
+from everymask.models.foreign.torchvision import upgrade_names
+from everymask.models.foreign.translate import translated
 from everymask.models.pretrained import check_encoder, fetch_weights, published, published_encoder
 from everymask.models.specs.any_spec import ModelSpec
 from everymask.models.specs.named import with_options
@@ -67,7 +69,7 @@ def read_source(weights: str) -> Source | None:
     if not path.exists():
         raise WeightsError(
             f"there are no weights {weights!r}",
-            hint='name a run folder, a .safetensors or .pth file, a name of `everymask models`, or "imagenet"',
+            hint='name a run folder, a model file (.safetensors, .pth), a name of `everymask models`, or "imagenet"',
         )
     if path.suffix == ".safetensors" and describes_itself(path):
         tensors, card = read_model(path)
@@ -144,12 +146,18 @@ def _imagenet(spec: ModelSpec, patience: float, say: Callable[[str], None] | Non
 
 def _checkpoint(path: Path) -> Source:
     """A PyTorch file, or a safetensors file of another program."""
-    tensors = upgrade_names(read_state_dict(path))
+    stored = read_stored(path)
+    whole = translated(stored, path)
+    row = published_as(path)
+    if whole is not None:
+        licence = "" if row is None else f", {row.licence}"
+        origin = f"{path.name}, {whole}{licence}"
+        return Source(Start(whole.preprocess, detects=True), whole.tensors, whole.spec, whole.labels, origin=origin)
+    tensors = upgrade_names(stored.tensors)
     foreign = recognise(tensors)
     if foreign is not None:
         fed = Preprocess(resize=Resize(short=1, long=LONGEST, rule="shrink"))
         return Source(Start(fed, detects=True, adapts=True), tensors, foreign.spec, foreign=foreign)
-    row = published_as(path)
     if row is None:
         return Source(Start(Preprocess(), detects=True), tensors)
     start, origin = Start(row.preprocess, detects=True), f"{row.name}, {row.licence}"

@@ -1,22 +1,15 @@
-"""torchvision's detection and segmentation checkpoints: their files, safely read, and their older parameter names."""
+"""torchvision's detection and segmentation checkpoints: their older parameter names."""
 
 from __future__ import annotations
 
-import hashlib
 import re
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import torch
 from torch import Tensor
 
-from everymask.core.memory import memory_ran_out
-from everymask.errors import EverymaskError, WeightsError, printable
-from everymask.models.checkpoint import read_safetensors
+from everymask.models.foreign.files.stored import read_stored
 
-_NAMED_HASH = re.compile(r"-([0-9a-f]{8})\.pth$")
 _OLD_NAMES = (
     (re.compile(r"^(backbone\.fpn\.(?:inner|layer)_blocks\.\d)\.(weight|bias)$"), r"\1.0.\2"),
     (re.compile(r"^(rpn\.head\.conv)\.(weight|bias)$"), r"\1.0.0.\2"),
@@ -44,69 +37,8 @@ BLOCK = {
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
-    """Tensors by name from a `.safetensors` or a PyTorch file, without running any code that lies in it.
-
-    A hash in the file's name (`...-bf2d0c1e.pth`) is checked, and so are a zip's checksums. A training checkpoint's
-    `model` or `state_dict` is taken, and the prefix `module.` is dropped. `WeightsError` otherwise.
-    """
-    file = Path(path)
-    if file.suffix == ".safetensors":
-        return read_safetensors(file)[0]
-    if not file.is_file():
-        raise WeightsError(f"there is no model file {file}")
-    _check_named_hash(file)
-    try:
-        _check_sums(file)
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    except EverymaskError:
-        raise
-    except Exception as error:  # damaged files make pickle and zip raise nearly every class
-        if memory_ran_out(error):
-            raise
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise WeightsError(
-            f"{file} is not a whole PyTorch file of plain tensors: {reason}",
-            hint="only tensors are loaded, never code; save the model's state_dict() in a file of its own",
-        ) from error
-    tensors = _state_dict(content)
-    if not tensors:
-        raise WeightsError(f"{file} holds no tensors by name", hint="save the model's state_dict()")
-    return tensors
-
-
-def _state_dict(content: Any) -> dict[str, Tensor]:
-    if isinstance(content, Mapping):
-        for key in ("model", "state_dict"):
-            if isinstance(content.get(key), Mapping):
-                content = content[key]
-    if not isinstance(content, Mapping):
-        return {}
-    return {str(k).removeprefix("module."): v for k, v in content.items() if isinstance(v, Tensor)}
-
-
-def _check_sums(file: Path) -> None:
-    """Compare what lies in a zip, as PyTorch files are since 1.6, with the checksums in it; PyTorch does not."""
-    if not zipfile.is_zipfile(file):
-        return
-    with zipfile.ZipFile(file) as archive:
-        bad = archive.testzip()
-    if bad is not None:
-        raise WeightsError(
-            f"{file} is damaged: {printable(bad)} in it does not match its checksum", hint="download or copy it again"
-        )
-
-
-def _check_named_hash(file: Path) -> None:
-    named = _NAMED_HASH.search(file.name)
-    if not named:
-        return
-    with file.open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
-    if not found.startswith(named[1]):
-        raise WeightsError(
-            f"{file} is damaged: its name promises a SHA-256 that begins {named[1]}, but it is {found[:8]}",
-            hint="download it again",
-        )
+    """Tensors by name from any checkpoint, as `read_stored` reads it."""
+    return dict(read_stored(Path(path)).tensors)
 
 
 def upgrade_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

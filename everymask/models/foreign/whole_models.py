@@ -19,29 +19,31 @@ from everymask.models.base import Network
 from everymask.models.build import build
 from everymask.models.card import Card
 from everymask.models.checkpoint import describes_itself, load_exactly
+from everymask.models.foreign.files.stored import SUFFIXES, read_stored
 from everymask.models.foreign.recognise import Foreign, recognise
-from everymask.models.foreign.torchvision import read_state_dict
+from everymask.models.foreign.translate import load_whole, translated
+from everymask.models.foreign.whole import Whole
 from everymask.models.specs.change import TinyCD
 from everymask.models.specs.prompted import prompted_labels, prompted_preprocess
 from everymask.models.specs.semantic import PIDNet
 
-_SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".tar", ".safetensors")
 _log = logging.getLogger(__name__)
 
 
-def read_foreign(path: Path) -> Foreign | None:
+def read_foreign(path: Path) -> Foreign | Whole | None:
     """Another program's checkpoint in that file; None where it is none, or not one that is known.
 
     `WeightsError` where the file is damaged or holds more than tensors.
     """
-    if not path.is_file() or path.suffix.lower() not in _SUFFIXES:
+    if not path.is_file() or path.suffix.lower() not in SUFFIXES:
         return None
     if path.suffix.lower() == ".safetensors" and describes_itself(path):
         return None
-    return recognise(read_state_dict(path))
+    stored = read_stored(path)
+    return translated(stored, path) or recognise(stored.tensors)
 
 
-def load_foreign(foreign: Foreign, path: Path) -> tuple[Network, Card]:
+def load_foreign(foreign: Foreign | Whole, path: Path) -> tuple[Network, Card]:
     """The network of a checkpoint in evaluation mode, and what it means.
 
     What answers prompts is fed as its authors did, and has one class.
@@ -51,6 +53,8 @@ def load_foreign(foreign: Foreign, path: Path) -> tuple[Network, Card]:
     TinyCD they are what changed and what did not.
     `WeightsError` where the names of its tensors do not tell the network, and where it is only an encoder.
     """
+    if isinstance(foreign, Whole):
+        return load_whole(foreign, path)
     cure = f"start from it: everymask train DATA --weights {path}"
     if foreign.spec is None:
         raise WeightsError(

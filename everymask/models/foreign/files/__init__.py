@@ -1,0 +1,1 @@
+"""What lies in other programs' files: tensors by name, read without running code."""

@@ -1,0 +1,155 @@
+"""Detectron2's Mask R-CNN, calculated from its tensors by plain functions: what its weights mean, apart from our code.
+
+Written from the description of its behaviour: frozen norms, strides in the 1x1 convolutions, unrounded anchors at
+fixed strides, RoIAlign with the half-pixel shift and adaptive sampling, background in the last row.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.ops import batched_nms, roi_align
+
+STRIDES = (4, 8, 16, 32, 64)
+
+
+def detectron2_level(boxes: Tensor) -> Tensor:
+    sides = boxes[:, 2:] - boxes[:, :2]
+    return torch.floor(4 + torch.log2(sides.prod(1).sqrt() / 224 + 1e-8)).clamp(2, 5).long() - 2
+
+
+def mmdetection_level(boxes: Tensor) -> Tensor:
+    scale = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).sqrt()
+    return torch.floor(torch.log2(scale / 56 + 1e-6)).clamp(0, 3).long()
+
+
+class Reference:
+    """Detections of one picture [1, 3, H, W], normalised, blue first, whose first `inside` (h, w) are no padding."""
+
+    def __init__(
+        self, tensors: Mapping[str, Tensor], *, stride_in_1x1: bool, level: Callable[[Tensor], Tensor], threshold: float
+    ) -> None:
+        self.tensors, self.stride_in_1x1, self.level, self.threshold = tensors, stride_in_1x1, level, threshold
+
+    def __call__(self, image: Tensor, inside: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Boxes, classes, scores, and logits of masks."""
+        maps = self.pyramid(image)
+        boxes, classes, scores = self.detections(maps, self.proposals(maps, inside), inside)
+        return boxes, classes, scores, self.masks(maps, boxes, classes)
+
+    def conv(self, x: Tensor, name: str, **options: int) -> Tensor:
+        x = F.conv2d(x, self.tensors[f"{name}.weight"], self.tensors.get(f"{name}.bias"), **options)
+        if f"{name}.norm.weight" not in self.tensors:
+            return x
+        w, b, mean, var = (
+            self.tensors[f"{name}.norm.{kind}"][:, None, None]
+            for kind in ("weight", "bias", "running_mean", "running_var")
+        )
+        return (x - mean) / (var + 1e-5).sqrt() * w + b
+
+    def pyramid(self, image: Tensor) -> list[Tensor]:
+        x = F.max_pool2d(self.conv(image, "backbone.bottom_up.stem.conv1", stride=2, padding=3).relu(), 3, 2, 1)
+        ends = []
+        for stage in range(2, 6):
+            block = 0
+            while (name := f"backbone.bottom_up.res{stage}.{block}") + ".conv1.weight" in self.tensors:
+                stride = 2 if stage > 2 and block == 0 else 1
+                first, second = (stride, 1) if self.stride_in_1x1 else (1, stride)
+                out = self.conv(x, f"{name}.conv1", stride=first).relu()
+                groups = out.shape[1] // self.tensors[f"{name}.conv2.weight"].shape[1]
+                out = self.conv(out, f"{name}.conv2", stride=second, padding=1, groups=groups).relu()
+                out = self.conv(out, f"{name}.conv3")
+                x = (out + (self.conv(x, f"{name}.shortcut", stride=stride) if block == 0 else x)).relu()
+                block += 1
+            ends.append(x)
+        above, maps = None, []
+        for level in range(5, 1, -1):
+            lateral = self.conv(ends[level - 2], f"backbone.fpn_lateral{level}")
+            above = lateral if above is None else lateral + F.interpolate(above, scale_factor=2, mode="nearest")
+            maps.insert(0, self.conv(above, f"backbone.fpn_output{level}", padding=1))
+        return [*maps, maps[-1][..., ::2, ::2]]
+
+    def proposals(self, maps: list[Tensor], inside: tuple[int, int]) -> Tensor:
+        head, kept = "proposal_generator.rpn_head", []
+        for place, (x, stride) in enumerate(zip(maps, STRIDES, strict=True)):
+            features = self.conv(x, f"{head}.conv", padding=1).relu()
+            scores = self.conv(features, f"{head}.objectness_logits")[0].permute(1, 2, 0).flatten()
+            deltas = self.conv(features, f"{head}.anchor_deltas")[0].permute(1, 2, 0).reshape(-1, 4)
+            boxes = decoded(deltas, anchors(x.shape[-2:], stride, 8.0 * stride))
+            top = scores.sort(descending=True).indices[:1000]
+            kept.append((boxes[top], scores[top], torch.full_like(top, place)))
+        boxes, scores, levels = (torch.cat(column) for column in zip(*kept, strict=True))
+        boxes = clipped(boxes, inside)
+        whole = (boxes[:, 2:] > boxes[:, :2]).all(1)
+        boxes, scores, levels = boxes[whole], scores[whole], levels[whole]
+        return boxes[batched_nms(boxes, scores, levels, 0.7)[:1000]]
+
+    def pooled(self, maps: list[Tensor], boxes: Tensor, side: int) -> Tensor:
+        levels = self.level(boxes)
+        out = maps[0].new_zeros(len(boxes), maps[0].shape[1], side, side)
+        for place in range(4):
+            rows = (levels == place).nonzero()[:, 0]
+            out[rows] = roi_align(maps[place], [boxes[rows]], side, 1 / STRIDES[place], 0, aligned=True)
+        return out
+
+    def detections(self, maps: list[Tensor], boxes: Tensor, inside: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
+        x = self.pooled(maps, boxes, 7).flatten(1)
+        for layer in ("fc1", "fc2"):
+            x = F.linear(
+                x, self.tensors[f"roi_heads.box_head.{layer}.weight"], self.tensors[f"roi_heads.box_head.{layer}.bias"]
+            ).relu()
+        logits, deltas = (
+            F.linear(
+                x,
+                self.tensors[f"roi_heads.box_predictor.{part}.weight"],
+                self.tensors[f"roi_heads.box_predictor.{part}.bias"],
+            )
+            for part in ("cls_score", "bbox_pred")
+        )
+        scores = logits.softmax(1)[:, :-1]
+        each = decoded(
+            deltas.view(len(boxes), -1, 4) / torch.tensor([10.0, 10, 5, 5]),
+            boxes[:, None].expand(-1, scores.shape[1], -1),
+        )
+        rows, classes = (scores > self.threshold).nonzero().unbind(1)
+        found, sure = clipped(each[rows, classes], inside), scores[rows, classes]
+        keep = batched_nms(found, sure, classes, 0.5)[:100]
+        return found[keep], classes[keep], sure[keep]
+
+    def masks(self, maps: list[Tensor], boxes: Tensor, classes: Tensor) -> Tensor:
+        x = self.pooled(maps, boxes, 14)
+        for k in range(1, 5):
+            x = self.conv(x, f"roi_heads.mask_head.mask_fcn{k}", padding=1).relu()
+        deconv = "roi_heads.mask_head.deconv"
+        x = F.conv_transpose2d(x, self.tensors[f"{deconv}.weight"], self.tensors[f"{deconv}.bias"], stride=2).relu()
+        return self.conv(x, "roi_heads.mask_head.predictor")[torch.arange(len(classes)), classes]
+
+
+def anchors(size: tuple[int, ...], stride: int, side: float) -> Tensor:
+    """Row by row, at each place one for each ratio of height to width."""
+    boxes = []
+    for y in range(size[0]):
+        for x in range(size[1]):
+            for ratio in (0.5, 1.0, 2.0):
+                w = math.sqrt(side * side / ratio)
+                h = ratio * w
+                boxes.append((x * stride - w / 2, y * stride - h / 2, x * stride + w / 2, y * stride + h / 2))
+    return torch.tensor(boxes)
+
+
+def decoded(deltas: Tensor, boxes: Tensor) -> Tensor:
+    w, h = boxes[..., 2] - boxes[..., 0], boxes[..., 3] - boxes[..., 1]
+    x, y = boxes[..., 0] + w / 2 + deltas[..., 0] * w, boxes[..., 1] + h / 2 + deltas[..., 1] * h
+    w, h = (side * deltas[..., axis].clamp(max=math.log(1000 / 16)).exp() for side, axis in ((w, 2), (h, 3)))
+    return torch.stack([x - w / 2, y - h / 2, x + w / 2, y + h / 2], dim=-1)
+
+
+def clipped(boxes: Tensor, inside: tuple[int, int]) -> Tensor:
+    h, w = inside
+    return torch.stack(
+        [boxes[..., 0].clamp(0, w), boxes[..., 1].clamp(0, h), boxes[..., 2].clamp(0, w), boxes[..., 3].clamp(0, h)], -1
+    )
