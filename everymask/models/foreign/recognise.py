@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from torch import Tensor
@@ -17,17 +18,22 @@ from everymask.models.foreign.prompted import from_published, refuse_relatives, 
 from everymask.models.foreign.segformer import from_transformers
 from everymask.models.foreign.smp import from_smp
 from everymask.models.foreign.tinycd import from_tinycd
+from everymask.models.foreign.torchvision import read_state_dict
+from everymask.models.foreign.yolox import read_yolox_onnx, yolox_of
 from everymask.models.semantic.pidnet import WIDTHS as PIDNET_WIDTHS
 from everymask.models.specs.any_spec import ModelSpec
 from everymask.models.specs.change import ChangeModelSpec, TinyCD
+from everymask.models.specs.onestage import OneStageModelSpec
 from everymask.models.specs.prompted import PromptedModelSpec
 from everymask.models.specs.semantic import HRNet, PIDNet, SegFormer, SemanticModelSpec, SemanticSpec, as_smp, segformer
 
 Origin: TypeAlias = Literal[
     "segmentation_models.pytorch", "transformers", "HRNet's authors", "PIDNet's authors", "TinyCD's authors",
-    "SAM's authors", "transformers' SAM", "SAM 2's authors", "transformers' SAM 2",
+    "SAM's authors", "transformers' SAM", "SAM 2's authors", "transformers' SAM 2", "YOLOX's authors",
 ]  # fmt: skip
-Told: TypeAlias = SemanticModelSpec | ChangeModelSpec | PromptedModelSpec
+ONE_STAGE_ORIGINS: frozenset[Origin] = frozenset({"YOLOX's authors"})
+"""Whose networks are one-stage detectors, trained on COCO and fed in a way of their own."""
+Told: TypeAlias = SemanticModelSpec | ChangeModelSpec | PromptedModelSpec | OneStageModelSpec
 # A tensor that only networks of this origin have, after the prefix "model." of a training.
 _SIGNS: dict[str, Origin] = {
     "segmentation_head.0.weight": "segmentation_models.pytorch",
@@ -40,6 +46,7 @@ _SIGNS: dict[str, Origin] = {
     "vision_encoder.neck.conv1.weight": "transformers' SAM",
     "sam_mask_decoder.obj_score_token.weight": "SAM 2's authors",
     "vision_encoder.backbone.patch_embed.projection.weight": "transformers' SAM 2",
+    "backbone.backbone.stem.conv.conv.weight": "YOLOX's authors",
 }
 
 
@@ -104,8 +111,17 @@ class Foreign:
                 return from_tinycd(self.tensors)
             case "SAM's authors" | "transformers' SAM" | "SAM 2's authors" | "transformers' SAM 2":
                 return from_published(self.tensors)
+            case "YOLOX's authors":
+                return dict(self.tensors)
             case _:
                 return from_authors(self.tensors, spec)
+
+
+def read_checkpoint(path: Path) -> dict[str, Tensor]:
+    """The tensors of another program's file, of PyTorch, in safetensors or of YOLOX in ONNX; errors as in
+    `read_state_dict` and `read_yolox_onnx`.
+    """
+    return read_yolox_onnx(path) if path.suffix.lower() == ".onnx" else read_state_dict(path)
 
 
 def recognise(tensors: Mapping[str, Tensor]) -> Foreign | None:
@@ -146,6 +162,8 @@ def _network(origin: Origin, tensors: Mapping[str, Tensor]) -> Told | None:
             return sam_of(tensors)
         case "SAM 2's authors" | "transformers' SAM 2":
             return sam2_of(tensors)
+        case "YOLOX's authors":
+            return yolox_of(tensors)
         case _:
             return None
 
