@@ -79,6 +79,11 @@ def coco_labels() -> Labels:
     return labels_of(name if name != "-" else f"unused {number}" for number, name in enumerate(names, start=1))
 
 
+def coco_80_labels() -> Labels:
+    """The 80 classes that COCO uses, in the order of their ids."""
+    return labels_of(name for name in _COCO_CLASSES.strip().split(", ") if name != "-")
+
+
 def voc_labels() -> Labels:
     """Background, then Pascal VOC's 20 classes in order."""
     return labels_of(("background", *VOC_NAMES))

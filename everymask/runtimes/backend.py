@@ -17,6 +17,7 @@ from everymask.infer.decoding.outputs import Outputs, RegionArrays, SemanticArra
 from everymask.infer.decoding.prompted import EmbeddingArrays, MaskArrays, PromptArrays
 from everymask.models.specs.any_spec import AnySpec
 from everymask.models.specs.change import ChangeSpec
+from everymask.models.specs.onestage import OneStageSpec
 from everymask.models.specs.panoptic import PanopticFPN
 from everymask.models.specs.prompted import PromptedSpec
 from everymask.models.specs.regions import FasterRCNN
@@ -78,7 +79,7 @@ class GraphBackend:
         match self.spec:
             case PanopticFPN() | PromptedSpec() | MethodSpec():
                 raise WeightsError(f"a graph of {type(self.spec).__name__} is nothing that this version can run")
-            case FasterRCNN() as spec:
+            case FasterRCNN() | OneStageSpec() as spec:
                 counts = [len(_given(answer, "scores")) for answer in answers]
                 columns = {
                     name: np.concatenate([_given(answer, name) for answer in answers])
@@ -91,7 +92,7 @@ class GraphBackend:
                     _given(columns, "scores"),
                     columns.get("mask_logits"),
                     np.repeat(np.arange(len(answers)), counts),
-                    spec.profile.mask_paste,
+                    spec.profile.mask_paste if isinstance(spec, FasterRCNN) else "torchvision",
                     columns.get("cut"),
                 )
             case SemanticSpec() as spec:

@@ -53,11 +53,11 @@ def with_regions(config: TrainConfig, model: RegionModelSpec, measured: Fingerpr
     spec = _spec(model, config, measured, preprocess, start, reasons)
     fresh = start is None and spec.fpn_norm
     optimizer = config.optimizer or ("adamw" if fresh else "sgd")
-    size = config.crop or _size(measured, preprocess.resize, facts.gpu, reasons)
+    size = config.crop or crop_for(measured, preprocess.resize, facts.gpu, reasons)
     batch = config.batch or batch_for(size, measured.pictures // config.accumulate, facts, reasons)
     pictures = batch * config.accumulate
     steps_per_epoch = max(1, measured.pictures // pictures)
-    epochs = config.epochs or _epochs(steps_per_epoch, start, reasons)
+    epochs = config.epochs or usual_epochs(steps_per_epoch, start, reasons)
     lr = config.lr or _rate(optimizer, pictures, fresh, reasons)
     steady = fresh and optimizer == "adamw"
     decay = 1e-4 if optimizer == "sgd" else 0.05
@@ -89,7 +89,7 @@ def model_for_weights(asked: ModelSpec, stored: ModelSpec) -> ModelSpec:
     """
     shared = {column.name for column in fields(asked)} & {column.name for column in fields(stored)}
     if not isinstance(asked, type(stored)) and not isinstance(stored, type(asked)):
-        shared = {"encoder", "channels", "norm"}
+        shared &= {"encoder", "channels", "norm"}
     if asked != type(asked)():
         shared &= {"profile"}
     spec: ModelSpec = replace(asked, **{name: getattr(stored, name) for name in shared})
@@ -106,11 +106,7 @@ def _spec(
 ) -> RegionModelSpec:
     """The model with the data's channels and detection limit, and anchors as large as the objects."""
     spec = replace(model, channels=preprocess.channels)
-    most = config.max_detections or spec.max_detections
-    if config.max_detections is None and 1.3 * measured.max_objects > most:
-        most = 50 * math.ceil(1.3 * measured.max_objects / 50)
-        reasons.append(f"up to {most} detections: a picture holds up to {measured.max_objects} objects")
-    spec = spec.with_detections(most)
+    spec = spec.with_detections(most_detections(config, spec.max_detections, measured, reasons))
     untouched = spec.anchor_sizes == FasterRCNN().anchor_sizes
     if untouched and measured.object_sizes and not (start is not None and start.detects):
         spec = replace(spec, anchor_sizes=anchor_sizes(_resized(measured.object_sizes, measured, preprocess.resize)))
@@ -126,6 +122,15 @@ def _spec(
                 f"mostly {measured.object_shapes[1]:g} to {measured.object_shapes[-2]:g} times"
             )
     return spec
+
+
+def most_detections(config: TrainConfig, usual: int, measured: Fingerprint, reasons: list[str]) -> int:
+    """How many objects a picture may have: as `config` says, else so many as `usual`, more where pictures hold more."""
+    most = config.max_detections or usual
+    if config.max_detections is None and 1.3 * measured.max_objects > most:
+        most = 50 * math.ceil(1.3 * measured.max_objects / 50)
+        reasons.append(f"up to {most} detections: a picture holds up to {measured.max_objects} objects")
+    return most
 
 
 def anchor_sizes(objects: tuple[float, ...]) -> tuple[int, ...]:
@@ -162,7 +167,7 @@ def _resized(sizes: tuple[float, ...], measured: Fingerprint, resize: Resize) ->
     return tuple(size * factor for size in sizes)
 
 
-def _size(measured: Fingerprint, resize: Resize, gpu: bool, reasons: list[str]) -> tuple[int, int]:
+def crop_for(measured: Fingerprint, resize: Resize, gpu: bool, reasons: list[str]) -> tuple[int, int]:
     """Squares of the area of a typical picture, within what the device can work through."""
     height, width = resize.size_of((round(measured.short), round(measured.long)))
     limit = 1024 if gpu else 512
@@ -171,7 +176,8 @@ def _size(measured: Fingerprint, resize: Resize, gpu: bool, reasons: list[str]) 
     return side, side
 
 
-def _epochs(steps_per_epoch: int, start: Start | None, reasons: list[str]) -> int:
+def usual_epochs(steps_per_epoch: int, start: Start | None, reasons: list[str]) -> int:
+    """Rounds that make so many steps as are usual from where a training starts."""
     steps, words = (12_000, "from scratch") if start is None else (6_000, "from an encoder")
     if start is not None and start.detects:
         steps, words = 3_000, "from a detector"

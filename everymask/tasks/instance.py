@@ -11,16 +11,21 @@ from everymask.core.labels import Labels
 from everymask.core.segmentation import InstanceSet
 from everymask.data.dataset import Dataset
 from everymask.data.feed.pipelines import InstancePipeline
+from everymask.data.fingerprint import Fingerprint
 from everymask.errors import ConfigError, printable
 from everymask.metrics.instances import InstanceMetric
 from everymask.metrics.scores import Metric
 from everymask.models.specs.any_spec import AnySpec, ModelSpec
+from everymask.models.specs.onestage import OneStageSpec
 from everymask.models.specs.prompted import PromptedSpec
 from everymask.models.specs.regions import FasterRCNN, MaskRCNN, mask_rcnn_small
 from everymask.results.output import OutputFolder
 from everymask.results.reading_maps import read_numbers
 from everymask.results.writing_instances import InstanceFolder
-from everymask.settings.plan import InstanceSettings
+from everymask.settings.config import TrainConfig
+from everymask.settings.facts import Facts
+from everymask.settings.onestage_recipes import resolve_one_stage
+from everymask.settings.plan import InstanceSettings, Plan
 from everymask.settings.recipes import resolve
 from everymask.tasks.task import Drawing, Judging, Limits, Task, Writing
 from everymask.viz.draw import draw_instances
@@ -39,7 +44,7 @@ def _limits(spec: AnySpec | None) -> Limits:
             f"a {type(spec).__name__} finds what it is asked for, so it cannot be evaluated by itself",
             hint="write what it finds (everymask predict --boxes, --everything), and evaluate that folder",
         )
-    if not isinstance(spec, FasterRCNN):
+    if not isinstance(spec, FasterRCNN | OneStageSpec):
         raise ConfigError(f"{type(spec).__name__} finds no objects")
     return Limits(spec.max_detections, isinstance(spec, MaskRCNN))
 
@@ -48,6 +53,11 @@ def _network(gpu: bool) -> tuple[ModelSpec, str]:
     if gpu:
         return MaskRCNN(), "a Mask R-CNN, as no model was named"
     return mask_rcnn_small(), "the small Mask R-CNN, as no model was named and there is no GPU: it learns in minutes"
+
+
+def _recipe(config: TrainConfig, measured: Fingerprint, facts: Facts) -> Plan:
+    one_stage = isinstance(config.network, OneStageSpec)
+    return resolve_one_stage(config, measured, facts) if one_stage else resolve(config, measured, facts)
 
 
 def _candidates(gpu: bool) -> tuple[ModelSpec, ...]:
@@ -99,7 +109,7 @@ INSTANCE = Task(
     network=_network,
     candidates=_candidates,
     settings=InstanceSettings,
-    recipe=resolve,
+    recipe=_recipe,
     feed=InstancePipeline,
     metrics=_metrics,
     options=frozenset({"duplicate-iou"}),

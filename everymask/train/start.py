@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from everymask.classical.bases import MethodSpec
+from everymask.core.label_sets import coco_80_labels
 from everymask.core.labels import Labels
 from everymask.core.randomness import rng
 from everymask.data.feed.preprocess import Preprocess, Resize
@@ -22,12 +24,13 @@ from everymask.models.checkpoint import describes_itself, read_model
 from everymask.models.fetching import PATIENCE, UNASKED, Published, fetch, is_offline
 from everymask.models.fine_tune import fit_weights, has_as_many_classes
 from everymask.models.foreign.files.stored import read_stored
-from everymask.models.foreign.recognise import Foreign, recognise
+from everymask.models.foreign.recognise import ONE_STAGE_ORIGINS, Foreign, recognise
 from everymask.models.foreign.torchvision import upgrade_names
 from everymask.models.foreign.translate import translated
 from everymask.models.pretrained import check_encoder, fetch_weights, published, published_encoder
 from everymask.models.specs.any_spec import ModelSpec
 from everymask.models.specs.named import with_options
+from everymask.models.specs.onestage import published_preprocess
 from everymask.settings.facts import Start
 from everymask.settings.recipes import model_for_weights
 from everymask.settings.semantic_recipes import LONGEST
@@ -155,6 +158,8 @@ def _checkpoint(path: Path) -> Source:
         return Source(Start(whole.preprocess, detects=True), whole.tensors, whole.spec, whole.labels, origin=origin)
     tensors = upgrade_names(stored.tensors)
     foreign = recognise(tensors)
+    if foreign is not None and foreign.origin in ONE_STAGE_ORIGINS:
+        return _one_stage(tensors, foreign)
     if foreign is not None:
         fed = Preprocess(resize=Resize(short=1, long=LONGEST, rule="shrink"))
         return Source(Start(fed, detects=True, adapts=True), tensors, foreign.spec, foreign=foreign)
@@ -162,6 +167,16 @@ def _checkpoint(path: Path) -> Source:
         return Source(Start(Preprocess(), detects=True), tensors)
     start, origin = Start(row.preprocess, detects=True), f"{row.name}, {row.licence}"
     return Source(start, tensors, row.spec, row.labels, origin=origin)
+
+
+def _one_stage(tensors: Mapping[str, Tensor], foreign: Foreign) -> Source:
+    """A one-stage detector, fed as it was trained; 80 classes are COCO's, and found by their names."""
+    spec: Any = foreign.spec
+    start, coco = Start(published_preprocess(spec), detects=True), coco_80_labels()
+    named = foreign.fitting(build(spec, len(coco)))
+    if has_as_many_classes(build(spec, len(coco)), named):
+        return Source(start, named, spec, coco, origin=foreign.origin)
+    return Source(start, tensors, spec, foreign=foreign)
 
 
 def build_start(spec: ModelSpec, labels: Labels, source: Source | None, seed: int) -> tuple[Network, str]:

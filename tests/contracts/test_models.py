@@ -19,10 +19,11 @@ from everymask.models.checkpoint import load_model, save_model
 from everymask.models.inference import ready_to_predict
 from everymask.models.specs.any_spec import KINDS, ModelSpec
 from everymask.models.specs.panoptic import PanopticFPN
-from everymask.models.specs.regions import FasterRCNN, MaskRCNN
+from everymask.models.specs.regions import MaskRCNN
 from everymask.train.step import TrainStep
 from tests.models.networks import (
     CLASSES,
+    DETECTORS,
     OTHER_ENCODERS,
     PROMPTED,
     SPECS,
@@ -48,6 +49,8 @@ OTHERS = ["mask-rcnn-mobilenetv3_small_100", "unet-mit", "unet-convnext", "upern
 # Where the code is the same for all, these learn each time, and the rest in the slow suite.
 KINDS_QUICK = quick(SPECS, KIND)
 FAMILY_QUICK = quick(KIND, FAMILY)
+# Those whose norms can be chosen.
+NORMS_QUICK = quick([name for name in KIND if hasattr(ALL[name], "norm")], FAMILY)
 
 
 def test_every_kind_is_under_contract() -> None:
@@ -124,7 +127,7 @@ def test_ready_to_predict_it_says_the_same(name: str, taught: Lesson) -> None:
     images = torch.rand(2, bands_of(ALL[name]), 35, 61)
     expected = answer(taught.module.eval(), images)
     found, rough = (answer(ready_to_predict(taught.module, dtype), images) for dtype in (None, torch.bfloat16))
-    if isinstance(ALL[name], FasterRCNN):
+    if isinstance(ALL[name], DETECTORS):
         torch.testing.assert_close(found[1], expected[1], atol=1e-4, rtol=1e-3)
     else:
         torch.testing.assert_close(found[0], expected[0], atol=1e-4, rtol=1e-3)
@@ -167,7 +170,7 @@ def check_answer(module: Network, spec: ModelSpec) -> None:
         assert found.logits.shape == (2, 1 + CLASSES - len(spec.things), 67, 93)
         assert torch.isfinite(found.logits).all() and found.logits.std() > 0
         check_objects(found.regions, windows, masks=True)
-    elif isinstance(spec, FasterRCNN):
+    elif isinstance(spec, DETECTORS):
         assert isinstance(found, RegionOutputs)
         check_objects(found, windows, masks=isinstance(spec, MaskRCNN))
     else:
@@ -255,7 +258,7 @@ def test_what_is_drawn_follows_the_generator(kind: str) -> None:
     assert all(torch.equal(found[0][key], found[1][key]) for key in found[0])
 
 
-@pytest.mark.parametrize("kind", FAMILY_QUICK)
+@pytest.mark.parametrize("kind", NORMS_QUICK)
 def test_frozen_norms_of_the_encoder_never_move_or_learn(kind: str) -> None:
     spec = replace(ALL[kind], norm="frozen")
     module = own_network(spec)
@@ -268,7 +271,7 @@ def test_frozen_norms_of_the_encoder_never_move_or_learn(kind: str) -> None:
     assert not any(parameter.requires_grad for part in norms for parameter in part.parameters())
 
 
-@pytest.mark.parametrize("kind", FAMILY_QUICK)
+@pytest.mark.parametrize("kind", NORMS_QUICK)
 def test_groups_in_the_encoder_keep_no_statistics(kind: str) -> None:
     body = encoder_of(bare_network(replace(ALL[kind], norm="group")))
     assert not any("running_" in key for key in body.state_dict())
@@ -285,7 +288,7 @@ def test_networks_with_group_norm_learn(member: str) -> None:
 @pytest.mark.parametrize("member", FAMILY)
 def test_more_detections_share_the_weights_or_are_refused(member: str) -> None:
     module, images = shared_network(ALL[member]), torch.rand(1, CHANNELS, 96, 96)
-    if not isinstance(ALL[member], FasterRCNN):
+    if not isinstance(ALL[member], DETECTORS):
         with pytest.raises(ConfigError, match="limits objects"):
             module.with_detections(30)
         return

@@ -18,6 +18,7 @@ from everymask.models.base import Batch, Network, collate
 from everymask.models.build import build
 from everymask.models.specs.any_spec import ModelSpec
 from everymask.models.specs.change import ChangeSpec, FCSiam, TinyCD
+from everymask.models.specs.onestage import YOLOX, OneStageSpec
 from everymask.models.specs.panoptic import PanopticFPN
 from everymask.models.specs.prompted import SAM, SAM2, PromptedModelSpec
 from everymask.models.specs.regions import ENCODERS, FasterRCNN, MaskRCNN, RegionModelSpec, faster_rcnn_v2, mask_rcnn_v2
@@ -98,7 +99,10 @@ CHANGE: dict[str, ModelSpec] = {
     "unet-original-concat": replace(unet_original(fusion="concat"), decoder_channels=_LEVELS),
     "segformer-concat": SegFormer(decoder_channels=64, fusion="concat"),
 }
-SPECS: dict[str, ModelSpec] = REGIONS | SEMANTIC | PANOPTIC | CHANGE
+ONE_STAGE: dict[str, ModelSpec] = {"yolox": YOLOX(encoder="csp_darknet_tiny")}
+DETECTORS = FasterRCNN | OneStageSpec
+"""The specs of networks that find objects and nothing else."""
+SPECS: dict[str, ModelSpec] = REGIONS | SEMANTIC | PANOPTIC | CHANGE | ONE_STAGE
 PROMPTED: dict[str, PromptedModelSpec] = {
     "sam": SAM(encoder="vit_t", side=64),
     "mobile-sam": SAM(encoder="tiny_vit", side=64),
@@ -129,7 +133,7 @@ AnySpec = TypeVar("AnySpec", bound=ModelSpec)
 
 def with_channels(spec: AnySpec, channels: int) -> AnySpec:
     """The spec for pictures of so many bands; a detector gives its seven best guesses, however bad."""
-    changes: dict[str, Any] = {"score_threshold": 0.0, "max_detections": 7} if isinstance(spec, FasterRCNN) else {}
+    changes: dict[str, Any] = {"score_threshold": 0.0, "max_detections": 7} if isinstance(spec, DETECTORS) else {}
     return replace(spec, channels=channels, **changes)
 
 
@@ -162,7 +166,7 @@ def some_batch(spec: ModelSpec, classes: int = CLASSES, count: int = 2) -> Batch
     """Pictures of what a network finds, with as many channels as it takes."""
     if isinstance(spec, PanopticFPN):
         return panoptic_batch(count, spec.channels)
-    if isinstance(spec, FasterRCNN):
+    if isinstance(spec, DETECTORS):
         return object_batch(count, spec.channels)
     batch = map_batch(count=count, channels=bands_of(spec), classes=classes)
     if bands_of(spec) > spec.channels:  # what there is has come since the earlier date

@@ -35,6 +35,7 @@ class Resize:
     - none: as it is
     - segment-anything: the long side becomes `long`, by Pillow's bilinear (which antialiases) on bytes, sizes rounded
       half up (`ResizeLongestSide`); `short` means nothing
+    - yolox: OpenCV's bilinear on stored values, sizes rounded down (`preproc`)
     - sam2: a square of side `long` whatever the picture's shape, bilinear on floats with antialiasing (SAM 2)
     """
 
@@ -62,7 +63,7 @@ class Resize:
             case "shrink":
                 scale = min(1.0, self.long / most)
                 height, width = (round(side * scale) for side in size)
-            case "torchvision":
+            case "torchvision" | "yolox":
                 scale = min(self.short / least, self.long / most)
                 height, width = (math.floor(side * scale) for side in size)
             case "mmdet":

@@ -16,7 +16,7 @@ from everymask.core.arrays import Array, FloatArray, IntArray
 from everymask.core.geometry import Warp, moved, turned
 
 Rule: TypeAlias = Literal[
-    "torchvision", "detectron2", "mmdet", "matterport", "shrink", "none", "segment-anything", "sam2"
+    "torchvision", "detectron2", "mmdet", "matterport", "shrink", "none", "segment-anything", "sam2", "yolox"
 ]
 Size: TypeAlias = tuple[int, int]
 Borders: TypeAlias = tuple[bool, bool, bool, bool]
@@ -44,7 +44,7 @@ def resized(image: Array, size: Size, rule: Rule, borders: Borders = _ALL_BORDER
             return _antialiased(image, size)
         case "matterport":
             return _faded(image, size, borders)
-        case "mmdet":
+        case "mmdet" | "yolox":
             return _by_opencv(image, size, cv2.INTER_LINEAR)
         case "shrink" | "none":
             # Averaged over what a pixel covers along an axis that shrinks, interpolated along one that grows.

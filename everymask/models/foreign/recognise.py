@@ -17,17 +17,21 @@ from everymask.models.foreign.prompted import from_published, refuse_relatives, 
 from everymask.models.foreign.segformer import from_transformers
 from everymask.models.foreign.smp import from_smp
 from everymask.models.foreign.tinycd import from_tinycd
+from everymask.models.foreign.yolox import yolox_of
 from everymask.models.semantic.pidnet import WIDTHS as PIDNET_WIDTHS
 from everymask.models.specs.any_spec import ModelSpec
 from everymask.models.specs.change import ChangeModelSpec, TinyCD
+from everymask.models.specs.onestage import OneStageModelSpec
 from everymask.models.specs.prompted import PromptedModelSpec
 from everymask.models.specs.semantic import HRNet, PIDNet, SegFormer, SemanticModelSpec, SemanticSpec, as_smp, segformer
 
 Origin: TypeAlias = Literal[
     "segmentation_models.pytorch", "transformers", "HRNet's authors", "PIDNet's authors", "TinyCD's authors",
-    "SAM's authors", "transformers' SAM", "SAM 2's authors", "transformers' SAM 2",
+    "SAM's authors", "transformers' SAM", "SAM 2's authors", "transformers' SAM 2", "YOLOX's authors",
 ]  # fmt: skip
-Told: TypeAlias = SemanticModelSpec | ChangeModelSpec | PromptedModelSpec
+ONE_STAGE_ORIGINS: frozenset[Origin] = frozenset({"YOLOX's authors"})
+"""Whose networks are one-stage detectors, trained on COCO and fed in a way of their own."""
+Told: TypeAlias = SemanticModelSpec | ChangeModelSpec | PromptedModelSpec | OneStageModelSpec
 # A tensor that only networks of this origin have, after the prefix "model." of a training.
 _SIGNS: dict[str, Origin] = {
     "segmentation_head.0.weight": "segmentation_models.pytorch",
@@ -40,6 +44,7 @@ _SIGNS: dict[str, Origin] = {
     "vision_encoder.neck.conv1.weight": "transformers' SAM",
     "sam_mask_decoder.obj_score_token.weight": "SAM 2's authors",
     "vision_encoder.backbone.patch_embed.projection.weight": "transformers' SAM 2",
+    "backbone.backbone.stem.conv.conv.weight": "YOLOX's authors",
 }
 
 
@@ -104,6 +109,8 @@ class Foreign:
                 return from_tinycd(self.tensors)
             case "SAM's authors" | "transformers' SAM" | "SAM 2's authors" | "transformers' SAM 2":
                 return from_published(self.tensors)
+            case "YOLOX's authors":
+                return dict(self.tensors)
             case _:
                 return from_authors(self.tensors, spec)
 
@@ -146,6 +153,8 @@ def _network(origin: Origin, tensors: Mapping[str, Tensor]) -> Told | None:
             return sam_of(tensors)
         case "SAM 2's authors" | "transformers' SAM 2":
             return sam2_of(tensors)
+        case "YOLOX's authors":
+            return yolox_of(tensors)
         case _:
             return None
 

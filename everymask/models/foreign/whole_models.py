@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from everymask.core.label_sets import CITYSCAPES
+from everymask.core.label_sets import CITYSCAPES, coco_80_labels
 from everymask.core.labels import Labels, labels_of
 from everymask.data.change.coding import CHANGE
 from everymask.data.feed.preprocess import Preprocess, Resize
@@ -20,10 +20,11 @@ from everymask.models.build import build
 from everymask.models.card import Card
 from everymask.models.checkpoint import describes_itself, load_exactly
 from everymask.models.foreign.files.stored import SUFFIXES, read_stored
-from everymask.models.foreign.recognise import Foreign, recognise
+from everymask.models.foreign.recognise import ONE_STAGE_ORIGINS, Foreign, recognise
 from everymask.models.foreign.translate import load_whole, translated
 from everymask.models.foreign.whole import Whole
 from everymask.models.specs.change import TinyCD
+from everymask.models.specs.onestage import published_preprocess
 from everymask.models.specs.prompted import prompted_labels, prompted_preprocess
 from everymask.models.specs.semantic import PIDNet
 
@@ -46,7 +47,8 @@ def read_foreign(path: Path) -> Foreign | Whole | None:
 def load_foreign(foreign: Foreign | Whole, path: Path) -> tuple[Network, Card]:
     """The network of a checkpoint in evaluation mode, and what it means.
 
-    What answers prompts is fed as its authors did, and has one class.
+    What answers prompts is fed as its authors did, and has one class; so are one-stage detectors, whose 80 classes are
+    COCO's.
 
     Else pictures are fed as they are, normalised as for ImageNet. Classes are called as in the `config.json` of
     transformers beside it, as those of Cityscapes where HRNet's or PIDNet's authors have 19, else by their numbers; of
@@ -80,7 +82,9 @@ def load_foreign(foreign: Foreign | Whole, path: Path) -> tuple[Network, Card]:
     module = build(spec, len(last))
     load_exactly(module, named, path)
     labels = _labels(foreign, path, len(last))
-    card = Card(spec, labels, Preprocess(resize=Resize(rule="none")), source=f"{foreign.origin}: {path.name}")
+    coco = foreign.origin in ONE_STAGE_ORIGINS
+    fed = published_preprocess(spec) if coco else Preprocess(resize=Resize(rule="none"))
+    card = Card(spec, labels, fed, source=f"{foreign.origin}: {path.name}")
     return module.eval(), card
 
 
@@ -95,6 +99,8 @@ def _load_prompted(foreign: Foreign, spec: Any, path: Path) -> tuple[Network, Ca
 
 
 def _labels(foreign: Foreign, path: Path, count: int) -> Labels:
+    if foreign.origin in ONE_STAGE_ORIGINS and count == len(coco_80_labels()):
+        return coco_80_labels()
     if foreign.origin != "transformers" and count == len(CITYSCAPES):
         return CITYSCAPES
     try:

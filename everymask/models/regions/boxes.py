@@ -9,7 +9,7 @@ from torch import Tensor
 from torchvision.ops import batched_nms, nms
 
 from everymask.models.specs.regions import FasterRCNN, RegionProfile
-from everymask.models.tracing import tracing
+from everymask.models.tracing import numbers, tracing
 
 _MAX_GROWTH = math.log(1000.0 / 16)
 
@@ -98,3 +98,9 @@ def suppress(boxes: Tensor, scores: Tensor, groups: Tensor, threshold: float, mo
         beyond = torch.cat([boxes.flatten(), boxes.new_zeros(1)]).max() + 1
         return nms(boxes + (groups * beyond)[:, None], scores, threshold)[:most]
     return batched_nms(boxes, scores, groups, threshold)[:most]
+
+
+def frames(images: Tensor) -> Tensor:
+    """[B, 4] xyxy: the whole of each picture, padding included."""
+    like = torch.zeros((), dtype=torch.int64, device=images.device)
+    return numbers([0, 0, images.shape[3], images.shape[2]], like).expand(images.shape[0], 4)

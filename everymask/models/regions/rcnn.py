@@ -11,12 +11,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from everymask.core.segmentation import InstanceSet, Segmentation, expected
-from everymask.errors import DataError
+from everymask.core.segmentation import InstanceSet
 from everymask.models.base import Batch, ClassRows, Network, RegionOutputs
 from everymask.models.blocks.encoders import build_encoder
 from everymask.models.blocks.pyramid import PyramidBackbone
-from everymask.models.regions.boxes import box_iou, clip_boxes, decode_boxes, encode_boxes, not_smaller_than, suppress
+from everymask.models.regions.boxes import (
+    box_iou,
+    clip_boxes,
+    decode_boxes,
+    encode_boxes,
+    frames,
+    not_smaller_than,
+    suppress,
+)
 from everymask.models.regions.mask_targets import mask_targets
 from everymask.models.regions.matching import BACKGROUND, match_boxes, sample_boxes
 from everymask.models.regions.roi_align import RegionPooler, build_pooler
@@ -32,8 +39,8 @@ from everymask.models.regions.roi_heads import (
     mask_loss,
 )
 from everymask.models.regions.rpn import RegionProposalNetwork
+from everymask.models.regions.truths import trainable
 from everymask.models.specs.regions import FasterRCNN, MaskRCNN
-from everymask.models.tracing import numbers
 
 Module = TypeVar("Module", bound=nn.Module)
 _LATE = 100
@@ -79,7 +86,7 @@ class RCNN(Network):
     def detect(self, maps: list[Tensor], images: Tensor, windows: Tensor | None) -> RegionOutputs:
         """`forward`, of pictures whose `maps` of the pyramid are there already."""
         image_size = (images.shape[2], images.shape[3])
-        windows = _frames(images) if windows is None else windows.to(images.device)
+        windows = frames(images) if windows is None else windows.to(images.device)
         logits, deltas, anchors = self.rpn(maps, image_size)
         limits = self._proposal_limits(images, windows)
         proposals = self.rpn.propose(logits, deltas, anchors, limits, training=False)
@@ -102,7 +109,9 @@ class RCNN(Network):
         """`loss`, of a batch whose `maps` of the pyramid are there already."""
         images = batch.images
         image_size = (images.shape[2], images.shape[3])
-        truths = [self._trainable(truth, file) for truth, file in zip(batch.truths, batch.files, strict=True)]
+        truths = [
+            trainable(truth, file, masks=self.has_masks) for truth, file in zip(batch.truths, batch.files, strict=True)
+        ]
         boxes = [torch.tensor(truth.boxes, dtype=torch.float32, device=images.device) for truth in truths]
         boxes = [box - self._far_corner(box) for box in boxes]
         labels = [torch.tensor(truth.class_ids, device=images.device) + 1 for truth in truths]
@@ -158,23 +167,11 @@ class RCNN(Network):
 
     def _proposal_limits(self, images: Tensor, windows: Tensor) -> Tensor:
         """[B, 4] xyxy: what proposals are cut to."""
-        return windows if self.spec.profile.proposal_limits == "picture" else _frames(images)
+        return windows if self.spec.profile.proposal_limits == "picture" else frames(images)
 
     def _far_corner(self, boxes: Tensor) -> Tensor:
         """What to add to boxes [N, 4] so that their far corners are exclusive."""
         return boxes.new_tensor([0, 0, 1, 1] if self.spec.profile.inclusive_boxes else [0, 0, 0, 0])
-
-    def _trainable(self, truth: Segmentation | None, file: str) -> InstanceSet:
-        """The objects that training uses: not the crowds, and none without extent."""
-        truth = expected(InstanceSet, truth, file)
-        if isinstance(self.spec, MaskRCNN) and truth.masks is None:
-            raise DataError(
-                f"{file}: the annotations are boxes without masks", hint="train a detector: --model faster-rcnn"
-            )
-        keep = np.all(truth.boxes[:, 2:] > truth.boxes[:, :2], axis=1)
-        if truth.crowd is not None:
-            keep = keep & ~truth.crowd
-        return truth if keep.all() else truth[keep]
 
     def _sample(
         self, proposals: list[Tensor], boxes: list[Tensor], labels: list[Tensor], generator: torch.Generator | None
@@ -271,12 +268,6 @@ def _sharing(module: Module) -> Module:
     twin = copy.copy(module)
     twin._modules = dict(module._modules)
     return twin
-
-
-def _frames(images: Tensor) -> Tensor:
-    """[B, 4] xyxy: the whole of each picture, padding included."""
-    like = torch.zeros((), dtype=torch.int64, device=images.device)
-    return numbers([0, 0, images.shape[3], images.shape[2]], like).expand(images.shape[0], 4)
 
 
 def _image_index(boxes: list[Tensor]) -> Tensor:

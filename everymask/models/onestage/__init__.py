@@ -1,0 +1,1 @@
+"""Detectors that find objects in one look: no proposals, no regions."""
