@@ -23,6 +23,7 @@ from everymask.data.panoptic import rule_of
 from everymask.data.splits import read_split
 from everymask.errors import ConfigError, DataError, counted, listed, printable
 from everymask.infer.predictor import Predictor
+from everymask.infer.prompted.segmenter import Segmenter
 from everymask.infer.stored import StoredPredictions, are_predictions, read_predictions, task_of_predictions
 from everymask.metrics.calibration import CalibrationScores
 from everymask.metrics.comparison import Comparison, compare_scores
@@ -31,7 +32,7 @@ from everymask.metrics.semantic_scores import Void
 from everymask.tasks.task import Judging
 
 Progress = Callable[[int, int], None]
-Judged: TypeAlias = Predictor | StoredPredictions
+Judged: TypeAlias = Predictor | Segmenter | StoredPredictions
 """Whose predictions are compared with truth."""
 _log = logging.getLogger(__name__)
 
@@ -220,7 +221,7 @@ def _judged(source: Judged | str | Path, dataset: Dataset | str | Path) -> tuple
 
 def _named(predictor: Judged, labels: Labels, renamed: Mapping[str, str]) -> Judged:
     """The model, its one class called as in `labels` where it has no name of its own and none was `renamed`."""
-    if renamed or not isinstance(predictor, Predictor):
+    if renamed or isinstance(predictor, StoredPredictions):
         return predictor
     named = predictor.named_after(labels)
     for old, new in zip(predictor.labels.names, named.labels.names, strict=True):

@@ -7,12 +7,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tyro
 
 from everymask.commands.options import Data, Format, ReadingFor
 from everymask.commands.terminal import progress, show_json
 from everymask.errors import ConfigError, printable
+
+if TYPE_CHECKING:
+    from everymask.core.segmentation import TaskName
+    from everymask.data.dataset import Dataset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +48,9 @@ class Convert(ReadingFor):
     """Paint label maps of the objects, smaller ones over larger ones; the same as --task semantic."""
     tile: str | None = None
     """Cut large pictures into tiles of a side in pixels that overlap by a share of it, such as 1024/0.2."""
+    outline: str | None = None
+    """Make masks of boxes: of data sets of boxes only, this network that answers prompts (such as mobile-sam) outlines
+    what it sees in each box."""
     strict: bool = False
     """Write nothing where anything of the objects would be lost (exit code 3)."""
     json: bool = False
@@ -53,7 +61,7 @@ def run(options: Convert) -> None:
     """Read the data sets and write what is made of them in the other format, whole or not at all."""
     from everymask.commands.conversion.making import make, read_changes
     from everymask.commands.conversion.report import answer_of, show_answer
-    from everymask.commands.sources import nothing_left, read_annotated
+    from everymask.commands.sources import nothing_left
     from everymask.core.files import whole_folder
     from everymask.data.conversion.writing import refuse_losses, write_measured
     from everymask.data.formats.table import for_format
@@ -68,11 +76,10 @@ def run(options: Convert) -> None:
     if options.to_semantic and options.task:
         raise ConfigError("--to-semantic means --task semantic", hint="give one of them")
     changes = read_changes(options.classes, options.split, options.seed, options.group_by, options.tile)
-    task = "semantic" if options.to_semantic else options.wanted
     with whole_folder(options.out) as folder, _spare_folder(folder) as spare:
         # Cutting decodes every picture too, by rows, and the strict policy stops where one is damaged.
         decode = changes.tiles is None or changes.fractions is not None or options.on_defect == "skip"
-        found = [read_annotated(source, options, decode=decode, task=task, rule=options.rule) for source in sources]
+        found = _read(options, decode=decode)
         made = make([for_format(dataset, options.to) for dataset in found], changes, spare, options.on_defect)
         if not len(made.dataset):
             raise nothing_left(options.data, made.dataset.issues)
@@ -83,6 +90,19 @@ def run(options: Convert) -> None:
         show_json(answer_of(made, losses, options.out, options.to))
     else:
         show_answer(made, losses, options.out, options.to, divided=options.split is not None)
+
+
+def _read(options: Convert, *, decode: bool) -> list[Dataset]:
+    """The data sets as they are to be written, boxes outlined where that is asked for."""
+    from everymask.commands.conversion.outlining import outline_datasets
+    from everymask.commands.sources import read_annotated
+
+    task: TaskName | None = "semantic" if options.to_semantic else options.wanted
+    sources = [options.data, *options.merge]
+    if options.outline is None:
+        return [read_annotated(source, options, decode=decode, task=task, rule=options.rule) for source in sources]
+    found = [read_annotated(source, options, decode=decode) for source in sources]
+    return [dataset.for_task(task, rule=options.rule) for dataset in outline_datasets(found, options.outline)]
 
 
 @contextmanager

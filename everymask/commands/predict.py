@@ -27,6 +27,7 @@ from everymask.errors import ConfigError, DataError, Issue, UnusableHere, counte
 if TYPE_CHECKING:
     from everymask.commands.batch.shards import Asked
     from everymask.infer.predictor import Predictor
+    from everymask.infer.prompted.segmenter import Segmenter
     from everymask.infer.result import Result
     from everymask.infer.sources import TwoDates
     from everymask.infer.tiling import Tiling
@@ -82,6 +83,8 @@ class Predict(Sharding):
     boxes: Path | None = None
     """Networks that answer prompts: a CSV file of boxes, with the columns file, x1, y1, x2 and y2 in pixels, such as
     predictions.csv of a detector."""
+    outline: str | None = None
+    """Have what MODEL finds outlined by this network that answers prompts, such as mobile-sam: boxes become masks."""
     batch: int | None = None
     """How many pictures of one size the network is given at once; otherwise as many small ones as keep it busy."""
     overwrite: bool = False
@@ -117,6 +120,7 @@ def run(options: Predict) -> None:
     passed_over: Counter[str] = Counter()
     pictures: Sequence[Path | TwoDates] = find_pictures(options.sources, passed_over)
     model = loading.load()
+    source = _with_outlines(model, options)
     if model.card.preprocess.dates > 1:
         pictures = [TwoDates(*dates) for dates in find_dates(options.sources)]
     tiling = _tiling(options, model)
@@ -137,7 +141,7 @@ def run(options: Predict) -> None:
         if folder.done:
             _log.warning("%s done already", counted(len(folder.done), "picture"))
             pictures = [picture for picture in pictures if str(_dates(picture)[-1]) not in folder.done]
-        outcomes = _outcomes(folder, model, pictures, tiling, move, options)
+        outcomes = _outcomes(folder, model, source, pictures, tiling, move, options)
         for done, outcome in enumerate(outcomes, start=1):
             if isinstance(outcome, DataError):
                 defects.append(Issue("picture", outcome.message, hint=outcome.hint))
@@ -178,6 +182,11 @@ def _check(options: Predict) -> None:
         raise ConfigError(
             "prompts are answered picture by picture, here and without tiles", hint="leave out engine, tile and batch"
         )
+    if options.outline is not None and (options.prompting or options.engine):
+        raise ConfigError(
+            "outline is for what a detector finds, picture by picture",
+            hint="leave out everything, points, boxes and engine",
+        )
     check_order("predict", options.model, options.sources)
 
 
@@ -208,6 +217,16 @@ def _run_in_shards(options: Predict, loading: Loading) -> None:
         raise kind(message, issues=answer.issues, total=answer.total.failed)
 
 
+def _with_outlines(model: Predictor, options: Predict) -> Predictor | Segmenter:
+    """The model, with the one that outlines what it finds, if there is one."""
+    if options.outline is None:
+        return model
+    from everymask.api import load
+    from everymask.infer.prompted.segmenter import Segmenter
+
+    return Segmenter(model, load(options.outline, device=options.device, precision=options.precision), options.least)
+
+
 def _asked(model: Predictor, options: Predict) -> Asked:
     from everymask.commands.batch.shards import Asked
 
@@ -233,6 +252,8 @@ def _about(model: Predictor, options: Predict) -> dict[str, object]:
     about = {name: getattr(options, name) for name in wanted} | {"min_score": options.least}
     if options.prompting:
         about |= {"prompting": repr(options.prompting)}
+    if options.outline is not None:
+        about |= {"outline": options.outline}
     return {"model": repr(model.card), **about, "overlay": options.overlay or "png"}
 
 
@@ -265,11 +286,15 @@ def _tiling(options: Predict, model: Predictor) -> Tiling | None:
 
 
 def _by_whole(
-    folder: OutputFolder[Any], model: Predictor, pictures: Sequence[Path | TwoDates], options: Predict
+    folder: OutputFolder[Any],
+    model: Predictor,
+    source: Predictor | Segmenter,
+    pictures: Sequence[Path | TwoDates],
+    options: Predict,
 ) -> Iterator[Result | DataError]:
-    """What became of each picture, whose result is written."""
+    """What became of each picture, whose result is written; `source` is the model, or it with outlines."""
     # Closed at once whatever happens, so that no batch is begun that nobody waits for.
-    with closing(model.attempts(pictures, batch=options.batch)) as attempts:
+    with closing(source.attempts(pictures, batch=options.batch)) as attempts:
         for outcome in attempts:
             yield outcome if isinstance(outcome, DataError) else _written(folder, model, outcome, options)
 
@@ -277,6 +302,7 @@ def _by_whole(
 def _outcomes(
     folder: OutputFolder[Any],
     model: Predictor,
+    source: Predictor | Segmenter,
     pictures: Sequence[Path | TwoDates],
     tiling: Tiling | None,
     move: Callable[[float, int], None],
@@ -286,7 +312,7 @@ def _outcomes(
     if options.prompting:
         return _by_prompts(folder, model, [_dates(picture)[-1] for picture in pictures], options)
     if tiling is None:
-        return _by_whole(folder, model, pictures, options)
+        return _by_whole(folder, model, source, pictures, options)
     return _by_tiles(folder, model, pictures, tiling, move)
 
 

@@ -33,6 +33,7 @@ OPTIONS = {
     "calibration": "scores of pixels need a model that gives label maps",
     "maps": "maps says how label maps are written",
     "split-objects": "objects are split where every pixel has a class",
+    "outline": "what a detector has found is outlined",
 }
 """Options that do not mean something for every task, and why."""
 

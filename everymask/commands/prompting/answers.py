@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from everymask.commands.prompting.files import Asked, Kind, by_path, read_prompts
-from everymask.core.masks import Masks
 from everymask.core.segmentation import InstanceSet
 from everymask.errors import ConfigError, DataError, counted, printable
 
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from everymask.infer.predictor import Predictor
     from everymask.infer.result import Result
 
-_AT_ONCE = 64
 _log = logging.getLogger(__name__)
 
 
@@ -84,6 +82,7 @@ def _by_file(
 
 def _answered(model: Predictor, picture: Path, asked: list[Asked]) -> Result:
     """All objects of a picture as one result."""
+    from everymask.infer.prompted.segmenter import joined, outline_boxes
     from everymask.infer.result import Result
     from everymask.infer.sources import as_sample
 
@@ -91,19 +90,12 @@ def _answered(model: Predictor, picture: Path, asked: list[Asked]) -> Result:
     found = [InstanceSet.empty(sample.size, scored=True)]
     session = model.session(sample) if asked else None
     boxes = [each.box for each in asked if each.box is not None]
-    for first in range(0, len(boxes), _AT_ONCE):
+    if boxes:
         assert session is not None
-        found.append(session.predict(boxes=np.array(boxes[first : first + _AT_ONCE])).instances)
+        found.append(outline_boxes(session, np.array(boxes)))
     for each in asked:
         if each.points:
             assert session is not None
             session.reset()
             found.append(session.predict(points=np.array(each.points), labels=np.array(each.labels)).instances)
-    return Result(sample, _joined(found), model.labels, time.perf_counter() - started)
-
-
-def _joined(parts: Sequence[InstanceSet]) -> InstanceSet:
-    """The objects of all parts, which have masks and scores."""
-    masks = Masks.concatenate([part.masks for part in parts if part.masks is not None])
-    scores = np.concatenate([part.scores for part in parts if part.scores is not None])
-    return InstanceSet(masks.boxes(), np.zeros(len(masks), np.int64), scores, masks)
+    return Result(sample, joined(found), model.labels, time.perf_counter() - started)
