@@ -53,7 +53,7 @@ def with_regions(config: TrainConfig, model: RegionModelSpec, measured: Fingerpr
     spec = _spec(model, config, measured, preprocess, start, reasons)
     fresh = start is None and spec.fpn_norm
     optimizer = config.optimizer or ("adamw" if fresh else "sgd")
-    size = config.crop or _size(measured, preprocess.resize, facts.gpu, reasons)
+    size = config.crop or crops_of(measured, preprocess.resize, facts.gpu, reasons)
     batch = config.batch or batch_for(size, measured.pictures // config.accumulate, facts, reasons)
     pictures = batch * config.accumulate
     steps_per_epoch = max(1, measured.pictures // pictures)
@@ -162,7 +162,7 @@ def _resized(sizes: tuple[float, ...], measured: Fingerprint, resize: Resize) ->
     return tuple(size * factor for size in sizes)
 
 
-def _size(measured: Fingerprint, resize: Resize, gpu: bool, reasons: list[str]) -> tuple[int, int]:
+def crops_of(measured: Fingerprint, resize: Resize, gpu: bool, reasons: list[str]) -> tuple[int, int]:
     """Squares of the area of a typical picture, within what the device can work through."""
     height, width = resize.size_of((round(measured.short), round(measured.long)))
     limit = 1024 if gpu else 512

@@ -16,12 +16,14 @@ from everymask.metrics.instances import InstanceMetric
 from everymask.metrics.scores import Metric
 from everymask.models.specs.any_spec import AnySpec, ModelSpec
 from everymask.models.specs.prompted import PromptedSpec
+from everymask.models.specs.queries import QuerySpec
 from everymask.models.specs.regions import FasterRCNN, MaskRCNN, mask_rcnn_small
 from everymask.results.output import OutputFolder
 from everymask.results.reading_maps import read_numbers
 from everymask.results.writing_instances import InstanceFolder
 from everymask.settings.plan import InstanceSettings
 from everymask.settings.recipes import resolve
+from everymask.tasks.queries import or_queries
 from everymask.tasks.task import Drawing, Judging, Limits, Task, Writing
 from everymask.viz.draw import draw_instances
 
@@ -39,6 +41,8 @@ def _limits(spec: AnySpec | None) -> Limits:
             f"a {type(spec).__name__} finds what it is asked for, so it cannot be evaluated by itself",
             hint="write what it finds (everymask predict --boxes, --everything), and evaluate that folder",
         )
+    if isinstance(spec, QuerySpec):
+        return Limits(spec.max_detections, masks=True)
     if not isinstance(spec, FasterRCNN):
         raise ConfigError(f"{type(spec).__name__} finds no objects")
     return Limits(spec.max_detections, isinstance(spec, MaskRCNN))
@@ -99,7 +103,7 @@ INSTANCE = Task(
     network=_network,
     candidates=_candidates,
     settings=InstanceSettings,
-    recipe=resolve,
+    recipe=or_queries(resolve, InstanceSettings),
     feed=InstancePipeline,
     metrics=_metrics,
     options=frozenset({"duplicate-iou"}),

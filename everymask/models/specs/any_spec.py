@@ -14,12 +14,15 @@ from everymask.models.specs.change import CHANGE_FAMILY, ChangeModelSpec, Change
 from everymask.models.specs.family import Family
 from everymask.models.specs.panoptic import PANOPTIC_FAMILY, PANOPTIC_KINDS, PanopticModelSpec, PanopticName
 from everymask.models.specs.prompted import PROMPTED, PromptedModelSpec, PromptedName
+from everymask.models.specs.queries import QUERIES, QueryModelSpec, QueryName
 from everymask.models.specs.regions import REGION_KINDS, REGIONS, RegionModelSpec, RegionName, RegionProfile
 from everymask.models.specs.semantic import SEMANTIC_FAMILY, SEMANTIC_KINDS, SemanticModelSpec, SemanticName
 
-ModelSpec: TypeAlias = RegionModelSpec | SemanticModelSpec | PanopticModelSpec | ChangeModelSpec | PromptedModelSpec
-Architecture: TypeAlias = RegionName | SemanticName | PanopticName | ChangeName | PromptedName
-FAMILIES: tuple[Family, ...] = (REGIONS, SEMANTIC_FAMILY, PANOPTIC_FAMILY, CHANGE_FAMILY, PROMPTED)
+ModelSpec: TypeAlias = (
+    RegionModelSpec | SemanticModelSpec | PanopticModelSpec | ChangeModelSpec | PromptedModelSpec | QueryModelSpec
+)
+Architecture: TypeAlias = RegionName | SemanticName | PanopticName | ChangeName | PromptedName | QueryName
+FAMILIES: tuple[Family, ...] = (REGIONS, SEMANTIC_FAMILY, PANOPTIC_FAMILY, CHANGE_FAMILY, PROMPTED, QUERIES)
 _MOST = 1_000_000
 KINDS: dict[str, type[ModelSpec]] = {name: kind for family in FAMILIES for name, kind in family.kinds.items()}
 AnySpec: TypeAlias = ModelSpec | Method
