@@ -17,10 +17,26 @@ from torch import Tensor
 from everymask.backends.pytorch_decode import decode_on_device
 from everymask.core.arrays import FloatArray, IntArray
 from everymask.errors import ConfigError, WeightsError
-from everymask.infer.decoding.outputs import DecidedMaps, Outputs, PanopticArrays, RegionArrays, SemanticArrays, Wanted
+from everymask.infer.decoding.outputs import (
+    DecidedMaps,
+    Outputs,
+    PanopticArrays,
+    QueryArrays,
+    RegionArrays,
+    SemanticArrays,
+    Wanted,
+)
 from everymask.infer.decoding.prompted import EmbeddingArrays, MaskArrays, PromptArrays
 from everymask.infer.predictor import Predictor
-from everymask.models.base import Embedding, Network, PanopticOutputs, PromptBatch, RegionOutputs, SemanticOutputs
+from everymask.models.base import (
+    Embedding,
+    Network,
+    PanopticOutputs,
+    PromptBatch,
+    QueryOutputs,
+    RegionOutputs,
+    SemanticOutputs,
+)
 from everymask.models.build import NetworkOutputs
 from everymask.models.card import Card
 from everymask.models.inference import ready_to_predict
@@ -87,6 +103,8 @@ class TorchBackend:
             case PanopticOutputs(regions, logits, spec):
                 classes = self._classes(SemanticOutputs(logits, "multiclass"), wanted)
                 return PanopticArrays(_regions(regions), classes, spec)
+            case QueryOutputs(logits, masks, spec):
+                return QueryArrays(_array(logits), _array(masks), spec)
             case _:
                 assert_never(outputs)
 

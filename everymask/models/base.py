@@ -15,6 +15,7 @@ from everymask.data.feed.pipelines import Prepared
 from everymask.errors import ConfigError
 from everymask.models.specs.any_spec import ModelSpec
 from everymask.models.specs.panoptic import PanopticFPN
+from everymask.models.specs.queries import QueryModelSpec
 from everymask.models.specs.regions import MaskPaste
 from everymask.models.specs.semantic import Head
 
@@ -104,6 +105,17 @@ class PanopticOutputs:
     regions: RegionOutputs
     logits: Tensor
     spec: PanopticFPN
+
+
+@dataclass(frozen=True, slots=True)
+class QueryOutputs:
+    """What each of Q queries says: `classes` [B, Q, 1 + K] logits, the first of which is none, and `masks` [B, Q, h, w]
+    logits at a quarter of the network's frame, padding included. `spec` says what they become.
+    """
+
+    classes: Tensor
+    masks: Tensor
+    spec: QueryModelSpec
 
 
 @dataclass(frozen=True, slots=True)

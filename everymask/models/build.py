@@ -7,11 +7,12 @@ from typing import TypeAlias, assert_never
 
 from everymask.classical.bases import MethodSpec
 from everymask.errors import ConfigError
-from everymask.models.base import Network, PanopticOutputs, RegionOutputs, SemanticOutputs
+from everymask.models.base import Network, PanopticOutputs, QueryOutputs, RegionOutputs, SemanticOutputs
 from everymask.models.change.build import build_change
 from everymask.models.onestage.build import build_one_stage
 from everymask.models.panoptic.fpn import PanopticRCNN
 from everymask.models.prompted.network import PromptedNetwork
+from everymask.models.queries.mask2former import Mask2FormerNetwork
 from everymask.models.regions.rcnn import RCNN
 from everymask.models.semantic.build import build_semantic
 from everymask.models.specs.any_spec import AnySpec
@@ -19,18 +20,19 @@ from everymask.models.specs.change import ChangeSpec
 from everymask.models.specs.onestage import OneStageSpec
 from everymask.models.specs.panoptic import PanopticFPN
 from everymask.models.specs.prompted import PromptedSpec
+from everymask.models.specs.queries import Mask2Former
 from everymask.models.specs.regions import FasterRCNN
 from everymask.models.specs.semantic import SemanticSpec
 
-NetworkOutputs: TypeAlias = RegionOutputs | SemanticOutputs | PanopticOutputs
+NetworkOutputs: TypeAlias = RegionOutputs | SemanticOutputs | PanopticOutputs | QueryOutputs
 """What the networks give that `build` builds."""
 
 
 def build(spec: AnySpec, num_classes: int, *, pretrained_encoder: Path | None = None) -> Network:
     """The untrained network of `spec` for `num_classes` classes.
 
-    For a network that finds objects background is none of them. Errors as in `build_semantic` and `PanopticRCNN`, and
-    `ConfigError` for a method that has no network.
+    For a network that finds objects background is none of them. Errors as in `build_semantic`, `PanopticRCNN` and
+    `QueryNetwork`, and `ConfigError` for a method that has no network.
     """
     match spec:
         case PanopticFPN():
@@ -41,6 +43,8 @@ def build(spec: AnySpec, num_classes: int, *, pretrained_encoder: Path | None = 
             return build_semantic(spec, num_classes, pretrained_encoder=pretrained_encoder)
         case ChangeSpec():
             return build_change(spec, num_classes, pretrained_encoder=pretrained_encoder)
+        case Mask2Former():
+            return Mask2FormerNetwork(spec, num_classes, pretrained_encoder=pretrained_encoder)
         case PromptedSpec():
             return PromptedNetwork(spec, num_classes)
         case OneStageSpec():

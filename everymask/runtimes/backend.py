@@ -20,6 +20,7 @@ from everymask.models.specs.change import ChangeSpec
 from everymask.models.specs.onestage import OneStageSpec
 from everymask.models.specs.panoptic import PanopticFPN
 from everymask.models.specs.prompted import PromptedSpec
+from everymask.models.specs.queries import QuerySpec
 from everymask.models.specs.regions import FasterRCNN
 from everymask.models.specs.semantic import SemanticSpec
 
@@ -77,7 +78,7 @@ class GraphBackend:
 
     def _outputs(self, answers: list[Mapping[str, Array]]) -> Outputs:
         match self.spec:
-            case PanopticFPN() | PromptedSpec() | MethodSpec():
+            case PanopticFPN() | QuerySpec() | PromptedSpec() | MethodSpec():
                 raise WeightsError(f"a graph of {type(self.spec).__name__} is nothing that this version can run")
             case FasterRCNN() | OneStageSpec() as spec:
                 counts = [len(_given(answer, "scores")) for answer in answers]

@@ -58,19 +58,29 @@ class SemanticSettings:
     networks: ClassVar[str] = "semantic networks"
     example: ClassVar[str] = "unet"
     loss: str
-    """A sum that `read_loss` reads."""
+    """A sum that `read_loss` reads; empty where the network has a loss of its own."""
     class_weights: tuple[float, ...]
     """How much each class weighs in losses of pixels; empty: all alike."""
     label_smoothing: float
 
     @property
-    def pixel_loss(self) -> SemanticSettings:
-        """These name one."""
-        return self
+    def pixel_loss(self) -> SemanticSettings | None:
+        """These, if they name one."""
+        return self if self.loss else None
 
     @classmethod
     def of(cls, settings: TrainConfig, measured: Fingerprint) -> Self:
-        """Those among `settings`, for a data set that measures so; `ConfigError` where one is still open."""
+        """Those among `settings`, for a data set that measures so; `ConfigError` where one is still open, and where one
+        is set for a network with a loss of its own.
+        """
+        if getattr(settings.network, "own_loss", False):
+            if settings.loss is not None or settings.class_weights != "none" or settings.label_smoothing:
+                raise ConfigError(
+                    "loss, class_weights and label_smoothing are settings of networks with logits for every pixel, but "
+                    f"a {type(settings.network).__name__} has a loss of its own",
+                    hint="leave them out, or choose a model such as --model unet",
+                )
+            return cls(loss="", class_weights=(), label_smoothing=0.0)
         return cls(
             loss=decided("loss", settings.loss),
             class_weights=class_weights(measured.class_shares) if settings.class_weights == "auto" else (),

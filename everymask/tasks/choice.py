@@ -11,6 +11,7 @@ from everymask.errors import ConfigError, DataError, counted, printable
 from everymask.models.specs.any_spec import ModelSpec
 from everymask.models.specs.named import with_options
 from everymask.models.specs.prompted import UNTRAINED, PromptedSpec
+from everymask.models.specs.queries import QuerySpec
 from everymask.models.specs.semantic import SemanticSpec
 from everymask.settings.config import TrainConfig
 from everymask.settings.recipes import model_for_weights
@@ -33,7 +34,10 @@ def asked_task(config: TrainConfig, stored: ModelSpec | None = None) -> Task[Any
         return asked
     if isinstance(model, PromptedSpec):
         raise ConfigError(UNTRAINED, hint=f"choose another model, such as --model {INSTANCE.settings.example}")
-    by_model = task_of(with_two_dates(model, asked))
+    if isinstance(model, QuerySpec) and (model.task is None or (config.network is None is not asked)):
+        suited(model, asked)
+        return asked
+    by_model = task_of(suited(model, asked))
     if asked is not None and asked is not by_model:
         raise ConfigError(
             f"the task is {asked.name}, but {type(model).__name__} {by_model.finds}",
@@ -42,8 +46,17 @@ def asked_task(config: TrainConfig, stored: ModelSpec | None = None) -> Task[Any
     return by_model
 
 
-def with_two_dates(model: ModelSpec, task: Task[Any] | None) -> ModelSpec:
-    """The network, a semantic one made to compare two dates by their difference where the task is to find changes."""
+def suited(model: ModelSpec, task: Task[Any] | None) -> ModelSpec:
+    """The network as a task needs it: a semantic one is made to compare two dates by their difference where the task is
+    to find changes, and what the answers of queries become follows the task. `ConfigError` where they cannot.
+    """
+    if isinstance(model, QuerySpec) and model.task is None and task is not None:
+        if task.name == "change":
+            raise ConfigError(
+                f"the task is change, but a {type(model).__name__} sees one picture",
+                hint=f"choose a model of that kind, such as --model {task.settings.example}",
+            )
+        return replace(model, task=task.name)
     if task is CHANGE and isinstance(model, SemanticSpec) and model.fusion is None:
         return replace(model, fusion="difference", head="binary" if model.head == "multiclass" else model.head)
     return model
@@ -60,7 +73,11 @@ def settle_task(
     dataset = dataset.for_task(task.name, rule=config.rule)
     usual = type(stored)() if stored else usual_network(config, task, gpu)[0]
     model = config.network or with_options(usual, config.encoder, config.norm, config.head, config.fusion)
-    model = with_two_dates(model if stored is None else model_for_weights(model, stored), task)
+    if stored is not None:
+        model = model_for_weights(model, stored)
+    if isinstance(model, QuerySpec):  # whatever the weights served before
+        model = replace(model, task=None, things=())
+    model = suited(model, task)
     num_classes = len(dataset.labels)
     if (
         isinstance(model, SemanticSpec)

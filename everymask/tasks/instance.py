@@ -18,6 +18,7 @@ from everymask.metrics.scores import Metric
 from everymask.models.specs.any_spec import AnySpec, ModelSpec
 from everymask.models.specs.onestage import OneStageSpec
 from everymask.models.specs.prompted import PromptedSpec
+from everymask.models.specs.queries import QuerySpec
 from everymask.models.specs.regions import FasterRCNN, MaskRCNN, mask_rcnn_small
 from everymask.results.output import OutputFolder
 from everymask.results.reading_maps import read_numbers
@@ -27,6 +28,7 @@ from everymask.settings.facts import Facts
 from everymask.settings.onestage_recipes import resolve_one_stage
 from everymask.settings.plan import InstanceSettings, Plan
 from everymask.settings.recipes import resolve
+from everymask.tasks.queries import or_queries
 from everymask.tasks.task import Drawing, Judging, Limits, Task, Writing
 from everymask.viz.draw import draw_instances
 
@@ -44,6 +46,8 @@ def _limits(spec: AnySpec | None) -> Limits:
             f"a {type(spec).__name__} finds what it is asked for, so it cannot be evaluated by itself",
             hint="write what it finds (everymask predict --boxes, --everything), and evaluate that folder",
         )
+    if isinstance(spec, QuerySpec):
+        return Limits(spec.max_detections, masks=True)
     if not isinstance(spec, FasterRCNN | OneStageSpec):
         raise ConfigError(f"{type(spec).__name__} finds no objects")
     return Limits(spec.max_detections, isinstance(spec, MaskRCNN))
@@ -109,7 +113,7 @@ INSTANCE = Task(
     network=_network,
     candidates=_candidates,
     settings=InstanceSettings,
-    recipe=_recipe,
+    recipe=or_queries(_recipe, InstanceSettings),
     feed=InstancePipeline,
     metrics=_metrics,
     options=frozenset({"duplicate-iou", "outline"}),

@@ -21,6 +21,7 @@ from everymask.results.reading_panoptic import read_panoptic
 from everymask.results.writing_panoptic import PanopticFolder
 from everymask.settings.panoptic_recipes import resolve_panoptic
 from everymask.settings.plan import PanopticSettings
+from everymask.tasks.queries import or_queries
 from everymask.tasks.task import Drawing, Judging, Task, Writing
 from everymask.viz.semantic import draw_panoptic
 
@@ -92,7 +93,7 @@ PANOPTIC = Task(
     network=_network,
     candidates=_candidates,
     settings=PanopticSettings,
-    recipe=resolve_panoptic,
+    recipe=or_queries(resolve_panoptic, PanopticSettings),
     feed=PanopticPipeline,
     metrics=_metrics,
     options=frozenset(),

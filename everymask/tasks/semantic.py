@@ -26,6 +26,7 @@ from everymask.results.writing_semantic import SemanticFolder
 from everymask.settings.plan import SemanticSettings
 from everymask.settings.semantic_recipes import resolve_semantic
 from everymask.tasks.instance import annotated_classes
+from everymask.tasks.queries import or_queries
 from everymask.tasks.task import Drawing, Judging, Task, Writing
 from everymask.viz.semantic import draw_semantic
 
@@ -96,7 +97,7 @@ SEMANTIC = Task(
     network=_network,
     candidates=_candidates,
     settings=SemanticSettings,
-    recipe=resolve_semantic,
+    recipe=or_queries(resolve_semantic, SemanticSettings),
     feed=SemanticPipeline,
     metrics=_metrics,
     options=frozenset({"tile", "tta-flip and tta-scales", "calibration", "maps", "split-objects"}),

@@ -12,6 +12,7 @@ from everymask.models.specs.change import ChangeSpec
 from everymask.models.specs.onestage import OneStageSpec
 from everymask.models.specs.panoptic import PanopticFPN
 from everymask.models.specs.prompted import PromptedSpec
+from everymask.models.specs.queries import QuerySpec
 from everymask.models.specs.regions import FasterRCNN
 from everymask.models.specs.semantic import SemanticSpec
 from everymask.tasks.change import CHANGE
@@ -49,6 +50,8 @@ def task_of(value: AnySpec | Segmentation | Dataset) -> Task[Any]:
             return SEMANTIC if value.fusion is None else CHANGE
         case PixelMethod() | SemanticMap():
             return SEMANTIC
+        case QuerySpec():
+            return task_named(value.task or "panoptic")
         case Dataset():
             return _annotated_for(value)
         case _:

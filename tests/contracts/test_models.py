@@ -12,13 +12,14 @@ import torch
 from everymask.core.labels import labels_of
 from everymask.data.feed.preprocess import Preprocess
 from everymask.errors import ConfigError
-from everymask.models.base import LAST_STAGE, Network, PanopticOutputs, RegionOutputs, SemanticOutputs
+from everymask.models.base import LAST_STAGE, Network, PanopticOutputs, QueryOutputs, RegionOutputs, SemanticOutputs
 from everymask.models.build import build
 from everymask.models.card import Card
 from everymask.models.checkpoint import load_model, save_model
 from everymask.models.inference import ready_to_predict
 from everymask.models.specs.any_spec import KINDS, ModelSpec
 from everymask.models.specs.panoptic import PanopticFPN
+from everymask.models.specs.queries import QuerySpec
 from everymask.models.specs.regions import MaskRCNN
 from everymask.train.step import TrainStep
 from tests.models.networks import (
@@ -149,6 +150,8 @@ def answer(module: Network, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
         found = module(images)
     if isinstance(found, SemanticOutputs):
         return (found.logits,)
+    if isinstance(found, QueryOutputs):
+        return (torch.cat([found.classes.flatten(1), found.masks.flatten(1)], dim=1),)
     if isinstance(found, PanopticOutputs):
         found = found.regions
     return found.boxes, found.scores, found.class_ids, found.image_index
@@ -170,6 +173,11 @@ def check_answer(module: Network, spec: ModelSpec) -> None:
         assert found.logits.shape == (2, 1 + CLASSES - len(spec.things), 67, 93)
         assert torch.isfinite(found.logits).all() and found.logits.std() > 0
         check_objects(found.regions, windows, masks=True)
+    elif isinstance(spec, QuerySpec) and spec.task != "semantic":
+        assert isinstance(found, QueryOutputs)
+        assert found.classes.shape == (2, spec.queries, 1 + CLASSES)
+        assert found.masks.shape == (2, spec.queries, 24, 24), "a quarter of 96 x 96"
+        assert all(torch.isfinite(part).all() and part.std() > 0 for part in (found.classes, found.masks))
     elif isinstance(spec, DETECTORS):
         assert isinstance(found, RegionOutputs)
         check_objects(found, windows, masks=isinstance(spec, MaskRCNN))

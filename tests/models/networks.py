@@ -21,6 +21,7 @@ from everymask.models.specs.change import ChangeSpec, FCSiam, TinyCD
 from everymask.models.specs.onestage import YOLOX, OneStageSpec
 from everymask.models.specs.panoptic import PanopticFPN
 from everymask.models.specs.prompted import SAM, SAM2, PromptedModelSpec
+from everymask.models.specs.queries import Mask2Former, QuerySpec
 from everymask.models.specs.regions import ENCODERS, FasterRCNN, MaskRCNN, RegionModelSpec, faster_rcnn_v2, mask_rcnn_v2
 from everymask.models.specs.semantic import (
     FCN,
@@ -102,7 +103,23 @@ CHANGE: dict[str, ModelSpec] = {
 ONE_STAGE: dict[str, ModelSpec] = {"yolox": YOLOX(encoder="csp_darknet_tiny")}
 DETECTORS = FasterRCNN | OneStageSpec
 """The specs of networks that find objects and nothing else."""
-SPECS: dict[str, ModelSpec] = REGIONS | SEMANTIC | PANOPTIC | CHANGE | ONE_STAGE
+_QUERIES: dict[str, Any] = {
+    "encoder": "mobilenetv3_small_100",
+    "width": 32,
+    "heads": 4,
+    "pixel_layers": 1,
+    "pixel_hidden": 32,
+    "layers": 3,
+    "hidden": 32,
+    "queries": 10,
+    "points": 256,
+}
+QUERIES: dict[str, ModelSpec] = {
+    "mask2former": Mask2Former(**_QUERIES, task="panoptic", things=(0, 2)),
+    "mask2former-instance": Mask2Former(**_QUERIES, task="instance"),
+    "mask2former-semantic": Mask2Former(**_QUERIES, task="semantic"),
+}
+SPECS: dict[str, ModelSpec] = REGIONS | SEMANTIC | PANOPTIC | CHANGE | ONE_STAGE | QUERIES
 PROMPTED: dict[str, PromptedModelSpec] = {
     "sam": SAM(encoder="vit_t", side=64),
     "mobile-sam": SAM(encoder="tiny_vit", side=64),
@@ -125,6 +142,9 @@ OTHER_ENCODERS: dict[str, ModelSpec] = {
     "pspnet-efficientnet": PSPNet(encoder="efficientnet_b0", decoder_channels=64),
     "deeplabv3-mobilenet": as_torchvision(DeepLabV3(encoder="mobilenetv3_small_100", decoder_channels=64)),
     "lraspp-resnet": LRASPP(encoder="resnet18"),
+    "mask2former-swin": Mask2Former(
+        **(_QUERIES | {"encoder": "swin_tiny_patch4_window7_224"}), task="panoptic", things=(0,)
+    ),
     "segformer-resnet": SegFormer(encoder="resnet18", decoder_channels=64),
 }
 
@@ -164,9 +184,10 @@ def bare_network(spec: ModelSpec, classes: int = CLASSES) -> Network:
 
 def some_batch(spec: ModelSpec, classes: int = CLASSES, count: int = 2) -> Batch:
     """Pictures of what a network finds, with as many channels as it takes."""
-    if isinstance(spec, PanopticFPN):
+    task = spec.task if isinstance(spec, QuerySpec) else None
+    if isinstance(spec, PanopticFPN) or task == "panoptic":
         return panoptic_batch(count, spec.channels)
-    if isinstance(spec, DETECTORS):
+    if isinstance(spec, DETECTORS) or task == "instance":
         return object_batch(count, spec.channels)
     batch = map_batch(count=count, channels=bands_of(spec), classes=classes)
     if bands_of(spec) > spec.channels:  # what there is has come since the earlier date

@@ -34,7 +34,7 @@ def scattered(seed: int, count: int) -> InstanceSet:
     return objects(SIZE, *np.concatenate([corners, sides], axis=1).tolist())
 
 
-def crops_of(found: InstanceSet) -> list[tuple[int, int]]:
+def crop_for(found: InstanceSet) -> list[tuple[int, int]]:
     """The height and width of each mask."""
     return [found.masks.crop(row).shape for row in range(len(found))]
 
@@ -68,7 +68,7 @@ def test_tags_lie_in_the_picture_on_no_other_tag_and_on_no_small_object(seed: in
 def test_a_tag_touches_its_object_and_not_only_its_box() -> None:
     for seed in range(8):
         found = scattered(seed, 20)
-        bands = [np.abs(np.subtract.outer(np.arange(h) / h, np.arange(w) / w)) < 0.15 for h, w in crops_of(found)]
+        bands = [np.abs(np.subtract.outer(np.arange(h) / h, np.arange(w) / w)) < 0.15 for h, w in crop_for(found)]
         masks = Masks.from_crops(bands, found.masks.windows[:, :2], SIZE)
         for tag in placed(replace(found, masks=masks)):
             y, x = np.nonzero(masks.to_dense(tag.row))

@@ -11,8 +11,10 @@ from everymask.data.feed.preprocess import Placement
 from everymask.infer.decoding.duplicates import without_duplicates
 from everymask.infer.decoding.instances import decode_instances
 from everymask.infer.decoding.panoptic import merge_panoptic
+from everymask.infer.decoding.queries import merge_queries, query_objects
 from everymask.infer.decoding.semantic import decode_semantic
 from everymask.models.specs.panoptic import PanopticFPN
+from everymask.models.specs.queries import QueryModelSpec
 from everymask.models.specs.regions import MaskPaste
 from everymask.models.specs.semantic import Head
 
@@ -152,3 +154,29 @@ class PanopticArrays:
     def planes(self) -> SemanticArrays:
         """There are none that say all."""
         raise TypeError("a network that finds things has no answer for every pixel")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class QueryArrays:
+    """What each of Q queries says: `classes` [B, Q, 1 + K] float32 logits, the first of which is none, and `masks`
+    [B, Q, h, w] float32 logits at a quarter of the network's frame. `spec` says what they become.
+    """
+
+    classes: FloatArray
+    masks: FloatArray
+    spec: QueryModelSpec
+
+    def segmentation(self, index: int, wanted: Wanted) -> PanopticMap | InstanceSet:
+        """The panoptic map of a picture, or its objects."""
+        classes, masks, placement = self.classes[index], self.masks[index], wanted.placements[index]
+        if self.spec.purpose.limited:
+            found = query_objects(classes, masks, placement, self.spec.max_detections)
+            return without_duplicates(found, wanted.duplicate_iou)
+        return merge_queries(classes, masks, placement, self.spec)
+
+    def cut_below(self, index: int) -> None:
+        """Not known: a query has many classes, of which most mean nothing."""
+
+    def planes(self) -> SemanticArrays:
+        """There are none that say all."""
+        raise TypeError("a network of queries has no answer for every pixel")

@@ -96,9 +96,9 @@ class MaskResizing:
         """The logits of what is picture in the frame; without a frame they are as they came."""
         if self.frame is None:
             return plane
-        height, width = self.placement.resized
+        left, top, right, bottom = self.placement.inside
         whole = cv2.resize(np.ascontiguousarray(plane, np.float32), self.frame[::-1], interpolation=cv2.INTER_LINEAR)
-        return np.asarray(whole, np.float32)[:height, :width]
+        return np.asarray(whole, np.float32)[top:bottom, left:right]
 
     def _reach(self, low: int, high: int, axis: int) -> tuple[int, int]:
         """Which pixels along an axis read the logits `low` to `high` (exclusive)."""
@@ -107,8 +107,8 @@ class MaskResizing:
         if self.frame is not None:
             share = self.frame[axis] / before
             start, stop = bounds[-1]
-            before = self.placement.resized[axis]
-            bounds.append((int(np.floor(start * share)) - 1, int(np.ceil(stop * share)) + 1))
+            before, offset = self.placement.resized[axis], self.placement.offset[axis]
+            bounds.append((int(np.floor(start * share)) - 1 - offset, int(np.ceil(stop * share)) + 1 - offset))
         start, stop = bounds[-1]
         share = after / before
         return max(0, int(np.floor(start * share)) - 1), min(after, int(np.ceil(stop * share)) + 1)

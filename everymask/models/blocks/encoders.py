@@ -13,6 +13,7 @@ import timm
 import torch
 import torch.nn.functional as F
 from timm.layers.norm_act import BatchNormAct2d, GroupNormAct
+from timm.models.swin_transformer import SwinTransformerBlock
 from torch import Tensor, nn
 
 from everymask.errors import ConfigError
@@ -226,6 +227,24 @@ class EndPaddedMaxPool(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.max_pool2d(F.pad(x, (0, 1, 0, 1)), kernel_size=3, stride=2)
+
+
+class DenseSwinBlock(SwinTransformerBlock):
+    """A Swin block that fills a map up to whole windows before it shifts them, where timm's does so afterwards."""
+
+    def _attn(self, x: Tensor) -> Tensor:
+        (height, width), (down, across) = x.shape[1:3], self.window_size
+        whole = F.pad(x, (0, 0, 0, -width % across, 0, -height % down))
+        seen: Tensor = super()._attn(whole)
+        return seen[:, :height, :width]
+
+
+def pad_before_shifts(body: nn.Module) -> None:
+    """Let a Swin see maps that are no whole number of windows as its authors' code for dense tasks does, in place."""
+    for module in body.modules():
+        if type(module) is SwinTransformerBlock:
+            # The weights and their names stay; only the way through the block differs.
+            module.__class__ = DenseSwinBlock
 
 
 def _stride_in_1x1(body: nn.Module) -> None:

@@ -44,6 +44,17 @@ class PooledBatchNorm(nn.BatchNorm2d):
         return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
 
 
+class ChannelNorm(nn.LayerNorm):
+    """Layer norm over the channels of each pixel of [B, C, h, w]."""
+
+    def __init__(self, channels: int, eps: float = 1e-6) -> None:
+        super().__init__(channels, eps=eps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = x.permute(0, 2, 3, 1)
+        return F.layer_norm(rows, self.normalized_shape, self.weight, self.bias, self.eps).permute(0, 3, 1, 2)
+
+
 class Classifier(nn.Conv2d):
     """The convolution whose outputs are classes: a row of weights for each, in whose precision it calculates."""
 

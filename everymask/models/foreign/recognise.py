@@ -13,6 +13,7 @@ from everymask.models.base import Network
 from everymask.models.blocks.hrnet_trunk import WIDTHS as HRNET_WIDTHS
 from everymask.models.blocks.mit import mit_named
 from everymask.models.foreign.authors import from_authors
+from everymask.models.foreign.mask2former import from_mask2former, mask2former_of
 from everymask.models.foreign.prompted import from_published, refuse_relatives, sam2_of, sam_of
 from everymask.models.foreign.segformer import from_transformers
 from everymask.models.foreign.smp import from_smp
@@ -23,15 +24,17 @@ from everymask.models.specs.any_spec import ModelSpec
 from everymask.models.specs.change import ChangeModelSpec, TinyCD
 from everymask.models.specs.onestage import OneStageModelSpec
 from everymask.models.specs.prompted import PromptedModelSpec
+from everymask.models.specs.queries import QueryModelSpec
 from everymask.models.specs.semantic import HRNet, PIDNet, SegFormer, SemanticModelSpec, SemanticSpec, as_smp, segformer
 
 Origin: TypeAlias = Literal[
     "segmentation_models.pytorch", "transformers", "HRNet's authors", "PIDNet's authors", "TinyCD's authors",
     "SAM's authors", "transformers' SAM", "SAM 2's authors", "transformers' SAM 2", "YOLOX's authors",
+    "transformers' Mask2Former",
 ]  # fmt: skip
 ONE_STAGE_ORIGINS: frozenset[Origin] = frozenset({"YOLOX's authors"})
 """Whose networks are one-stage detectors, trained on COCO and fed in a way of their own."""
-Told: TypeAlias = SemanticModelSpec | ChangeModelSpec | PromptedModelSpec | OneStageModelSpec
+Told: TypeAlias = SemanticModelSpec | ChangeModelSpec | PromptedModelSpec | OneStageModelSpec | QueryModelSpec
 # A tensor that only networks of this origin have, after the prefix "model." of a training.
 _SIGNS: dict[str, Origin] = {
     "segmentation_head.0.weight": "segmentation_models.pytorch",
@@ -45,7 +48,12 @@ _SIGNS: dict[str, Origin] = {
     "sam_mask_decoder.obj_score_token.weight": "SAM 2's authors",
     "vision_encoder.backbone.patch_embed.projection.weight": "transformers' SAM 2",
     "backbone.backbone.stem.conv.conv.weight": "YOLOX's authors",
+    "transformer_module.queries_features.weight": "transformers' Mask2Former",
 }
+
+
+_WITHOUT_PREFIX: tuple[Origin, ...] = ("transformers' Mask2Former",)
+"""Whose classifier stands outside of what is called model there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +115,8 @@ class Foreign:
                 return from_transformers(self.tensors)
             case "TinyCD's authors":
                 return from_tinycd(self.tensors)
+            case "transformers' Mask2Former":
+                return from_mask2former(self.tensors)
             case "SAM's authors" | "transformers' SAM" | "SAM 2's authors" | "transformers' SAM 2":
                 return from_published(self.tensors)
             case "YOLOX's authors":
@@ -125,7 +135,7 @@ def recognise(tensors: Mapping[str, Tensor]) -> Foreign | None:
     origin = next((origin for sign, origin in _SIGNS.items() if sign in plain), None)
     if origin is None:
         return None
-    if any(name.startswith("model.") for name in tensors):
+    if any(name.startswith("model.") for name in tensors) and origin not in _WITHOUT_PREFIX:
         # Beside the network a training stores what belongs to its losses.
         plain = {name.removeprefix("model."): tensor for name, tensor in tensors.items() if name.startswith("model.")}
     return Foreign(origin, plain, _network(origin, plain))
@@ -155,6 +165,8 @@ def _network(origin: Origin, tensors: Mapping[str, Tensor]) -> Told | None:
             return sam2_of(tensors)
         case "YOLOX's authors":
             return yolox_of(tensors)
+        case "transformers' Mask2Former":
+            return mask2former_of(tensors)
         case _:
             return None
 

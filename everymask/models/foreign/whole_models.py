@@ -26,8 +26,10 @@ from everymask.models.foreign.whole import Whole
 from everymask.models.specs.change import TinyCD
 from everymask.models.specs.onestage import published_preprocess
 from everymask.models.specs.prompted import prompted_labels, prompted_preprocess
+from everymask.models.specs.queries import QueryTask
 from everymask.models.specs.semantic import PIDNet
 
+_COCO: dict[int, tuple[QueryTask, tuple[int, ...]]] = {133: ("panoptic", tuple(range(80))), 80: ("instance", ())}
 _log = logging.getLogger(__name__)
 
 
@@ -50,9 +52,9 @@ def load_foreign(foreign: Foreign | Whole, path: Path) -> tuple[Network, Card]:
     What answers prompts is fed as its authors did, and has one class; so are one-stage detectors, whose 80 classes are
     COCO's.
 
-    Else pictures are fed as they are, normalised as for ImageNet. Classes are called as in the `config.json` of
-    transformers beside it, as those of Cityscapes where HRNet's or PIDNet's authors have 19, else by their numbers; of
-    TinyCD they are what changed and what did not.
+    Else pictures are fed as they are, normalised as for ImageNet, and those of a Mask2Former of COCO's classes as for
+    COCO. Classes are called as in the `config.json` of transformers beside it, as those of Cityscapes where HRNet's or
+    PIDNet's authors have 19, else by their numbers; of TinyCD they are what changed and what did not.
     `WeightsError` where the names of its tensors do not tell the network, and where it is only an encoder.
     """
     if isinstance(foreign, Whole):
@@ -73,6 +75,8 @@ def load_foreign(foreign: Foreign | Whole, path: Path) -> tuple[Network, Card]:
         load_exactly(module, foreign.fitting(module), path)
         fed = Preprocess(resize=Resize(rule="none"), divisor=8, dates=2)
         return module.eval(), Card(spec, CHANGE, fed, source=f"{foreign.origin}: {path.name}")
+    if foreign.origin == "transformers' Mask2Former":
+        return _load_queries(foreign, spec, path)
     with torch.device("meta"):
         probe = build(spec, 2)
     named = foreign.fitting(probe)
@@ -98,10 +102,24 @@ def _load_prompted(foreign: Foreign, spec: Any, path: Path) -> tuple[Network, Ca
     return module.eval(), card
 
 
+def _load_queries(foreign: Foreign, spec: Any, path: Path) -> tuple[Network, Card]:
+    """Its file does not say what the answers are to become: panoptic maps where the classes are COCO's 133, objects
+    where they are its 80, else a class for every pixel, which all such networks can tell.
+    """
+    count = len(foreign.tensors["class_predictor.bias"]) - 1
+    task, things = _COCO.get(count, ("semantic", ()))
+    spec = replace(spec, task=task, things=things)
+    module = build(spec, count)
+    load_exactly(module, foreign.fitting(module), path)
+    labels = replace(_labels(foreign, path, count), things=frozenset(things))
+    resize = Resize(800, 1333, rule="detectron2") if count in _COCO else Resize(rule="none")
+    return module.eval(), Card(spec, labels, Preprocess(resize=resize), source=f"{foreign.origin}: {path.name}")
+
+
 def _labels(foreign: Foreign, path: Path, count: int) -> Labels:
     if foreign.origin in ONE_STAGE_ORIGINS and count == len(coco_80_labels()):
         return coco_80_labels()
-    if foreign.origin != "transformers" and count == len(CITYSCAPES):
+    if not foreign.origin.startswith("transformers") and count == len(CITYSCAPES):
         return CITYSCAPES
     try:
         names: dict[str, str] = json.loads((path.parent / "config.json").read_bytes())["id2label"]

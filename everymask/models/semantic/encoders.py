@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from everymask.errors import ConfigError, WeightsError
-from everymask.models.blocks.encoders import StridingBlocks, build_features, replace_by_group_norm
+from everymask.models.blocks.encoders import StridingBlocks, build_features, pad_before_shifts, replace_by_group_norm
 from everymask.models.blocks.mit import MixTransformer, build_mit
 from everymask.models.specs.regions import Norm
 from everymask.models.specs.semantic import MIT_ENCODERS
@@ -24,6 +24,7 @@ def build_semantic_encoder(
     depth: int = 5,
     output_stride: int = 32,
     uniform_dilation: bool = False,
+    dense_swin: bool = False,
     mobilenet: Literal["timm", "torchvision"] = "timm",
     pretrained: Path | None = None,
 ) -> nn.Module:
@@ -31,8 +32,9 @@ def build_semantic_encoder(
 
     Some networks have no map at stride 2. Stages beyond `output_stride` dilate instead of striding, so their maps have
     that stride. With `uniform_dilation` the first block of a dilated ResNet stage has its stage's rate, not that of
-    the stage before. `mobilenet` says whose MobileNetV3 it is, as specs explain. Get the maps with `encode`, their
-    widths and strides with `encoder_shape`.
+    the stage before. A `dense_swin` is one as its authors have it for dense tasks (see `pad_before_shifts`).
+    `mobilenet` says whose MobileNetV3 it is, as specs explain. Get the maps with `encode`, their widths and strides
+    with `encoder_shape`.
 
     `ConfigError` when there is no such encoder, or it cannot do that; `WeightsError` when there are no ImageNet
     weights of it.
@@ -46,7 +48,11 @@ def build_semantic_encoder(
     options: dict[str, Any] = {} if output_stride >= 2**depth else {"output_stride": output_stride}
     if _format(probe) == "NHWC":
         options["strict_img_size"] = False
+        if dense_swin:
+            options["always_partition"] = True
     body = build_features(name, channels, pretrained=pretrained, out_indices=tuple(wanted.values()), **options)
+    if dense_swin:
+        pad_before_shifts(body)
     if uniform_dilation:
         _dilate_uniformly(body)
     if mobilenet == "torchvision":

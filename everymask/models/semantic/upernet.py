@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from everymask.models.blocks.layers import Classifier, conv_norm, fcn_head, initialise
+from everymask.models.blocks.layers import ChannelNorm, Classifier, conv_norm, fcn_head, initialise
 from everymask.models.semantic.encoders import build_semantic_encoder, encode, encoder_shape
 from everymask.models.semantic.network import SemanticModel, resize
 from everymask.models.semantic.pspnet import SIDES, PyramidPooling
@@ -52,14 +51,3 @@ class UPerNetNetwork(SemanticModel):
         if auxiliary and self.aux_classifier is not None:
             planes.append(self.aux_classifier(encoded[-2]))
         return tuple(resize(plane, images.shape[-2:], align_corners=self.align_corners) for plane in planes)
-
-
-class ChannelNorm(nn.LayerNorm):
-    """Layer norm over the channels of each pixel of [B, C, h, w]."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels, eps=1e-6)
-
-    def forward(self, x: Tensor) -> Tensor:
-        rows = x.permute(0, 2, 3, 1)
-        return F.layer_norm(rows, self.normalized_shape, self.weight, self.bias, self.eps).permute(0, 3, 1, 2)

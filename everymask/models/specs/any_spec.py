@@ -15,14 +15,23 @@ from everymask.models.specs.family import Family
 from everymask.models.specs.onestage import ONE_STAGE, OneStageModelSpec, OneStageName
 from everymask.models.specs.panoptic import PANOPTIC_FAMILY, PANOPTIC_KINDS, PanopticModelSpec, PanopticName
 from everymask.models.specs.prompted import PROMPTED, PromptedModelSpec, PromptedName
+from everymask.models.specs.queries import QUERIES, QueryModelSpec, QueryName
 from everymask.models.specs.regions import REGION_KINDS, REGIONS, RegionModelSpec, RegionName, RegionProfile
 from everymask.models.specs.semantic import SEMANTIC_FAMILY, SEMANTIC_KINDS, SemanticModelSpec, SemanticName
 
 ModelSpec: TypeAlias = (
-    RegionModelSpec | SemanticModelSpec | PanopticModelSpec | ChangeModelSpec | PromptedModelSpec | OneStageModelSpec
+    RegionModelSpec
+    | SemanticModelSpec
+    | PanopticModelSpec
+    | ChangeModelSpec
+    | PromptedModelSpec
+    | OneStageModelSpec
+    | QueryModelSpec
 )
-Architecture: TypeAlias = RegionName | SemanticName | PanopticName | ChangeName | PromptedName | OneStageName
-FAMILIES: tuple[Family, ...] = (REGIONS, SEMANTIC_FAMILY, PANOPTIC_FAMILY, CHANGE_FAMILY, PROMPTED, ONE_STAGE)
+Architecture: TypeAlias = (
+    RegionName | SemanticName | PanopticName | ChangeName | PromptedName | OneStageName | QueryName
+)
+FAMILIES: tuple[Family, ...] = (REGIONS, SEMANTIC_FAMILY, PANOPTIC_FAMILY, CHANGE_FAMILY, PROMPTED, ONE_STAGE, QUERIES)
 _MOST = 1_000_000
 KINDS: dict[str, type[ModelSpec]] = {name: kind for family in FAMILIES for name, kind in family.kinds.items()}
 AnySpec: TypeAlias = ModelSpec | Method

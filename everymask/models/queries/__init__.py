@@ -1,0 +1,1 @@
+"""Networks whose queries each answer with a class and a mask."""
