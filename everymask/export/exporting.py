@@ -30,7 +30,8 @@ from everymask.models.base import Network
 from everymask.models.card import Card
 from everymask.runtimes.backend import Engine, GraphBackend
 from everymask.runtimes.bundle import SUFFIX, Bundle, GraphFacts, GraphPrecision, RuntimeName, read_bundle, write_bundle
-from everymask.runtimes.loading import engine_of
+from everymask.runtimes.loading import digest_of, engine_of
+from everymask.train.folder.layout import BEST
 
 _RUNS: dict[Target, RuntimeName] = {"onnx": "onnxruntime", "openvino": "openvino"}
 COMPARED = 4
@@ -217,11 +218,14 @@ def _said(apart: Apart) -> str:
     return f"{text}, and {apart.unmatched} of {apart.detections} detections have no counterpart"
 
 
-def _data_of(source: str) -> dict[str, Any]:
-    """The digest of what the model learned from, where its run folder says it."""
+def _origin_of(source: str) -> dict[str, Any]:
+    """The digests of the model's file, and of what it learned from where its run folder says it."""
+    path = Path(source)
+    file = path / BEST if path.is_dir() else path
+    origin = {"weights": digest_of(file)} if file.is_file() else {}
     with suppress(OSError, ValueError):
-        return {"data_digest": read_identity(Path(source) / DATA)[0].digest}
-    return {}
+        origin["data_digest"] = read_identity(path / DATA)[0].digest
+    return origin
 
 
 def _loses(config: ExportConfig, check: Check) -> bool:
@@ -244,7 +248,7 @@ def _written(config: ExportConfig, card: Card, made: _Made, check: Check) -> int
     if config.out.suffix.lower() == SUFFIX:
         facts = GraphFacts(config.precision, _RUNS[config.to], "one" if made.one_by_one else "any")
         int8 = {"calibration_pictures": made.calibrated, "left_in_float": list(made.left)} if made.calibrated else {}
-        write_bundle(config.out, Bundle(card, made.graph, facts, check.to_json(), _data_of(config.source) | int8))
+        write_bundle(config.out, Bundle(card, made.graph, facts, check.to_json(), _origin_of(config.source) | int8))
         if read_bundle(config.out).graph != made.graph:
             raise WeightsError(f"{printable(config.out)} is not what was written: the disk has damaged it")
         return config.out.stat().st_size

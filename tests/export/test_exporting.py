@@ -29,6 +29,7 @@ from everymask.models.card import Card
 from everymask.models.checkpoint import load_model, save_model
 from everymask.models.specs.semantic import PLAIN_ENCODER, UNet
 from everymask.runtimes.bundle import RUNTIMES, read_bundle
+from everymask.runtimes.loading import digest_of
 from everymask.settings.config import TrainConfig
 from everymask.train.folder.layout import BEST, CONFIG, SPLITS
 from tests.commands.small_models import MAPS, OBJECTS, make_model
@@ -162,7 +163,8 @@ def test_int8_leaves_layers_in_float_until_the_metric_holds(
     found = export(ExportConfig(source=str(trained), out=tmp_path / "m.emz", precision="int8"))
     held = read_bundle(found.out)
     assert len(tried) == 3 and len(found.left) == 2 and held.facts.precision == "int8"
-    assert held.made_from == {"calibration_pictures": 2, "left_in_float": list(found.left)}
+    left = {"calibration_pictures": 2, "left_in_float": list(found.left)}
+    assert held.made_from == {"weights": digest_of(trained / BEST), **left}
     assert b"DequantizeLinear" in held.graph
     assert found.check.apart.difference < 0.3
     picture = next(iter(read_dataset(trained.parent / "data", task="semantic").split("val")))
