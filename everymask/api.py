@@ -39,8 +39,10 @@ def load(
     `device` is "auto" (the first GPU, else the CPU), "cpu", "cuda:1" and so on. `precision` "exact" keeps to float32;
     "auto" is bfloat16 where the hardware calculates it, for scores within a fraction of a point at half the time. A
     bundle has a precision of its own; `runtime` calculates it, "auto" being the one in which it was checked, with so
-    many `threads` (None: as many as there are cores; PyTorch has its own setting).
-    `WeightsError` when there is no such model or its file is damaged, `ConfigError` when this machine lacks the device,
+    many `threads` (None: as many as there are cores; PyTorch has its own setting). A run folder is calculated by torch,
+    and by another `runtime` where a bundle that was made of its weights lies in it as model.emz.
+    `WeightsError` when there is no such model or its file is damaged, `ConfigError` when this machine lacks the device
+    or the model cannot be run by that runtime,
     `MissingExtra` without torch, or without the bundle's runtime, or without scikit-image where a method needs it.
 
     >>> result = load("runs/a").predict("photo.png")
@@ -49,15 +51,21 @@ def load(
         from everymask.runtimes.loading import load_bundle
 
         return load_bundle(source, runtime=runtime, device=device, threads=threads, exact=precision == "exact")
-    if runtime != "auto":
-        raise ConfigError(
-            f"runtime {runtime} is for bundles, but {printable(source)} is none",
-            hint="write one with everymask export RUN --out model.emz",
-        )
     method = _method(source)
     if method is not None:
+        if runtime != "auto":
+            raise ConfigError(
+                f"runtime {printable(runtime)} runs networks, but {printable(source)} is a method without one"
+            )
         return method
     assert isinstance(source, str | Path)  # no method
+    if runtime not in ("auto", "torch"):
+        from everymask.runtimes.loading import bundle_of_run, check_runtime, load_bundle
+
+        check_runtime(runtime)
+        file = bundle_of_run(_model_file(Path(source)), exact=precision == "exact")
+        exported = load_bundle(file, runtime=runtime, device=device, threads=threads)
+        return replace(exported, splits=_splits(Path(source)))
     require_torch()
     from everymask.backends.pytorch import build_predictor
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from everymask.commands.options import Scoring, check_order, load_predictor
+from everymask.commands.running.fastest import load_in_fastest
 from everymask.data.dataset import Dataset
 from everymask.errors import ConfigError, counted, printable
 from everymask.train.folder.layout import BEST
 
 if TYPE_CHECKING:
     from everymask.evaluate import Judged
+    from everymask.infer.predictor import Predictor
 
 _log = logging.getLogger(__name__)
 
@@ -38,7 +41,7 @@ def load_judged(verb: str, sources: Sequence[str], data: Path, options: Scoring)
     judged: list[Judged] = []
     for source in sources:
         if source in models:
-            judged.append(models[source])
+            judged.append(_in_fastest(source, models[source], dataset, options, split_if_maps=len(sources) > 1))
             continue
         _check_plain(options)
         part = dataset.split(options.split) if options.split in dataset.splits() else dataset
@@ -48,6 +51,13 @@ def load_judged(verb: str, sources: Sequence[str], data: Path, options: Scoring)
             _log.warning("%s: %s of pictures that are not judged", printable(source), others)
         judged.append(found)
     return judged, dataset
+
+
+def _in_fastest(source: str, usual: Predictor, dataset: Dataset, options: Scoring, *, split_if_maps: bool) -> Predictor:
+    """The model in the runtime that is fastest on the first pictures that are judged."""
+    part = dataset.split(options.split) if options.split in dataset.splits() else dataset
+    load = partial(load_predictor, source, split_if_maps=split_if_maps)
+    return load_in_fastest(source, options, part, lambda asked: load(options=asked), usual)
 
 
 def _check_plain(options: Scoring) -> None:

@@ -118,8 +118,9 @@ class Running:
     """auto, cpu, cuda, cuda:1, mps ..."""
     precision: Literal["auto", "exact"] = "auto"
     """exact keeps to float32; auto is bfloat16 where the hardware calculates it: half the time, nearly the same."""
-    runtime: Literal["auto", "onnxruntime", "openvino"] = "auto"
-    """What calculates a bundle (.emz): auto is the one in which it was checked."""
+    runtime: Literal["auto", "torch", "onnxruntime", "openvino"] = "auto"
+    """What calculates: a bundle (.emz) onnxruntime or openvino, a run torch, and these where its own bundle is
+    RUN/model.emz. auto is the fastest on this machine, which is tried once on the first of 20 pictures or more."""
     tta_flip: Literal["none", "horizontal", "both"] = "none"
     """Label maps: average over the mirrored picture too; both is also upside down, in 4 times the time."""
     tta_scales: str = "1"

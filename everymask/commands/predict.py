@@ -7,7 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -18,6 +18,7 @@ from everymask.classical.bases import MethodSpec
 from everymask.commands.batch.options import Loading, Sharding, check_sharding
 from everymask.commands.options import Trained, check_order, together
 from everymask.commands.prompting.answers import Prompting
+from everymask.commands.running.fastest import load_in_fastest, with_fastest
 from everymask.commands.terminal import progress, show, show_json
 from everymask.core.arrays import Array
 from everymask.core.memory import room_for
@@ -119,7 +120,10 @@ def run(options: Predict) -> None:
         return
     passed_over: Counter[str] = Counter()
     pictures: Sequence[Path | TwoDates] = find_pictures(options.sources, passed_over)
-    model = loading.load()
+    whole = not options.tile and not options.prompting
+    model = load_in_fastest(
+        options.model, options, pictures if whole else (), lambda asked: loading.run_by(asked).load()
+    )
     source = _with_outlines(model, options)
     if model.card.preprocess.dates > 1:
         pictures = [TwoDates(*dates) for dates in find_dates(options.sources)]
@@ -199,7 +203,7 @@ def _run_in_shards(options: Predict, loading: Loading) -> None:
     with together(options) as (rank, own):
         if options.engine == "local" and rank.count == 1:
             loading.prepare()
-        loading = replace(loading, running=own)
+        loading = loading.run_by(with_fastest(options.model, own))
         with rank.first_on_machine():
             model = loading.load()
         if model.card.preprocess.dates > 1:

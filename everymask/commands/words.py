@@ -25,14 +25,18 @@ Condition = NewType("Condition", str)
 
 
 def check_choices(verb: type[Any], words: Sequence[str]) -> None:
-    """`ConfigError` names the nearest where an option of `verb` is given a value that is none of its choices."""
+    """`ConfigError` names the nearest where an option of `verb` is given a value that is none of its choices, or the
+    option of which it is one.
+    """
     choices = {name: _choices(kind) for name, kind in _options(verb)}
     for word, following in pairwise([*words, ""]):
         option, equals, value = word.partition("=")
         allowed = choices.get(option.replace("_", "-"), ())
         given = value if equals else following
         if allowed and given not in (*allowed, "None") and not given.startswith("--"):
-            raise unknown(option, given, allowed)
+            error = unknown(option, given, allowed)
+            meant = next((name for name, values in choices.items() if given in values), None)
+            raise ConfigError(error.message, hint=f"did you mean {meant} {given}?") if meant else error
 
 
 def numbers_last(verb: type[Any], words: Sequence[str]) -> list[str]:

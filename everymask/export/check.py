@@ -19,7 +19,7 @@ from everymask.models.base import Network
 from everymask.runtimes.backend import Engine
 from everymask.runtimes.bundle import GraphPrecision
 
-TOLERANCE: dict[GraphPrecision, float] = {"fp32": 1e-3, "bf16": 0.1, "int8": np.inf}
+TOLERANCE: dict[GraphPrecision, float] = {"fp32": 1e-3, "fp16": 0.03, "bf16": 0.1, "int8": np.inf}
 """How far outputs may lie apart, as a share of the largest; of int8 only the metric tells."""
 _ODD = 0.01
 """Share of detections that one side may have and the other not: scores differ in the last bit, and thresholds cut."""

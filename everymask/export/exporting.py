@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -21,20 +21,27 @@ from everymask.errors import ConfigError, WeightsError, counted, printable
 from everymask.export.check import Apart, Check, Given, compare_metric, compare_outputs
 from everymask.export.graph import Traced, trace
 from everymask.export.int8 import CALIBRATED, Quantiser, that_show_something
-from everymask.export.onnx_graph import to_onnx
+from everymask.export.layers import NOTICED, first_apart, layers_of, outputs_of, tapped
+from everymask.export.onnx_graph import in_half, to_onnx
 from everymask.export.pictures import Chosen, choose_pictures, inputs_of, needed, noise_for
 from everymask.export.program import ProgramEngine, write_program
 from everymask.export.targets import ROWS, Target, row_of
 from everymask.infer.predictor import Predictor
 from everymask.models.base import Network
 from everymask.models.card import Card
-from everymask.runtimes.backend import Engine, GraphBackend
+from everymask.runtimes.backend import TAPPED, Engine, GraphBackend
 from everymask.runtimes.bundle import SUFFIX, Bundle, GraphFacts, GraphPrecision, RuntimeName, read_bundle, write_bundle
-from everymask.runtimes.loading import engine_of
+from everymask.runtimes.loading import digest_of, engine_of
+from everymask.train.folder.layout import BEST
 
 _RUNS: dict[Target, RuntimeName] = {"onnx": "onnxruntime", "openvino": "openvino"}
 COMPARED = 4
 """Of how many pictures the outputs are compared, value by value."""
+_ELSEWHERE = {
+    "bf16": "--to openvino calculates in bf16 where the processor can",
+    "fp16": "--to onnx and --to openvino do",
+    "int8": "--to onnx and --to openvino do",
+}
 _log = logging.getLogger(__name__)
 
 
@@ -69,12 +76,20 @@ class ExportConfig:
         if self.precision not in row.precisions:
             raise ConfigError(
                 f"{self.to} calculates in {', '.join(row.precisions)}, but precision is {self.precision}",
-                hint="--to openvino calculates in bf16 where the processor can" if self.precision == "bf16" else "",
+                hint=_ELSEWHERE.get(self.precision, ""),
             )
         if self.out.exists() and not self.overwrite:
             raise ConfigError(
                 f"{printable(self.out)} is there already", hint="choose another --out, or add --overwrite"
             )
+        if self.to == "openvino" and self.precision in ("fp16", "bf16"):
+            from everymask.runtimes.on_openvino import calculates
+
+            if not calculates(self.precision):
+                raise ConfigError(
+                    f"OpenVINO calculates in float32 on this processor, so {self.precision} cannot be checked here",
+                    hint="export on the machine that will serve, or leave out --precision",
+                )
         if self.pictures < 2:
             raise ConfigError(f"pictures must be at least 2, but got {self.pictures}")
         if not 0 <= self.max_loss <= 1:
@@ -117,7 +132,7 @@ def export(config: ExportConfig, say: Callable[[str], None] = lambda _: None) ->
             check = _checked(config, network, card, made, chosen)
             if not _loses(config, check):
                 return Exported(config.out, _written(config, card, made, check), check, made.left)
-        raise _refusal(config, check, made)
+        raise _refusal(config, check, made, _first_layer(config, network, made, next(_inputs(chosen, card))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +146,7 @@ class _Made:
     files: tuple[Path, ...] = ()
     left: tuple[str, ...] = ()
     calibrated: int = 0
+    layers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def about(self) -> str:
@@ -143,13 +159,17 @@ def _made(config: ExportConfig, traced: Traced, folder: Path, say: Callable[[str
         case "pt2":
             file = folder / "model.pt2"
             write_program(traced, file)
-            return _Made(ProgramEngine(file), _named("torch"), traced.one_by_one, files=(file,))
+            layers = layers_of(traced.program)
+            return _Made(ProgramEngine(file), _named("torch"), traced.one_by_one, files=(file,), layers=layers)
         case "onnx" | "openvino":
             say("writing the graph")
             graph = to_onnx(traced)
+            if config.precision == "fp16":
+                graph = in_half(graph, boxes=traced.one_by_one)
             # A graph in int8 is made of one in float, which is calculated in float.
             precision = "fp32" if config.precision == "int8" else config.precision
-            return _loaded(config, graph, precision, folder, one_by_one=traced.one_by_one)
+            made = _loaded(config, graph, precision, folder, one_by_one=traced.one_by_one)
+            return replace(made, layers=layers_of(traced.program))
         case _:
             assert_never(config.to)
 
@@ -161,7 +181,7 @@ def _loaded(config: ExportConfig, graph: bytes, precision: GraphPrecision, folde
     if config.out.suffix.lower() == ".xml":
         from everymask.runtimes.on_openvino import write_ir
 
-        files = write_ir(graph, folder / "model.xml")
+        files = write_ir(graph, folder / "model.xml", half=precision == "fp16")
     engine = engine_of(files[0] if files else graph, runtime, precision)
     return _Made(engine, _named(runtime), one_by_one, graph, files)
 
@@ -177,7 +197,7 @@ def _in_int8(config: ExportConfig, card: Card, exact: _Made, chosen: Chosen, fol
     while not ranked or count <= len(ranked) // 2:
         left = tuple(ranked[:count])
         made = _loaded(config, quantiser.quantised(left), config.precision, folder, one_by_one=exact.one_by_one)
-        yield replace(made, left=left, calibrated=len(pictures))
+        yield replace(made, left=left, calibrated=len(pictures), layers=exact.layers)
         ranked, count = ranked or quantiser.ranked(), 2 * count or 1
 
 
@@ -191,7 +211,9 @@ def _checked(config: ExportConfig, network: Network, card: Card, made: _Made, ch
     apart, count = compare_outputs(network, made.engine, inputs)
     if not apart.within(config.precision):
         raise WeightsError(
-            f"the exported network does not answer as the model does: {_said(apart)}", hint="nothing was written"
+            f"the exported network does not answer as the model does: {_said(apart)}"
+            f"{_first_layer(config, network, made, next(_inputs(chosen, card)))}",
+            hint="nothing was written",
         )
     compared = None
     if chosen.check is not None and len(chosen.check) > 1:
@@ -217,24 +239,44 @@ def _said(apart: Apart) -> str:
     return f"{text}, and {apart.unmatched} of {apart.detections} detections have no counterpart"
 
 
-def _data_of(source: str) -> dict[str, Any]:
-    """The digest of what the model learned from, where its run folder says it."""
+def _origin_of(source: str) -> dict[str, Any]:
+    """The digests of the model's file, and of what it learned from where its run folder says it."""
+    path = Path(source)
+    file = path / BEST if path.is_dir() else path
+    origin = {"weights": digest_of(file)} if file.is_file() else {}
     with suppress(OSError, ValueError):
-        return {"data_digest": read_identity(Path(source) / DATA)[0].digest}
-    return {}
+        origin["data_digest"] = read_identity(path / DATA)[0].digest
+    return origin
 
 
 def _loses(config: ExportConfig, check: Check) -> bool:
     return check.loss is not None and not check.loss <= config.max_loss
 
 
-def _refusal(config: ExportConfig, check: Check, made: _Made) -> WeightsError:
+def _first_layer(config: ExportConfig, network: Network, made: _Made, given: Given) -> str:
+    """Which layer differs first, in words."""
+    values = set(made.layers.values())
+    if isinstance(made.engine, ProgramEngine):
+        seen = made.engine.values(values, given)
+    else:
+        graph = tapped(made.graph, sorted(values))
+        answer = engine_of(graph, _RUNS[config.to], config.precision)(*given)
+        seen = {name.removeprefix(TAPPED): value for name, value in answer.items()}
+    other = {name: seen[value] for name, value in made.layers.items() if value in seen}
+    found = first_apart(outputs_of(network, list(other), given), other, NOTICED[config.precision])
+    if found is None:
+        return f"; of {counted(len(other), 'layer')} none differs for the first picture, but what comes after them"
+    least = f"{NOTICED[config.precision]:g} of its largest value"
+    return f"; the first layer that differs by more than {least} is {found.name}, by {found.difference:.2g}"
+
+
+def _refusal(config: ExportConfig, check: Check, made: _Made, layer: str) -> WeightsError:
     found = check.compared
     assert found is not None
     return WeightsError(
         f"the exported network{made.about} loses {-found.difference:.4f} of {found.name} ({found.first:.4f} before, "
         f"{found.second:.4f} after, 95 % interval of the difference {found.low:.4f} to {found.high:.4f}), more than "
-        f"{config.max_loss:g}; {_said(check.apart)}",
+        f"{config.max_loss:g}; {_said(check.apart)}{layer}",
         hint="nothing was written; choose a higher precision, or a larger --max-loss",
     )
 
@@ -244,7 +286,7 @@ def _written(config: ExportConfig, card: Card, made: _Made, check: Check) -> int
     if config.out.suffix.lower() == SUFFIX:
         facts = GraphFacts(config.precision, _RUNS[config.to], "one" if made.one_by_one else "any")
         int8 = {"calibration_pictures": made.calibrated, "left_in_float": list(made.left)} if made.calibrated else {}
-        write_bundle(config.out, Bundle(card, made.graph, facts, check.to_json(), _data_of(config.source) | int8))
+        write_bundle(config.out, Bundle(card, made.graph, facts, check.to_json(), _origin_of(config.source) | int8))
         if read_bundle(config.out).graph != made.graph:
             raise WeightsError(f"{printable(config.out)} is not what was written: the disk has damaged it")
         return config.out.stat().st_size

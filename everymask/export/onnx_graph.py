@@ -10,6 +10,7 @@ from everymask.errors import ConfigError, counted, require
 from everymask.export.graph import Traced, quiet
 
 OPSET = 20
+_IN_HALF = {"Conv", "ConvTranspose", "Gemm", "MatMul", "Relu", "HardSwish", "HardSigmoid", "MaxPool"}
 _MOST_BYTES = 2**31 - 2**20
 """What fits into one ONNX file: it is one message of protocol buffers."""
 
@@ -38,6 +39,24 @@ def to_onnx(traced: Traced) -> bytes:
     if size > _MOST_BYTES:
         raise ConfigError(f"the network has {counted(size, 'byte')}, but an ONNX file holds 2 GB at most")
     data: bytes = proto.SerializeToString()
+    return data
+
+
+def in_half(graph: bytes, *, boxes: bool) -> bytes:
+    """The graph with weights and layers in float16; what it takes and gives stays float32.
+
+    Where it has `boxes` only layers with weights and what activates them are: coordinates beyond 1024 would lose whole
+    pixels.
+    """
+    tools: Any = require("onnxruntime.transformers.float16", "export")
+    onnx: Any = require("onnx", "export")
+    model = onnx.load_from_string(graph)
+    kept = set(tools.DEFAULT_OP_BLOCK_LIST)
+    if boxes:
+        kept |= {node.op_type for node in model.graph.node} - _IN_HALF
+    with quiet():
+        half = tools.convert_float_to_float16(model, keep_io_types=True, op_block_list=sorted(kept))
+    data: bytes = half.SerializeToString()
     return data
 
 

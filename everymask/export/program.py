@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from everymask.core.arrays import Array, FloatArray, IntArray
+from everymask.export.check import Given
 from everymask.export.graph import Traced, quiet
 
 
@@ -35,6 +36,24 @@ class ProgramEngine:
     def name(self) -> str:
         """`torch cpu`."""
         return "torch cpu"
+
+    def values(self, names: Collection[str], given: Given) -> dict[str, Array]:
+        """What those nodes of the graph give for a picture, by name."""
+        found: dict[str, Array] = {}
+
+        class Watched(torch.fx.Interpreter):
+            """Keeps what is asked for."""
+
+            def run_node(self, n: torch.fx.Node) -> Any:
+                value = super().run_node(n)
+                if n.name in names:
+                    found[n.name] = value.float().numpy().copy()
+                return value
+
+        count = len(self._module.graph.find_nodes(op="placeholder"))
+        with torch.inference_mode():
+            Watched(self._module).run(*map(torch.from_numpy, given[:count]))
+        return found
 
     def __call__(self, images: FloatArray, windows: IntArray) -> Mapping[str, Array]:
         """As `Engine` says."""

@@ -28,6 +28,8 @@ INPUTS = ("images", "windows")
 """What graphs take, as `Backend.run` does; the second where they take one picture at a time."""
 OUTPUTS = ("logits", "boxes", "class_ids", "scores", "mask_logits", "cut")
 """What graphs give: the fields of `SemanticArrays`, or of `RegionArrays`."""
+TAPPED = "layer:"
+"""How names begin of what a graph gives besides, so that its layers can be looked at."""
 _MOST_PIXELS = 1 << 20
 
 

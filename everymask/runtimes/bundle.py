@@ -22,7 +22,7 @@ FORMAT, VERSION = "everymask-bundle", 1
 DESCRIPTION, GRAPH = "bundle.json", "model.onnx"
 RuntimeName: TypeAlias = Literal["onnxruntime", "openvino"]
 RUNTIMES: tuple[RuntimeName, ...] = get_args(RuntimeName)
-GraphPrecision: TypeAlias = Literal["fp32", "bf16", "int8"]
+GraphPrecision: TypeAlias = Literal["fp32", "fp16", "bf16", "int8"]
 
 _MOST_DESCRIPTION = 1 << 24
 _MOST_PARTS = 16

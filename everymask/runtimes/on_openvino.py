@@ -9,10 +9,11 @@ from typing import Any
 
 from everymask.core.arrays import Array, FloatArray, IntArray
 from everymask.errors import ConfigError, WeightsError, printable, require
-from everymask.runtimes.backend import INPUTS, OUTPUTS
+from everymask.runtimes.backend import INPUTS, OUTPUTS, TAPPED
 from everymask.runtimes.bundle import GraphPrecision
 
-_HINTS: dict[GraphPrecision, str] = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
+_HINTS: dict[GraphPrecision, str] = {"fp32": "f32", "fp16": "f16", "bf16": "bf16", "int8": "f32"}
+_NEEDED: dict[GraphPrecision, str] = {"fp16": "FP16", "bf16": "BF16"}
 
 
 class OpenVinoEngine:
@@ -72,11 +73,21 @@ class OpenVinoEngine:
 
 def _name_of(value: Any, known: tuple[str, ...]) -> str:
     """Which of our names an input or output has: OpenVINO also gives it those of what was merged with it."""
-    return next((name for name in known if name in value.names), value.any_name)
+    names = [*known, *sorted(name for name in value.names if name.startswith(TAPPED))]
+    return next((name for name in names if name in value.names), str(value.any_name))
 
 
-def write_ir(graph: bytes, file: Path) -> tuple[Path, Path]:
-    """Write an ONNX graph in OpenVINO's own form: `file` (.xml), and beside it the weights (.bin), in float32."""
+def calculates(precision: GraphPrecision) -> bool:
+    """Whether the processor calculates in that precision: elsewhere OpenVINO quietly takes float32."""
     openvino: Any = require("openvino", "openvino")
-    openvino.save_model(openvino.Core().read_model(graph), str(file), compress_to_fp16=False)
+    able = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return _NEEDED.get(precision, "FP32") in able
+
+
+def write_ir(graph: bytes, file: Path, *, half: bool = False) -> tuple[Path, Path]:
+    """Write an ONNX graph in OpenVINO's own form: `file` (.xml), and beside it the weights (.bin), in float32, or
+    `half` of that.
+    """
+    openvino: Any = require("openvino", "openvino")
+    openvino.save_model(openvino.Core().read_model(graph), str(file), compress_to_fp16=half)
     return file, file.with_suffix(".bin")

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from everymask.core.arrays import Array
 from everymask.core.sample import Sample
 from everymask.data.pictures.read import MAX_SIDE, read_header, read_image
 from everymask.errors import EverymaskError, printable
@@ -99,10 +100,7 @@ class Version:
 
     def try_out(self) -> None:
         """Predict a picture twice, the first time to warm up; what that raises says that the model does not work."""
-        preprocess = self.predictor.card.preprocess
-        kind = np.uint16 if preprocess.scale > 255 else np.uint8
-        ramp = np.linspace(0, np.iinfo(kind).max, _SIDE).astype(kind)
-        picture = np.repeat(np.tile(ramp, (_SIDE, 1))[..., None], preprocess.channels, axis=2)
+        picture = trial_picture(self.predictor)
         for _ in range(2):
             begun = time.monotonic()
             self.predictor.predict(picture)
@@ -123,6 +121,14 @@ class Version:
             "device": self.predictor.backend.device,
             "seconds": round(self.seconds, 4),
         }
+
+
+def trial_picture(model: Predictor) -> Array:
+    """A picture that grows brighter from left to right, of a kind that the model takes."""
+    preprocess = model.card.preprocess
+    kind = np.uint16 if preprocess.scale > 255 else np.uint8
+    ramp = np.linspace(0, np.iinfo(kind).max, _SIDE).astype(kind)
+    return np.repeat(np.tile(ramp, (_SIDE, 1))[..., None], preprocess.channels, axis=2)
 
 
 @dataclass(eq=False, slots=True)

@@ -38,6 +38,8 @@ def test_options_of_several_numbers_leave_the_folder_alone(words: list[str], nam
         (["train", "D", "--model=maskrcnn"], "did you mean mask-rcnn?"),
         (["train", "D", "--optimizer", "adam"], "--optimizer must be one of adamw, sgd, but got 'adam'"),
         (["check", "D", "--format", "COCO"], "did you mean coco?"),
+        (["predict", "M", "D", "--out", "o", "--engine", "openvino"], "did you mean --runtime openvino?"),
+        (["predict", "M", "D", "--out", "o", "--runtime", "ray"], "did you mean --engine ray?"),
         (["check", "D", "--on_defect", "skp"], "did you mean skip?"),
         (["evaluate", "m", "D", "--void", "wrongly"], "did you mean wrong?"),
     ],

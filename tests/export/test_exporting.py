@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,16 +24,22 @@ from everymask.export import exporting
 from everymask.export.check import Apart, apart
 from everymask.export.exporting import ExportConfig, export
 from everymask.export.graph import trace
+from everymask.export.layers import LayerApart, first_apart
+from everymask.export.onnx_graph import to_onnx
 from everymask.export.pictures import Chosen, choose_pictures, needed
 from everymask.models.build import build
 from everymask.models.card import Card
 from everymask.models.checkpoint import load_model, save_model
+from everymask.models.inference import folded
 from everymask.models.specs.semantic import PLAIN_ENCODER, UNet
 from everymask.runtimes.bundle import RUNTIMES, read_bundle
+from everymask.runtimes.loading import digest_of
+from everymask.runtimes.on_openvino import calculates
 from everymask.settings.config import TrainConfig
 from everymask.train.folder.layout import BEST, CONFIG, SPLITS
 from tests.commands.small_models import MAPS, OBJECTS, make_model
 
+onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")
 
@@ -66,7 +73,7 @@ def test_what_goes_nowhere_is_said_before_anything_is_made(model: Path, tmp_path
     for changes, message in (
         ({"out": Path("m.xml")}, "did you mean --to openvino"),
         ({"out": Path("m.zip")}, "ends in .emz or .onnx"),
-        ({"precision": "bf16"}, "calculates in fp32, int8"),
+        ({"precision": "bf16"}, "calculates in fp32, fp16, int8"),
         ({"out": tmp_path / "m.emz"}, "is there already"),
         ({"pictures": 1}, "at least 2"),
         ({"max_loss": 2}, "between 0 and 1"),
@@ -87,7 +94,7 @@ def test_a_graph_that_answers_otherwise_is_refused(
         return made
 
     monkeypatch.setattr(exporting, "trace", faulty)
-    with pytest.raises(WeightsError, match="logits differs by"):
+    with pytest.raises(WeightsError, match=r"logits differs by.* 0.001 of its largest value is classifier, by"):
         export(ExportConfig(source=str(model), out=tmp_path / "m.pt2", to="pt2"))
     assert not (tmp_path / "m.pt2").exists()
 
@@ -162,12 +169,57 @@ def test_int8_leaves_layers_in_float_until_the_metric_holds(
     found = export(ExportConfig(source=str(trained), out=tmp_path / "m.emz", precision="int8"))
     held = read_bundle(found.out)
     assert len(tried) == 3 and len(found.left) == 2 and held.facts.precision == "int8"
-    assert held.made_from == {"calibration_pictures": 2, "left_in_float": list(found.left)}
+    left = {"calibration_pictures": 2, "left_in_float": list(found.left)}
+    assert held.made_from == {"weights": digest_of(trained / BEST), **left}
     assert b"DequantizeLinear" in held.graph
     assert found.check.apart.difference < 0.3
     picture = next(iter(read_dataset(trained.parent / "data", task="semantic").split("val")))
     one, other = (load(found.out, runtime=name).predict(picture).semantic.ids for name in RUNTIMES)
     assert (one == other).mean() > 0.9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["onnx", "openvino"])
+def test_in_half_a_file_is_half_as_large_and_answers_nearly_the_same(
+    target: Any, bundle: Path, model: Path, tmp_path: Path
+) -> None:
+    if target == "openvino" and not calculates("fp16"):
+        pytest.skip("this processor does not calculate in fp16")
+    found = export(ExportConfig(source=str(model), out=tmp_path / "m.emz", to=target, precision="fp16"))
+    assert read_bundle(found.out).facts.precision == "fp16"
+    assert found.size < 0.7 * bundle.stat().st_size
+    assert 1e-6 < found.check.apart.difference < 0.03
+
+
+@pytest.mark.slow
+def test_a_layer_that_differs_in_a_runtime_is_named(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where an optimisation of the runtime has a fault."""
+
+    def faulty(traced: Any) -> bytes:
+        graph = onnx.load_from_string(to_onnx(traced))
+        layers = [node for node in graph.graph.node if node.op_type == "Conv"]
+        weight = next(value for value in graph.graph.initializer if value.name == layers[3].input[1])
+        weight.CopyFrom(onnx.numpy_helper.from_array(2 * onnx.numpy_helper.to_array(weight), weight.name))
+        data: bytes = graph.SerializeToString()
+        return data
+
+    monkeypatch.setattr(exporting, "to_onnx", faulty)
+    network, _ = load_model(model)
+    names = [name for name, part in folded(network).named_modules() if isinstance(part, torch.nn.Conv2d)]
+    for target in ("onnx", "openvino"):
+        with pytest.raises(WeightsError, match=f"largest value is {re.escape(names[3])}, by"):
+            export(ExportConfig(source=str(model), out=tmp_path / "m.emz", to=target))
+
+
+def test_the_first_layer_that_differs() -> None:
+    own = {name: np.full((2, 2), value, np.float32) for name, value in (("a", 1), ("b", 2), ("c", 4))}
+    assert first_apart(own, own, 1e-3) is None
+    other = {"a": own["a"] * 1.0001, "b": own["b"] * 1.5, "c": own["c"] * 9}
+    assert first_apart(own, other, 1e-3) == LayerApart("b", 0.5)
+    assert first_apart(own, {"b": np.zeros(3), "c": own["c"] * 2}, 1e-3) == LayerApart("c", 1.0)
+    assert first_apart(own, {"a": own["a"] * np.nan}, 1e-3).name == "a"  # type: ignore[union-attr]
 
 
 def test_int8_wants_pictures_of_a_training(model: Path) -> None:

@@ -137,5 +137,7 @@ def test_what_is_not_there_is_said(file: Path, tmp_path: Path) -> None:
     write_bundle(tmp_path / "rough.emz", replace(small_bundle(), facts=GraphFacts("int8")))
     with pytest.raises(ConfigError, match="exported in int8"):
         load(tmp_path / "rough.emz", precision="exact")
-    with pytest.raises(ConfigError, match="is for bundles"):
-        load("mask-rcnn", runtime="openvino")
+    with pytest.raises(ConfigError, match="holds the graph of one"):
+        load(file, runtime="torch")
+    with pytest.raises(ConfigError, match="is a method without one"):
+        load("otsu", runtime="openvino")

@@ -72,13 +72,18 @@ class Loading:
     workers: int = 1
     weights: str = ""
 
+    def run_by(self, running: Running) -> Loading:
+        """The same model, run as these options say."""
+        return replace(self, running=running)
+
     def prepare(self) -> None:
         """Have what the model needs imported for workers of this machine, while this process imports it too."""
         from everymask.core.threads import choose_waiting
         from everymask.engines.local import prepare
 
         choose_waiting()  # the variables that it sets are for workers too
-        prepare(_NEEDED_BY_BUNDLES if is_bundle(self.model) else _NEEDED)
+        graph = is_bundle(self.model) or self.running.runtime not in ("auto", "torch")
+        prepare(_NEEDED_BY_BUNDLES if graph else _NEEDED)
 
     def load(self) -> Predictor:
         """The model in this process."""
@@ -99,7 +104,7 @@ class Loading:
         from everymask.core.threads import require_torch
 
         threads = max(1, cores() // self.workers)
-        if not needs_torch(self.model):
+        if not needs_torch(self.model) or self.running.runtime not in ("auto", "torch"):
             return self._limited(load_predictor(self.model, self.running, threads))
         require_torch()
         import torch

@@ -32,7 +32,7 @@ class Export:
     out: str = ""
     """The file: a bundle such as model.emz, or model.onnx, model.xml (OpenVINO, with model.bin), model.pt2."""
     precision: GraphPrecision = "fp32"
-    """What is calculated in: fp32, bf16 (openvino), or int8, which is calibrated on pictures of the training."""
+    """What is calculated in: fp32, fp16, bf16 (openvino), or int8, which is calibrated on pictures of the training."""
     data: Path | None = None
     """Annotated pictures to check by; otherwise those of the run."""
     split: str | None = None

@@ -15,6 +15,7 @@ import tyro
 
 from everymask.commands.batch.options import weights_of
 from everymask.commands.options import Running, load_predictor
+from everymask.commands.running.fastest import load_in_fastest
 from everymask.core.files import is_there
 from everymask.errors import ConfigError, printable, require
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _MILLION = 1_000_000
 _DIGITS = 12
+_TRIED = 4
 
 
 # As Running: Python cannot derive a class from two that have slots.
@@ -138,7 +140,12 @@ def _origin(word: str, options: Serve) -> Origin:
 
 
 def _load(source: str, options: Serve) -> Predictor:
+    from everymask.serving.shelf import trial_picture
+
     model = load_predictor(source, options)
+    if model.card.preprocess.dates == 1:
+        trial = [trial_picture(model)] * _TRIED
+        model = load_in_fastest(source, options, trial, partial(load_predictor, source), model, worth=_TRIED)
     if options.max_detections is not None:
         model = model.with_detections(options.max_detections)
     return model if options.duplicate_iou is None else model.without_duplicates(options.duplicate_iou)

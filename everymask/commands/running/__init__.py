@@ -1,0 +1,1 @@
+"""How a model is run where its options leave that open."""
