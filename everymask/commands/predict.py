@@ -155,12 +155,7 @@ def run(options: Predict) -> None:
                 shrunk += "tile" in task.options and _is_shrunk(outcome, model)
             move(done, len(pictures))
     if shrunk:
-        _log.warning(
-            "the model's preprocessing has shrunk %s to less than half their sides; with %s they would keep their own "
-            "resolution",
-            counted(shrunk, "picture"),
-            "--set side=0" if isinstance(model.card.spec, MethodSpec) else "--tile 1024",
-        )
+        _tell_shrunk(shrunk, model)
     _tell_cuts(folder, options)
     if folder.count and not folder.found and scores.known:
         _log.warning("%s", scores.sentence(options.least))
@@ -427,6 +422,15 @@ class _Scores:
             f"no object is as sure as --min-score {wanted:g}: the surest of {self.count:,} has the score "
             f"{self.surest:.3f}, so that --min-score {shown:g} shows it"
         )
+
+
+def _tell_shrunk(count: int, model: Predictor) -> None:
+    _log.warning(
+        "the model's preprocessing has shrunk %s to less than half their sides; with %s they would keep their own "
+        "resolution",
+        counted(count, "picture"),
+        "--set side=0" if isinstance(model.card.spec, MethodSpec) else "--tile 1024",
+    )
 
 
 def _tell_cuts(folder: OutputFolder[Any], options: Predict) -> None:
