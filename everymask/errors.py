@@ -134,9 +134,11 @@ def require(module: str, extra: str) -> ModuleType:
 
 def printable(text: object, limit: int = 200) -> str:
     """The text on one line, control characters and lone surrogates escaped, shortened to `limit` characters."""
-    shown = "".join(
-        c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in str(text)
-    )
+    shown = str(text)
+    if not shown.isprintable():
+        shown = "".join(
+            c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in shown
+        )
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TypeAlias, assert_never
 
+import torch
+
 from everymask.classical.bases import MethodSpec
 from everymask.errors import ConfigError
 from everymask.models.base import Network, PanopticOutputs, QueryOutputs, RegionOutputs, SemanticOutputs
@@ -53,3 +55,25 @@ def build(spec: AnySpec, num_classes: int, *, pretrained_encoder: Path | None = 
             raise ConfigError(f"{type(spec).__name__} is a method without a network")
         case _:
             assert_never(spec)
+
+
+def build_bare(spec: AnySpec, num_classes: int) -> Network:
+    """The network of `spec` on the device "meta": names, types and shapes, without the memory for any number."""
+    with torch.device("meta"):
+        return build(spec, num_classes)
+
+
+def with_memory(bare: Network) -> Network:
+    """A network of `build_bare` with memory on the CPU for numbers that are then loaded, every one of its state.
+
+    None is drawn, which takes longer than loading them; what is not in the state is as `build` makes it, and counters
+    of batch norms, which files may lack, are 0.
+    """
+    calculated = {name for name, _ in bare.named_buffers()} - set(bare.state_dict())
+    if calculated:
+        return build(bare.spec, bare.num_classes)
+    network = bare.to_empty(device="cpu")
+    for name, buffer in network.named_buffers():
+        if name.endswith("num_batches_tracked"):
+            buffer.zero_()
+    return network

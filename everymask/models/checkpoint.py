@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from everymask.core.files import write_bytes
 from everymask.errors import EverymaskError, WeightsError, counted, printable
 from everymask.models.base import Network
-from everymask.models.build import build
+from everymask.models.build import build_bare, with_memory
 from everymask.models.card import Card
 from everymask.models.header import KEY, card_of, digest_of, header_of
 
@@ -31,14 +31,20 @@ def load_model(path: str | Path) -> tuple[Network, Card]:
 
     `WeightsError` when the file is missing, damaged, not ours, or does not fit its own description.
     """
-    tensors, card = read_model(path)
-    module = build(card.spec, len(card.labels))
+    tensors, card, bare = _read(path)
+    module = with_memory(bare)
     load_exactly(module, tensors, path)
     return module.eval(), card
 
 
 def read_model(path: str | Path) -> tuple[dict[str, Tensor], Card]:
     """Tensors by name and the card; errors as in `load_model`."""
+    tensors, card, _ = _read(path)
+    return tensors, card
+
+
+def _read(path: str | Path) -> tuple[dict[str, Tensor], Card, Network]:
+    """Tensors by name, the card, and the network that it describes, which takes just these tensors, without memory."""
     tensors, metadata = read_safetensors(path)
     if KEY not in metadata:
         raise WeightsError(
@@ -46,20 +52,14 @@ def read_model(path: str | Path) -> tuple[dict[str, Tensor], Card]:
             hint="use it with everymask train --weights FILE, or through the catalogue (everymask models)",
         )
     card = card_of(metadata[KEY], _digest(tensors), path)
-    _check_buildable(card, tensors, path)
-    return tensors, card
-
-
-def _check_buildable(card: Card, tensors: Mapping[str, Tensor], path: str | Path) -> None:
-    """`WeightsError` unless the network that the card describes has just these tensors; none of its memory is taken."""
     try:
-        with torch.device("meta"):
-            module = build(card.spec, len(card.labels))
+        bare = build_bare(card.spec, len(card.labels))
     except EverymaskError:
         raise
     except Exception as error:  # whatever the layers of a network that cannot be make of it
         raise WeightsError(f"{path}: its description makes no network: {printable(error)}") from error
-    check_fit(module, tensors, path)
+    check_fit(bare, tensors, path)
+    return tensors, card, bare
 
 
 def describes_itself(path: str | Path) -> bool:
@@ -118,13 +118,21 @@ def check_fit(module: nn.Module, tensors: Mapping[str, Tensor], path: object) ->
 
 def check_finite(tensors: Mapping[str, Tensor], path: object) -> None:
     """`WeightsError` names the tensors that hold NaN or infinite numbers."""
-    bad = [name for name, tensor in tensors.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+    bad = [name for name, tensor in tensors.items() if tensor.is_floating_point() and not _is_finite(tensor)]
     if bad:
         shown = ", ".join(map(printable, bad[:5])) + (", ..." if len(bad) > 5 else "")
         raise WeightsError(
             f"{path}: {counted(len(bad), 'tensor')} with NaN or infinite numbers: {shown}",
             hint="the training that wrote it diverged, or the file is damaged: use an earlier one",
         )
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    if not tensor.numel():
+        return True
+    wide = tensor.float() if tensor.element_size() == 1 else tensor  # few functions know numbers of eight bits
+    # The least and the greatest are finite where all are: one pass, and nothing of the tensor's size.
+    return bool(torch.stack(wide.aminmax()).isfinite().all())
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:

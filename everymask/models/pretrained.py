@@ -8,7 +8,7 @@ from pathlib import Path
 from everymask.errors import WeightsError, listed
 from everymask.models.base import Network
 from everymask.models.blocks.encoders import encoder_shapes, imagenet_weights
-from everymask.models.build import build
+from everymask.models.build import build_bare, with_memory
 from everymask.models.card import Card
 from everymask.models.catalog import Weights
 from everymask.models.checkpoint import check_finite, load_exactly, read_safetensors
@@ -24,7 +24,7 @@ _HUGGING_FACE = "https://huggingface.co"
 def load_pretrained(weights: Weights, file: Path | None = None) -> tuple[Network, Card]:
     """The network of a row of the catalogue with its weights from `file` (None: fetched), in evaluation mode."""
     file = file or fetch_weights(weights)
-    module = build(weights.spec, len(weights.labels))
+    module = with_memory(build_bare(weights.spec, len(weights.labels)))
     stored = read_stored(file)
     whole = translated(stored, file)
     tensors = upgrade_names(stored.tensors) if whole is None else whole.tensors

@@ -151,7 +151,11 @@ def test_cards_are_checked_before_a_network_is_built(
         assert torch.get_default_device().type == "meta", "memory would be taken"
         return build(spec, classes)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(checkpoint, "build", no_memory)
+    def none_at_all(bare: nn.Module) -> nn.Module:
+        raise AssertionError("memory would be taken")
+
+    monkeypatch.setattr("everymask.models.build.build", no_memory)
+    monkeypatch.setattr(checkpoint, "with_memory", none_at_all)
     _rewrite(saved, **changes)
     with pytest.raises(WeightsError, match=message):
         load_model(saved)

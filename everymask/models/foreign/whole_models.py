@@ -8,15 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from everymask.core.label_sets import CITYSCAPES, coco_80_labels
 from everymask.core.labels import Labels, labels_of
 from everymask.data.change.coding import CHANGE
 from everymask.data.feed.preprocess import Preprocess, Resize
 from everymask.errors import DataError, WeightsError, printable
 from everymask.models.base import Network
-from everymask.models.build import build
+from everymask.models.build import build_bare, with_memory
 from everymask.models.card import Card
 from everymask.models.checkpoint import describes_itself, load_exactly
 from everymask.models.foreign.files.stored import SUFFIXES, read_stored
@@ -71,19 +69,18 @@ def load_foreign(foreign: Foreign | Whole, path: Path) -> tuple[Network, Card]:
     if isinstance(spec, PIDNet):
         spec = replace(spec, auxiliary=False)
     if isinstance(spec, TinyCD):
-        module = build(spec, len(CHANGE))
+        module = with_memory(build_bare(spec, len(CHANGE)))
         load_exactly(module, foreign.fitting(module), path)
         fed = Preprocess(resize=Resize(rule="none"), divisor=8, dates=2)
         return module.eval(), Card(spec, CHANGE, fed, source=f"{foreign.origin}: {path.name}")
     if foreign.origin == "transformers' Mask2Former":
         return _load_queries(foreign, spec, path)
-    with torch.device("meta"):
-        probe = build(spec, 2)
+    probe = build_bare(spec, 2)
     named = foreign.fitting(probe)
     last = named.get(next(iter(probe.class_rows().counts)))
     if last is None:
         raise WeightsError(f"{printable(path)} holds an encoder by {foreign.origin}, and no classes", hint=cure)
-    module = build(spec, len(last))
+    module = with_memory(build_bare(spec, len(last)))
     load_exactly(module, named, path)
     labels = _labels(foreign, path, len(last))
     coco = foreign.origin in ONE_STAGE_ORIGINS
@@ -93,10 +90,7 @@ def load_foreign(foreign: Foreign | Whole, path: Path) -> tuple[Network, Card]:
 
 
 def _load_prompted(foreign: Foreign, spec: Any, path: Path) -> tuple[Network, Card]:
-    with torch.device("meta"):
-        module = build(spec, 1)
-    # The file has every number: drawing some before it is read takes longer than reading it.
-    module = module.to_empty(device="cpu")
+    module = with_memory(build_bare(spec, 1))
     load_exactly(module, foreign.fitting(module), path)
     card = Card(spec, prompted_labels(), prompted_preprocess(spec), source=f"{foreign.origin}: {path.name}")
     return module.eval(), card
@@ -109,7 +103,7 @@ def _load_queries(foreign: Foreign, spec: Any, path: Path) -> tuple[Network, Car
     count = len(foreign.tensors["class_predictor.bias"]) - 1
     task, things = _COCO.get(count, ("semantic", ()))
     spec = replace(spec, task=task, things=things)
-    module = build(spec, count)
+    module = with_memory(build_bare(spec, count))
     load_exactly(module, foreign.fitting(module), path)
     labels = replace(_labels(foreign, path, count), things=frozenset(things))
     resize = Resize(800, 1333, rule="detectron2") if count in _COCO else Resize(rule="none")
