@@ -16,13 +16,19 @@ from everymask.models.base import Network
 from everymask.models.build import build
 from everymask.models.card import Card
 from everymask.models.checkpoint import check_fit, load_exactly
-from everymask.models.foreign.detectors import detectron2
+from everymask.models.foreign.detectors import detectron2, matterport, mmdetection
 from everymask.models.foreign.files.stored import Stored, views
+from everymask.models.foreign.maps import mmsegmentation
 from everymask.models.foreign.whole import Whole
 
 _Translate: TypeAlias = Callable[[Stored, Mapping[str, Tensor], str], Whole]
 # Names of which one is in every checkpoint of a program, and in no other's.
-_PROGRAMS: tuple[tuple[tuple[str, ...], _Translate], ...] = ((detectron2.SIGNS, detectron2.from_detectron2),)
+_PROGRAMS: tuple[tuple[tuple[str, ...], _Translate], ...] = (
+    (detectron2.SIGNS, detectron2.from_detectron2),
+    (mmdetection.SIGNS, mmdetection.from_mmdetection),
+    (mmsegmentation.SIGNS, mmsegmentation.from_mmsegmentation),
+    (matterport.SIGNS, matterport.from_matterport),
+)
 _AROUND = "what the training had around the network"
 _log = logging.getLogger(__name__)
 
@@ -58,7 +64,7 @@ def _checked(translate: _Translate, stored: Stored, view: Mapping[str, Tensor], 
         whole = translate(stored, view, path.name)
         with torch.device("meta"):
             module = build(whole.spec, len(whole.labels))
-        check_fit(module, whole.tensors, path)
+        check_fit(module, whole.tensors, "it")
     except WeightsError as error:
         raise WeightsError(f"{printable(path)}: {error.message}", hint=error.hint) from error
     except (ConfigError, DataError) as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -27,9 +27,10 @@ class DeepLabV3Network(SemanticModel):
         widths = encoder_shape(self.backbone)[0]
         width, last = spec.decoder_channels, widths[-1]
         self.auxiliary_map = spec.auxiliary_stage - 6
+        ours = spec.decoder == "torchvision"
         self.classifier = nn.Sequential(
-            RatePyramid(last, width, spec.rates, spec.norm),
-            *conv_norm(width, width, 3, spec.norm, relu=True),
+            RatePyramid(last, width, spec.rates, spec.norm, kernel=1 if ours else 3),
+            *(conv_norm(width, width, 3, spec.norm, relu=True) if ours else ()),
             Classifier(width, self.num_logits, 1),
         )
         self.aux_classifier = (
@@ -53,12 +54,13 @@ class DeepLabV3PlusNetwork(SemanticModel):
         self.backbone = _dilated_encoder(spec, pretrained_encoder)
         widths, strides = encoder_shape(self.backbone)
         self.fine = strides.index(4)
-        width, norm = spec.decoder_channels, spec.norm
-        self.aspp = RatePyramid(widths[-1], width, spec.rates, norm, build=separable_conv_norm)
-        self.refine = nn.Sequential(*(separable_conv_norm(width, width, norm) for _ in range(spec.convs[0])))
+        width, norm, paper = spec.decoder_channels, spec.norm, spec.decoder == "paper"
+        separable = separable_conv_norm if paper else twice_normed
+        self.aspp = RatePyramid(widths[-1], width, spec.rates, norm, build=separable, kernel=1 if paper else 3)
+        self.refine = nn.Sequential(*(separable(width, width, norm) for _ in range(spec.convs[0])))
         self.skip = conv_norm(widths[self.fine], spec.skip_channels, 1, norm, relu=True)
         inputs = (width + spec.skip_channels, *[width] * (spec.convs[1] - 1))
-        self.fuse = nn.Sequential(*(separable_conv_norm(channels, width, norm) for channels in inputs))
+        self.fuse = nn.Sequential(*(separable(channels, width, norm) for channels in inputs))
         initialise(self.aspp, self.refine, self.skip, self.fuse)
         self.classifier = Classifier(width, self.num_logits, 1)
         self.aux_classifier = fcn_head(widths[-2], self.num_logits, norm) if spec.auxiliary else None
@@ -75,7 +77,9 @@ class DeepLabV3PlusNetwork(SemanticModel):
 
 
 class RatePyramid(nn.Module):
-    """Atrous spatial pyramid pooling: a 1x1 convolution, three dilated 3x3 ones and the picture's mean, joined."""
+    """Atrous spatial pyramid pooling: a 1x1 convolution, three dilated 3x3 ones and the picture's mean, joined by a
+    convolution of that `kernel`.
+    """
 
     def __init__(
         self,
@@ -85,9 +89,11 @@ class RatePyramid(nn.Module):
         norm: Norm,
         *,
         build: Callable[[int, int, Norm, int], nn.Module] | None = None,
+        kernel: Literal[1, 3] = 1,
     ) -> None:
         super().__init__()
         build = build or dilated_conv_norm
+        self.kernel = kernel
         self.convs = nn.ModuleList(
             [
                 conv_norm(channels, width, 1, norm, relu=True),
@@ -95,12 +101,17 @@ class RatePyramid(nn.Module):
                 pooled_conv_norm(channels, width, 1, norm),
             ]
         )
-        self.project = nn.Sequential(*conv_norm(5 * width, width, 1, norm, relu=True), nn.Dropout(0.5))
+        dropout = nn.Dropout(0.5) if kernel == 1 else nn.Dropout2d(0.1)
+        self.project = nn.Sequential(*conv_norm(5 * width, width, kernel, norm, relu=True), dropout)
         initialise(self)
 
     def forward(self, x: Tensor) -> Tensor:
         *local, mean = self.convs
         planes = torch.cat([conv(x) for conv in local], dim=1)
+        if self.kernel == 3:
+            everywhere = mean(x).expand(-1, -1, *planes.shape[-2:])
+            joined: Tensor = self.project(torch.cat([planes, everywhere], dim=1))
+            return joined
         # The mean is the same everywhere, so its part of the 1x1 convolution is calculated once and added.
         layers: list[Any] = list(self.project)
         conv, *rest = layers
@@ -120,6 +131,13 @@ def separable_conv_norm(channels: int, width: int, norm: Norm, rate: int = 1) ->
     """A 3x3 convolution per channel, then a 1x1 convolution with norm and ReLU. Members: 0 and 1, 2 norm."""
     depthwise = nn.Conv2d(channels, channels, 3, padding=rate, dilation=rate, groups=channels, bias=False)
     return nn.Sequential(depthwise, *conv_norm(channels, width, 1, norm, relu=True))
+
+
+def twice_normed(channels: int, width: int, norm: Norm, rate: int = 1) -> nn.Sequential:
+    """A 3x3 convolution per channel, then a 1x1, each with norm and ReLU. Members: 0 and 3, norms 1 and 4."""
+    depthwise = nn.Conv2d(channels, channels, 3, padding=rate, dilation=rate, groups=channels, bias=False)
+    _, *between = conv_norm(channels, channels, 1, norm, relu=True)
+    return nn.Sequential(depthwise, *between, *conv_norm(channels, width, 1, norm, relu=True))
 
 
 def _dilated_encoder(spec: DeepLabV3 | DeepLabV3Plus, pretrained: Path | None) -> nn.Module:

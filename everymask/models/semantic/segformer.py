@@ -25,9 +25,13 @@ class SegFormerNetwork(SemanticModel):
         self.backbone = build_semantic_encoder(spec.encoder, spec.channels, spec.norm, pretrained=pretrained_encoder)
         widths, strides = encoder_shape(self.backbone)
         self.first = strides.index(4)
+        normed = spec.decoder == "mmsegmentation"
         self.decode_head = LinearDecoder(
-            widths[self.first :], spec.decoder_channels, self.num_logits, spec.norm, spec.dropout
+            widths[self.first :], spec.decoder_channels, self.num_logits, spec.norm, spec.dropout, normed=normed
         )
+        for module in self.backbone.modules() if normed else ():
+            if isinstance(module, nn.LayerNorm):
+                module.eps = 1e-6
 
     def logits(self, images: Tensor, *, auxiliary: bool = False) -> tuple[Tensor, ...]:
         coarse = self.decode_head(encode(self.backbone, images)[self.first :])
@@ -35,12 +39,18 @@ class SegFormerNetwork(SemanticModel):
 
 
 class LinearDecoder(nn.Module):
-    """Linear layers on four maps, all resized to the finest, joined by a 1x1 convolution, classes."""
+    """Linear layers on four maps, all resized to the finest, joined by a 1x1 convolution, classes.
 
-    def __init__(self, widths: tuple[int, ...], width: int, num_logits: int, norm: Norm, dropout: float) -> None:
+    If they are `normed`, each of the layers is followed by norm and ReLU.
+    """
+
+    def __init__(
+        self, widths: tuple[int, ...], width: int, num_logits: int, norm: Norm, dropout: float, *, normed: bool = False
+    ) -> None:
         super().__init__()
         for level, channels in enumerate(widths, start=1):
-            setattr(self, f"linear_c{level}", LinearLayer(channels, width))
+            layer = conv_norm(channels, width, 1, norm, relu=True) if normed else LinearLayer(channels, width)
+            setattr(self, f"linear_c{level}", layer)
         conv, following, relu = conv_norm(len(widths) * width, width, 1, norm, relu=True)
         self.linear_fuse = nn.Sequential(OrderedDict(conv=conv, bn=following, activate=relu))
         self.dropout = nn.Dropout2d(dropout)

@@ -23,7 +23,10 @@ ENCODERS = (
     "mobilenetv3_small_100",
     "mobilenetv2_100",
     "tf_efficientnet_lite0",
+    "resnext101_64x4d",
 )
+RARE_ENCODERS = ("resnext101_32x4d",)
+"""Of other programs' checkpoints; not offered, for its ImageNet weights may not be used commercially."""
 
 _PROPOSALS_FOR_EACH = 4
 
@@ -108,7 +111,7 @@ class FasterRCNN:
     profile: RegionProfile = RegionProfile()
 
     def __post_init__(self) -> None:
-        if self.encoder not in ENCODERS:
+        if self.encoder not in (*ENCODERS, *RARE_ENCODERS):
             raise ConfigError(f"there is no encoder {self.encoder!r}; the encoders are {', '.join(ENCODERS)}")
         if self.channels < 1:
             raise ConfigError(f"channels must be at least 1, but got {self.channels}")

@@ -87,14 +87,24 @@ class UNetPlusPlus(SemanticSpec):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FCN(SemanticSpec):
-    """FCN (Long et al. 2015) as torchvision has it: a dilated encoder and one convolution head."""
+    """FCN (Long et al. 2015) as torchvision has it: a dilated encoder and one convolution head.
+
+    mmsegmentation's has two `convs` of `decoder_channels` (0: a quarter of the map's) and one more, which also sees the
+    map (`joins_input`).
+    """
 
     output_stride: Literal[8, 16, 32] = 8
     auxiliary: bool = True
+    convs: int = 1
+    decoder_channels: int = 0
+    joins_input: bool = False
+    align_corners: bool = False
+    """Whether the logits are resized with the corners' pixel centres on each other."""
 
     def __post_init__(self) -> None:
         SemanticSpec.__post_init__(self)
         _check_choice("output_stride", self.output_stride, (8, 16, 32))
+        _check_widths("convs", (self.convs,), 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,10 +127,13 @@ class DeepLabV3(SemanticSpec):
     mobilenet: Literal["timm", "torchvision"] = "timm"
     """Whose MobileNetV3 the encoder is. torchvision's has norms of epsilon 0.001, dilates all blocks of its last stage,
     and its finer maps are those right after a block that strides."""
+    decoder: Literal["torchvision", "mmsegmentation"] = "torchvision"
+    """Whose decoder it is: mmsegmentation joins the pyramid by a 3x3 convolution, which no other follows."""
 
     def __post_init__(self) -> None:
         SemanticSpec.__post_init__(self)
         _check_choice("output_stride", self.output_stride, (8, 16))
+        _check_choice("decoder", self.decoder, ("torchvision", "mmsegmentation"))
         _check_widths("rates", self.rates, 3)
         _check_choice("auxiliary_stage", self.auxiliary_stage, (3, 4))
         _check_widths("decoder_channels", (self.decoder_channels,), 1)
@@ -144,10 +157,13 @@ class DeepLabV3Plus(SemanticSpec):
     """Whether maps and logits are resized with the corners' pixel centres on each other."""
     uniform_dilation: bool = False
     """All blocks of a dilated ResNet stage share its rate; otherwise the first has that of the stage before."""
+    decoder: Literal["paper", "mmsegmentation"] = "paper"
+    """Whose decoder it is: mmsegmentation has a norm within separable convolutions, and joins the pyramid by a 3x3."""
 
     def __post_init__(self) -> None:
         SemanticSpec.__post_init__(self)
         _check_choice("output_stride", self.output_stride, (8, 16))
+        _check_choice("decoder", self.decoder, ("paper", "mmsegmentation"))
         _check_widths("rates", self.rates, 3)
         _check_widths("decoder_channels and skip_channels", (self.decoder_channels, self.skip_channels), 2)
         if len(self.convs) != 2 or min(self.convs) < 0 or self.convs[1] < 1:
@@ -247,9 +263,12 @@ class SegFormer(SemanticSpec):
     dropout: float = 0.1
     align_corners: bool = False
     """Whether the logits are resized with the corners' pixel centres on each other."""
+    decoder: Literal["paper", "mmsegmentation"] = "paper"
+    """Whose it is: mmsegmentation's linear layers have norms and ReLU, and its layer norms an epsilon of 1e-6."""
 
     def __post_init__(self) -> None:
         SemanticSpec.__post_init__(self)
+        _check_choice("decoder", self.decoder, ("paper", "mmsegmentation"))
         _check_widths("decoder_channels", (self.decoder_channels,), 1)
         _check_dropout(self.dropout)
 

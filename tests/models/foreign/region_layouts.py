@@ -24,7 +24,8 @@ def filled(shapes: Mapping[str, tuple[int, ...]], seed: int = 0) -> dict[str, Te
         elif name.endswith(("conv3.norm.weight", "bn3.weight", "branch2c/gamma:0")):
             tensors[name] = 0.2 * (1 + 0.1 * values)  # what a block adds, of which there are many
         elif name.endswith(("norm.weight", "gamma:0")) or (
-            len(shape) == 1 and name.endswith(("bn.weight", "1.weight"))
+            len(shape) == 1
+            and name.endswith(("bn.weight", "1.weight", "bn1.weight", "bn2.weight", "norm1.weight", "norm2.weight"))
         ):
             tensors[name] = 1 + 0.1 * values
         elif len(shape) == 1:

@@ -156,9 +156,9 @@ def test_the_digest_in_the_name_is_checked(tmp_path: Path) -> None:
 def test_detections_are_those_of_the_reference(resnext: bool) -> None:
     """Boxes within 0.01 pixels, scores within 1e-4: of plain functions on the tensors of the file."""
     shapes = detectron2(101 if resnext else 50, 4, width=32, hidden=64, resnext=resnext)
-    tensors = filled(shapes)
+    tensors = filled(shapes, seed=2)
     heads = ("objectness_logits", "anchor_deltas", "cls_score", "bbox_pred")
-    tensors |= {name: 0.05 * tensor for name, tensor in tensors.items() if name.split(".")[-2] in heads}
+    tensors |= {name: 0.02 * tensor for name, tensor in tensors.items() if name.split(".")[-2] in heads}
     found = translated(Stored(tensors), FILE)
     assert found is not None
     network = build(found.spec, 4).eval()

@@ -1,0 +1,1 @@
+"""Other programs' networks of label maps as ours."""
