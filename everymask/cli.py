@@ -22,6 +22,7 @@ import tyro
 
 import everymask
 from everymask.commands import check, compare, convert, demo, evaluate, models, plan, predict, train
+from everymask.commands.export import prune
 from everymask.commands.export import verb as export
 from everymask.commands.options import rules
 from everymask.commands.runs import several
@@ -52,6 +53,7 @@ _OPTIONS: dict[str, type[Any]] = {
     "models": models.Models,
     "export": export.Export,
     "serve": serve.Serve,
+    "prune": prune.Prune,
 }
 VERBS = tuple(_OPTIONS)
 _SHARED = (train.Train, evaluate.Evaluate)
@@ -70,6 +72,7 @@ Verb: TypeAlias = (
     | Annotated[models.Models, tyro.conf.subcommand("models")]
     | Annotated[export.Export, tyro.conf.subcommand("export")]
     | Annotated[serve.Serve, tyro.conf.subcommand("serve")]
+    | Annotated[prune.Prune, tyro.conf.subcommand("prune")]
 )
 
 
@@ -206,6 +209,8 @@ def _dispatch(verb: Verb, words: Sequence[str]) -> None:  # noqa: PLR0912 - a ca
             export.run(verb)
         case serve.Serve():
             serve.run(verb)
+        case prune.Prune():
+            prune.run(verb)
         case _:
             assert_never(verb)
 

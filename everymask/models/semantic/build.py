@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import assert_never
 
+from everymask.models.blocks.channels import with_channels
 from everymask.models.change.fusion import fused
 from everymask.models.semantic.deeplab import DeepLabV3Network, DeepLabV3PlusNetwork
 from everymask.models.semantic.fcn import FCNNetwork
@@ -53,7 +54,7 @@ def _built(spec: SemanticModelSpec, num_classes: int, pretrained_encoder: Path |
     """The network that sees one picture."""
     match spec:
         case UNet():
-            return UNetNetwork(spec, num_classes, pretrained_encoder=pretrained_encoder)
+            return with_channels(UNetNetwork(spec, num_classes, pretrained_encoder=pretrained_encoder), spec.pruned)
         case UNetPlusPlus():
             return UNetPlusPlusNetwork(spec, num_classes, pretrained_encoder=pretrained_encoder)
         case DeepLabV3():

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from everymask.models.blocks.channels import Joining
 from everymask.models.blocks.layers import Classifier, conv_norm, initialise
 from everymask.models.fast.doubled import DoubledConv2d, fit
 from everymask.models.semantic.encoders import build_semantic_encoder, encode, encoder_shape
@@ -73,7 +74,7 @@ class PlainEncoder(nn.Module):
         return maps
 
 
-class UpBlock(nn.Module):
+class UpBlock(Joining):
     """One step up: the map enlarged, joined with the encoder's map of that size, two convolutions."""
 
     def __init__(self, channels: int, skip_channels: int, out_channels: int, norm: Norm | None, mode: str) -> None:

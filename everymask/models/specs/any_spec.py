@@ -43,7 +43,10 @@ _ALL: dict[str, type[AnySpec]] = {**KINDS, **METHODS}
 def spec_to_json(spec: AnySpec) -> dict[str, Any]:
     """The spec as plain JSON values, with its kind under `"kind"`."""
     kind = next(name for name, cls in _ALL.items() if type(spec) is cls)
-    return {"kind": kind} | asdict(spec)
+    values = asdict(spec)
+    if not values.get("pruned", True):  # what older versions read too
+        del values["pruned"]
+    return {"kind": kind} | values
 
 
 def spec_from_json(data: Any) -> AnySpec:

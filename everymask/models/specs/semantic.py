@@ -17,6 +17,8 @@ MIT_ENCODERS = ("mit_b0", "mit_b1", "mit_b2", "mit_b3", "mit_b4", "mit_b5")
 HRNET_ENCODERS = ("hrnet_w18", "hrnet_w32", "hrnet_w48")
 PIDNET_ENCODERS = ("pidnet_s", "pidnet_m")
 PLAIN_ENCODER = "plain"
+ChannelRow: TypeAlias = tuple[str, int, int]
+"""A layer by its module's name, how many channels it takes, and how many it gives."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,13 +59,15 @@ class UNet(SemanticSpec):
     With an encoder of timm it is the network that segmentation_models.pytorch made known: five blocks of
     `decoder_channels`, coarsest first. `unet_original()` is the paper's own network, whose encoder is called "plain":
     `decoder_channels` then are the widths of its levels above the lowest, which has twice the first of them.
-    `decoder_norm` "none" leaves the decoder (and the plain encoder) without batch norm.
+    `decoder_norm` "none" leaves the decoder (and the plain encoder) without batch norm. `pruned` are the layers that
+    have fewer channels than that says, which `everymask prune` writes.
     """
 
     encoder: str = "resnet34"
     decoder_channels: tuple[int, ...] = (256, 128, 64, 32, 16)
     decoder_norm: Literal["batch", "group", "none"] = "batch"
     upsampling: Literal["nearest", "bilinear", "transposed"] = "nearest"
+    pruned: tuple[ChannelRow, ...] = ()
 
     def __post_init__(self) -> None:
         SemanticSpec.__post_init__(self)

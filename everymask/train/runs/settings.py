@@ -8,7 +8,7 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from everymask.classical.named import method_name
-from everymask.errors import ConfigError
+from everymask.errors import ConfigError, counted
 from everymask.models.specs.any_spec import FAMILIES, ModelSpec
 from everymask.models.specs.named import network
 from everymask.settings.config import TrainConfig
@@ -38,6 +38,8 @@ def _of_network(config: TrainConfig) -> dict[str, Any]:
     if spec is None:
         return {"model": None}
     inner = dict(_nested(_OWN, asdict(spec)))
+    if pruned := getattr(spec, "pruned", ()):
+        inner[f"{_OWN}pruned"] = counted(len(pruned), "layer")
     options = {name: inner.pop(_OWN + name) for name in _OPTIONS if _OWN + name in inner}
     return {"model": network_name(spec)} | options | inner
 
