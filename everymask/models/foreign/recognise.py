@@ -15,6 +15,7 @@ from everymask.models.blocks.hrnet_trunk import WIDTHS as HRNET_WIDTHS
 from everymask.models.blocks.mit import mit_named
 from everymask.models.foreign.authors import from_authors
 from everymask.models.foreign.prompted import from_published, refuse_relatives, sam2_of, sam_of
+from everymask.models.foreign.rtmdet import from_mmdetection, rtmdet_of
 from everymask.models.foreign.segformer import from_transformers
 from everymask.models.foreign.smp import from_smp
 from everymask.models.foreign.tinycd import from_tinycd
@@ -30,8 +31,9 @@ from everymask.models.specs.semantic import HRNet, PIDNet, SegFormer, SemanticMo
 Origin: TypeAlias = Literal[
     "segmentation_models.pytorch", "transformers", "HRNet's authors", "PIDNet's authors", "TinyCD's authors",
     "SAM's authors", "transformers' SAM", "SAM 2's authors", "transformers' SAM 2", "YOLOX's authors",
+    "mmdetection's RTMDet",
 ]  # fmt: skip
-ONE_STAGE_ORIGINS: frozenset[Origin] = frozenset({"YOLOX's authors"})
+ONE_STAGE_ORIGINS: frozenset[Origin] = frozenset({"YOLOX's authors", "mmdetection's RTMDet"})
 """Whose networks are one-stage detectors, trained on COCO and fed in a way of their own."""
 Told: TypeAlias = SemanticModelSpec | ChangeModelSpec | PromptedModelSpec | OneStageModelSpec
 # A tensor that only networks of this origin have, after the prefix "model." of a training.
@@ -47,6 +49,7 @@ _SIGNS: dict[str, Origin] = {
     "sam_mask_decoder.obj_score_token.weight": "SAM 2's authors",
     "vision_encoder.backbone.patch_embed.projection.weight": "transformers' SAM 2",
     "backbone.backbone.stem.conv.conv.weight": "YOLOX's authors",
+    "bbox_head.rtm_cls.0.weight": "mmdetection's RTMDet",
 }
 
 
@@ -113,6 +116,8 @@ class Foreign:
                 return from_published(self.tensors)
             case "YOLOX's authors":
                 return dict(self.tensors)
+            case "mmdetection's RTMDet":
+                return from_mmdetection(self.tensors)
             case _:
                 return from_authors(self.tensors, spec)
 
@@ -164,6 +169,8 @@ def _network(origin: Origin, tensors: Mapping[str, Tensor]) -> Told | None:
             return sam2_of(tensors)
         case "YOLOX's authors":
             return yolox_of(tensors)
+        case "mmdetection's RTMDet":
+            return rtmdet_of(tensors)
         case _:
             return None
 
