@@ -6,11 +6,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
-from everymask.core.label_sets import coco_labels, voc_labels
+from everymask.core.label_sets import coco_80_labels, coco_labels, voc_labels
 from everymask.core.labels import Labels
 from everymask.data.feed.preprocess import Preprocess, Resize
 from everymask.errors import ConfigError
 from everymask.models.specs.any_spec import ModelSpec
+from everymask.models.specs.onestage import (
+    ONE_STAGE,
+    OneStageName,
+    published_preprocess,
+    published_profile,
+)
 from everymask.models.specs.prompted import (
     PROMPTED,
     PromptedName,
@@ -103,6 +109,21 @@ _PROMPTED: dict[tuple[str, str], tuple[_PROMPTED_ROW, ...]] = {
     ),
 }
 
+_OPENMMLAB = "https://download.openmmlab.com/mmdetection/v3.0/rtmdet/"
+# The name, the training, when it was and the hash; box AP and mask AP (0: no masks); parameters and megabytes.
+_RTMDET: tuple[tuple[OneStageName, str, str, tuple[float, float], tuple[int, float]], ...] = (
+    ("rtmdet-ins-tiny", "rtmdet-ins_tiny_8xb32", "20221130_151727-ec670f7e", (0.405, 0.354), (5_638_187, 22.6)),
+    ("rtmdet-ins-s", "rtmdet-ins_s_8xb32", "20221121_212604-fdc5d7ec", (0.440, 0.387), (10_183_311, 40.8)),
+    ("rtmdet-ins-m", "rtmdet-ins_m_8xb32", "20221123_001039-6eba602e", (0.488, 0.421), (27_575_111, 110.5)),
+    ("rtmdet-ins-l", "rtmdet-ins_l_8xb32", "20221124_103237-78d1d652", (0.512, 0.437), (57_365_663, 229.8)),
+    ("rtmdet-ins-x", "rtmdet-ins_x_8xb16", "20221124_111313-33d4595b", (0.524, 0.446), (102_703_767, 411.3)),
+    ("rtmdet-tiny", "rtmdet_tiny_8xb32", "20220902_112414-78e30dcc", (0.409, 0.0), (4_896_168, 19.7)),
+    ("rtmdet-s", "rtmdet_s_8xb32", "20220905_161602-387a891e", (0.445, 0.0), (8_886_924, 35.6)),
+    ("rtmdet-m", "rtmdet_m_8xb32", "20220719_112220-229f527c", (0.491, 0.0), (24_709_188, 99.0)),
+    ("rtmdet-l", "rtmdet_l_8xb32", "20220719_112030-5a0be7c4", (0.513, 0.0), (52_315_804, 209.6)),
+    ("rtmdet-x", "rtmdet_x_8xb32", "20220715_230555-cc79b9ae", (0.526, 0.0), (94_855_572, 379.9)),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Weights:
@@ -178,6 +199,7 @@ def catalog() -> tuple[Weights, ...]:
         ),
         *_semantic_rows(),
         *_prompted_rows(),
+        *_one_stage_rows(),
     )
 
 
@@ -247,6 +269,30 @@ def _prompted_rows() -> tuple[Weights, ...]:
         for name, file, sha256, metrics, extent in rows
         for spec in (PROMPTED.named[name](),)
     )
+
+
+def _one_stage_rows() -> tuple[Weights, ...]:
+    """RTMDet: metrics as mmdetection measured them on COCO's val2017, megabytes of the tensors alone."""
+    found = []
+    for name, training, when, (box, mask), extent in _RTMDET:
+        plain = ONE_STAGE.named[name]()
+        config = f"{training}-300e_coco"
+        found.append(
+            Weights(
+                name=f"{name}-coco",
+                spec=replace(plain, profile=published_profile(plain)),
+                labels=coco_80_labels(),
+                preprocess=published_preprocess(plain),
+                url=f"{_OPENMMLAB}{config}/{config}_{when}.pth",
+                sha256=when.rpartition("-")[2],
+                licence="Apache-2.0 (OpenMMLab); trained on COCO 2017",
+                metrics=(("box AP", box), *((("mask AP", mask),) if mask else ())),
+                params=extent[0],
+                megabytes=extent[1],
+                recipe="https://github.com/open-mmlab/mmdetection/tree/main/configs/rtmdet",
+            )
+        )
+    return tuple(found)
 
 
 def _row(

@@ -95,7 +95,7 @@ class GraphBackend:
                     _given(columns, "scores"),
                     columns.get("mask_logits"),
                     np.repeat(np.arange(len(answers)), counts),
-                    spec.profile.mask_paste if isinstance(spec, FasterRCNN) else "torchvision",
+                    spec.profile.mask_paste if isinstance(spec, FasterRCNN) else "frame",
                     columns.get("cut"),
                 )
             case SemanticSpec() as spec:

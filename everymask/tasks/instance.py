@@ -16,7 +16,7 @@ from everymask.errors import ConfigError, printable
 from everymask.metrics.instances import InstanceMetric
 from everymask.metrics.scores import Metric
 from everymask.models.specs.any_spec import AnySpec, ModelSpec
-from everymask.models.specs.onestage import OneStageSpec
+from everymask.models.specs.onestage import OneStageSpec, RTMDetIns
 from everymask.models.specs.prompted import PromptedSpec
 from everymask.models.specs.queries import QuerySpec
 from everymask.models.specs.regions import FasterRCNN, MaskRCNN, mask_rcnn_small
@@ -50,7 +50,7 @@ def _limits(spec: AnySpec | None) -> Limits:
         return Limits(spec.max_detections, masks=True)
     if not isinstance(spec, FasterRCNN | OneStageSpec):
         raise ConfigError(f"{type(spec).__name__} finds no objects")
-    return Limits(spec.max_detections, isinstance(spec, MaskRCNN))
+    return Limits(spec.max_detections, isinstance(spec, MaskRCNN | RTMDetIns))
 
 
 def _network(gpu: bool) -> tuple[ModelSpec, str]:

@@ -18,6 +18,7 @@ from everymask.models.card import Card
 from everymask.models.checkpoint import load_model, save_model
 from everymask.models.inference import ready_to_predict
 from everymask.models.specs.any_spec import KINDS, ModelSpec
+from everymask.models.specs.onestage import RTMDetIns
 from everymask.models.specs.panoptic import PanopticFPN
 from everymask.models.specs.queries import QuerySpec
 from everymask.models.specs.regions import MaskRCNN
@@ -159,7 +160,7 @@ def answer(module: Network, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
 
 def check_losses(spec: ModelSpec, losses: dict[str, torch.Tensor]) -> None:
     assert all(torch.isfinite(loss) and loss.ndim == 0 for loss in losses.values())
-    assert ("loss_mask" in losses) == isinstance(spec, MaskRCNN)
+    assert ("loss_mask" in losses) == isinstance(spec, MaskRCNN | RTMDetIns)
     assert ("loss_sem_seg" in losses) == isinstance(spec, PanopticFPN)
     assert ("loss_aux" in losses) == getattr(spec, "auxiliary", getattr(spec, "ocr", False))
 
@@ -180,7 +181,7 @@ def check_answer(module: Network, spec: ModelSpec) -> None:
         assert all(torch.isfinite(part).all() and part.std() > 0 for part in (found.classes, found.masks))
     elif isinstance(spec, DETECTORS):
         assert isinstance(found, RegionOutputs)
-        check_objects(found, windows, masks=isinstance(spec, MaskRCNN))
+        check_objects(found, windows, masks=isinstance(spec, MaskRCNN | RTMDetIns))
     else:
         assert isinstance(found, SemanticOutputs) and found.logits.shape == (2, CLASSES, 67, 93)
         assert torch.isfinite(found.logits).all() and found.logits.std() > 0
@@ -198,7 +199,8 @@ def check_objects(found: RegionOutputs, windows: torch.Tensor, *, masks: bool) -
         assert (found.boxes[mine, 2:] <= window[2:]).all()
     assert (found.mask_logits is not None) == masks
     if found.mask_logits is not None:
-        assert found.mask_logits.shape == (14, 28, 28)
+        # Of each box, or of the whole frame at stride 8, for pictures of 67 x 93 within 96 x 96.
+        assert found.mask_logits.shape == ((14, 12, 12) if found.paste == "frame" else (14, 28, 28))
 
 
 @pytest.mark.parametrize("any_name", quick(ALL, KIND + OTHERS))

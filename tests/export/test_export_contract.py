@@ -10,11 +10,10 @@ import torch
 
 from everymask.export.check import apart, reference
 from everymask.models.specs.any_spec import ModelSpec
-from everymask.models.specs.regions import FasterRCNN
 from everymask.runtimes.on_onnxruntime import OnnxRuntimeEngine
 from everymask.runtimes.on_openvino import OpenVinoEngine
 from tests.export.graphs import decided_network, onnx_of
-from tests.models.networks import CHANGE, REGIONS, SEMANTIC, bands_of, with_channels
+from tests.models.networks import CHANGE, DETECTORS, ONE_STAGE, REGIONS, SEMANTIC, bands_of, with_channels
 
 pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")
@@ -23,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 CHANNELS = 3
 ALL: dict[str, ModelSpec] = {
-    name: with_channels(spec, CHANNELS) for name, spec in (REGIONS | SEMANTIC | CHANGE).items()
+    name: with_channels(spec, CHANNELS) for name, spec in (REGIONS | SEMANTIC | CHANGE | ONE_STAGE).items()
 }
 SIZES = ((64, 96), (160, 32))
 """Neither is the size that the network was traced with, and one has sides of an odd number of cells."""
@@ -40,7 +39,7 @@ def test_the_graph_says_what_the_network_says(name: str) -> None:
     spec = ALL[name]
     own, graph = reference(decided_network(spec)), onnx_of(spec)
     engines = [OnnxRuntimeEngine(graph, device="cpu", threads=1), OpenVinoEngine(graph, threads=1)]
-    alone = isinstance(spec, FasterRCNN)
+    alone = isinstance(spec, DETECTORS)
     for engine in engines:
         for size in SIZES:
             images, windows = pictures(2, size, bands_of(spec))

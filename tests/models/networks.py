@@ -18,7 +18,7 @@ from everymask.models.base import Batch, Network, collate
 from everymask.models.build import build
 from everymask.models.specs.any_spec import ModelSpec
 from everymask.models.specs.change import ChangeSpec, FCSiam, TinyCD
-from everymask.models.specs.onestage import YOLOX, OneStageSpec
+from everymask.models.specs.onestage import YOLOX, OneStageSpec, RTMDet, RTMDetIns
 from everymask.models.specs.panoptic import PanopticFPN
 from everymask.models.specs.prompted import SAM, SAM2, PromptedModelSpec
 from everymask.models.specs.queries import Mask2Former, QuerySpec
@@ -100,7 +100,11 @@ CHANGE: dict[str, ModelSpec] = {
     "unet-original-concat": replace(unet_original(fusion="concat"), decoder_channels=_LEVELS),
     "segformer-concat": SegFormer(decoder_channels=64, fusion="concat"),
 }
-ONE_STAGE: dict[str, ModelSpec] = {"yolox": YOLOX(encoder="csp_darknet_tiny")}
+ONE_STAGE: dict[str, ModelSpec] = {
+    "yolox": YOLOX(encoder="csp_darknet_tiny"),
+    "rtmdet-ins": RTMDetIns(),
+    "rtmdet": RTMDet(),
+}
 DETECTORS = FasterRCNN | OneStageSpec
 """The specs of networks that find objects and nothing else."""
 _QUERIES: dict[str, Any] = {

@@ -17,6 +17,7 @@ from everymask.core.forms.edges import edges_from_changes, groups
 from everymask.core.masks import Masks
 from everymask.core.segmentation import InstanceSet
 from everymask.data.feed.preprocess import Placement
+from everymask.infer.decoding.prompted import MaskResizing, decode_masks
 from everymask.models.specs.regions import MaskPaste
 
 _GROUP = 2**11  # columns of pixels at a time, so that they stay in the processor's cache
@@ -34,12 +35,16 @@ def decode_instances(
     """Objects in the frame of the original picture.
 
     `boxes` [N, 4] lie in the network's frame, `mask_logits` [N, M, M] relative to them. Boxes are clipped to the
-    picture; `paste` names the sub-pixel rule by which the small masks become pixels.
+    picture; `paste` names the sub-pixel rule by which the small masks become pixels. With "frame" the logits [N, h, w]
+    are of the whole frame, at an eighth of its size, and go back in two bilinear steps, as mmdetection has it.
     """
     height, width = placement.original
     found = placement.boxes_to_original(boxes)
     masks = None
-    if mask_logits is not None:
+    if mask_logits is not None and paste == "frame":
+        small = (mask_logits.shape[1], mask_logits.shape[2])
+        masks = decode_masks(mask_logits, MaskResizing(small, placement, (8 * small[0], 8 * small[1])))
+    elif mask_logits is not None:
         masks = paste_masks(mask_logits, found, placement.original, paste)
     clipped = np.clip(found, 0, np.array([width, height, width, height], np.float32))
     return InstanceSet(clipped, class_ids.astype(np.int64), scores.astype(np.float32), masks)

@@ -15,6 +15,7 @@ from everymask.models.blocks.mit import mit_named
 from everymask.models.foreign.authors import from_authors
 from everymask.models.foreign.mask2former import from_mask2former, mask2former_of
 from everymask.models.foreign.prompted import from_published, refuse_relatives, sam2_of, sam_of
+from everymask.models.foreign.rtmdet import from_mmdetection, rtmdet_of
 from everymask.models.foreign.segformer import from_transformers
 from everymask.models.foreign.smp import from_smp
 from everymask.models.foreign.tinycd import from_tinycd
@@ -30,9 +31,9 @@ from everymask.models.specs.semantic import HRNet, PIDNet, SegFormer, SemanticMo
 Origin: TypeAlias = Literal[
     "segmentation_models.pytorch", "transformers", "HRNet's authors", "PIDNet's authors", "TinyCD's authors",
     "SAM's authors", "transformers' SAM", "SAM 2's authors", "transformers' SAM 2", "YOLOX's authors",
-    "transformers' Mask2Former",
+    "transformers' Mask2Former", "mmdetection's RTMDet",
 ]  # fmt: skip
-ONE_STAGE_ORIGINS: frozenset[Origin] = frozenset({"YOLOX's authors"})
+ONE_STAGE_ORIGINS: frozenset[Origin] = frozenset({"YOLOX's authors", "mmdetection's RTMDet"})
 """Whose networks are one-stage detectors, trained on COCO and fed in a way of their own."""
 Told: TypeAlias = SemanticModelSpec | ChangeModelSpec | PromptedModelSpec | OneStageModelSpec | QueryModelSpec
 # A tensor that only networks of this origin have, after the prefix "model." of a training.
@@ -49,6 +50,7 @@ _SIGNS: dict[str, Origin] = {
     "vision_encoder.backbone.patch_embed.projection.weight": "transformers' SAM 2",
     "backbone.backbone.stem.conv.conv.weight": "YOLOX's authors",
     "transformer_module.queries_features.weight": "transformers' Mask2Former",
+    "bbox_head.rtm_cls.0.weight": "mmdetection's RTMDet",
 }
 
 
@@ -121,6 +123,8 @@ class Foreign:
                 return from_published(self.tensors)
             case "YOLOX's authors":
                 return dict(self.tensors)
+            case "mmdetection's RTMDet":
+                return from_mmdetection(self.tensors)
             case _:
                 return from_authors(self.tensors, spec)
 
@@ -167,6 +171,8 @@ def _network(origin: Origin, tensors: Mapping[str, Tensor]) -> Told | None:
             return yolox_of(tensors)
         case "transformers' Mask2Former":
             return mask2former_of(tensors)
+        case "mmdetection's RTMDet":
+            return rtmdet_of(tensors)
         case _:
             return None
 

@@ -8,12 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
-import torch
 from torch import Tensor
 
 from everymask.errors import ConfigError, DataError, EverymaskError, WeightsError, printable
 from everymask.models.base import Network
-from everymask.models.build import build
+from everymask.models.build import build_bare, with_memory
 from everymask.models.card import Card
 from everymask.models.checkpoint import check_fit, load_exactly
 from everymask.models.foreign.detectors import detectron2, matterport, mmdetection
@@ -52,7 +51,7 @@ def translated(stored: Stored, path: Path) -> Whole | None:
 def load_whole(whole: Whole, path: Path) -> tuple[Network, Card]:
     """Its network in evaluation mode, and what it means. What was recognised, and what was assumed, is logged."""
     _log.warning("%s is taken for a %s; the file does not state its licence", printable(path), whole)
-    module = build(whole.spec, len(whole.labels))
+    module = with_memory(build_bare(whole.spec, len(whole.labels)))
     load_exactly(module, whole.tensors, path)
     source = f"{whole.origin}: {path.name}"
     return module.eval(), Card(whole.spec, whole.labels, whole.preprocess, source=source)
@@ -62,9 +61,7 @@ def _checked(translate: _Translate, stored: Stored, view: Mapping[str, Tensor], 
     """The model, whose tensors are all that its network has; none of the memory of another network is taken."""
     try:
         whole = translate(stored, view, path.name)
-        with torch.device("meta"):
-            module = build(whole.spec, len(whole.labels))
-        check_fit(module, whole.tensors, "it")
+        check_fit(build_bare(whole.spec, len(whole.labels)), whole.tensors, "it")
     except WeightsError as error:
         raise WeightsError(f"{printable(path)}: {error.message}", hint=error.hint) from error
     except (ConfigError, DataError) as error:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import assert_never
 
 from everymask.models.onestage.network import OneStageNetwork
+from everymask.models.onestage.rtmdet import RTMDetNetwork
 from everymask.models.onestage.yolox import YOLOXNetwork
-from everymask.models.specs.onestage import YOLOX, OneStageModelSpec
+from everymask.models.specs.onestage import YOLOX, OneStageModelSpec, RTMDet
 
 
 def build_one_stage(spec: OneStageModelSpec, num_classes: int) -> OneStageNetwork:
@@ -14,5 +15,7 @@ def build_one_stage(spec: OneStageModelSpec, num_classes: int) -> OneStageNetwor
     match spec:
         case YOLOX():
             return YOLOXNetwork(spec, num_classes)
+        case RTMDet():
+            return RTMDetNetwork(spec, num_classes)
         case _:
             assert_never(spec)

@@ -75,9 +75,42 @@ class YOLOX(OneStageSpec):
         super(YOLOX, self).__post_init__()
 
 
-OneStageModelSpec: TypeAlias = YOLOX
-ONE_STAGE_KINDS: dict[str, type[OneStageModelSpec]] = {"yolox": YOLOX}
-OneStageName: TypeAlias = Literal["yolox-nano", "yolox-tiny", "yolox-s", "yolox-m", "yolox-l", "yolox-x"]
+CSPNeXtName: TypeAlias = Literal["cspnext_tiny", "cspnext_s", "cspnext_m", "cspnext_l", "cspnext_x"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RTMDet(OneStageSpec):
+    """RTMDet (Lyu et al. 2022): CSPNeXt and a pyramid of the same blocks. It finds boxes, no masks."""
+
+    encoder: str = "cspnext_tiny"
+    max_detections: int = 300
+
+    def __post_init__(self) -> None:
+        _check_encoder(self.encoder, get_args(CSPNeXtName))
+        super(RTMDet, self).__post_init__()
+
+    @property
+    def grows(self) -> bool:
+        """Whether distances to the sides of boxes are exponentials, as in the larger sizes."""
+        return self.encoder not in ("cspnext_tiny", "cspnext_s")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RTMDetIns(RTMDet):
+    """RTMDet-Ins: with the weights of a small network for each object, which makes its mask."""
+
+    score_threshold: float = 0.05
+    nms: float = 0.6
+    max_detections: int = 100
+
+
+OneStageModelSpec: TypeAlias = YOLOX | RTMDet | RTMDetIns
+ONE_STAGE_KINDS: dict[str, type[OneStageModelSpec]] = {"yolox": YOLOX, "rtmdet-ins": RTMDetIns, "rtmdet": RTMDet}
+OneStageName: TypeAlias = Literal[
+    "yolox-nano", "yolox-tiny", "yolox-s", "yolox-m", "yolox-l", "yolox-x",
+    "rtmdet-ins-tiny", "rtmdet-ins-s", "rtmdet-ins-m", "rtmdet-ins-l", "rtmdet-ins-x",
+    "rtmdet-tiny", "rtmdet-s", "rtmdet-m", "rtmdet-l", "rtmdet-x",
+]  # fmt: skip
 _NAMED: dict[OneStageName, Callable[..., OneStageModelSpec]] = {
     "yolox-nano": YOLOX,
     "yolox-tiny": partial(YOLOX, encoder="csp_darknet_tiny"),
@@ -85,23 +118,46 @@ _NAMED: dict[OneStageName, Callable[..., OneStageModelSpec]] = {
     "yolox-m": partial(YOLOX, encoder="csp_darknet_m"),
     "yolox-l": partial(YOLOX, encoder="csp_darknet_l"),
     "yolox-x": partial(YOLOX, encoder="csp_darknet_x"),
+    "rtmdet-ins-tiny": RTMDetIns,
+    "rtmdet-ins-s": partial(RTMDetIns, encoder="cspnext_s"),
+    "rtmdet-ins-m": partial(RTMDetIns, encoder="cspnext_m"),
+    "rtmdet-ins-l": partial(RTMDetIns, encoder="cspnext_l"),
+    "rtmdet-ins-x": partial(RTMDetIns, encoder="cspnext_x"),
+    "rtmdet-tiny": RTMDet,
+    "rtmdet-s": partial(RTMDet, encoder="cspnext_s"),
+    "rtmdet-m": partial(RTMDet, encoder="cspnext_m"),
+    "rtmdet-l": partial(RTMDet, encoder="cspnext_l"),
+    "rtmdet-x": partial(RTMDet, encoder="cspnext_x"),
 }
-ONE_STAGE = Family("objects in one look", "one-stage detectors", ONE_STAGE_KINDS, _NAMED, get_args(DarknetName))
+ONE_STAGE = Family(
+    "objects in one look",
+    "one-stage detectors",
+    ONE_STAGE_KINDS,
+    _NAMED,
+    (*get_args(DarknetName), *get_args(CSPNeXtName)),
+)
+# mmdetection's, blue first.
+_MEAN, _STD = (103.53, 116.28, 123.675), (57.375, 57.12, 58.395)
 
 
 def published_preprocess(spec: OneStageSpec) -> Preprocess:
     """How the pictures of the published weights are fed, for `published_profile`.
 
-    YOLOX: blue, green, red, as bytes, less the padding's grey; the picture at the upper left of a square of 640 pixels,
-    of 416 for the two smallest.
+    The picture lies at the upper left of a square of 640 pixels, of 416 for the two smallest YOLOX; blue comes first.
+    What is taken off is the padding's grey, so that padding is 0.
     """
+    if isinstance(spec, RTMDet):
+        std = tuple(value / 255 for value in _STD[::-1])
+        return Preprocess(mean=(GREY,) * 3, std=std, resize=Resize(640, 640, "mmdet"), divisor=640, bgr=True)
     side = 416 if spec.encoder in ("csp_darknet_nano", "csp_darknet_tiny") else 640
     return Preprocess(mean=(GREY,) * 3, std=(1 / 255,) * 3, resize=Resize(side, side, "yolox"), divisor=side, bgr=True)
 
 
 def published_profile(spec: OneStageSpec) -> OneStageProfile:
-    """What the published weights of such a network want."""
-    return OneStageProfile(padding=(114.0,) * 3)
+    """What the published weights of such a network want: bytes (YOLOX), or what mmdetection makes of them."""
+    if isinstance(spec, RTMDet):
+        return OneStageProfile(padding=tuple((255 * GREY - mean) / std for mean, std in zip(_MEAN, _STD, strict=True)))
+    return OneStageProfile(padding=(255 * GREY,) * 3)
 
 
 def _check_encoder(encoder: str, known: tuple[str, ...]) -> None:

@@ -39,7 +39,8 @@ def seeded(network: Any, seed: int = 0) -> Any:
         if name.endswith("running_var") or (".bn." in name and name.endswith("weight")):
             tensor.copy_(0.5 + drawn)
         elif tensor.ndim > 1:
-            gain = 10.0 if "cls_preds" in name or "obj_preds" in name else 1.0
+            # The sides of boxes are exponentials in some.
+            gain = 0.05 if "rtm_reg" in name else 10.0 if "cls_preds" in name or "obj_preds" in name else 1.0
             tensor.copy_(gain * (2 * drawn - 1) * (6 / tensor[0].numel()) ** 0.5)
         elif "preds" not in name:
             tensor.copy_(0.2 * drawn - 0.1)
