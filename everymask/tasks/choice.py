@@ -75,8 +75,8 @@ def settle_task(
     model = config.network or with_options(usual, config.encoder, config.norm, config.head, config.fusion)
     if stored is not None:
         model = model_for_weights(model, stored)
-    if isinstance(model, QuerySpec):  # whatever the weights served before
-        model = replace(model, task=None, things=())
+        if isinstance(model, QuerySpec):  # whatever the weights served before
+            model = replace(model, task=None, things=())
     model = suited(model, task)
     num_classes = len(dataset.labels)
     if (

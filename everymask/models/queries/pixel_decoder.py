@@ -16,6 +16,13 @@ from everymask.models.blocks.layers import conv_norm
 LEVELS = 3
 
 
+class SmallMapNorm(nn.GroupNorm):
+    """Group norm also of maps that have one pixel, as pictures of 32 x 32 have them: it then is the bias."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
+
+
 class PixelLayer(nn.Module):
     """The pixels of all maps look at each other, then each at itself; norms follow."""
 
@@ -41,7 +48,7 @@ class PixelDecoder(nn.Module):
     def __init__(self, widths: Sequence[int], width: int, heads: int, layers: int, hidden: int) -> None:
         super().__init__()
         self.input_projections = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(channels, width, 1), nn.GroupNorm(group_count(width), width))
+            nn.Sequential(nn.Conv2d(channels, width, 1), SmallMapNorm(group_count(width), width))
             for channels in reversed(widths[-LEVELS:])
         )
         self.level_embed = nn.Parameter(torch.randn(LEVELS, width))
