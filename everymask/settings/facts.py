@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from everymask.data.feed.augment import Augment
 from everymask.data.feed.preprocess import Preprocess, Resize, Size
@@ -16,6 +17,7 @@ from everymask.settings.config import Domain, TrainConfig
 from everymask.settings.plan import Plan
 
 _TURNED = 0.5, 0.75
+_LEFT_OPEN = ("weight_decay", "clip_norm", "ema")
 
 Model = TypeVar("Model", bound=ModelSpec)
 
@@ -127,3 +129,56 @@ def batch_for(size: Size, most: int, facts: Facts, reasons: list[str], *, least:
     where = ("GPU" if gpu else "CPU") if processes == 1 else f"{processes} {'GPUs' if gpu else 'processes'}"
     reasons.append(f"batches of {batch} for crops of {size[0]} x {size[1]} on {'' if processes > 1 else 'a '}{where}")
     return batch
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """Training crops of a `size`, so many at once (`batch`), so many (`pictures`) for each of the optimizer's steps, of
+    which an epoch has `per_epoch`.
+    """
+
+    size: Size
+    batch: int
+    pictures: int
+    per_epoch: int
+
+
+def steps_of(
+    config: TrainConfig, size: Size, measured: Fingerprint, facts: Facts, reasons: list[str], *, least: int = 2
+) -> Steps:
+    """The steps with crops of that size; `least` as in `batch_for`."""
+    batch = config.batch or batch_for(size, measured.pictures // config.accumulate, facts, reasons, least=least)
+    pictures = batch * config.accumulate
+    return Steps(size, batch, pictures, max(1, measured.pictures // pictures))
+
+
+def usual_epochs(
+    per_epoch: int, start: Start | None, reasons: list[str], usual: tuple[int, int, int], trained: str
+) -> int:
+    """Rounds of so many steps each that make the `usual` number of steps: from scratch, from an encoder, and from what
+    is called `trained`, a whole network.
+    """
+    steps, words = (usual[0], "scratch") if start is None else (usual[1], "an encoder")
+    if start is not None and start.detects:
+        steps, words = usual[2], trained
+    epochs = min(300, max(10, math.ceil(steps / per_epoch)))
+    reasons.append(f"{epochs} epochs of {per_epoch} steps: about {steps:,} steps are usual from {words}")
+    return epochs
+
+
+def settled(config: TrainConfig, facts: Facts, steps: Steps, epochs: int, **chosen: Any) -> TrainConfig:
+    """The settings with all that recipes settle alike, and with what this one has `chosen`.
+
+    Of its weight decay, norm of gradients and average of weights only those count that `config` leaves open.
+    """
+    left = {name: value for name, value in chosen.items() if name not in _LEFT_OPEN or getattr(config, name) is None}
+    warmup = min(500, epochs * steps.per_epoch // 10) if config.warmup_steps is None else config.warmup_steps
+    return replace(
+        with_machine(config, facts),
+        size=steps.size,
+        batch=steps.batch,
+        epochs=epochs,
+        warmup_steps=warmup,
+        validate_every=config.validate_every or max(1, epochs // 20),
+        **left,
+    )

@@ -8,9 +8,9 @@ from dataclasses import replace
 from everymask.data.fingerprint import Fingerprint
 from everymask.models.specs.onestage import DIVISOR, ONE_STAGE_KINDS, YOLOX
 from everymask.settings.config import TrainConfig
-from everymask.settings.facts import Facts, batch_for, model_of, prepared_for, turned, with_machine
+from everymask.settings.facts import Facts, model_of, prepared_for, settled, steps_of, turned, usual_epochs
 from everymask.settings.plan import InstanceSettings, Plan, plan_of
-from everymask.settings.recipes import crop_for, most_detections, usual_epochs
+from everymask.settings.recipes import DETECTOR_STEPS, crop_for, most_detections
 
 _LONGEST = 1333
 _CLIP = 10.0
@@ -34,26 +34,22 @@ def resolve_one_stage(config: TrainConfig, measured: Fingerprint, facts: Facts) 
     most = most_detections(config, model.max_detections, measured, reasons)
     spec = replace(model, channels=preprocess.channels, profile=profile, max_detections=most)
     size = config.crop or crop_for(measured, preprocess.resize, facts.gpu, reasons)
-    batch = config.batch or batch_for(size, measured.pictures // config.accumulate, facts, reasons)
-    pictures = batch * config.accumulate
-    steps_per_epoch = max(1, measured.pictures // pictures)
-    epochs = config.epochs or usual_epochs(steps_per_epoch, start, reasons)
-    lr = config.lr or _rate(config, pictures, learned=start is not None and start.detects, reasons=reasons)
-    settings = replace(
-        with_machine(config, facts),
+    steps = steps_of(config, size, measured, facts, reasons)
+    epochs = config.epochs or usual_epochs(steps.per_epoch, start, reasons, DETECTOR_STEPS, "a detector")
+    lr = config.lr or _rate(config, steps.pictures, learned=start is not None and start.detects, reasons=reasons)
+    settings = settled(
+        config,
+        facts,
+        steps,
+        epochs,
         model=spec,
         optimizer=config.optimizer or "adamw",
-        size=size,
-        batch=batch,
-        epochs=epochs,
         augment=turned(config.augment, config.domain, reasons),
         lr=lr,
         head_lr=config.head_lr or 1.0,
-        clip_norm=_CLIP if config.clip_norm is None else config.clip_norm,
-        ema=_EMA if config.ema is None else config.ema,
-        weight_decay=_weight_decay(config),
-        warmup_steps=min(500, epochs * steps_per_epoch // 10) if config.warmup_steps is None else config.warmup_steps,
-        validate_every=config.validate_every or max(1, epochs // 20),
+        clip_norm=_CLIP,
+        ema=_EMA,
+        weight_decay=5e-4 if config.optimizer == "sgd" else _DECAY,
         max_detections=most,
     )
     return plan_of(settings, InstanceSettings, measured, preprocess, tuple(reasons))
@@ -69,9 +65,3 @@ def _rate(config: TrainConfig, pictures: int, *, learned: bool, reasons: list[st
         rate = (4e-4 if learned else 2e-3) * math.sqrt(pictures / 8)
     reasons.append(f"lr {rate:.3g} for {pictures} pictures per step")
     return rate
-
-
-def _weight_decay(config: TrainConfig) -> float:
-    if config.weight_decay is not None:
-        return config.weight_decay
-    return 5e-4 if config.optimizer == "sgd" else _DECAY

@@ -9,11 +9,12 @@ from everymask.data.fingerprint import Fingerprint
 from everymask.errors import ConfigError
 from everymask.models.specs.queries import QueryModelSpec
 from everymask.settings.config import TrainConfig
-from everymask.settings.facts import Facts, Start, batch_for, prepared_for, turned, with_machine
+from everymask.settings.facts import Facts, Start, prepared_for, settled, steps_of, turned, usual_epochs
 from everymask.settings.plan import Plan, TaskSettings, plan_of
 from everymask.settings.recipes import crop_for
 
 _LONGEST = 1333
+_STEPS = 12_000, 8_000, 3_000
 _ENCODER_RATE = 0.1
 _EMA = 0.998
 _SPARE = 1.3
@@ -34,26 +35,22 @@ def resolve_queries(
     preprocess = prepared_for(config, measured, start, reasons, longest=_LONGEST)
     spec = _spec(replace(model, channels=preprocess.channels), config, measured, facts, reasons)
     size = config.crop or crop_for(measured, preprocess.resize, facts.gpu, reasons)
-    batch = config.batch or batch_for(size, measured.pictures // config.accumulate, facts, reasons)
-    pictures = batch * config.accumulate
-    steps_per_epoch = max(1, measured.pictures // pictures)
-    epochs = config.epochs or _epochs(steps_per_epoch, start, reasons)
-    rate, head = _rates(config, pictures, start, reasons)
-    settings = replace(
-        with_machine(config, facts),
+    steps = steps_of(config, size, measured, facts, reasons)
+    epochs = config.epochs or usual_epochs(steps.per_epoch, start, reasons, _STEPS, "a trained network")
+    rate, head = _rates(config, steps.pictures, start, reasons)
+    settings = settled(
+        config,
+        facts,
+        steps,
+        epochs,
         model=spec,
         optimizer=optimizer,
-        size=size,
-        batch=batch,
-        epochs=epochs,
         augment=turned(config.augment, config.domain, reasons),
         lr=rate,
         head_lr=head,
-        clip_norm=_clip(start) if config.clip_norm is None else config.clip_norm,
-        ema=_EMA if config.ema is None and start is None else config.ema,
-        weight_decay=_DECAY if config.weight_decay is None else config.weight_decay,
-        warmup_steps=min(500, epochs * steps_per_epoch // 10) if config.warmup_steps is None else config.warmup_steps,
-        validate_every=config.validate_every or max(1, epochs // 20),
+        clip_norm=1.0 if start is None else 0.01,
+        ema=_EMA if start is None else None,
+        weight_decay=_DECAY,
         max_detections=spec.max_detections if spec.purpose.limited else config.max_detections,
     )
     return plan_of(settings, own, measured, preprocess, tuple(reasons))
@@ -79,19 +76,6 @@ def _spec(
     if purpose.limited:
         model = replace(model, max_detections=config.max_detections or max(model.max_detections, model.queries))
     return model
-
-
-def _epochs(steps_per_epoch: int, start: Start | None, reasons: list[str]) -> int:
-    steps, words = (12_000, "from scratch") if start is None else (8_000, "from an encoder")
-    if start is not None and start.detects:
-        steps, words = 3_000, "from a trained network"
-    epochs = min(300, max(10, math.ceil(steps / steps_per_epoch)))
-    reasons.append(f"{epochs} epochs of {steps_per_epoch} steps: about {steps:,} steps are usual {words}")
-    return epochs
-
-
-def _clip(start: Start | None) -> float:
-    return 1.0 if start is None else 0.01
 
 
 def _rates(config: TrainConfig, pictures: int, start: Start | None, reasons: list[str]) -> tuple[float, float]:

@@ -11,10 +11,12 @@ from everymask.data.fingerprint import Fingerprint
 from everymask.models.specs.any_spec import ModelSpec
 from everymask.models.specs.regions import REGION_KINDS, FasterRCNN, MaskRCNN, RegionModelSpec, mask_rcnn_small
 from everymask.settings.config import Domain, Optimizer, TrainConfig
-from everymask.settings.facts import Facts, Start, batch_for, model_of, prepared_for, turned, with_machine
+from everymask.settings.facts import Facts, Start, model_of, prepared_for, settled, steps_of, turned, usual_epochs
 from everymask.settings.plan import InstanceSettings, Plan, plan_of
 
 _LONGEST = 1333
+DETECTOR_STEPS = 12_000, 6_000, 3_000
+"""Steps that are usual from scratch, from an encoder, and from a detector."""
 _LEVELS = 5
 _LONGER = 1.5
 _CLIP = 5.0
@@ -54,28 +56,23 @@ def with_regions(config: TrainConfig, model: RegionModelSpec, measured: Fingerpr
     fresh = start is None and spec.fpn_norm
     optimizer = config.optimizer or ("adamw" if fresh else "sgd")
     size = config.crop or crop_for(measured, preprocess.resize, facts.gpu, reasons)
-    batch = config.batch or batch_for(size, measured.pictures // config.accumulate, facts, reasons)
-    pictures = batch * config.accumulate
-    steps_per_epoch = max(1, measured.pictures // pictures)
-    epochs = config.epochs or usual_epochs(steps_per_epoch, start, reasons)
-    lr = config.lr or _rate(optimizer, pictures, fresh, reasons)
+    steps = steps_of(config, size, measured, facts, reasons)
+    epochs = config.epochs or usual_epochs(steps.per_epoch, start, reasons, DETECTOR_STEPS, "a detector")
+    lr = config.lr or _rate(optimizer, steps.pictures, fresh, reasons)
     steady = fresh and optimizer == "adamw"
-    decay = 1e-4 if optimizer == "sgd" else 0.05
-    settings = replace(
-        with_machine(config, facts),
+    settings = settled(
+        config,
+        facts,
+        steps,
+        epochs,
         model=spec,
         optimizer=optimizer,
-        size=size,
-        batch=batch,
-        epochs=epochs,
         augment=turned(config.augment, config.domain, reasons),
         lr=lr,
         head_lr=config.head_lr or 1.0,
-        clip_norm=_CLIP if steady and config.clip_norm is None else config.clip_norm,
-        ema=_EMA if steady and config.ema is None else config.ema,
-        weight_decay=decay if config.weight_decay is None else config.weight_decay,
-        warmup_steps=min(500, epochs * steps_per_epoch // 10) if config.warmup_steps is None else config.warmup_steps,
-        validate_every=config.validate_every or max(1, epochs // 20),
+        clip_norm=_CLIP if steady else None,
+        ema=_EMA if steady else None,
+        weight_decay=1e-4 if optimizer == "sgd" else 0.05,
     )
     return Suited(settings, spec, preprocess, tuple(reasons))
 
@@ -174,16 +171,6 @@ def crop_for(measured: Fingerprint, resize: Resize, gpu: bool, reasons: list[str
     side = min(limit, max(64, 32 * math.ceil(math.sqrt(height * width) / 32)))
     reasons.append(f"training crops of {side} x {side}: a typical picture is {height} x {width}")
     return side, side
-
-
-def usual_epochs(steps_per_epoch: int, start: Start | None, reasons: list[str]) -> int:
-    """Rounds that make so many steps as are usual from where a training starts."""
-    steps, words = (12_000, "from scratch") if start is None else (6_000, "from an encoder")
-    if start is not None and start.detects:
-        steps, words = 3_000, "from a detector"
-    epochs = min(300, max(10, math.ceil(steps / steps_per_epoch)))
-    reasons.append(f"{epochs} epochs of {steps_per_epoch} steps: about {steps:,} steps are usual {words}")
-    return epochs
 
 
 def _rate(optimizer: Optimizer, pictures: int, fresh: bool, reasons: list[str]) -> float:

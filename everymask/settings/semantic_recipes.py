@@ -13,11 +13,12 @@ from everymask.data.fingerprint import Fingerprint
 from everymask.models.specs.change import ChangeModelSpec
 from everymask.models.specs.semantic import MIT_ENCODERS, SEMANTIC_KINDS, SemanticModelSpec, UNet
 from everymask.settings.config import Optimizer, TrainConfig
-from everymask.settings.facts import Facts, Start, batch_for, model_of, prepared_for, turned, with_machine
+from everymask.settings.facts import Facts, Start, model_of, prepared_for, settled, steps_of, turned, usual_epochs
 from everymask.settings.plan import Plan, SemanticSettings, TaskSettings, plan_of
 
 LONGEST = 2048
 """Longer pictures are shrunk to that."""
+_STEPS = 8_000, 4_000, 2_000
 _SCALE = (0.5, 2.0)
 _HEAD_LR = 10.0
 
@@ -55,31 +56,26 @@ def resolve_pixels(
     start, optimizer = facts.start, config.optimizer or "adamw"
     preprocess = replace(prepared_for(config, measured, start, reasons, longest=LONGEST), dates=dates)
     size = config.crop or _size(measured, preprocess.resize, facts.gpu, reasons)
-    batch = config.batch or batch_for(size, measured.pictures // config.accumulate, facts, reasons, least=4)
-    pictures = batch * config.accumulate
-    steps_per_epoch = max(1, measured.pictures // pictures)
-    epochs = config.epochs or _epochs(steps_per_epoch, start, reasons)
+    steps = steps_of(config, size, measured, facts, reasons, least=4)
+    epochs = config.epochs or usual_epochs(steps.per_epoch, start, reasons, _STEPS, "a trained network")
     spec = replace(model, channels=preprocess.channels)
     augment = turned(_augment(config.augment, reasons), config.domain, reasons)
     loss = config.loss or _loss(spec, facts.num_classes, reasons)
     rate, head = config.lr, config.head_lr or 1.0
     if rate is None:
-        rate, head = _rates(optimizer, config.head_lr, spec, pictures, start, reasons)
-    decay = 1e-4 if optimizer == "sgd" else 0.01
-    settings = replace(
-        with_machine(config, facts),
+        rate, head = _rates(optimizer, config.head_lr, spec, steps.pictures, start, reasons)
+    settings = settled(
+        config,
+        facts,
+        steps,
+        epochs,
         model=spec,
         optimizer=optimizer,
-        size=size,
-        batch=batch,
-        epochs=epochs,
         augment=augment,
         loss=loss,
         lr=rate,
         head_lr=head,
-        weight_decay=decay if config.weight_decay is None else config.weight_decay,
-        warmup_steps=min(500, epochs * steps_per_epoch // 10) if config.warmup_steps is None else config.warmup_steps,
-        validate_every=config.validate_every or max(1, epochs // 20),
+        weight_decay=1e-4 if optimizer == "sgd" else 0.01,
     )
     return plan_of(settings, own, measured, preprocess, tuple(reasons))
 
@@ -94,15 +90,6 @@ def _size(measured: Fingerprint, resize: Resize, gpu: bool, reasons: list[str]) 
         height, width = width, height
     reasons.append(f"training crops of {sides[0]} x {sides[1]}: a typical picture is {height} x {width}")
     return sides[0], sides[1]
-
-
-def _epochs(steps_per_epoch: int, start: Start | None, reasons: list[str]) -> int:
-    steps, words = (8_000, "from scratch") if start is None else (4_000, "from an encoder")
-    if start is not None and start.detects:
-        steps, words = 2_000, "from a trained network"
-    epochs = min(300, max(10, math.ceil(steps / steps_per_epoch)))
-    reasons.append(f"{epochs} epochs of {steps_per_epoch} steps: about {steps:,} steps are usual {words}")
-    return epochs
 
 
 def _augment(augment: Augment, reasons: list[str]) -> Augment:
