@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from everymask.classical.named import EXTRA, METHODS
 from everymask.commands.terminal import show, show_json, table
+from everymask.errors import unknown
 
 if TYPE_CHECKING:
     from everymask.models.specs.family import Family
+
+_USUAL_LICENCES = ("apache", "mit", "bsd", "cc-by")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +22,8 @@ class Models:
 
     json: bool = False
     """Print the answer as one JSON object."""
+    licences: str | None = None
+    """Only weights under licences of these families, separated by commas: apache, bsd, mit, cc-by, cc-by-sa ..."""
 
 
 def run(options: Models) -> None:
@@ -37,6 +43,8 @@ def run(options: Models) -> None:
         }
         for row in catalog()
     ]
+    if options.licences is not None:
+        weights = _under(options.licences, weights)
     if options.json:
         show_json(
             {
@@ -62,6 +70,22 @@ def run(options: Models) -> None:
         "Licences: " + "; ".join(dict.fromkeys(row["licence"] for row in weights)),
         "Encoders of timm: ImageNet weights from Hugging Face; training says their licence before it fetches them",
     )
+
+
+def _under(wanted: str, weights: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows whose licences are of the families that are asked for; `ConfigError` for one that none has."""
+    families = {row["name"]: _family(row["licence"]) for row in weights}
+    asked = [name.strip().lower() for name in wanted.split(",")]
+    for name in asked:
+        if name not in families.values() and name not in _USUAL_LICENCES:
+            raise unknown("licence", name, (*_USUAL_LICENCES, *sorted(set(families.values()) - set(_USUAL_LICENCES))))
+    return [row for row in weights if families[row["name"]] in asked]
+
+
+def _family(licence: str) -> str:
+    """`apache` of "Apache-2.0 (...)", `bsd` of "BSD-3-Clause ...", `cc-by-sa` of "CC BY-SA 3.0 ..."."""
+    plain = re.split(r"\s*[(;]", licence)[0].lower().replace(" ", "-")
+    return re.sub(r"-(\d|clause).*$", "", plain)
 
 
 def _methods() -> tuple[str, str]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
 from everymask.core.label_sets import coco_80_labels, coco_labels, voc_labels
-from everymask.core.labels import Labels
 from everymask.data.feed.preprocess import Preprocess, Resize
 from everymask.errors import ConfigError
+from everymask.models.published.detectron2 import detectron2_rows
+from everymask.models.published.openmmlab import mmdetection_rows, mmsegmentation_rows
+from everymask.models.published.weights import Weights
 from everymask.models.specs.any_spec import ModelSpec
 from everymask.models.specs.onestage import (
     ONE_STAGE,
@@ -125,26 +127,6 @@ _RTMDET: tuple[tuple[OneStageName, str, str, tuple[float, float], tuple[int, flo
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Weights:
-    """Published weights: `sha256` is the start of the file's hash, `metrics` what the publisher measured.
-
-    `params` counts the parameters, `megabytes` the file. `recipe` says how they were trained.
-    """
-
-    name: str
-    spec: ModelSpec
-    labels: Labels
-    preprocess: Preprocess
-    url: str
-    sha256: str
-    licence: str
-    metrics: tuple[tuple[str, float], ...]
-    params: int
-    megabytes: float
-    recipe: str
-
-
 def catalog() -> tuple[Weights, ...]:
     """All rows."""
     return (
@@ -200,6 +182,9 @@ def catalog() -> tuple[Weights, ...]:
         *_semantic_rows(),
         *_prompted_rows(),
         *_one_stage_rows(),
+        *detectron2_rows(),
+        *mmdetection_rows(),
+        *mmsegmentation_rows(),
     )
 
 

@@ -36,6 +36,7 @@ class Published:
     """A file on a server: `title` says what it is, `file` what it is called in the cache.
 
     `sha256` is the start of its hash; where that is not known beforehand, the server may name it (Hugging Face does).
+    Where a publisher tells only an `md5`, that is its start.
     """
 
     title: str
@@ -43,6 +44,7 @@ class Published:
     file: str
     licence: str
     sha256: str = ""
+    md5: str = ""
 
     def place(self, folder: Path | None = None) -> Path:
         """Where it is kept; `WeightsError` where the user has no cache folder."""
@@ -97,10 +99,11 @@ def fetch(
             extent = f"{size / 1e6:.1f} MB" if size else "of a size that the server does not say"
             say(f"fetching {published.title}: {extent}, {published.licence}, from {published.url}")
         found = _copy(source, temporary, size, published, by_hand)
-        expected = published.sha256 or hashes.named
+        expected = published.md5 or published.sha256 or hashes.named
         if not found.startswith(expected):
+            kind = "MD5" if published.md5 else "SHA-256"
             raise WeightsError(
-                f"{published.url} is not what it should be: its SHA-256 begins {found[:8]}, not {expected[:8]}",
+                f"{published.url} is not what it should be: its {kind} begins {found[:8]}, not {expected[:8]}",
                 hint=by_hand,
             )
     return target
@@ -145,8 +148,8 @@ def _close(answer: Future[Any]) -> None:
 
 
 def _copy(source: IO[bytes], target: Path, size: int, published: Published, by_hand: str) -> str:
-    """Copy the stream into a file; the SHA-256 of what was copied. `WeightsError` where it is not all of it."""
-    digest = hashlib.sha256()
+    """Copy the stream into a file; the hash of what was copied. `WeightsError` where it is not all of it."""
+    digest = hashlib.md5(usedforsecurity=False) if published.md5 else hashlib.sha256()
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar, target.open("wb") as file:
         task = bar.add_task(f"{published.title} ({published.licence})", total=size or None)

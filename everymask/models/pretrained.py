@@ -10,13 +10,13 @@ from everymask.models.base import Network
 from everymask.models.blocks.encoders import encoder_shapes, imagenet_weights
 from everymask.models.build import build_bare, with_memory
 from everymask.models.card import Card
-from everymask.models.catalog import Weights
 from everymask.models.checkpoint import check_finite, load_exactly, read_safetensors
 from everymask.models.fetching import Published, fetch
 from everymask.models.foreign.files.stored import read_stored
 from everymask.models.foreign.recognise import recognise
 from everymask.models.foreign.torchvision import upgrade_names
 from everymask.models.foreign.translate import translated
+from everymask.models.published.weights import Weights
 
 _HUGGING_FACE = "https://huggingface.co"
 
@@ -24,14 +24,15 @@ _HUGGING_FACE = "https://huggingface.co"
 def load_pretrained(weights: Weights, file: Path | None = None) -> tuple[Network, Card]:
     """The network of a row of the catalogue with its weights from `file` (None: fetched), in evaluation mode."""
     file = file or fetch_weights(weights)
-    module = with_memory(build_bare(weights.spec, len(weights.labels)))
     stored = read_stored(file)
     whole = translated(stored, file)
+    spec = weights.spec if whole is None else whole.spec
+    module = with_memory(build_bare(spec, len(weights.labels)))
     tensors = upgrade_names(stored.tensors) if whole is None else whole.tensors
     foreign = recognise(tensors) if whole is None else None
     load_exactly(module, tensors if foreign is None else foreign.fitting(module), file)
     card = Card(
-        weights.spec,
+        spec,
         weights.labels,
         weights.preprocess,
         metrics=dict(weights.metrics),
@@ -44,7 +45,7 @@ def load_pretrained(weights: Weights, file: Path | None = None) -> tuple[Network
 def published(weights: Weights) -> Published:
     """The file of a row of the catalogue."""
     name = weights.url.rpartition("/")[2]
-    return Published(f"the weights {weights.name}", weights.url, name, weights.licence, weights.sha256)
+    return Published(f"the weights {weights.name}", weights.url, name, weights.licence, weights.sha256, weights.md5)
 
 
 def fetch_weights(weights: Weights) -> Path:

@@ -19,7 +19,7 @@ from everymask.errors import MachineError, WeightsError
 from everymask.models.base import Network
 from everymask.models.blocks.encoders import imagenet_weights
 from everymask.models.build import build
-from everymask.models.catalog import Weights, catalog, published_as, weights_named
+from everymask.models.catalog import catalog, published_as, weights_named
 from everymask.models.checkpoint import describes_itself, read_model
 from everymask.models.fetching import PATIENCE, UNASKED, Published, fetch, is_offline
 from everymask.models.fine_tune import fit_weights, has_as_many_classes
@@ -28,6 +28,7 @@ from everymask.models.foreign.recognise import ONE_STAGE_ORIGINS, Foreign, recog
 from everymask.models.foreign.torchvision import upgrade_names
 from everymask.models.foreign.translate import translated
 from everymask.models.pretrained import check_encoder, fetch_weights, published, published_encoder
+from everymask.models.published.weights import Weights
 from everymask.models.specs.any_spec import ModelSpec
 from everymask.models.specs.named import with_options
 from everymask.models.specs.onestage import published_preprocess
@@ -116,7 +117,7 @@ def trained_as(spec: ModelSpec) -> tuple[Weights, ModelSpec] | None:
     """The catalogue's weights of this very network, and the network as they need it; its head is its own."""
     head = getattr(spec, "head", None)
     asked = with_options(spec, None, None, "multiclass" if head else None)
-    for row in catalog():
+    for row in (row for row in catalog() if row.auto):
         alike = type(row.spec) is type(spec) and row.spec.encoder == spec.encoder
         network = model_for_weights(asked, row.spec) if alike else asked
         if network == row.spec:

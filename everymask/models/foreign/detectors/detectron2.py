@@ -14,8 +14,6 @@ from everymask.core.labels import Labels
 from everymask.data.feed.preprocess import Resize
 from everymask.errors import WeightsError
 from everymask.models.foreign.detectors.regions import (
-    CAFFE,
-    RESNEXT,
     background_first,
     class_count,
     fed,
@@ -27,19 +25,11 @@ from everymask.models.foreign.detectors.regions import (
 from everymask.models.foreign.files.stored import Stored
 from everymask.models.foreign.whole import Rule, Whole, part, renamed
 from everymask.models.specs.panoptic import PanopticFPN
-from everymask.models.specs.regions import RegionProfile
+from everymask.models.specs.profiles import CAFFE, DETECTRON2, RESNEXT
 
 ORIGIN = "Detectron2"
 SIGNS = ("backbone.bottom_up.stem.conv1.weight", "backbone.res5.0.conv1.weight", "backbone.stem.conv1.weight",
          "backbone.net.patch_embed.proj.weight", "res2_0_branch2a_w")  # fmt: skip
-PROFILE = RegionProfile(
-    anchor_rounding=False,
-    anchor_stride="fixed",
-    roi_level="detectron2",
-    roi_align="aligned",
-    roi_sampling_ratio=0,
-    mask_paste="detectron2",
-)
 _RESNET: tuple[Rule, ...] = (
     (r"^backbone\.bottom_up\.stem\.conv1\.norm\.", "backbone.body.bn1."),
     (r"^backbone\.bottom_up\.stem\.conv1\.weight$", "backbone.body.conv1.weight"),
@@ -114,7 +104,7 @@ def from_detectron2(stored: Stored, tensors: Mapping[str, Tensor], file: str) ->
     named = background_first(reversed_channels(named, "backbone.body.conv1.weight") if reverse else named)
     count = class_count(named, ORIGIN)
     grouped = "backbone.body.bn1.running_mean" not in named
-    profile = replace(PROFILE, stride_in_1x1=not grouped and normal[1] == CAFFE[1])
+    profile = replace(DETECTRON2, stride_in_1x1=not grouped and normal[1] == CAFFE[1])
     labels, guessed = object_labels(count)
     changes: dict[str, Any] = {}
     if "sem_seg_head.predictor.weight" in named:

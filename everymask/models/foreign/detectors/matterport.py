@@ -15,27 +15,10 @@ from everymask.errors import WeightsError, counted, listed, printable
 from everymask.models.foreign.detectors.regions import object_labels, spec_of
 from everymask.models.foreign.files.stored import Stored
 from everymask.models.foreign.whole import Whole
-from everymask.models.specs.regions import RegionProfile
+from everymask.models.specs.profiles import MATTERPORT
 
 ORIGIN = "matterport's Mask R-CNN"
 SIGNS = ("mrcnn_class_logits/bias", "mrcnn_mask/bias")
-PROFILE = RegionProfile(
-    stride_in_1x1=True,
-    norm_eps=1e-3,
-    pool_padding="end",
-    anchor_rounding=False,
-    anchor_ratio="w/h",
-    anchor_stride="fixed",
-    rpn_box_weights=(10.0, 10.0, 5.0, 5.0),
-    rpn_selection="joint",
-    proposal_limits="frame",
-    roi_level="matterport",
-    roi_align="crop-and-resize",
-    clamp_growth=False,
-    inclusive_boxes=True,
-    class_choice="argmax",
-    mask_paste="matterport",
-)
 _MEAN = (123.7 / 255, 116.8 / 255, 103.9 / 255)
 _STD = (1 / 255, 1 / 255, 1 / 255)
 _EPSILON = 1e-3
@@ -73,7 +56,7 @@ def from_matterport(stored: Stored, tensors: Mapping[str, Tensor], file: str) ->
     named |= layers.convolution("mrcnn_mask", "roi_heads.mask_predictor.mask_fcn_logits")
     layers.check_all_used()
     changes = {"rpn_pre_nms": (6000, 6000), "rpn_post_nms": (2000, 1000), "score_threshold": 0.0, "nms": 0.3}
-    spec = spec_of(named, PROFILE, ORIGIN, **changes)
+    spec = spec_of(named, MATTERPORT, ORIGIN, **changes)
     labels, guessed = _labels(len(named["roi_heads.box_predictor.cls_score.bias"]) - 1, file)
     fed = Preprocess(mean=_MEAN, std=_STD, resize=Resize(800, 1024, "matterport"), divisor=64)
     assumed = ("anchors and the size of pictures are taken for its defaults, which the file does not say",)

@@ -10,12 +10,8 @@ from torch import Tensor
 
 from everymask.data.feed.preprocess import Resize
 from everymask.errors import WeightsError
-from everymask.models.foreign.detectors.detectron2 import PROFILE
 from everymask.models.foreign.detectors.openmmlab import normalisation_of, style_of
 from everymask.models.foreign.detectors.regions import (
-    CAFFE,
-    IMAGENET,
-    RESNEXT,
     background_first,
     class_count,
     fed,
@@ -26,6 +22,7 @@ from everymask.models.foreign.detectors.regions import (
 )
 from everymask.models.foreign.files.stored import Stored
 from everymask.models.foreign.whole import Rule, Whole, renamed
+from everymask.models.specs.profiles import CAFFE, IMAGENET, MMDETECTION, RESNEXT
 
 ORIGIN = "mmdetection"
 SIGNS = ("rpn_head.rpn_conv.weight", "neck.lateral_convs.0.conv.weight", "neck.fpn_convs.0.conv.weight",
@@ -83,7 +80,7 @@ def from_mmdetection(stored: Stored, tensors: Mapping[str, Tensor], file: str) -
     normal, blue_first = said or _usual(encoder, style)
     assumed = () if said else ("normalised as mmdetection does for this encoder, which the file does not say",)
     named = background_first(reversed_channels(named, "backbone.body.conv1.weight") if blue_first else named)
-    profile = replace(PROFILE, roi_level="mmdet", stride_in_1x1=style == "caffe")
+    profile = replace(MMDETECTION, stride_in_1x1=style == "caffe")
     spec = spec_of(named, profile, ORIGIN)
     labels, guessed = object_labels(class_count(named, ORIGIN), stored.classes)
     return Whole(ORIGIN, spec, named, labels, fed(normal, Resize(800, 1333, "mmdet")), unused, (*assumed, *guessed))

@@ -28,10 +28,6 @@ _RESNETS = {
 }
 _SCORES, _BOXES = "roi_heads.box_predictor.cls_score", "roi_heads.box_predictor.bbox_pred"
 _PLANES = "roi_heads.mask_predictor.mask_fcn_logits"
-IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-# What Caffe's ResNets were trained with: bytes, of which the mean is taken off; red comes first here.
-CAFFE = (123.675 / 255, 116.28 / 255, 103.53 / 255), (1 / 255, 1 / 255, 1 / 255)
-RESNEXT = CAFFE[0], (58.395 / 255, 57.12 / 255, 57.375 / 255)
 
 
 def resnet_of(named: Mapping[str, Tensor], prefix: str, origin: str) -> str:

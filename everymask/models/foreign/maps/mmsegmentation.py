@@ -14,12 +14,13 @@ from everymask.core.labels import Labels, labels_of
 from everymask.data.feed.preprocess import Preprocess, Resize
 from everymask.errors import WeightsError
 from everymask.models.foreign.detectors.openmmlab import normalisation_of
-from everymask.models.foreign.detectors.regions import IMAGENET, resnet_of
+from everymask.models.foreign.detectors.regions import resnet_of
 from everymask.models.foreign.files.stored import Stored
 from everymask.models.foreign.maps.mmsegmentation_mit import MIT, mit_of, rejoined
 from everymask.models.foreign.maps.mmsegmentation_pidnet import PIDNET, with_biases
 from everymask.models.foreign.whole import Rule, Whole, numbered, part, renamed
 from everymask.models.semantic.pidnet import WIDTHS
+from everymask.models.specs.profiles import IMAGENET
 from everymask.models.specs.semantic import FCN, DeepLabV3, DeepLabV3Plus, PIDNet, PSPNet, SegFormer, UPerNet
 
 ORIGIN = "mmsegmentation"
@@ -78,6 +79,8 @@ _DEEPLABV3_PLUS: tuple[Rule, ...] = (
     (r"^decode_head\.c1_bottleneck\.bn\.", "skip.1."),
     (r"^decode_head\.conv_seg\.", "classifier."),
 )
+# What the names of published files say that their settings say too.
+_BY_NAME = ((r"[-_]d16", "strides=(1, 2, 2, 1)"), (r"-mg124", "multi_grid"))
 _UNUSED = {
     r"^data_preprocessor\.": "the normalisation, which is stored with the model here",
     r"num_batches_tracked$": "counters of norms",
@@ -125,7 +128,8 @@ def _made(stored: Stored, tensors: Mapping[str, Tensor], file: str) -> _Made:
             )
         auxiliary = "seghead_p.conv1.weight" in named
         return PIDNet(encoder=encoder, auxiliary=auxiliary), with_biases(named), unused
-    return _on_resnet(tensors, "16" if re.search(r"[-_]d16", file) else stored.settings, aligned=aligned)
+    told = "".join(word for pattern, word in _BY_NAME if re.search(pattern, file))
+    return _on_resnet(tensors, stored.settings + told, aligned=aligned)
 
 
 def _on_resnet(tensors: Mapping[str, Tensor], settings: str, *, aligned: bool) -> _Made:
@@ -136,7 +140,9 @@ def _on_resnet(tensors: Mapping[str, Tensor], settings: str, *, aligned: bool) -
     def take(rules: tuple[Rule, ...]) -> tuple[dict[str, Tensor], dict[str, str]]:
         return renamed(tensors, (*_RESNET, *rules), unused, ORIGIN)
 
-    coarse = settings == "16" or "strides=(1,2,2,1)" in settings.replace(" ", "")
+    if "multi_grid" in settings:
+        raise _refused("whose last stage dilates its blocks differently (multi-grid)")
+    coarse = "strides=(1,2,2,1)" in settings.replace(" ", "")
     common: dict[str, Any] = {"encoder": _encoder(tensors), "auxiliary": one, "align_corners": aligned}
     dilated: dict[str, Any] = {**common, "output_stride": 16 if coarse else 8}
     rates: dict[str, Any] = {"rates": (6, 12, 18) if coarse else (12, 24, 36), "decoder": ORIGIN}
@@ -145,6 +151,8 @@ def _on_resnet(tensors: Mapping[str, Tensor], settings: str, *, aligned: bool) -
         return len(part(tensors, f"{head}{name}.conv.weight", ORIGIN, 4))
 
     if f"{head}fpn_bottleneck.conv.weight" in tensors:
+        if aligned:
+            raise _refused("whose maps are resized with their corners aligned")
         return UPerNet(**common, decoder_channels=width("fpn_bottleneck")), *take(_PYRAMID)
     if f"{head}psp_modules.0.1.conv.weight" in tensors:
         return PSPNet(**dilated, decoder_channels=width("bottleneck")), *take(_PYRAMID)
