@@ -1,0 +1,58 @@
+"""Whole trainings of one-stage detectors, on drawn shapes of 64 x 64 pixels."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+import everymask
+from everymask.data.formats.table import read_dataset
+from everymask.errors import DataError
+from everymask.metrics.instance_scores import InstanceScores
+from everymask.models.checkpoint import read_safetensors
+from everymask.models.specs.onestage import YOLOX, RTMDetIns
+from everymask.settings.config import TrainConfig
+from everymask.train.run import train
+
+QUIET = Console(quiet=True)
+
+
+def settings(data: Path, out: Path, **changes: object) -> TrainConfig:
+    values: dict[str, object] = {"data": str(data), "out": str(out), "epochs": 2, "batch": 2, "size": 64}
+    values |= {"model": "yolox-nano", "device": "cpu", "weights": "none"}
+    return TrainConfig(**(values | changes))  # type: ignore[arg-type]
+
+
+def last_state(folder: Path) -> dict[str, torch.Tensor]:
+    """Weights, their average and what the optimizer remembers, after the last step."""
+    return read_safetensors(max((folder / "state").rglob("tensors.safetensors"), key=lambda file: file.parent.name))[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("model", "kind"), [("yolox-nano", YOLOX), ("rtmdet-ins-tiny", RTMDetIns)])
+def test_a_continued_training_is_the_same_bit_for_bit(model: str, kind: type, shapes: Path, tmp_path: Path) -> None:
+    once = train(settings(shapes, tmp_path / "once", model=model, schedule="constant"), console=QUIET)
+    parts = tmp_path / "parts"
+    train(settings(shapes, parts, model=model, schedule="constant", epochs=1), console=QUIET)
+    train(settings(shapes, parts, model=model, schedule="constant", resume=True), console=QUIET)
+    first, second = last_state(once.folder), last_state(parts)
+    assert first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+    predictor = everymask.load(once.folder, device="cpu")
+    assert isinstance(predictor.card.spec, kind) and predictor.card.labels.names == ("square", "circle", "triangle")
+    assert once.report is not None
+    scores = once.report.scores
+    assert isinstance(scores, InstanceScores) and (scores.mask is not None) == (kind is RTMDetIns)
+    found = predictor.predict(np.zeros((40, 90, 3), np.uint8)).instances
+    assert (found.masks is not None) == (kind is RTMDetIns)
+
+
+def test_masks_are_not_learned_from_boxes(shapes: Path, tmp_path: Path) -> None:
+    dataset = replace(read_dataset(shapes), boxes_only=True)
+    with pytest.raises(DataError, match="boxes without masks"):
+        train(settings(shapes, tmp_path / "run", model="rtmdet-ins-tiny"), dataset=dataset, console=QUIET)
