@@ -40,7 +40,7 @@ def build(spec: AnySpec, num_classes: int, *, pretrained_encoder: Path | None = 
         case ChangeSpec():
             return build_change(spec, num_classes, pretrained_encoder=pretrained_encoder)
         case PromptedSpec():
-            return PromptedNetwork(spec, num_classes)
+            return PromptedNetwork(spec, num_classes, pretrained_encoder=pretrained_encoder)
         case MethodSpec():
             raise ConfigError(f"{type(spec).__name__} is a method without a network")
         case _:

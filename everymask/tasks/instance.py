@@ -15,7 +15,6 @@ from everymask.errors import ConfigError, printable
 from everymask.metrics.instances import InstanceMetric
 from everymask.metrics.scores import Metric
 from everymask.models.specs.any_spec import AnySpec, ModelSpec
-from everymask.models.specs.prompted import PromptedSpec
 from everymask.models.specs.regions import FasterRCNN, MaskRCNN, mask_rcnn_small
 from everymask.results.output import OutputFolder
 from everymask.results.reading_maps import read_numbers
@@ -34,11 +33,6 @@ def _metrics(labels: Labels, spec: AnySpec | None, judging: Judging) -> dict[str
 def _limits(spec: AnySpec | None) -> Limits:
     if isinstance(spec, ObjectMethod):
         return Limits(spec.max_detections, masks=True)
-    if isinstance(spec, PromptedSpec):
-        raise ConfigError(
-            f"a {type(spec).__name__} finds what it is asked for, so it cannot be evaluated by itself",
-            hint="write what it finds (everymask predict --boxes, --everything), and evaluate that folder",
-        )
     if not isinstance(spec, FasterRCNN):
         raise ConfigError(f"{type(spec).__name__} finds no objects")
     return Limits(spec.max_detections, isinstance(spec, MaskRCNN))
