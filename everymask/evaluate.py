@@ -224,6 +224,8 @@ def _named(predictor: Judged, labels: Labels, renamed: Mapping[str, str]) -> Jud
     if renamed or isinstance(predictor, StoredPredictions):
         return predictor
     named = predictor.named_after(labels)
+    if predictor.task.interactive:
+        return named
     for old, new in zip(predictor.labels.names, named.labels.names, strict=True):
         if old != new:
             _log.warning("%s, as the model calls it, is taken for %s", old, printable(new, 40))

@@ -103,6 +103,4 @@ def _lines(family: Family, common: tuple[str, ...]) -> tuple[str, ...]:
     encoders = ", ".join(family.encoders)
     if family.timms:
         encoders = f"those, any that timm has{f', and {own}' if own else ''}"
-    if not family.trained:
-        return (f"for {family.finds}, by their published weights alone: {', '.join(family.named)}\n",)
     return f"--model, for {family.finds}: {', '.join(family.named)}", f"--encoder: {encoders}\n"

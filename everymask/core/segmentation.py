@@ -150,7 +150,7 @@ class InstanceSet:
             column.name: None if getattr(self, column.name) is None else getattr(self, column.name)[rows]
             for column in fields(self)
         }
-        return InstanceSet(**chosen)
+        return replace(self, **chosen)
 
     @property
     def size(self) -> tuple[int, int] | None:

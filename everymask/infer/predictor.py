@@ -17,6 +17,7 @@ from everymask.errors import ConfigError, DataError, counted, printable, require
 from everymask.infer.backend import Backend
 from everymask.infer.decoding.duplicates import DUPLICATE_IOU, check_duplicate_iou
 from everymask.infer.decoding.outputs import Outputs, Wanted
+from everymask.infer.prompted.clicking import answer_truth
 from everymask.infer.prompted.everything import Everything, find_everything
 from everymask.infer.prompted.looks import Looks
 from everymask.infer.prompted.session import Session, look_at
@@ -60,7 +61,12 @@ class Predictor:
         return self.card.labels if self.splitting is None else things_of(self.card.labels)
 
     def answers(self, dataset: Dataset, batch: int = 1) -> Iterator[Result]:
-        """What the model says of each picture of a data set, whose truth the results' samples have."""
+        """What the model says of each picture of a data set, whose truth the results' samples have.
+
+        One that answers prompts is asked for the objects of the truth, as `answer_truth` says.
+        """
+        if self.task.interactive:
+            return (answer_truth(self.session(dataset[row]), dataset.labels) for row in range(len(dataset)))
         return self.stream((dataset[row] for row in range(len(dataset))), batch=batch)
 
     def metrics(self, judging: Judging) -> Mapping[str, Metric[Any]]:
@@ -204,8 +210,10 @@ class Predictor:
 
     def named_after(self, labels: Labels) -> Predictor:
         """The same predictor; where it is a method that knows no names, and it and `labels` have one class besides the
-        background, that class is called as in `labels`.
+        background, that class is called as in `labels`. What answers prompts is asked for the objects of all of these.
         """
+        if self.task.interactive:
+            return replace(self, card=replace(self.card, labels=labels))
         spec, own = self.card.spec, self.card.labels
         if not isinstance(spec, MethodSpec) or own.names != spec.class_names:
             return self

@@ -239,7 +239,7 @@ class Network(nn.Module):
         encoder: Any = self.get_submodule(self.encoder_prefix.removesuffix("."))
         inside = name.removeprefix(self.encoder_prefix)
         for stage, parts in enumerate(encoder.stages, start=1):
-            if inside.startswith(tuple(f"{part}." for part in parts)):
+            if f"{inside}.".startswith(tuple(f"{part}." for part in parts)):
                 return stage
         return LAST_STAGE
 

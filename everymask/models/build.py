@@ -48,7 +48,7 @@ def build(spec: AnySpec, num_classes: int, *, pretrained_encoder: Path | None = 
         case Mask2Former():
             return Mask2FormerNetwork(spec, num_classes, pretrained_encoder=pretrained_encoder)
         case PromptedSpec():
-            return PromptedNetwork(spec, num_classes)
+            return PromptedNetwork(spec, num_classes, pretrained_encoder=pretrained_encoder)
         case OneStageSpec():
             return build_one_stage(spec, num_classes)
         case MethodSpec():

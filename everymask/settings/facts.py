@@ -166,19 +166,22 @@ def usual_epochs(
     return epochs
 
 
-def settled(config: TrainConfig, facts: Facts, steps: Steps, epochs: int, **chosen: Any) -> TrainConfig:
+def settled(
+    config: TrainConfig, facts: Facts, steps: Steps, epochs: int, *, warmup: int = 500, **chosen: Any
+) -> TrainConfig:
     """The settings with all that recipes settle alike, and with what this one has `chosen`.
 
-    Of its weight decay, norm of gradients and average of weights only those count that `config` leaves open.
+    `warmup` is the most steps of that. Of the weight decay, norm of gradients and average of weights that it chose only
+    those count that `config` leaves open.
     """
     left = {name: value for name, value in chosen.items() if name not in _LEFT_OPEN or getattr(config, name) is None}
-    warmup = min(500, epochs * steps.per_epoch // 10) if config.warmup_steps is None else config.warmup_steps
+    shortest = min(warmup, epochs * steps.per_epoch // 10)
     return replace(
         with_machine(config, facts),
         size=steps.size,
         batch=steps.batch,
         epochs=epochs,
-        warmup_steps=warmup,
+        warmup_steps=shortest if config.warmup_steps is None else config.warmup_steps,
         validate_every=config.validate_every or max(1, epochs // 20),
         **left,
     )

@@ -114,6 +114,20 @@ class ChangeSettings(SemanticSettings):
     example: ClassVar[str] = "tinycd"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptedSettings:
+    """What only networks are told that answer prompts: nothing."""
+
+    networks: ClassVar[str] = "networks that answer prompts"
+    example: ClassVar[str] = "prompted-small"
+    pixel_loss: ClassVar[None] = None
+
+    @classmethod
+    def of(cls, settings: TrainConfig, measured: Fingerprint) -> PromptedSettings:
+        """None."""
+        return cls()
+
+
 GROUPS: tuple[type[InstanceSettings | SemanticSettings | PanopticSettings], ...] = (
     InstanceSettings,
     SemanticSettings,

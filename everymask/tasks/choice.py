@@ -10,13 +10,11 @@ from everymask.data.formats.crowds import CURE, count_crowds
 from everymask.errors import ConfigError, DataError, counted, printable
 from everymask.models.specs.any_spec import ModelSpec
 from everymask.models.specs.named import with_options
-from everymask.models.specs.prompted import UNTRAINED, PromptedSpec
 from everymask.models.specs.queries import QuerySpec
 from everymask.models.specs.semantic import SemanticSpec
 from everymask.settings.config import TrainConfig
 from everymask.settings.recipes import model_for_weights
 from everymask.tasks.change import CHANGE
-from everymask.tasks.instance import INSTANCE
 from everymask.tasks.table import task_named, task_of
 from everymask.tasks.task import Task
 
@@ -24,21 +22,18 @@ from everymask.tasks.task import Task
 def asked_task(config: TrainConfig, stored: ModelSpec | None = None) -> Task[Any] | None:
     """The task that the settings ask for, or the weights' `stored` model; None: that is for the data set to say.
 
-    Who names things or stuff asks for panoptic maps. `ConfigError` where task and model do not go together, and for
-    networks that cannot be trained.
+    Who names things or stuff asks for panoptic maps. `ConfigError` where task and model do not go together.
     """
     name = config.task or ("panoptic" if config.rule else None)
     asked = None if name is None else task_named(name)
     model = config.network or stored
     if model is None:
         return asked
-    if isinstance(model, PromptedSpec):
-        raise ConfigError(UNTRAINED, hint=f"choose another model, such as --model {INSTANCE.settings.example}")
     if isinstance(model, QuerySpec) and (model.task is None or (config.network is None is not asked)):
         suited(model, asked)
         return asked
     by_model = task_of(suited(model, asked))
-    if asked is not None and asked is not by_model:
+    if asked is not None and asked.name != by_model.name:
         raise ConfigError(
             f"the task is {asked.name}, but {type(model).__name__} {by_model.finds}",
             hint=f"choose a model of that kind, such as --model {asked.settings.example}, or --task {by_model.name}",

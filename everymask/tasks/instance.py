@@ -17,7 +17,6 @@ from everymask.metrics.instances import InstanceMetric
 from everymask.metrics.scores import Metric
 from everymask.models.specs.any_spec import AnySpec, ModelSpec
 from everymask.models.specs.onestage import OneStageSpec, RTMDetIns
-from everymask.models.specs.prompted import PromptedSpec
 from everymask.models.specs.queries import QuerySpec
 from everymask.models.specs.regions import FasterRCNN, MaskRCNN, mask_rcnn_small
 from everymask.results.output import OutputFolder
@@ -41,11 +40,6 @@ def _metrics(labels: Labels, spec: AnySpec | None, judging: Judging) -> dict[str
 def _limits(spec: AnySpec | None) -> Limits:
     if isinstance(spec, ObjectMethod):
         return Limits(spec.max_detections, masks=True)
-    if isinstance(spec, PromptedSpec):
-        raise ConfigError(
-            f"a {type(spec).__name__} finds what it is asked for, so it cannot be evaluated by itself",
-            hint="write what it finds (everymask predict --boxes, --everything), and evaluate that folder",
-        )
     if isinstance(spec, QuerySpec):
         return Limits(spec.max_detections, masks=True)
     if not isinstance(spec, FasterRCNN | OneStageSpec):

@@ -18,6 +18,7 @@ from everymask.models.specs.semantic import SemanticSpec
 from everymask.tasks.change import CHANGE
 from everymask.tasks.instance import INSTANCE
 from everymask.tasks.panoptic import PANOPTIC
+from everymask.tasks.prompted import PROMPTED
 from everymask.tasks.semantic import SEMANTIC
 from everymask.tasks.task import Task
 
@@ -42,8 +43,10 @@ def task_of(value: AnySpec | Segmentation | Dataset) -> Task[Any]:
     match value:
         case PanopticFPN() | PanopticMap():
             return PANOPTIC
-        case FasterRCNN() | OneStageSpec() | ObjectMethod() | PromptedSpec() | InstanceSet():
+        case FasterRCNN() | OneStageSpec() | ObjectMethod() | InstanceSet():
             return INSTANCE
+        case PromptedSpec():
+            return PROMPTED
         case ChangeSpec() | ChangeMap():
             return CHANGE
         case SemanticSpec():

@@ -19,6 +19,7 @@ from everymask.errors import ConfigError
 from everymask.metrics.scores import Metric
 from everymask.metrics.semantic_scores import Void
 from everymask.models.specs.any_spec import AnySpec, ModelSpec
+from everymask.models.specs.prompted import prompted_labels
 from everymask.results.output import OutputFolder
 from everymask.results.pairing import FoundPictures
 from everymask.settings.facts import Recipe
@@ -125,6 +126,7 @@ class Task(Generic[Kind]):
     - `tagged` says whether names stand inside the drawn picture (else they are a legend beside it)
     - `draw` and `folder` show and write what was found, `keep_sure` leaves out what is less sure than a score, and
       `sentence` says in a few words what one picture shows
+    - `interactive` says whether a network answers prompts, and finds nothing unasked
     - `content` is what a picture without any truth does not show, `unit` what classes are counted in,
       `counts` how many of each class a data set has, and `shown` the ids of the classes that occur in it, or None where
       all must be read to know
@@ -150,6 +152,11 @@ class Task(Generic[Kind]):
     sentence: Callable[[Kind, Labels], str]
     counts: Callable[[Dataset], dict[str, int]]
     shown: Callable[[Dataset], set[int] | None]
+    interactive: bool = False
+
+    def known(self, labels: Labels) -> Labels:
+        """The classes that a network learns of those of a data set: what prompts point at is just an object."""
+        return prompted_labels() if self.interactive else labels
 
     def truth_of(self, sample: Sample) -> Kind:
         """The sample's truth; `DataError` where it has another kind, or none."""

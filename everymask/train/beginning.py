@@ -54,6 +54,11 @@ class Beginning:
     cure: str
     """What to do about pictures that change while the run learns from them."""
 
+    @property
+    def labels(self) -> Labels:
+        """The classes that the network learns."""
+        return self.task.known(self.train.labels)
+
     def watched(self, pictures: Dataset) -> Dataset:
         """The pictures, given only while they hold what they held at the beginning, where that is known."""
         return watched(pictures, self.given.seen, hint=self.cure) if self.given else pictures
@@ -106,7 +111,7 @@ class Ground:
             facts = _facts(train_set.labels, self.device, source.start if source else None, self.rank.count)
             # Machines may differ; what is decided must not.
             plan = self.rank.agreed(self.task.recipe(config, self.measured, facts))
-        module, beginning = build_start(plan.model, train_set.labels, source, plan.seed)
+        module, beginning = build_start(plan.model, self.task.known(train_set.labels), source, plan.seed)
         set_criterion(module, plan.task_settings)
         for phase in plan.phases:
             learning_parameters(module, phase.selection, frozen_parameters(module))
@@ -161,7 +166,7 @@ def read_ground(
         data = seen(pictures, screen) if learns else None
     pictures = data.pictures if data else pictures
     train_set, val_set = pictures.split("train"), validation(pictures)
-    if isinstance(model, MaskRCNN | Mask2Former | RTMDetIns) and train_set.boxes_only:
+    if (isinstance(model, MaskRCNN | Mask2Former | RTMDetIns) or task.interactive) and train_set.boxes_only:
         raise DataError("the annotations are boxes without masks", hint="train a detector: --model faster-rcnn")
     unseen = unseen_classes(train_set, val_set)
     chosen = (usual_network(given, task, gpu)[1],) if given.network is None is built else ()

@@ -247,7 +247,7 @@ def probe(begun: Beginning, device: torch.device, budget: float, *, validate: bo
 def _validation(begun: Beginning, device: torch.device) -> float:
     """Seconds to validate, from some of the pictures."""
     assert begun.val is not None
-    card = Card(begun.plan.model, begun.train.labels, begun.plan.preprocess)
+    card = Card(begun.plan.model, begun.labels, begun.plan.preprocess)
     predictor = build_predictor(begun.module, card, str(device), precision="auto" if begun.plan.bf16 else "exact")
     some = replace(begun.val, records=begun.val.records[:_JUDGED])
     evaluate(predictor, replace(some, records=some.records[:1]))

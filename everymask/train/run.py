@@ -60,7 +60,7 @@ def train_as(rank: Rank, config: TrainConfig, *, dataset: Dataset | None = None,
             clear_ended(folder)
             if begun.decided_anew:
                 write_decided(folder, plan)
-        card = Card(plan.model, train_set.labels, plan.preprocess, source=f"trained on {plan.settings.data}")
+        card = Card(plan.model, begun.labels, plan.preprocess, source=f"trained on {plan.settings.data}")
         judge = _Judge(folder, card, device, rank, exact=not plan.bf16)
         with failure_kept(folder, rank), Log(folder, screen, rank=rank) as log:
             for note in begun.notes:

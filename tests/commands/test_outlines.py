@@ -82,7 +82,7 @@ def test_data_with_masks_need_no_outlines(model: Path, tmp_path: Path, capsys: p
         ("otsu", ("--outline", "{model}"), "leave out outline"),
         ("otsu", ("--split-objects", "--outline", "{model}", "--engine", "local"), "leave out everything"),
         ("otsu", ("--split-objects", "--outline", "mobile-sma"), "did you mean mobile-sam"),
-        ("otsu", ("--split-objects", "--outline", "otsu"), "takes no prompts"),
+        ("otsu", ("--split-objects", "--outline", "otsu"), "take one such as mobile-sam"),
         ("{model}", ("--outline", "{model}"), "finds nothing unasked"),
     ],
 )

@@ -137,12 +137,3 @@ def test_a_detector_takes_no_prompts(tmp_path: Path, photos: Path, capsys: pytes
         Image.open(picture).convert("L").save(picture)
     assert predict(make_model(tmp_path, OBJECTS, 64), photos, "--everything") == 2
     assert "answers once and takes none" in capsys.readouterr().err
-
-
-def test_networks_that_answer_prompts_are_not_trained_yet(
-    model: Path, photos: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out = str(photos.parent / "run")
-    for options in (("--model", "mobile-sam"), ("--weights", str(model))):
-        assert run(["train", str(photos), "--out", out, *options]) == 2
-        assert "cannot be trained yet" in capsys.readouterr().err

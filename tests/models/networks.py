@@ -20,7 +20,7 @@ from everymask.models.specs.any_spec import ModelSpec
 from everymask.models.specs.change import ChangeSpec, FCSiam, TinyCD
 from everymask.models.specs.onestage import YOLOX, OneStageSpec, RTMDet, RTMDetIns
 from everymask.models.specs.panoptic import PanopticFPN
-from everymask.models.specs.prompted import SAM, SAM2, PromptedModelSpec
+from everymask.models.specs.prompted import SAM, SAM2, PromptedModelSpec, PromptedSmall
 from everymask.models.specs.queries import Mask2Former, QuerySpec
 from everymask.models.specs.regions import ENCODERS, FasterRCNN, MaskRCNN, RegionModelSpec, faster_rcnn_v2, mask_rcnn_v2
 from everymask.models.specs.semantic import (
@@ -128,6 +128,7 @@ PROMPTED: dict[str, PromptedModelSpec] = {
     "sam": SAM(encoder="vit_t", side=64),
     "mobile-sam": SAM(encoder="tiny_vit", side=64),
     "sam2": SAM2(side=64),
+    "prompted-small": PromptedSmall(side=64, width=32),
 }
 # Encoders of all families; for semantic networks without a map at stride 2, with odd sizes of maps, with channels last.
 OTHER_ENCODERS: dict[str, ModelSpec] = {

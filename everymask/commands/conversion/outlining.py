@@ -72,7 +72,7 @@ def _outlined(dataset: Dataset, row: int, model: Predictor) -> Record:
 
 def _outlines(dataset: Dataset, row: int, model: Predictor) -> dict[int, Shape]:
     """The outlines of a picture's objects, by their places among its annotations."""
-    from everymask.infer.prompted.segmenter import outline_boxes
+    from everymask.infer.prompted.outlines import outline_boxes
 
     sample, truth = dataset[row], dataset.objects(row)
     boxes = np.clip(truth.boxes, 0, np.array(sample.size[::-1] * 2, np.float32))

@@ -82,7 +82,7 @@ def _by_file(
 
 def _answered(model: Predictor, picture: Path, asked: list[Asked]) -> Result:
     """All objects of a picture as one result."""
-    from everymask.infer.prompted.segmenter import joined, outline_boxes
+    from everymask.infer.prompted.outlines import joined, outline_boxes
     from everymask.infer.result import Result
     from everymask.infer.sources import as_sample
 

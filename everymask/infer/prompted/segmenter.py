@@ -11,20 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from everymask.core.arrays import FloatArray
 from everymask.core.labels import Labels
-from everymask.core.masks import Masks
 from everymask.core.segmentation import InstanceSet
 from everymask.data.dataset import Dataset
-from everymask.errors import DataError
+from everymask.errors import ConfigError, DataError
 from everymask.infer.predictor import Predictor
-from everymask.infer.prompted.session import Session
+from everymask.infer.prompted.outlines import outline_boxes
 from everymask.infer.result import Result
 from everymask.infer.sources import Source
 from everymask.metrics.scores import Metric
 from everymask.tasks.task import Judging, Limits, Task
-
-_AT_ONCE = 64
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -45,6 +41,12 @@ class Segmenter:
 
     def __post_init__(self) -> None:
         self.detector.task.refuse("outline")
+        if not self.prompted.task.interactive:
+            raise ConfigError(
+                f"what is found is outlined by a network that answers prompts, but {self.prompted!r} "
+                f"{self.prompted.task.finds}",
+                hint="take one such as mobile-sam",
+            )
 
     @property
     def task(self) -> Task[Any]:
@@ -125,23 +127,3 @@ class Segmenter:
 
     def __repr__(self) -> str:
         return f"<Segmenter {self.detector!r}, outlined by {self.prompted!r}>"
-
-
-def outline_boxes(session: Session, boxes: FloatArray) -> InstanceSet:
-    """An object for each box [N, 4] xyxy in pixels of the session's picture, which then begins anew.
-
-    As many boxes as there are need the memory of 64. `ConfigError` for boxes that cannot be meant.
-    """
-    parts = [InstanceSet.empty(session.size, scored=True)]
-    for first in range(0, len(boxes), _AT_ONCE):
-        parts.append(session.predict(boxes=boxes[first : first + _AT_ONCE]).instances)
-        session.reset()
-    return joined(parts)
-
-
-def joined(parts: Iterable[InstanceSet]) -> InstanceSet:
-    """The objects of all parts, each of which has masks and scores, in one class."""
-    parts = tuple(parts)
-    masks = Masks.concatenate([part.masks for part in parts if part.masks is not None])
-    scores = np.concatenate([part.scores for part in parts if part.scores is not None])
-    return InstanceSet(masks.boxes(), np.zeros(len(masks), np.int64), scores, masks)

@@ -20,7 +20,7 @@ from everymask.infer.prompted.prompts import Numbers, Prompts, check_positive, c
 from everymask.infer.result import Result
 from everymask.infer.running import Running
 
-_STRIDE = 4
+_UPSCALED = 4
 SMALLER = "make the picture smaller"
 
 
@@ -51,7 +51,8 @@ def look_at(predictor: Running, sample: Sample, looks: Looks, stored: str | Path
             looks.put(digest, embedding)
     side = preprocess.resize.long
     frame = (side, side) if preprocess.resize.rule == "segment-anything" else None
-    return Seen(sample, embedding, digest, MaskResizing((side // _STRIDE,) * 2, placement, frame))
+    places = _UPSCALED * embedding.maps[0].shape[-1]
+    return Seen(sample, embedding, digest, MaskResizing((places, places), placement, frame))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +83,14 @@ class Session:
         return self._seen.sample.size
 
     @property
+    def sample(self) -> Sample:
+        """The picture, and its truth where that is known."""
+        return self._seen.sample
+
+    @property
     def logits(self) -> FloatArray | None:
-        """[B, h, w] float32 of the last answer, h = w a quarter of the network's side, which `predict` takes as `mask`;
-        None before the first.
+        """[B, h, w] float32 of the last answer, h = w a quarter of the network's side (half of the small one's), which
+        `predict` takes as `mask`; None before the first.
         """
         return self._turns[-1].logits if self._turns else None
 

@@ -6,7 +6,7 @@ Parameters are called as in the published files.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 import torch
 import torch.nn.functional as F
@@ -167,6 +167,10 @@ class HieraPyramid(nn.Module):
         super().__init__()
         self.trunk = Hiera(size, channels)
         self.neck = Pyramid(size.widths, out_channels)
+        starts = (0, *accumulate(size.depths))
+        parts = [tuple(f"trunk.blocks.{block}" for block in range(*pair)) for pair in pairwise(starts)]
+        places = ("trunk.patch_embed", "trunk.pos_embed", "trunk.pos_embed_window")
+        self.stages = (places, parts[0], parts[1], parts[2] + parts[3])
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return self.neck(self.trunk(x))

@@ -51,6 +51,7 @@ class MaskDecoder(nn.Module):
         if detailed:
             self.obj_score_token = nn.Embedding(1, width)
             self.pred_obj_score_head = MLP(width, width, width, 1)
+            self.pred_obj_score_head.requires_grad_(False)  # whoever points at something says that there is something
             self.conv_s0 = nn.Conv2d(width, width // 8, 1)
             self.conv_s1 = nn.Conv2d(width, width // 4, 1)
 

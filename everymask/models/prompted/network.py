@@ -1,12 +1,14 @@
-"""SAM, MobileSAM and SAM 2.1 on pictures: an encoder that looks once, and a decoder that answers each prompt.
+"""SAM, MobileSAM, SAM 2.1 and a small network on pictures: an encoder looks once, a decoder answers each prompt.
 
 Networks: Kirillov et al. 2023 (SAM), Zhang et al. 2023 (MobileSAM), Ravi et al. 2024 (SAM 2).
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import assert_never
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,12 +16,14 @@ from torch import Tensor, nn
 from everymask.errors import ConfigError
 from everymask.models.base import Batch, ClassRows, Embedding, MaskOutputs, Network, PromptBatch
 from everymask.models.prompted.hiera import HIERA_SIZES, HieraPyramid
+from everymask.models.prompted.learning import Asking, click_losses, drawn_objects
 from everymask.models.prompted.mask_decoder import MASKS, Attended, MaskDecoder
 from everymask.models.prompted.prompt_encoder import PromptEncoder
+from everymask.models.prompted.small import SmallPyramid
 from everymask.models.prompted.tiny_vit import TinyViT
 from everymask.models.prompted.two_way import Scene
 from everymask.models.prompted.vit import VIT_SIZES, ImageEncoderViT
-from everymask.models.specs.prompted import SAM, SAM2, UNTRAINED, PromptedModelSpec
+from everymask.models.specs.prompted import SAM, SAM2, PromptedModelSpec, PromptedSmall
 
 WIDTH = 256
 # Places of the picture, over all prompts side by side: on processors what does not fit into their caches costs time.
@@ -37,16 +41,19 @@ class PromptedNetwork(Network):
     small_maps = ("prompt_encoder", "mask_decoder")
     exportable = False
 
-    def __init__(self, spec: PromptedModelSpec, num_classes: int = 1) -> None:
+    def __init__(
+        self, spec: PromptedModelSpec, num_classes: int = 1, *, pretrained_encoder: Path | None = None
+    ) -> None:
         super().__init__()
         self.spec: PromptedModelSpec = spec
         self.num_classes = num_classes
         self.follows_video = isinstance(spec, SAM2)
-        self.image_encoder = _image_encoder(spec)
-        self.prompt_encoder = PromptEncoder(WIDTH, spec.side, always_padded=self.follows_video)
-        self.mask_decoder = MaskDecoder(WIDTH, detailed=self.follows_video)
+        width = spec.width if isinstance(spec, PromptedSmall) else WIDTH
+        self.image_encoder = _image_encoder(spec, pretrained_encoder)
+        self.prompt_encoder = PromptEncoder(width, spec.side, always_padded=self.follows_video)
+        self.mask_decoder = MaskDecoder(width, detailed=not isinstance(spec, SAM))
         if self.follows_video:
-            self.no_mem_embed = nn.Parameter(torch.zeros(1, 1, WIDTH))
+            self.no_mem_embed = nn.Parameter(torch.zeros(1, 1, width))
 
     @property
     def exact_parts(self) -> tuple[str, ...]:
@@ -65,11 +72,12 @@ class PromptedNetwork(Network):
             raise ConfigError(f"pictures must be at most {side} x {side} pixels, but got {list(images.shape[-2:])}")
         square = F.pad(images, (0, side - images.shape[-1], 0, side - images.shape[-2]))
         found = self.image_encoder(square.to(next(self.image_encoder.parameters()).dtype))
-        if not self.follows_video:
+        if isinstance(found, Tensor):
             return Embedding((found.float(),))
         image, *finer = (each.float() for each in found)
-        memory = self.no_mem_embed.float().view(1, WIDTH, 1, 1)
-        return Embedding((image + memory, *self.mask_decoder.finer((finer[0], finer[1]))))
+        if self.follows_video:
+            image = image + self.no_mem_embed.float().view(1, WIDTH, 1, 1)
+        return Embedding((image, *self.mask_decoder.finer((finer[0], finer[1]))))
 
     def answer(self, seen: Embedding, prompts: PromptBatch) -> MaskOutputs:
         """The masks that P prompts ask for; `seen` is of one picture."""
@@ -122,7 +130,32 @@ class PromptedNetwork(Network):
         return MaskOutputs(logits, attended.scores[chosen], chosen.nonzero()[:, 0])
 
     def loss(self, batch: Batch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
-        raise ConfigError(UNTRAINED)
+        """Of some objects of each picture, pointed at as a user would: see `click_losses`. Crowds teach nothing."""
+        seen = self.embed(batch.images)
+        side = 4 * seen.maps[0].shape[-1]
+        draw = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))
+        objects = drawn_objects(batch.truths, self.spec.side, side, draw)
+        if objects is None:
+            nothing = sum(parameter.sum() for parameter in self.parameters() if parameter.requires_grad)
+            return dict.fromkeys(("focal", "dice", "iou"), 0 * torch.as_tensor(nothing))
+        picture = torch.from_numpy(objects.pictures).to(batch.images.device)
+        asking = self._asking(Embedding(tuple(each[picture] for each in seen.maps)))
+        return click_losses(asking, objects, draw, batch.images.device)
+
+    def _asking(self, seen: Embedding) -> Asking:
+        """What answers prompts of which each has a picture of its own in `seen`."""
+
+        def ask(prompts: PromptBatch) -> tuple[Tensor, Tensor]:
+            tokens = self.prompt_encoder.tokens(prompts.points, prompts.labels)
+            attended = self.mask_decoder.attend(self._scene(seen, prompts.masks), tokens)
+            chosen = torch.zeros_like(attended.scores, dtype=torch.bool)
+            chosen[:, 1:] = prompts.several
+            chosen[:, 0] = not prompts.several
+            logits = self.mask_decoder.logits(attended, seen.maps, chosen)
+            scores = attended.scores[chosen].view(len(tokens), -1)
+            return logits.view(*scores.shape, *logits.shape[1:]).float(), scores.float()
+
+        return ask
 
     def class_rows(self) -> ClassRows:
         """None: what a prompt points at has no class."""
@@ -135,7 +168,7 @@ class PromptedNetwork(Network):
         )
 
 
-def _image_encoder(spec: PromptedModelSpec) -> nn.Module:
+def _image_encoder(spec: PromptedModelSpec, pretrained: Path | None) -> nn.Module:
     match spec:
         case SAM(encoder="tiny_vit"):
             return TinyViT(spec.channels, WIDTH)
@@ -143,6 +176,8 @@ def _image_encoder(spec: PromptedModelSpec) -> nn.Module:
             return ImageEncoderViT(VIT_SIZES[spec.encoder], spec.channels, spec.side, WIDTH)
         case SAM2():
             return HieraPyramid(HIERA_SIZES[spec.encoder], spec.channels, WIDTH)
+        case PromptedSmall():
+            return SmallPyramid(spec.encoder, spec.channels, spec.width, pretrained)
         case _:
             assert_never(spec)
 

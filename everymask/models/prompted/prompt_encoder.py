@@ -25,8 +25,10 @@ class RandomPositions(nn.Module):
     def forward(self, places: Tensor) -> Tensor:
         """Places [..., 2] xy in 0-1 as [..., width]."""
         matrix: Tensor = self.positional_encoding_gaussian_matrix  # type: ignore[assignment,unused-ignore]
-        angles = 2 * math.pi * ((2 * places - 1) @ matrix)
-        return torch.cat([angles.sin(), angles.cos()], dim=-1)
+        # In bfloat16 neighbouring pixels would be one place.
+        with torch.autocast(places.device.type, enabled=False):
+            angles = 2 * math.pi * ((2 * places - 1) @ matrix)
+            return torch.cat([angles.sin(), angles.cos()], dim=-1)
 
 
 class PromptEncoder(nn.Module):

@@ -145,6 +145,8 @@ class Stage(nn.Module):
 class TinyViT(nn.Module):
     """Pictures [B, C, side, side] become an embedding [B, 256, side / 16, side / 16]."""
 
+    stages = (("patch_embed",), ("layers.0",), ("layers.1",), ("layers.2", "layers.3"))
+
     def __init__(self, channels: int, out_channels: int) -> None:
         super().__init__()
         self.patch_embed = PatchEmbedding(channels, WIDTHS[0])

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from everymask.models.prompted.vit import FeedForward
 
 _DEPTH = 2
-_HEADS = 8
-_HIDDEN = 2048
+_HEAD = 32  # channels of the network for each head
+_WIDER = 8
 _NARROWER = 2
 
 
@@ -25,28 +25,28 @@ class CrossAttention(nn.Module):
 
     def __init__(self, width: int, inner: int) -> None:
         super().__init__()
+        self.heads = width // _HEAD
         self.q_proj = nn.Linear(width, inner)
         self.k_proj = nn.Linear(width, inner)
         self.v_proj = nn.Linear(width, inner)
         self.out_proj = nn.Linear(inner, width)
 
     def query(self, x: Tensor) -> Tensor:
-        return _heads(self.q_proj(x))
+        return self._heads(self.q_proj(x))
 
     def key(self, x: Tensor) -> Tensor:
-        return _heads(self.k_proj(x))
+        return self._heads(self.k_proj(x))
 
     def value(self, x: Tensor) -> Tensor:
-        return _heads(self.v_proj(x))
+        return self._heads(self.v_proj(x))
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         prompts = max(len(query), len(key))
         query, key, value = (part.expand(prompts, -1, -1, -1) for part in (query, key, value))
         return self.out_proj(F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2))
 
-
-def _heads(x: Tensor) -> Tensor:
-    return x.unflatten(2, (_HEADS, -1)).transpose(1, 2)
+    def _heads(self, x: Tensor) -> Tensor:
+        return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class TwoWayBlock(nn.Module):
         self.norm1 = nn.LayerNorm(width)
         self.cross_attn_token_to_image = CrossAttention(width, width // _NARROWER)
         self.norm2 = nn.LayerNorm(width)
-        self.mlp = FeedForward(width, _HIDDEN, nn.ReLU)
+        self.mlp = FeedForward(width, _WIDER * width, nn.ReLU)
         self.norm3 = nn.LayerNorm(width)
         self.norm4 = nn.LayerNorm(width)
         self.cross_attn_image_to_token = CrossAttention(width, width // _NARROWER)

@@ -129,6 +129,10 @@ class ImageEncoderViT(nn.Module):
         windows = [0 if block in size.whole else WINDOW for block in range(size.depth)]
         self.blocks = nn.ModuleList(Block(size, window, places) for window in windows)
         self.neck = neck(size.width, out_channels)
+        thirds = [
+            [f"blocks.{block}" for block in range(size.depth) if 3 * block // size.depth == part] for part in range(3)
+        ]
+        self.stages = (("patch_embed", "pos_embed"), *map(tuple, thirds))
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.patch_embed(x) + self.pos_embed

@@ -17,7 +17,6 @@ class Family:
       their order is that of `everymask models`
     - `encoders` are the names that an encoder can have; with `timms` also all that timm has
     - `family_name` completes "a setting of ..."
-    - `trained` says whether there is a training for them
     """
 
     finds: str
@@ -26,4 +25,3 @@ class Family:
     named: Mapping[Any, Callable[..., Any]]
     encoders: tuple[str, ...]
     timms: bool = False
-    trained: bool = True

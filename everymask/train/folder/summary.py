@@ -115,9 +115,10 @@ def _panels(predictor: Predictor, val: Dataset, scores: Scores) -> tuple[tuple[P
     once, model = predictor.without_duplicates(), predictor.card.labels
 
     def panel(row: PictureScore) -> Panel:
-        sample = val[rows[row.id]]
-        found = once.predict(sample).segmentation
-        sides = ((task.truth_of(sample), val.labels.coloured_as(model)), (found, model))
+        result = next(iter(once.answers(val.subset([rows[row.id]]))))
+        sample, found = result.sample, result.segmentation
+        colours = result.labels.coloured_as(model)
+        sides = ((task.truth_of(sample), val.labels.coloured_as(model)), (found, colours))
         drawing = Drawing(min_score=_DRAWN_FROM, names=task.tagged, side=PICTURE_SIDE, before=sample.before)
         truth, prediction = (task.draw(sample.image, one, labels, drawing) for one, labels in sides)
         return Panel(row.id, row.caption, truth, prediction)

@@ -14,8 +14,9 @@ from everymask.data.shapes import write_shapes
 from everymask.errors import ConfigError, DataError
 from everymask.evaluate import compare, evaluate
 from everymask.infer.predictor import Predictor
-from everymask.infer.prompted import segmenter
-from everymask.infer.prompted.segmenter import Segmenter, outline_boxes
+from everymask.infer.prompted import outlines
+from everymask.infer.prompted.outlines import outline_boxes
+from everymask.infer.prompted.segmenter import Segmenter
 from everymask.infer.result import Result
 from tests.infer.prompted.test_session import masks_of, picture, small_model
 
@@ -51,7 +52,7 @@ def test_boxes_are_cut_to_the_picture_and_what_has_no_area_or_is_unsure_is_left_
 def test_many_boxes_are_asked_in_chunks_and_none_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     boxes = np.repeat(BOXES[[0, 2]], 3, axis=0)
     whole = outline_boxes(small_model().session(picture()), boxes)
-    monkeypatch.setattr(segmenter, "_AT_ONCE", 4)
+    monkeypatch.setattr(outlines, "_AT_ONCE", 4)
     session = small_model().session(picture())
     parts = outline_boxes(session, boxes)
     assert whole.masks is not None and parts.masks is not None and session.logits is None

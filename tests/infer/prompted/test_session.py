@@ -18,7 +18,6 @@ from everymask.infer.predictor import Predictor
 from everymask.infer.prompted.looks import Looks
 from everymask.models.prompted.network import PromptedNetwork
 from everymask.models.specs.prompted import SAM, SAM2
-from everymask.tasks.task import Judging
 from tests.models.prompted.random_sam import official_sam, own_of, predictor_of, scatter
 
 
@@ -250,5 +249,3 @@ def test_a_model_that_answers_prompts_finds_nothing_unasked() -> None:
         small_model().predict(picture())
     with pytest.raises(ConfigError, match="no number of detections"):
         small_model().with_detections(5)
-    with pytest.raises(ConfigError, match="cannot be evaluated by itself"):
-        small_model().metrics(Judging())

@@ -1,0 +1,108 @@
+"""A whole training of a small network that answers prompts: its run, judged, compared, asked, and gone on with."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+
+from everymask.cli import run as call
+from everymask.core.labels import labels_of
+from everymask.data.shapes import write_shapes
+from everymask.models.checkpoint import read_model
+from everymask.models.prompted.network import PromptedNetwork
+from everymask.models.specs.prompted import PromptedSmall
+from everymask.settings.config import TrainConfig
+from everymask.train.folder.logs import read_log
+from everymask.train.run import Run, train
+
+pytestmark = pytest.mark.slow
+QUIET = Console(quiet=True)
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    write_shapes(folder, train=4, val=2, size=64)
+    return folder
+
+
+def settings(data: Path, out: Path, **changes: Any) -> TrainConfig:
+    model = PromptedSmall(side=64, width=32)
+    values = {"data": str(data), "out": str(out), "epochs": 2, "batch": 2, "device": "cpu", "weights": "none"}
+    return TrainConfig(**(values | {"model": model, "validate_every": 2} | changes))
+
+
+@pytest.fixture(scope="module")
+def run(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return train(settings(shapes, tmp_path_factory.mktemp("runs") / "a"), console=QUIET)
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return read_model(folder / "best.safetensors")[0]
+
+
+def test_a_run_says_how_good_its_answers_are(run: Run) -> None:
+    card = read_model(run.folder / "best.safetensors")[1]
+    assert card.labels == labels_of(["object"]) and card.preprocess.resize.long == 64
+    assert {"mIoU@1", "mIoU@20", "NoC85", "box-prompt AP"} <= card.metrics.keys()
+    assert run.report is not None and run.report.headline_name == "mIoU@1"
+    page = (run.folder / "report.html").read_text("utf-8")
+    assert "mIoU after 1 click" in page and "NoC85" in page and "data:image" in page
+    steps = [entry for entry in read_log(run.folder / "log.jsonl") if entry["kind"] == "step"]
+    assert all(any(name in key for key in steps[-1]) for name in ("focal", "dice", "iou"))
+
+
+def test_an_interrupted_run_goes_on_to_the_same_weights(
+    run: Run, shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls, loss = [], PromptedNetwork.loss
+
+    def stop(self: PromptedNetwork, *arguments: Any) -> dict[str, torch.Tensor]:
+        calls.append(1)
+        if len(calls) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return loss(self, *arguments)
+
+    monkeypatch.setattr(PromptedNetwork, "loss", stop)
+    config = settings(shapes, tmp_path / "c")
+    assert train(config, console=QUIET).reason == "interrupted"
+    resumed = train(replace(config, resume=True), console=QUIET)
+    assert (resumed.reason, resumed.steps) == ("finished", 4)
+    first, second = weights(run.folder), weights(resumed.folder)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_every_verb_knows_it(run: Run, shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def said(*words: object) -> str:
+        assert call([str(word) for word in words]) == 0
+        return capsys.readouterr().out
+
+    found = json.loads(said("evaluate", run.folder, shapes, "--split", "val", "--json"))
+    assert found["num_pictures"] == 2 and len(found["mean_iou_by_clicks"]) == 20
+    assert found["per_class"].keys() == {"square", "circle", "triangle"} and found["boxes"]["mask"]["AP"] >= 0
+    assert "Clicks to reach an IoU" in said("evaluate", run.folder, shapes, "--split", "val")
+    assert json.loads(said("compare", run.folder, run.folder, shapes, "--split", "val", "--json"))["difference"] == 0
+    picture = next((shapes / "images").rglob("*.png"))
+    said("predict", run.folder, picture, "--out", tmp_path / "all", "--everything", "--points-per-side", "2")
+    said("predict", "otsu", picture, "--out", tmp_path / "both", "--split-objects", "--outline", run.folder)
+    assert (tmp_path / "both" / "predictions.csv").is_file()
+    assert "prompted-small" in said("models")
+
+
+def test_it_is_fine_tuned_from_a_run_its_decoder_alone(run: Run, shapes: Path, tmp_path: Path) -> None:
+    config = settings(shapes, tmp_path / "b", weights=str(run.folder), model=None, layers="heads", epochs=1, ema=0.0)
+    tuned = train(config, console=QUIET)
+    assert tuned.config.model == PromptedSmall(side=64, width=32), "weights bring their network"
+    before, after = weights(run.folder), weights(tuned.folder)
+    same = {name for name in before if torch.equal(before[name], after[name])}
+    counters = {name for name in before if name.endswith("num_batches_tracked")}
+    learned = {name.split(".")[0] for name in before.keys() - same - counters}
+    assert learned <= {"prompt_encoder", "mask_decoder"} and "mask_decoder" in learned
