@@ -13,13 +13,13 @@ from everymask.classical.bases import MethodSpec
 from everymask.core.arrays import Array, FloatArray, IntArray
 from everymask.core.segmentation import ChangeMap, SemanticMap
 from everymask.errors import ConfigError, WeightsError
-from everymask.infer.decoding.outputs import Outputs, RegionArrays, SemanticArrays, Wanted
+from everymask.infer.decoding.outputs import Outputs, PanopticArrays, RegionArrays, SemanticArrays, Wanted
 from everymask.infer.decoding.prompted import EmbeddingArrays, MaskArrays, PromptArrays
 from everymask.models.specs.any_spec import AnySpec
 from everymask.models.specs.change import ChangeSpec
 from everymask.models.specs.panoptic import PanopticFPN
 from everymask.models.specs.prompted import PromptedSpec
-from everymask.models.specs.regions import FasterRCNN
+from everymask.models.specs.regions import FasterRCNN, MaskPaste
 from everymask.models.specs.semantic import SemanticSpec
 
 INPUTS = ("images", "windows")
@@ -78,24 +78,14 @@ class GraphBackend:
 
     def _outputs(self, answers: list[Mapping[str, Array]]) -> Outputs:
         match self.spec:
-            case PanopticFPN() | PromptedSpec() | MethodSpec():
+            case PromptedSpec() | MethodSpec():
                 raise WeightsError(f"a graph of {type(self.spec).__name__} is nothing that this version can run")
+            case PanopticFPN() as spec:
+                logits = np.concatenate([_given(answer, "logits") for answer in answers])
+                regions = _regions(answers, spec.profile.mask_paste)
+                return PanopticArrays(regions, SemanticArrays(logits, "multiclass"), spec)
             case FasterRCNN() as spec:
-                counts = [len(_given(answer, "scores")) for answer in answers]
-                columns = {
-                    name: np.concatenate([_given(answer, name) for answer in answers])
-                    for name in ("boxes", "class_ids", "scores", "mask_logits", "cut")
-                    if name in answers[0]
-                }
-                return RegionArrays(
-                    _given(columns, "boxes"),
-                    _given(columns, "class_ids"),
-                    _given(columns, "scores"),
-                    columns.get("mask_logits"),
-                    np.repeat(np.arange(len(answers)), counts),
-                    spec.profile.mask_paste,
-                    columns.get("cut"),
-                )
+                return _regions(answers, spec.profile.mask_paste)
             case SemanticSpec() as spec:
                 (answer,) = answers
                 kind = SemanticMap if spec.fusion is None else ChangeMap
@@ -130,6 +120,25 @@ class GraphBackend:
     def answer(self, seen: EmbeddingArrays, prompts: PromptArrays) -> MaskArrays:
         """As `encode`."""
         raise ConfigError("a session answers prompts, but this model answers once and takes none", hint="call predict")
+
+
+def _regions(answers: list[Mapping[str, Array]], paste: MaskPaste) -> RegionArrays:
+    """The objects of several pictures, each with an answer of its own."""
+    counts = [len(_given(answer, "scores")) for answer in answers]
+    columns = {
+        name: np.concatenate([_given(answer, name) for answer in answers])
+        for name in ("boxes", "class_ids", "scores", "mask_logits", "cut")
+        if name in answers[0]
+    }
+    return RegionArrays(
+        _given(columns, "boxes"),
+        _given(columns, "class_ids"),
+        _given(columns, "scores"),
+        columns.get("mask_logits"),
+        np.repeat(np.arange(len(answers)), counts),
+        paste,
+        columns.get("cut"),
+    )
 
 
 def _given(answer: Mapping[str, Array], name: str) -> Array:
