@@ -17,8 +17,8 @@ from everymask.data.pictures.read import MAX_SIDE, read_header, read_image
 from everymask.errors import EverymaskError, printable
 from everymask.infer.predictor import Predictor
 from everymask.infer.result import Result
-from everymask.models.specs.prompted import PromptedSpec
 from everymask.serving.problems import Problem
+from everymask.tasks.table import answers_prompts
 
 _log = logging.getLogger(__name__)
 _SIDE = 256
@@ -89,7 +89,7 @@ class Version:
     @property
     def answers_prompts(self) -> bool:
         """Whether it looks at a picture and then is asked: it finds nothing by itself."""
-        return isinstance(self.predictor.card.spec, PromptedSpec)
+        return answers_prompts(self.predictor.card.spec)
 
     def took(self, seconds: float) -> None:
         """One more answer took so long."""
