@@ -102,7 +102,8 @@ def apart(first: Answer, second: Answer) -> Apart:
         return _largest(first, second)
     one, other = _matched(first, second)
     total = len(first["boxes"]) + len(second["boxes"])
-    paired = {name: (first[name][one], second[name][other]) for name in first if name != "cut"}
+    paired = {name: (first[name][one], second[name][other]) for name in first if name not in ("cut", "logits")}
+    paired |= {"logits": (first["logits"], second["logits"])} if "logits" in first else {}
     found = _largest(*({name: pair[side] for name, pair in paired.items()} for side in (0, 1)))
     return Apart(found.difference, found.output, total - 2 * len(one), total)
 

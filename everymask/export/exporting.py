@@ -25,7 +25,8 @@ from everymask.export.layers import NOTICED, first_apart, layers_of, outputs_of,
 from everymask.export.onnx_graph import in_half, to_onnx
 from everymask.export.pictures import Chosen, choose_pictures, inputs_of, needed, noise_for
 from everymask.export.program import ProgramEngine, write_program
-from everymask.export.targets import ROWS, Target, row_of
+from everymask.export.targets import ROWS, Layout, Target, row_of
+from everymask.export.triton import check_repository, write_repository
 from everymask.infer.predictor import Predictor
 from everymask.models.base import Network
 from everymask.models.card import Card
@@ -50,8 +51,9 @@ class ExportConfig:
     """What is exported, and how.
 
     `out` ends in `.emz` (a bundle for the torch-free runtime), or in what `to` reads by itself: .onnx, .xml (with .bin
-    beside it), .pt2. The file is checked by up to `pictures` annotated pictures (see `choose_pictures` for `data` and
-    `split`), and refused where more than `max_loss` of the metric is lost.
+    beside it), .pt2; with the `layout` "triton" it is the folder of a model for Triton Inference Server. The file is
+    checked by up to `pictures` annotated pictures (see `choose_pictures` for `data` and `split`), and refused where
+    more than `max_loss` of the metric is lost.
     """
 
     source: str
@@ -63,11 +65,16 @@ class ExportConfig:
     pictures: int = 200
     max_loss: float = 0.005
     max_detections: int | None = None
+    layout: Layout = "file"
     overwrite: bool = False
 
     def __post_init__(self) -> None:
         row = row_of(self.to)
-        if self.out.suffix.lower() not in row.endings:
+        if self.layout == "triton" and self.to != "onnx":
+            raise ConfigError("layout triton is that of an ONNX file", hint=f"leave out --to {self.to}")
+        if self.layout == "triton":
+            check_repository(self.out, overwrite=self.overwrite)
+        elif self.out.suffix.lower() not in row.endings:
             others = [other.name for other in ROWS if self.out.suffix.lower() in other.endings]
             raise ConfigError(
                 f"what goes to {self.to} ends in {' or '.join(row.endings)}, but out is {printable(self.out)}",
@@ -78,7 +85,7 @@ class ExportConfig:
                 f"{self.to} calculates in {', '.join(row.precisions)}, but precision is {self.precision}",
                 hint=_ELSEWHERE.get(self.precision, ""),
             )
-        if self.out.exists() and not self.overwrite:
+        if self.layout == "file" and self.out.exists() and not self.overwrite:
             raise ConfigError(
                 f"{printable(self.out)} is there already", hint="choose another --out, or add --overwrite"
             )
@@ -116,7 +123,7 @@ def export(config: ExportConfig, say: Callable[[str], None] = lambda _: None) ->
     if not network.exportable:
         raise ConfigError(
             f"{type(card.spec).__name__} cannot be exported yet",
-            hint="networks that find objects, label maps or changes can",
+            hint="networks that find objects, label maps, panoptic maps or changes can",
         )
     if config.max_detections is not None:
         network = network.with_detections(config.max_detections)
@@ -283,6 +290,8 @@ def _refusal(config: ExportConfig, check: Check, made: _Made, layer: str) -> Wei
 
 def _written(config: ExportConfig, card: Card, made: _Made, check: Check) -> int:
     """Put the file into its place and read it back; how many bytes it has, with what lies beside it."""
+    if config.layout == "triton":
+        return write_repository(config.out, made.graph, card.labels)
     if config.out.suffix.lower() == SUFFIX:
         facts = GraphFacts(config.precision, _RUNS[config.to], "one" if made.one_by_one else "any")
         int8 = {"calibration_pictures": made.calibrated, "left_in_float": list(made.left)} if made.calibrated else {}

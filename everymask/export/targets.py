@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 Target: TypeAlias = Literal["onnx", "openvino", "pt2"]
+Layout: TypeAlias = Literal["file", "triton"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,18 +26,31 @@ ROWS = (
         (".emz", ".onnx"),
         "onnxruntime",
         ("fp32", "fp16", "int8"),
-        "all networks, any size; timm's encoders as far as they can be traced",
+        "all networks but those that answer prompts, any size; timm's encoders as far as they can be traced",
     ),
     Row(
         "openvino",
         (".emz", ".xml"),
         "openvino",
         ("fp32", "fp16", "bf16", "int8"),
-        "all networks, any size; timm's encoders as far as they can be traced",
+        "all networks but those that answer prompts, any size; timm's encoders as far as they can be traced",
     ),
     Row("pt2", (".pt2",), "torch", ("fp32",), "as onnx; needs torch"),
+    Row(
+        "triton",
+        (),
+        "",
+        (),
+        "not run here; --layout triton --out models/NAME: its folders, with the ONNX file",
+    ),
     Row("tensorrt", (), "", (), "not run here: trtexec --onnx=model.onnx, from --to onnx --out model.onnx"),
-    Row("litert", (), "", (), "not yet: networks of one fixed size only, no detectors"),
+    Row(
+        "litert",
+        (),
+        "",
+        (),
+        "no: litert-torch brings 31 packages, jax among them; networks of one fixed size only",
+    ),
     Row("coreml", (), "", (), "not yet: its runtime is on macOS only, and nothing is called exported that was not run"),
     Row("executorch", (), "", (), "not yet: networks of one fixed size only, no detectors"),
 )

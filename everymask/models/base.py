@@ -106,6 +106,10 @@ class PanopticOutputs:
     logits: Tensor
     spec: PanopticFPN
 
+    def tensors(self) -> dict[str, Tensor]:
+        """What a graph of one picture gives, by name."""
+        return self.regions.tensors() | {"logits": self.logits}
+
 
 @dataclass(frozen=True, slots=True)
 class QueryOutputs:

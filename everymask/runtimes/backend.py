@@ -13,7 +13,7 @@ from everymask.classical.bases import MethodSpec
 from everymask.core.arrays import Array, FloatArray, IntArray
 from everymask.core.segmentation import ChangeMap, SemanticMap
 from everymask.errors import ConfigError, WeightsError
-from everymask.infer.decoding.outputs import Outputs, RegionArrays, SemanticArrays, Wanted
+from everymask.infer.decoding.outputs import Outputs, PanopticArrays, RegionArrays, SemanticArrays, Wanted
 from everymask.infer.decoding.prompted import EmbeddingArrays, MaskArrays, PromptArrays
 from everymask.models.specs.any_spec import AnySpec
 from everymask.models.specs.change import ChangeSpec
@@ -21,7 +21,7 @@ from everymask.models.specs.onestage import OneStageSpec
 from everymask.models.specs.panoptic import PanopticFPN
 from everymask.models.specs.prompted import PromptedSpec
 from everymask.models.specs.queries import QuerySpec
-from everymask.models.specs.regions import FasterRCNN
+from everymask.models.specs.regions import FasterRCNN, MaskPaste
 from everymask.models.specs.semantic import SemanticSpec
 
 INPUTS = ("images", "windows")
@@ -80,24 +80,16 @@ class GraphBackend:
 
     def _outputs(self, answers: list[Mapping[str, Array]]) -> Outputs:
         match self.spec:
-            case PanopticFPN() | QuerySpec() | PromptedSpec() | MethodSpec():
+            case QuerySpec() | PromptedSpec() | MethodSpec():
                 raise WeightsError(f"a graph of {type(self.spec).__name__} is nothing that this version can run")
-            case FasterRCNN() | OneStageSpec() as spec:
-                counts = [len(_given(answer, "scores")) for answer in answers]
-                columns = {
-                    name: np.concatenate([_given(answer, name) for answer in answers])
-                    for name in ("boxes", "class_ids", "scores", "mask_logits", "cut")
-                    if name in answers[0]
-                }
-                return RegionArrays(
-                    _given(columns, "boxes"),
-                    _given(columns, "class_ids"),
-                    _given(columns, "scores"),
-                    columns.get("mask_logits"),
-                    np.repeat(np.arange(len(answers)), counts),
-                    spec.profile.mask_paste if isinstance(spec, FasterRCNN) else "frame",
-                    columns.get("cut"),
-                )
+            case PanopticFPN() as spec:
+                logits = np.concatenate([_given(answer, "logits") for answer in answers])
+                regions = _regions(answers, spec.profile.mask_paste)
+                return PanopticArrays(regions, SemanticArrays(logits, "multiclass"), spec)
+            case FasterRCNN() as spec:
+                return _regions(answers, spec.profile.mask_paste)
+            case OneStageSpec():
+                return _regions(answers, "frame")
             case SemanticSpec() as spec:
                 (answer,) = answers
                 kind = SemanticMap if spec.fusion is None else ChangeMap
@@ -132,6 +124,25 @@ class GraphBackend:
     def answer(self, seen: EmbeddingArrays, prompts: PromptArrays) -> MaskArrays:
         """As `encode`."""
         raise ConfigError("a session answers prompts, but this model answers once and takes none", hint="call predict")
+
+
+def _regions(answers: list[Mapping[str, Array]], paste: MaskPaste) -> RegionArrays:
+    """The objects of several pictures, each with an answer of its own."""
+    counts = [len(_given(answer, "scores")) for answer in answers]
+    columns = {
+        name: np.concatenate([_given(answer, name) for answer in answers])
+        for name in ("boxes", "class_ids", "scores", "mask_logits", "cut")
+        if name in answers[0]
+    }
+    return RegionArrays(
+        _given(columns, "boxes"),
+        _given(columns, "class_ids"),
+        _given(columns, "scores"),
+        columns.get("mask_logits"),
+        np.repeat(np.arange(len(answers)), counts),
+        paste,
+        columns.get("cut"),
+    )
 
 
 def _given(answer: Mapping[str, Array], name: str) -> Array:

@@ -16,12 +16,12 @@ from starlette.types import ASGIApp
 
 from everymask.errors import EverymaskError, printable
 from everymask.serving.problems import Problem, problem_of
-from everymask.serving.routes import batch, cvat, label_studio, open_inference, own, pages
+from everymask.serving.routes import batch, cvat, label_studio, open_inference, own, pages, sessions
 from everymask.serving.service import Service
 from everymask.serving.watched import Watched
 
 _log = logging.getLogger(__name__)
-_ROOMS = (own, batch, open_inference, label_studio, cvat, pages)
+_ROOMS = (own, batch, sessions, open_inference, label_studio, cvat, pages)
 
 
 def build_app(service: Service) -> ASGIApp:

@@ -18,8 +18,9 @@ from starlette.requests import Request
 from everymask.errors import ConfigError
 from everymask.serving.counters import Counters, resident_bytes
 from everymask.serving.forms import read_number
-from everymask.serving.line import Busy, Late, Line, Ticket
+from everymask.serving.line import Busy, Late, Line, Ticket, Work
 from everymask.serving.problems import Problem
+from everymask.serving.sessions import Sessions
 from everymask.serving.settings import Settings
 from everymask.serving.shelf import Job, Shelf, Version
 
@@ -37,12 +38,13 @@ class Service:
     counters: Counters = field(default_factory=Counters)
     draining: bool = False
     line: Line = field(init=False)
+    sessions: Sessions = field(init=False)
 
     def __post_init__(self) -> None:
         if not self.shelf.slots:
             raise ConfigError("a service needs at least one model")
         executor, lanes, batch = _threads(self.shelf.slot(None).current, self.settings)
-        waited = self._waited
+        waited, self.sessions = self._waited, Sessions(self.settings.max_sessions)
         self.line = Line(executor, lanes, batch, waited, self.counters.calculated)
 
     def _waited(self, seconds: float) -> None:
@@ -80,18 +82,22 @@ class Service:
         return read_number(request.query_params, "timeout", self.settings.budget, 3600) or self.settings.budget
 
     @asynccontextmanager
-    async def visit(self, request: Request, model: str | None) -> AsyncIterator[Visit]:
+    async def visit(
+        self, request: Request, model: str | None, *, version: Version | None = None, work: Work | None = None
+    ) -> AsyncIterator[Visit]:
         """A place in the line from the arrival of a request, before its body is read, until its answer.
 
+        It is answered by `model`, or by a `version` that is chosen already, whose `work` the line reckons with.
         `Problem`: 503 where the answer would come too late, or where the service ends.
         """
-        client, version = self.client(request), self.shelf.slot(model).choose()
+        client = self.client(request)
+        version = self.shelf.slot(model).choose() if version is None else version
         allowed = min(self.allowed(request), self.settings.budget)
         if self.draining:
             self.counters.refused["ending"] += 1
             raise Problem(503, "ending", "this service is ending", headers={"retry-after": "1", "connection": "close"})
         try:
-            ticket = self.line.admit(client, version, allowed)
+            ticket = self.line.admit(client, version if work is None else work, allowed)
         except Busy as busy:
             self.counters.refused["busy"] += 1
             raise Problem(
@@ -116,6 +122,8 @@ class Service:
         gauges = {
             "everymask_inside": float(self.line.inside),
             "everymask_waiting": float(self.line.waiting),
+            "everymask_sessions": float(len(self.sessions)),
+            "everymask_session_bytes": float(self.sessions.nbytes),
             "process_resident_memory_bytes": float(resident_bytes()),
         }
         return self.counters.text(gauges, [(each.name, each.version) for each in self.shelf.versions()])
@@ -136,14 +144,16 @@ class Visit:
         """How long the body may take to arrive."""
         return self.allowed * _BODY_SHARE
 
-    async def calculate(self, job: Job) -> Any:
-        """What `job.finish` makes of its result; the body must have been read.
+    async def calculate(self, job: Job | Callable[[], Any]) -> Any:
+        """What `job.finish` makes of its result, or the job itself gives; the body must have been read.
 
         `Problem`: 504 where its turn did not come in time, 499 where the client has left; else what predicting raises.
         """
         return await self.calculate_at(self.ticket, job, self._left)
 
-    async def calculate_at(self, ticket: Ticket, job: Job, left: Callable[[], Awaitable[None]] | None = None) -> Any:
+    async def calculate_at(
+        self, ticket: Ticket, job: Job | Callable[[], Any], left: Callable[[], Awaitable[None]] | None = None
+    ) -> Any:
         """The same at another place in the line; `left` ends when the client has left."""
         line, counters = self.service.line, self.service.counters
         answer = line.submit(ticket, job)

@@ -18,6 +18,7 @@ from everymask.errors import EverymaskError, printable
 from everymask.infer.predictor import Predictor
 from everymask.infer.result import Result
 from everymask.serving.problems import Problem
+from everymask.tasks.table import answers_prompts
 
 _log = logging.getLogger(__name__)
 _SIDE = 256
@@ -48,8 +49,32 @@ class Job:
 
 
 @dataclass(eq=False, slots=True)
+class Asking:
+    """One kind of work with a model, which the line reckons with: its jobs are functions. It takes `seconds`."""
+
+    seconds: float = 0.0
+
+    def run(self, jobs: Sequence[Callable[[], Any]]) -> list[Any]:
+        """What each gives, or the exception that says why there is nothing."""
+        outcomes: list[Any] = []
+        for job in jobs:
+            try:
+                outcomes.append(job())
+            except Exception as error:  # the failure of one is no matter of the others
+                outcomes.append(error)
+        return outcomes
+
+    def took(self, seconds: float) -> None:
+        """One more job took so long."""
+        self.seconds += _NEW * (seconds - self.seconds)
+
+
+@dataclass(eq=False, slots=True)
 class Version:
-    """A loaded model. `seconds` is what one answer took lately, from the picture's bytes to those of the answer."""
+    """A loaded model. `seconds` is what one answer took lately, from the picture's bytes to those of the answer.
+
+    Where it answers prompts, `looking` at a picture and `answering` a prompt are work of their own.
+    """
 
     name: str
     version: str
@@ -58,6 +83,13 @@ class Version:
     max_pixels: int
     loaded: float = 0.0
     seconds: float = 0.0
+    looking: Asking = field(default_factory=Asking)
+    answering: Asking = field(default_factory=Asking)
+
+    @property
+    def answers_prompts(self) -> bool:
+        """Whether it looks at a picture and then is asked: it finds nothing by itself."""
+        return answers_prompts(self.predictor.card.spec)
 
     def took(self, seconds: float) -> None:
         """One more answer took so long."""
@@ -69,7 +101,7 @@ class Version:
         samples: dict[int, Sample] = {}
         for place, job in enumerate(jobs):
             try:
-                samples[place] = self._sample(job)
+                samples[place] = self.sample(job)
             except Exception as error:  # one damaged picture is no matter of those beside it
                 outcomes[place] = error
         for place, found in zip(samples, self._predicted(list(samples.values())), strict=True):
@@ -79,7 +111,8 @@ class Version:
                 outcomes[place] = error
         return outcomes
 
-    def _sample(self, job: Job) -> Sample:
+    def sample(self, job: Job) -> Sample:
+        """The picture of a job; `Problem` (413) for one that is too large, `DataError` for one that cannot be read."""
         height, width = read_header(job.data, max_pixels=MAX_SIDE**2).size
         if height * width > self.max_pixels:
             raise Problem(
@@ -101,10 +134,18 @@ class Version:
     def try_out(self) -> None:
         """Predict a picture twice, the first time to warm up; what that raises says that the model does not work."""
         picture = trial_picture(self.predictor)
-        for _ in range(2):
+        for turn in range(2):
             begun = time.monotonic()
-            self.predictor.predict(picture)
-            self.seconds = time.monotonic() - begun
+            if self.answers_prompts:
+                # Another picture, since what the network has seen of the first is kept.
+                session = self.predictor.session(np.roll(picture, turn))
+                self.seconds = self.looking.seconds = time.monotonic() - begun
+                begun = time.monotonic()
+                session.predict(points=[[_SIDE / 2, _SIDE / 2]])
+                self.answering.seconds = time.monotonic() - begun
+            else:
+                self.predictor.predict(picture)
+                self.seconds = time.monotonic() - begun
 
     def to_json(self) -> dict[str, Any]:
         """What clients may know of it."""
@@ -113,6 +154,7 @@ class Version:
             "name": self.name,
             "version": self.version,
             "task": self.predictor.task.name,
+            "prompts": self.answers_prompts,
             "classes": list(card.labels.names),
             "colours": [list(colour) for colour in card.labels.colours],
             "channels": card.preprocess.channels,

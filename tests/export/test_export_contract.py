@@ -13,7 +13,7 @@ from everymask.models.specs.any_spec import ModelSpec
 from everymask.runtimes.on_onnxruntime import OnnxRuntimeEngine
 from everymask.runtimes.on_openvino import OpenVinoEngine
 from tests.export.graphs import decided_network, onnx_of
-from tests.models.networks import CHANGE, DETECTORS, ONE_STAGE, REGIONS, SEMANTIC, bands_of, with_channels
+from tests.models.networks import CHANGE, DETECTORS, ONE_STAGE, PANOPTIC, REGIONS, SEMANTIC, bands_of, with_channels
 
 pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 CHANNELS = 3
 ALL: dict[str, ModelSpec] = {
-    name: with_channels(spec, CHANNELS) for name, spec in (REGIONS | SEMANTIC | CHANGE | ONE_STAGE).items()
+    name: with_channels(spec, CHANNELS) for name, spec in (REGIONS | PANOPTIC | SEMANTIC | CHANGE | ONE_STAGE).items()
 }
 SIZES = ((64, 96), (160, 32))
 """Neither is the size that the network was traced with, and one has sides of an odd number of cells."""

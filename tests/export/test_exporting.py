@@ -27,6 +27,7 @@ from everymask.export.graph import trace
 from everymask.export.layers import LayerApart, first_apart
 from everymask.export.onnx_graph import to_onnx
 from everymask.export.pictures import Chosen, choose_pictures, needed
+from everymask.export.triton import describe
 from everymask.models.build import build
 from everymask.models.card import Card
 from everymask.models.checkpoint import load_model, save_model
@@ -38,6 +39,7 @@ from everymask.runtimes.on_openvino import calculates
 from everymask.settings.config import TrainConfig
 from everymask.train.folder.layout import BEST, CONFIG, SPLITS
 from tests.commands.small_models import MAPS, OBJECTS, make_model
+from tests.runtimes.bundles import small_bundle
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
@@ -76,6 +78,10 @@ def test_what_goes_nowhere_is_said_before_anything_is_made(model: Path, tmp_path
         ({"precision": "bf16"}, "calculates in fp32, fp16, int8"),
         ({"out": tmp_path / "m.emz"}, "is there already"),
         ({"pictures": 1}, "at least 2"),
+        ({"layout": "triton", "to": "pt2"}, "is that of an ONNX file"),
+        ({"layout": "triton", "out": Path("m.emz")}, "is the model's folder"),
+        ({"layout": "triton", "out": Path("a b")}, "in letters, digits"),
+        ({"layout": "triton", "out": tmp_path}, "is there already"),
         ({"max_loss": 2}, "between 0 and 1"),
     ):
         with pytest.raises(ConfigError, match=message):
@@ -243,6 +249,39 @@ def test_detectors_go_there_too(tmp_path: Path) -> None:
         assert one.cut_below == pytest.approx(other.cut_below, abs=1e-5)
     with pytest.raises(ConfigError, match="export it again with --max-detections 9"):
         exported.with_detections(9)
+
+
+@pytest.mark.slow
+def test_in_tritons_layout_the_graph_is_described(model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "models" / "cells"
+    found = export(ExportConfig(source=str(model), out=out, layout="triton"))
+    assert sorted(str(file.relative_to(out)) for file in out.rglob("*.*")) == [
+        "1/model.onnx", "config.pbtxt", "labels.txt",
+    ]  # fmt: skip
+    assert found.size == sum(file.stat().st_size for file in out.rglob("*.*"))
+    text = (out / "config.pbtxt").read_text("utf-8")
+    assert 'name: "cells"\nplatform: "onnxruntime_onnx"\nmax_batch_size: 0\n' in text
+    assert '{ name: "images", data_type: TYPE_FP32, dims: [-1, 1, -1, -1] }' in text
+    assert '{ name: "logits", data_type: TYPE_FP32, dims: [-1, ' in text
+    with pytest.raises(ConfigError, match="is there already"):
+        ExportConfig(source=str(model), out=out, layout="triton")
+    assert export(ExportConfig(source=str(model), out=out, layout="triton", overwrite=True)).size == found.size
+    assert [child.name for child in out.parent.iterdir()] == ["cells"]
+
+
+def test_the_description_for_triton_names_what_a_graph_takes_and_gives() -> None:
+    text = describe("a-b", small_bundle().graph)
+    assert text.splitlines() == [
+        'name: "a-b"',
+        'platform: "onnxruntime_onnx"',
+        "max_batch_size: 0",
+        "input [",
+        '  { name: "images", data_type: TYPE_FP32, dims: [-1, 1, -1, -1] }',
+        "]",
+        "output [",
+        '  { name: "logits", data_type: TYPE_FP32, dims: [-1, 2, -1, -1] }',
+        "]",
+    ]
 
 
 def test_the_list_says_where_networks_go(capsys: pytest.CaptureFixture[str]) -> None:

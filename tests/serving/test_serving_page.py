@@ -8,6 +8,7 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,11 @@ import pytest
 import uvicorn
 
 from everymask.core.masks import Masks
+from everymask.models.prompted.network import PromptedNetwork
+from everymask.models.specs.prompted import SAM
 from everymask.serving.app import build_app
+from everymask.serving.service import Service
+from tests.models.prompted.random_sam import predictor_of, scatter
 from tests.serving.browser import CHROMIUM, Page, browser
 from tests.serving.served import IDS, PICTURE, png, service_with
 
@@ -25,15 +30,21 @@ pytestmark = [
 ]
 
 
-@pytest.fixture
-def address() -> Iterator[str]:
+@contextmanager
+def served(service: Service) -> Iterator[str]:
     listening = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(build_app(service_with(keys={"me": "k3y"})), log_config=None))
+    server = uvicorn.Server(uvicorn.Config(build_app(service), log_config=None))
     thread = threading.Thread(target=server.run, args=([listening],))
     thread.start()
     yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
     server.should_exit = True
     thread.join(10)
+
+
+@pytest.fixture
+def address() -> Iterator[str]:
+    with served(service_with(keys={"me": "k3y"})) as address:
+        yield address
 
 
 def saved(page: Page, form: str) -> str:
@@ -95,3 +106,57 @@ def test_the_page_from_the_key_to_the_downloads(address: str, tmp_path: Path) ->
         assert not [event for event in page.events if event["method"] == "Runtime.exceptionThrown"]
         asked = [e["params"]["request"]["url"] for e in page.events if e["method"] == "Network.requestWillBeSent"]
         assert asked and all(url.startswith((address, "data:", "blob:")) for url in asked)
+
+
+def test_objects_are_pointed_at_by_clicks_boxes_and_keys(tmp_path: Path) -> None:
+    network = PromptedNetwork(SAM(encoder="vit_t", side=64)).eval()
+    scatter(network)
+    service = service_with(("sam", predictor_of(network)))
+    file = tmp_path / "p.png"
+    file.write_bytes(png(np.random.default_rng(0).integers(0, 256, (40, 60, 3))))
+    asking, done = "pictures[0].asking", "!pictures[0].asking && pictures[0].marks.length"
+
+    def mouse(page: Page, kind: str, x: float, y: float, shift: int = 0) -> None:
+        left, top, width = page.value("(r => [r.left, r.top, r.width])(byId('canvas').getBoundingClientRect())")
+        place = {"x": left + x * width / 60, "y": top + y * width / 60}
+        page.call("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, modifiers=8 * shift, **place)
+
+    def click(page: Page, x: float, y: float, shift: int = 0) -> None:
+        mouse(page, "mousePressed", x, y, shift)
+        mouse(page, "mouseReleased", x, y, shift)
+
+    with served(service) as address, browser(tmp_path / "profile") as page:
+        page.size(1000, 800)
+        page.call("Page.navigate", url=address)
+        page.until("document.readyState == 'complete' && byId('model').options.length == 1")
+        page.upload("#files", [file])
+        page.until("pictures.length == 1 && !byId('prompting').hidden")
+        page.value("byId('canvas').scrollIntoView()")
+        click(page, 20, 20)
+        page.until(f"{done} == 1")
+        first = page.value("pictures[0].current[0].mask.counts")
+        click(page, 40, 10, shift=1)
+        page.until(f"{done} == 2")
+        assert page.value("pictures[0].marks[1].labels[0]") == 0
+        page.value("byId('undo').click()")
+        page.until(f"{done} == 1")
+        assert page.value("pictures[0].current[0].mask.counts") == first
+        page.press("k")
+        page.until("pictures[0].kept.length == 1 && !pictures[0].asking")
+        mouse(page, "mousePressed", 5, 5)
+        mouse(page, "mouseMoved", 30, 25)
+        mouse(page, "mouseReleased", 30, 25)
+        page.until(f"{done} == 1 && pictures[0].marks[0].boxes")
+        assert page.value("pictures[0].objects.length") == 2
+        page.screenshot(tmp_path / "prompted.png")
+        page.value("byId('canvas').focus()")
+        page.press("k")
+        page.until("pictures[0].kept.length == 2 && !pictures[0].asking")
+        page.press("ArrowRight")
+        page.press("Enter")
+        page.until(f"{done} == 1")
+        assert page.value("pictures[0].marks[0].points[0]") == [31.2, 20]
+        rows = list(csv.DictReader(io.StringIO(saved(page, "csv"))))
+        assert len(rows) == 3 and {row["class"] for row in rows} == {"object"}
+        assert not page.value(asking)
+        assert not [event for event in page.events if event["method"] == "Runtime.exceptionThrown"]

@@ -44,6 +44,8 @@ class Export:
     max_detections: int | None = None
     """The most objects per picture, which an exported model cannot change any more; otherwise what it was trained
     for."""
+    layout: Literal["file", "triton"] = "file"
+    """triton: OUT is the folder of a model in the repository of Triton Inference Server, with the ONNX file in it."""
     overwrite: bool = False
     """Replace a file that is there."""
     list: bool = False
@@ -74,6 +76,7 @@ def run(options: Export) -> None:
         pictures=options.pictures,
         max_loss=options.max_loss,
         max_detections=options.max_detections,
+        layout=options.layout,
         overwrite=options.overwrite,
     )
     with speaking("exporting") as say:

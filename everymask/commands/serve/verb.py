@@ -59,6 +59,8 @@ class Serve(Running):
     """The largest picture file."""
     max_megapixels: int = 64
     """The largest picture, which is known before it is decoded."""
+    session_megabytes: int = 1024
+    """How much memory the sessions with prompts may take together; those go first that were asked least lately."""
     keys: Path | None = None
     """A file with a key on each line, perhaps as NAME KEY: only who sends one is answered."""
     origin: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
@@ -105,6 +107,7 @@ def _settings(options: Serve) -> Settings:
         budget=options.budget,
         max_body=options.max_megabytes << 20,
         max_pixels=options.max_megapixels * _MILLION,
+        max_sessions=options.session_megabytes << 20,
         batch=options.batch,
         workers=options.workers,
         keys=keys,

@@ -94,6 +94,12 @@ class Session:
         """
         return self._turns[-1].logits if self._turns else None
 
+    @property
+    def nbytes(self) -> int:
+        """What it takes of memory: the picture, what the network has seen of it, and the logits of its answers."""
+        answers = sum(turn.logits.nbytes for turn in self._turns)
+        return self._seen.sample.image.nbytes + self._seen.embedding.nbytes + answers
+
     def predict(
         self,
         points: Numbers | None = None,

@@ -29,7 +29,6 @@ class PanopticRCNN(RCNN):
     """
 
     spec: PanopticFPN
-    exportable = False
 
     def __init__(self, spec: PanopticFPN, num_classes: int, *, pretrained_encoder: Path | None = None) -> None:
         if not spec.things or not all(0 <= thing < num_classes for thing in spec.things):

@@ -5,6 +5,9 @@ const pictures = [];
 let models = [];
 let shown = null;
 let chosen = null;
+let dragged = null;
+let boxed = false;
+let cursor = [0, 0];
 
 function say(text, bad = false) {
   byId("status").textContent = text;
@@ -53,20 +56,75 @@ async function predicted(file) {
   }
 }
 
+/* A model that is asked: the picture is sent once, and each click or box is a question about it. */
+async function begun(file) {
+  const body = new FormData();
+  body.append("file", file, file.name);
+  const query = new URLSearchParams({ model: byId("model").value });
+  const session = await (await asked(`/v1/sessions?${query}`, { method: "POST", body })).json();
+  const model = models.find((each) => each.name === session.model);
+  const labels = { names: model.classes, colours: model.colours };
+  const answer = { size: session.size, labels, model: session.model, seconds: 0, objects: [] };
+  return { answer, session: session.session };
+}
+
+async function prompt(what, body) {
+  const picture = shown;
+  if (!picture || !picture.session || picture.asking) return;
+  picture.asking = true;
+  try {
+    const options = { method: "POST" };
+    if (body) Object.assign(options, { body: JSON.stringify(body), headers: { "content-type": "application/json" } });
+    const said = await asked(`/v1/sessions/${picture.session}/${what}?masks=both`, options);
+    const found = said.status === 204 ? [] : (await said.json()).objects;
+    if (what === "undo") picture.marks.pop();
+    else if (what === "prompt") picture.marks.push(body);
+    picture.current = found.map((object, place) => entry(object, picture.kept.length + place));
+    picture.objects = [...picture.kept, ...picture.current];
+    say(found.length ? `Score ${found[0].score.toFixed(2)}` : "");
+  } catch (error) {
+    say(error.message, true);
+  }
+  picture.asking = false;
+  if (picture === shown) show(picture);
+}
+
+async function keep() {
+  const picture = shown;
+  if (!picture || !picture.session || picture.asking || !picture.current.length) return;
+  picture.asking = true;
+  try {
+    await asked(`/v1/sessions/${picture.session}/reset`, { method: "POST" });
+    picture.kept = [...picture.objects];
+    Object.assign(picture, { current: [], marks: [] });
+    say(`${picture.kept.length} kept`);
+  } catch (error) {
+    say(error.message, true);
+  }
+  picture.asking = false;
+  draw();
+}
+
+function entry(object, place) {
+  return { ...object, place, path: pathOf(object.polygons) };
+}
+
 async function add(files) {
   for (const file of files) {
     say(`Looking at ${file.name} …`);
     try {
-      const answer = await predicted(file);
+      const prompted = (models.find((each) => each.name === byId("model").value) || {}).prompts;
+      const { answer, session } = prompted ? await begun(file) : { answer: await predicted(file) };
       const model = models.find((each) => each.name === answer.model);
       const bitmap = await createImageBitmap(file).catch(() => null);
-      const objects = answer.objects.map((object, place) => ({ ...object, place, path: pathOf(object.polygons) }));
+      const objects = answer.objects.map(entry);
       objects.sort((a, b) => (b.score ?? 1) - (a.score ?? 1));
       const off = new Set();
-      pictures.push({ file, answer, model, bitmap, objects, off });
+      pictures.push({ file, answer, model, bitmap, objects, off, session, kept: [], current: [], marks: [] });
+      if (prompted) byId("score").value = 0;
       show(pictures[pictures.length - 1]);
-      say(`${file.name}: ${objects.length} found in ${answer.seconds.toFixed(2)} s`
-        + (bitmap ? "" : "; this browser cannot show such files, so only masks are drawn"));
+      const done = prompted ? "click on an object" : `${objects.length} found in ${answer.seconds.toFixed(2)} s`;
+      say(`${file.name}: ${done}${bitmap ? "" : "; this browser cannot show such files, so only masks are drawn"}`);
     } catch (error) {
       say(`${file.name}: ${error.message}`, true);
     }
@@ -87,9 +145,11 @@ function show(picture) {
   chosen = null;
   byId("work").hidden = false;
   const [height, width] = picture.answer.size;
+  if (byId("canvas").width !== width || byId("canvas").height !== height) cursor = [width / 2, height / 2];
   byId("canvas").width = width;
   byId("canvas").height = height;
   byId("canvas").style.width = `min(100%, calc(70vh * ${width / height}))`;
+  byId("prompting").hidden = byId("prompt-keys").hidden = !picture.session;
   byId("score-field").hidden = !picture.objects.some((object) => object.score !== undefined);
   const names = picture.answer.labels.names;
   const counts = names.map((_, id) => picture.objects.filter((object) => object.class_id === id).length);
@@ -129,7 +189,7 @@ function draw() {
   const found = visible();
   byId("count").textContent = `(${found.length})`;
   byId("score-shown").textContent = Number(byId("score").value).toFixed(2);
-  byId("caption").textContent = chosen ? `${chosen.class}, ${chosen.area} pixels` : "Click on an object to choose it.";
+  byId("caption").textContent = chosen ? `${chosen.class}, ${chosen.area} pixels` : shown.session ? "Click on an object to find it." : "Click on an object to choose it.";
   canvas.setAttribute("aria-label", `${shown.file.name}, ${found.length} objects shown`);
   byId("objects").replaceChildren(...found.map((object) => {
     const row = document.createElement("li");
@@ -143,7 +203,7 @@ function draw() {
   }));
 }
 
-function paint(canvas, left) {
+function paint(canvas, left, marked = true) {
   const context = canvas.getContext("2d");
   const { width, height } = canvas;
   context.clearRect(0, 0, width, height);
@@ -162,10 +222,29 @@ function paint(canvas, left) {
     context.stroke(object.path);
   }
   context.restore();
+  for (const mark of marked ? shown.marks : []) paintMark(context, mark, thick);
+  if (shown.session && document.activeElement === canvas) {
+    context.strokeStyle = "#fff";
+    context.strokeRect(cursor[0] - 4 * thick, cursor[1] - 4 * thick, 8 * thick, 8 * thick);
+  }
+  if (dragged && dragged.box) paintMark(context, { boxes: [dragged.box] }, thick);
   if (left > 0) {
     context.fillStyle = "#fff";
     context.fillRect(left - thick, 0, 2 * thick, height);
   }
+}
+
+function paintMark(context, { points = [], labels = [], boxes = [] }, thick) {
+  context.lineWidth = 2 * thick;
+  context.strokeStyle = "#fff";
+  points.forEach(([x, y], place) => {
+    context.fillStyle = labels[place] === 0 ? "#b3261e" : "#146c2e";
+    context.beginPath();
+    context.arc(x, y, 4 * thick, 0, 2 * Math.PI);
+    context.fill();
+    context.stroke();
+  });
+  for (const [x1, y1, x2, y2] of boxes) context.strokeRect(x1, y1, x2 - x1, y2 - y1);
 }
 
 function choose(object, focus = false) {
@@ -192,7 +271,7 @@ const savers = {
   async png() {
     const canvas = document.createElement("canvas");
     [canvas.height, canvas.width] = shown.answer.size;
-    paint(canvas, 0);
+    paint(canvas, 0, false);
     return [await new Promise((done) => canvas.toBlob(done, "image/png")), "_masks.png"];
   },
   coco() {
@@ -240,16 +319,64 @@ byId("files").addEventListener("change", (event) => {
   event.target.value = "";
 });
 byId("key").addEventListener("change", findModels);
+byId("undo").addEventListener("click", () => prompt("undo"));
+byId("next").addEventListener("click", keep);
+byId("canvas").addEventListener("keydown", (event) => {
+  if (!shown || !shown.session) return;
+  const [width, height] = [byId("canvas").width, byId("canvas").height];
+  const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+  if (event.key === "Enter") point(...cursor, event.shiftKey);
+  if (!step) return;
+  event.preventDefault();
+  const far = Math.max(1, Math.max(width, height) / 50);
+  cursor = [Math.min(Math.max(cursor[0] + far * step[0], 0), width - 1), Math.min(Math.max(cursor[1] + far * step[1], 0), height - 1)];
+  draw();
+});
 for (const id of ["split", "score"]) byId(id).addEventListener("input", draw);
 for (const button of document.querySelectorAll("[data-save]")) {
   button.addEventListener("click", () => save(button.dataset.save));
 }
-byId("canvas").addEventListener("click", (event) => {
+function placeOf(event) {
   const canvas = byId("canvas");
   const place = canvas.getBoundingClientRect();
   const x = (event.clientX - place.left) * canvas.width / place.width;
   const y = (event.clientY - place.top) * canvas.height / place.height;
-  const context = canvas.getContext("2d");
+  return [Math.min(Math.max(x, 0), canvas.width - 0.01), Math.min(Math.max(y, 0), canvas.height - 0.01)];
+}
+
+function point(x, y, beside) {
+  return prompt("prompt", { points: [[x, y]], labels: [beside ? 1 - byId("meaning").value : Number(byId("meaning").value)] });
+}
+
+byId("canvas").addEventListener("pointerdown", (event) => {
+  if (!shown || !shown.session) return;
+  dragged = { from: placeOf(event), box: null };
+  byId("canvas").setPointerCapture(event.pointerId);
+});
+byId("canvas").addEventListener("pointermove", (event) => {
+  if (!dragged) return;
+  const [[x1, y1], [x2, y2]] = [dragged.from, placeOf(event)];
+  const box = [Math.min(x1, x2), Math.min(y1, y2), Math.max(x1, x2), Math.max(y1, y2)];
+  const least = Math.max(shown.answer.size[0], shown.answer.size[1]) / 100;
+  dragged.box = box[2] - box[0] > least && box[3] - box[1] > least ? box : null;
+  paint(byId("canvas"), byId("canvas").width * byId("split").value / 100);
+});
+byId("canvas").addEventListener("pointerup", () => {
+  const box = dragged && dragged.box;
+  dragged = null;
+  if (!box) return;
+  boxed = true;
+  shown.marks = [];
+  prompt("prompt", { boxes: [box] });
+});
+byId("canvas").addEventListener("click", (event) => {
+  const [x, y] = placeOf(event);
+  if (shown.session) {
+    if (!boxed) point(x, y, event.shiftKey);
+    boxed = false;
+    return;
+  }
+  const context = byId("canvas").getContext("2d");
   choose(visible().find((object) => context.isPointInPath(object.path, x, y, "evenodd")) || null);
 });
 for (const kind of ["dragenter", "dragover", "dragleave", "drop"]) {
@@ -272,5 +399,7 @@ document.addEventListener("keydown", (event) => {
     draw();
   }
   if (event.key === "Escape") choose(null);
+  if (event.key === "u") prompt("undo");
+  if (event.key === "k") keep();
 });
 findModels();
