@@ -266,8 +266,13 @@ def whole_stream(path: Path) -> Iterator[BinaryIO]:
 
 def csv_line(cells: Sequence[object]) -> bytes:
     """A line of a CSV file (RFC 4180) in which no cell can act as a formula."""
+    return csv_lines([cells])
+
+
+def csv_lines(rows: Iterable[Sequence[object]]) -> bytes:
+    """Such lines, one for each of `rows`."""
     buffer = io.StringIO(newline="")
-    csv.writer(buffer).writerow([_cell(cell) if isinstance(cell, str) else cell for cell in cells])
+    csv.writer(buffer).writerows([_cell(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)
     return buffer.getvalue().encode("utf-8")
 
 

@@ -15,7 +15,7 @@ from everymask.core.segmentation import InstanceSet
 from everymask.data.pictures.read import write_image
 from everymask.errors import DataError, counted, printable
 from everymask.results.coco_table import CocoTable, images_table, utf8
-from everymask.results.output import OutputFolder, csv_line
+from everymask.results.output import OutputFolder, csv_lines
 from everymask.viz.draw import draw_instances
 
 
@@ -101,9 +101,9 @@ class InstanceFolder(OutputFolder[InstanceSet]):
             entries.append({"id": objects + row.number, **entry, "iscrowd": 0})
             score = "" if row.score is None else f"{row.score:.4f}"
             box = (f"{value:.2f}" for value in row.box)
-            lines.append(csv_line((shown, row.number, row.name, score, row.area, *box, "yes" if cut else "no")))
+            lines.append((shown, row.number, row.name, score, row.area, *box, "yes" if cut else "no"))
         self._coco.annotate(entries, first=not objects)
-        self._csv.write(b"".join(lines))
+        self._csv.write(csv_lines(lines))
 
 
 def coco_results(

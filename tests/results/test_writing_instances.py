@@ -248,7 +248,7 @@ def test_an_interruption_leaves_what_is_done(tmp_path: Path, error: type[BaseExc
     ("step", "call"),
     [
         pytest.param("write_image", 1, id="between overlay and ids"),
-        pytest.param("csv_line", 1, id="while the rows are made"),
+        pytest.param("csv_lines", 0, id="between annotations and rows"),
         pytest.param("_json", 2, id="between rows and image"),
     ],
 )

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 _LEAST_CHANNELS, _MOST_CHANNELS = 128, 256
 _LARGEST_EXCESS = 1.3
 _BYTES_AT_ONCE, _MOST_BYTES = 1 << 23, 1 << 25
-_OUTPUTS_AT_ONCE = 32
+_INPUTS_AT_ONCE = 32
 
 # The transformations of tiles, kernels and results, for the points 0, 1, -1, 2, -2 and infinity.
 _TILE = ((4, 0, -5, 0, 1, 0), (0, -4, -4, 1, 1, 0), (0, 4, -4, -1, 1, 0),
@@ -58,11 +58,14 @@ class WinogradConv2d(nn.Module):
         self.direct = conv
         self.dilation = int(conv.dilation[0])
         kernel = torch.tensor(_KERNEL, dtype=torch.float64) / 24
-        parts = [
-            torch.einsum("yi,kcij,xj->yxck", kernel, part.double(), kernel).flatten(0, 1).to(part.dtype)
-            for part in conv.weight.detach().split(_OUTPUTS_AT_ONCE)
-        ]
-        self.weight = nn.Parameter(torch.cat(parts, dim=2), requires_grad=False)
+        both = torch.kron(kernel, kernel)
+        given = conv.weight.detach()
+        weight = given.new_empty(len(both), conv.in_channels, conv.out_channels)
+        # The results of some inputs at a time, for they are calculated in float64.
+        for into, part in zip(weight.split(_INPUTS_AT_ONCE, 1), given.split(_INPUTS_AT_ONCE, 1), strict=True):
+            values = part.permute(2, 3, 1, 0).to(torch.float64, memory_format=torch.contiguous_format)
+            into.copy_(torch.mm(both, values.view(both.shape[1], -1)).view_as(into))
+        self.weight = nn.Parameter(weight, requires_grad=False)
         for name, matrix in (("tile", _TILE), ("result", _RESULT)):
             rows = torch.tensor(matrix, dtype=conv.weight.dtype)
             self.register_buffer(name, torch.kron(rows, rows))
