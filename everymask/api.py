@@ -32,7 +32,8 @@ def load(
 ) -> Predictor:
     """A trained model, ready to predict: from a run folder, a `.safetensors` file, or a name of `everymask models`,
     whose weights are fetched and kept when they are first asked for; or from a checkpoint of the authors of HRNet,
-    PIDNet, SAM, MobileSAM or SAM 2, or of transformers' SegFormer, SAM or SAM 2, told by the names of its tensors; or
+    PIDNet, SAM, MobileSAM or SAM 2, of transformers' SegFormer, SAM or SAM 2, or of Detectron2, mmdetection,
+    mmsegmentation or matterport's Mask R-CNN (docs/checkpoints.md), told by the names of its tensors; or
     from a bundle (`.emz`) that `everymask export` wrote, which needs no torch. Or a method without a network, by its
     name or as a value of `everymask.classical.specs`, which needs none either.
 
@@ -144,5 +145,9 @@ def _model_file(path: Path) -> Path:
         f"{printable(path)} is not a run folder: there is no {BEST} in it"
         if path.is_dir()
         else f"{printable(path)} is not a model file, whose name ends in .safetensors",
-        hint=f"did you mean {printable(near[0])}?" if near else "name a folder that everymask train wrote",
+        hint=f"did you mean {printable(near[0])}?"
+        if near
+        else f"nor is it of a program that is known; an encoder starts a training: --weights {printable(path)}"
+        if path.is_file()
+        else "name a folder that everymask train wrote",
     )

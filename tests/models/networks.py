@@ -122,6 +122,10 @@ OTHER_ENCODERS: dict[str, ModelSpec] = {
     "deeplabv3-mobilenet": as_torchvision(DeepLabV3(encoder="mobilenetv3_small_100", decoder_channels=64)),
     "lraspp-resnet": LRASPP(encoder="resnet18"),
     "segformer-resnet": SegFormer(encoder="resnet18", decoder_channels=64),
+    "fcn-mmsegmentation": FCN(encoder="resnet18", convs=2, joins_input=True, decoder_channels=32),
+    "deeplabv3-mmsegmentation": DeepLabV3(**_NARROW, rates=(1, 2, 3), decoder="mmsegmentation"),
+    "deeplabv3+-mmsegmentation": DeepLabV3Plus(**_NARROW, decoder="mmsegmentation"),
+    "segformer-mmsegmentation": SegFormer(decoder_channels=64, decoder="mmsegmentation"),
 }
 
 AnySpec = TypeVar("AnySpec", bound=ModelSpec)

@@ -51,7 +51,7 @@ def test_our_own_weights_in_a_lightning_checkpoint_start_a_training(tmp_path: Pa
     assert torch.equal(module.state_dict()["backbone.conv1.weight"], own["backbone.conv1.weight"]) and "kept" in said
 
 
-@pytest.mark.parametrize("wrap", ["", "teacher."])
+@pytest.mark.parametrize("wrap", [pytest.param("", marks=pytest.mark.slow), "teacher."])
 def test_a_bare_encoder_of_timm_starts_a_training(wrap: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     body = build_features("resnet18", 3, out_indices=(1, 2, 3, 4)).state_dict()
@@ -79,6 +79,12 @@ def test_a_model_of_ultralytics_says_what_it_is_and_runs_nothing(
     torch.save({"model": SegmentationModel()}, tmp_path / "best.pt")
     with pytest.raises(WeightsError, match=r"best\.pt: this is a model of Ultralytics .* run code\n.*yolo export"):
         read_stored(tmp_path / "best.pt")
+
+
+def test_maskrcnn_benchmark_is_refused_by_name() -> None:
+    tensors = {"module.roi_heads.box.feature_extractor.fc6.weight": torch.zeros(1)}
+    with pytest.raises(WeightsError, match="holds weights of maskrcnn-benchmark"):
+        translated(Stored(tensors), Path("model.pth"))
 
 
 def test_views_end() -> None:
