@@ -32,10 +32,10 @@ def load(
 ) -> Predictor:
     """A trained model, ready to predict: from a run folder, a `.safetensors` file, or a name of `everymask models`,
     whose weights are fetched and kept when they are first asked for; or from a checkpoint of the authors of HRNet,
-    PIDNet, SAM, MobileSAM, SAM 2, YOLOX (also in ONNX) or mmdetection's RTMDet, or of transformers' SegFormer, SAM or
-    SAM 2, told by the names of its tensors; or from a bundle (`.emz`) that `everymask export` wrote, which needs no
-    torch. Or a method without a network, by its name or as a value of `everymask.classical.specs`, which needs none
-    either.
+    PIDNet, SAM, MobileSAM, SAM 2 or YOLOX (also in ONNX), of transformers' SegFormer, SAM or SAM 2, or of Detectron2,
+    mmdetection, mmsegmentation or matterport's Mask R-CNN (docs/checkpoints.md), told by the names of its tensors; or
+    from a bundle (`.emz`) that `everymask export` wrote, which needs no torch. Or a method without a network, by its
+    name or as a value of `everymask.classical.specs`, which needs none either.
 
     `device` is "auto" (the first GPU, else the CPU), "cpu", "cuda:1" and so on. `precision` "exact" keeps to float32;
     "auto" is bfloat16 where the hardware calculates it, for scores within a fraction of a point at half the time. A
@@ -153,5 +153,9 @@ def _model_file(path: Path) -> Path:
         f"{printable(path)} is not a run folder: there is no {BEST} in it"
         if path.is_dir()
         else f"{printable(path)} is not a model file, whose name ends in .safetensors",
-        hint=f"did you mean {printable(near[0])}?" if near else "name a folder that everymask train wrote",
+        hint=f"did you mean {printable(near[0])}?"
+        if near
+        else f"nor is it of a program that is known; an encoder starts a training: --weights {printable(path)}"
+        if path.is_file()
+        else "name a folder that everymask train wrote",
     )

@@ -48,7 +48,8 @@ class Predict(Sharding):
     """
 
     model: Trained
-    """A run folder, a .safetensors file, a bundle (.emz), or a name of `everymask models`, such as otsu."""
+    """A run folder, a .safetensors file, a bundle (.emz), a name of `everymask models`, such as otsu, or a
+    checkpoint of Detectron2, mmdetection, mmsegmentation, matterport's Mask R-CNN and others (.pkl, .pth, .h5)."""
     sources: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="PICTURES")]
     """Pictures, folders of pictures, or patterns such as 'photos/*.jpg'; for a model that compares two dates the
     earlier and the later: before/ after/. With --engine also lists of pictures (text, CSV, JSON lines, Parquet), and

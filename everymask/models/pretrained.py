@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+
+from torch import Tensor
 
 from everymask.errors import WeightsError, listed
 from everymask.models.base import Network
@@ -73,12 +76,16 @@ def published_encoder(encoder: str) -> Published | None:
 
 def check_encoder(encoder: str, file: Path) -> None:
     """`WeightsError` where a file does not hold the weights of timm's network of that name."""
-    tensors = read_safetensors(file)[0]
+    check_encoder_tensors(encoder, read_safetensors(file)[0], file, "remove the file, and it is fetched again")
+
+
+def check_encoder_tensors(encoder: str, tensors: Mapping[str, Tensor], file: Path, cure: str) -> None:
+    """`WeightsError` where tensors are not those of timm's network of that name; `cure` says what to do then."""
     check_finite(tensors, file)
     shapes = encoder_shapes(encoder)
     wrong = [name for name, shape in shapes.items() if name not in tensors or tensors[name].shape != shape]
     if wrong:
         raise WeightsError(
             f"{file} does not hold the weights of {encoder}: missing or of another shape are {listed(wrong, 3)}",
-            hint="remove the file, and it is fetched again",
+            hint=cure,
         )

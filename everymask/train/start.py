@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from everymask.classical.bases import MethodSpec
@@ -23,11 +26,17 @@ from everymask.models.catalog import catalog, published_as, weights_named
 from everymask.models.checkpoint import describes_itself, read_model
 from everymask.models.fetching import PATIENCE, UNASKED, Published, fetch, is_offline
 from everymask.models.fine_tune import fit_weights, has_as_many_classes
-from everymask.models.foreign.files.stored import read_stored
-from everymask.models.foreign.recognise import ONE_STAGE_ORIGINS, Foreign, recognise
+from everymask.models.foreign.files.stored import read_stored, unwrapped, views
+from everymask.models.foreign.recognise import ONE_STAGE_ORIGINS, Foreign, recognised
 from everymask.models.foreign.torchvision import upgrade_names
 from everymask.models.foreign.translate import translated
-from everymask.models.pretrained import check_encoder, fetch_weights, published, published_encoder
+from everymask.models.pretrained import (
+    check_encoder,
+    check_encoder_tensors,
+    fetch_weights,
+    published,
+    published_encoder,
+)
 from everymask.models.published.weights import Weights
 from everymask.models.specs.any_spec import ModelSpec
 from everymask.models.specs.named import with_options
@@ -38,6 +47,9 @@ from everymask.settings.semantic_recipes import LONGEST
 from everymask.train.folder.layout import BEST
 
 _ENCODER = "imagenet"
+# What the first layer of a bare encoder of timm or torchvision is called.
+_FIRST_LAYERS = ("conv1.weight", "conv1.0.weight", "conv_stem.weight", "stem.0.weight", "stem.conv1.weight",
+                 "patch_embed.proj.weight")  # fmt: skip
 _USUAL = ("auto", "required")
 WORDS = (*_USUAL, "none", _ENCODER)
 """What `TrainConfig.weights` may be besides a name: then the network decides which weights they are."""
@@ -46,7 +58,8 @@ WORDS = (*_USUAL, "none", _ENCODER)
 @dataclass(frozen=True, slots=True)
 class Source:
     """Weights to start from: tensors by name, the network and the classes they belong to; or another program's
-    checkpoint; or the file of an `encoder`. `origin` says where they come from.
+    checkpoint; or the file of an `encoder`, or the tensors of a `bare` one by timm's names. `origin` says where they
+    come from.
     """
 
     start: Start
@@ -55,6 +68,7 @@ class Source:
     labels: Labels | None = None
     foreign: Foreign | None = None
     encoder: Path | None = None
+    bare: Mapping[str, Tensor] | None = None
     origin: str = ""
 
 
@@ -157,13 +171,16 @@ def _checkpoint(path: Path) -> Source:
         licence = "" if row is None else f", {row.licence}"
         origin = f"{path.name}, {whole}{licence}"
         return Source(Start(whole.preprocess, detects=True), whole.tensors, whole.spec, whole.labels, origin=origin)
-    tensors = upgrade_names(stored.tensors)
-    foreign = recognise(tensors)
+    tensors = upgrade_names(unwrapped(stored.tensors))
+    foreign = recognised(tensors)
     if foreign is not None and foreign.origin in ONE_STAGE_ORIGINS:
         return _one_stage(tensors, foreign)
     if foreign is not None:
         fed = Preprocess(resize=Resize(short=1, long=LONGEST, rule="shrink"))
         return Source(Start(fed, detects=True, adapts=True), tensors, foreign.spec, foreign=foreign)
+    bare = next((view for view in views(stored.tensors) if any(name in view for name in _FIRST_LAYERS)), None)
+    if row is None and bare is not None:
+        return Source(Start(Preprocess(), detects=False), bare=bare, origin=path.name)
     if row is None:
         return Source(Start(Preprocess(), detects=True), tensors)
     start, origin = Start(row.preprocess, detects=True), f"{row.name}, {row.licence}"
@@ -182,18 +199,33 @@ def _one_stage(tensors: Mapping[str, Tensor], foreign: Foreign) -> Source:
 
 def build_start(spec: ModelSpec, labels: Labels, source: Source | None, seed: int) -> tuple[Network, str]:
     """The network, initialised by `seed` and then from `source`, and a line about what it starts with."""
-    with torch.random.fork_rng(devices=[]):
+    with _encoder_file(spec, source) as encoder, torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(rng(seed, "weights").integers(2**63)))
-        module = build(spec, len(labels), pretrained_encoder=source.encoder if source else None)
+        module = build(spec, len(labels), pretrained_encoder=encoder)
     parameters = f"{sum(parameter.numel() for parameter in module.parameters()):,} parameters"
     if source is None:
         return module, f"{parameters}, from scratch"
     if source.tensors is None:
-        return module, f"{parameters}, encoder trained on ImageNet ({source.origin})"
+        known = "of a checkpoint" if source.bare else "trained on ImageNet"
+        return module, f"{parameters}, encoder {known} ({source.origin})"
     if source.foreign is None:
         origin = f"weights {source.origin}; " if source.origin else ""
         return module, f"{parameters}; {origin}{fit_weights(module, labels, source.tensors, source.labels)}"
     return module, f"{parameters}; {_fit_foreign(module, labels, source.foreign)}"
+
+
+@contextmanager
+def _encoder_file(spec: ModelSpec, source: Source | None) -> Iterator[Path | None]:
+    """The file of the encoder's weights; of a `bare` one, which may lie in any checkpoint, while it is read."""
+    if source is None or source.bare is None:
+        yield source.encoder if source else None
+        return
+    cure = "name the encoder that they are of, with --encoder"
+    check_encoder_tensors(spec.encoder, source.bare, Path(source.origin), cure)
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "encoder.safetensors"
+        save_file({name: tensor.contiguous().clone() for name, tensor in source.bare.items()}, file)
+        yield file
 
 
 def _fit_foreign(module: Network, labels: Labels, foreign: Foreign) -> str:

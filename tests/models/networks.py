@@ -151,6 +151,10 @@ OTHER_ENCODERS: dict[str, ModelSpec] = {
         **(_QUERIES | {"encoder": "swin_tiny_patch4_window7_224"}), task="panoptic", things=(0,)
     ),
     "segformer-resnet": SegFormer(encoder="resnet18", decoder_channels=64),
+    "fcn-mmsegmentation": FCN(encoder="resnet18", convs=2, joins_input=True, decoder_channels=32),
+    "deeplabv3-mmsegmentation": DeepLabV3(**_NARROW, rates=(1, 2, 3), decoder="mmsegmentation"),
+    "deeplabv3+-mmsegmentation": DeepLabV3Plus(**_NARROW, decoder="mmsegmentation"),
+    "segformer-mmsegmentation": SegFormer(decoder_channels=64, decoder="mmsegmentation"),
 }
 
 AnySpec = TypeVar("AnySpec", bound=ModelSpec)

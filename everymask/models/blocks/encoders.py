@@ -16,7 +16,7 @@ from timm.layers.norm_act import BatchNormAct2d, GroupNormAct
 from timm.models.swin_transformer import SwinTransformerBlock
 from torch import Tensor, nn
 
-from everymask.errors import ConfigError
+from everymask.errors import ConfigError, WeightsError
 from everymask.models.specs.regions import Norm, RegionProfile, Stages
 
 # What timm calls the stages of an HRNet is no part of it by that name.
@@ -105,6 +105,8 @@ def imagenet_weights(name: str) -> ImageNet | None:
 
 def encoder_shapes(name: str) -> dict[str, torch.Size]:
     """The tensors of a timm network that a file of its weights must have: all but classifier and norms' counters."""
+    if not timm.is_model(name):
+        raise WeightsError(f"{name} is no network of timm, whose weights these are", hint="choose another --encoder")
     with torch.device("meta"):
         whole: Any = timm.create_model(name)
     classifiers = whole.pretrained_cfg.get("classifier") or ()

@@ -13,6 +13,7 @@ from everymask.models.base import Network
 from everymask.models.blocks.hrnet_trunk import WIDTHS as HRNET_WIDTHS
 from everymask.models.blocks.mit import mit_named
 from everymask.models.foreign.authors import from_authors
+from everymask.models.foreign.files.stored import views
 from everymask.models.foreign.mask2former import from_mask2former, mask2former_of
 from everymask.models.foreign.prompted import from_published, refuse_relatives, sam2_of, sam_of
 from everymask.models.foreign.rtmdet import from_mmdetection, rtmdet_of
@@ -143,6 +144,11 @@ def recognise(tensors: Mapping[str, Tensor]) -> Foreign | None:
         # Beside the network a training stores what belongs to its losses.
         plain = {name.removeprefix("model."): tensor for name, tensor in tensors.items() if name.startswith("model.")}
     return Foreign(origin, plain, _network(origin, plain))
+
+
+def recognised(tensors: Mapping[str, Tensor]) -> Foreign | None:
+    """The same, of tensors below whatever names trainings put before their network's; errors as in `recognise`."""
+    return next((found for view in views(tensors) if (found := recognise(view)) is not None), None)
 
 
 def _network(origin: Origin, tensors: Mapping[str, Tensor]) -> Told | None:

@@ -28,6 +28,7 @@ _PROGRAMS: tuple[tuple[tuple[str, ...], _Translate], ...] = (
     (mmsegmentation.SIGNS, mmsegmentation.from_mmsegmentation),
     (matterport.SIGNS, matterport.from_matterport),
 )
+_BENCHMARK = "roi_heads.box.feature_extractor.fc6.weight"
 _AROUND = "what the training had around the network"
 _log = logging.getLogger(__name__)
 
@@ -38,6 +39,12 @@ def translated(stored: Stored, path: Path) -> Whole | None:
     `WeightsError` where it is of a network that does not exist here, or damaged.
     """
     for view in views(stored.tensors):
+        if _BENCHMARK in view:
+            raise WeightsError(
+                f"{printable(path)} holds weights of maskrcnn-benchmark, whose anchors and boxes are not those of any "
+                "network here",
+                hint="take the same network by Detectron2 or mmdetection",
+            )
         for signs, translate in _PROGRAMS:
             if any(sign in view for sign in signs):
                 whole = _checked(translate, stored, view, path)

@@ -18,7 +18,7 @@ from everymask.models.build import build_bare, with_memory
 from everymask.models.card import Card
 from everymask.models.checkpoint import describes_itself, load_exactly
 from everymask.models.foreign.files.stored import SUFFIXES, read_stored
-from everymask.models.foreign.recognise import ONE_STAGE_ORIGINS, Foreign, recognise
+from everymask.models.foreign.recognise import ONE_STAGE_ORIGINS, Foreign, recognised
 from everymask.models.foreign.translate import load_whole, translated
 from everymask.models.foreign.whole import Whole
 from everymask.models.specs.change import TinyCD
@@ -41,7 +41,7 @@ def read_foreign(path: Path) -> Foreign | Whole | None:
     if path.suffix.lower() == ".safetensors" and describes_itself(path):
         return None
     stored = read_stored(path)
-    return translated(stored, path) or recognise(stored.tensors)
+    return translated(stored, path) or recognised(stored.tensors)
 
 
 def load_foreign(foreign: Foreign | Whole, path: Path) -> tuple[Network, Card]:

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from everymask.core.memory import memory_ran_out
 from everymask.errors import EverymaskError, WeightsError, printable, require
+from everymask.models.foreign.files.pickles import memory_was_short
 
 _WHOLE = "model_weights/"
 _MOST_EXPANSION = 1000  # by which gzip makes a file smaller at most
@@ -29,7 +29,7 @@ def read_keras(path: Path) -> dict[str, Tensor]:
     except EverymaskError:
         raise
     except Exception as error:  # damaged files make HDF5 raise nearly every class
-        if memory_ran_out(error):
+        if memory_was_short(error, path):
             raise
         reason = printable(str(error).splitlines()[0] if str(error) else type(error).__name__)
         raise WeightsError(f"{printable(path)} is not a whole HDF5 file of weights: {reason}") from error

@@ -8,7 +8,7 @@ import pickle
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -31,6 +31,7 @@ _SETTINGS = (
     "torch", "builtins", "addict", "functools", "easydict",
 )  # fmt: skip
 _ULTRALYTICS = ("ultralytics", "models")
+_SMALL = 50_000_000
 _PLAIN = "only tensors are loaded, never code; save the model's state_dict() in a file of its own"
 
 
@@ -57,6 +58,10 @@ class _Arrays(pickle._Unpickler):  # type: ignore[name-defined,misc,unused-ignor
     """Numpy arrays in plain containers. Python's own unpickler: the one in C takes any amount of memory for a wrong
     number.
     """
+
+    # Takes as much memory as it says, before anything is read.
+    dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)  # type: ignore[attr-defined,unused-ignore]
+    del dispatch[pickle.BYTEARRAY8[0]]
 
     def find_class(self, module: str, name: str) -> Any:
         known = _ARRAYS.get((module, name))
@@ -98,7 +103,7 @@ def read_pickle(path: Path) -> Any:
     except EverymaskError:
         raise
     except Exception as error:  # damaged pickles raise nearly every class
-        if isinstance(error, OSError) or (memory_ran_out(error) and not isinstance(error, MemoryError)):
+        if isinstance(error, OSError) or memory_was_short(error, path):
             raise
         raise WeightsError(
             f"{printable(path)} is not a whole pickle of arrays: {_reason(error)}", hint=_PLAIN
@@ -110,19 +115,24 @@ def read_torch(path: Path) -> Any:
 
     `WeightsError` for what only code could make, and for damaged files.
     """
-    if _is_torchscript(path):
-        raise WeightsError(f"{printable(path)} is TorchScript, which is code", hint=_PLAIN)
     restricted = SimpleNamespace(Unpickler=_Tensors, load=_load, __name__="pickle")
     try:
+        if _is_torchscript(path):  # which torch.load would hand on to what runs it
+            raise WeightsError("this is TorchScript, which is code", hint=_PLAIN)
         return torch.load(path, map_location="cpu", weights_only=False, pickle_module=restricted)
     except WeightsError as error:
         raise WeightsError(f"{printable(path)}: {error.message}", hint=error.hint) from error
     except Exception as error:  # damaged files make pickle and zip raise nearly every class
-        if memory_ran_out(error):
+        if memory_was_short(error, path):
             raise
         raise WeightsError(
             f"{printable(path)} is not a whole PyTorch file of plain tensors: {_reason(error)}", hint=_PLAIN
         ) from error
+
+
+def memory_was_short(error: Exception, path: Path) -> bool:
+    """Whether there is too little memory for a file; one that is small is damaged if it asks for so much."""
+    return memory_ran_out(error) and path.stat().st_size > _SMALL
 
 
 def _is_torchscript(path: Path) -> bool:

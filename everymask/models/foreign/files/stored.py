@@ -14,11 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from everymask.core.memory import memory_ran_out
 from everymask.errors import EverymaskError, WeightsError, printable
 from everymask.models.checkpoint import read_safetensors
 from everymask.models.foreign.files.keras import read_keras
-from everymask.models.foreign.files.pickles import read_pickle, read_torch
+from everymask.models.foreign.files.pickles import memory_was_short, read_pickle, read_torch
 from everymask.models.foreign.yolox import read_yolox_onnx
 
 SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".tar", ".safetensors", ".pkl", ".h5", ".hdf5", ".onnx")
@@ -84,6 +83,11 @@ def views(tensors: Mapping[str, Tensor]) -> Iterator[Mapping[str, Tensor]]:
                 waiting.append((inside, depth + 1))
 
 
+def unwrapped(tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Those of the tensors that lie below a training's name and are called as in networks here; all if none are so."""
+    return next((view for view in views(tensors) if any(name.startswith("backbone.") for name in view)), tensors)
+
+
 def _read_torch(path: Path) -> Any:
     try:
         _check_sums(path)
@@ -91,7 +95,7 @@ def _read_torch(path: Path) -> Any:
     except EverymaskError:
         raise
     except Exception as error:  # damaged files make pickle and zip raise nearly every class
-        if memory_ran_out(error):
+        if memory_was_short(error, path):
             raise
         return read_torch(path)
 
