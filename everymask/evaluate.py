@@ -221,7 +221,7 @@ def _judged(source: Judged | str | Path, dataset: Dataset | str | Path) -> tuple
 
 def _named(predictor: Judged, labels: Labels, renamed: Mapping[str, str]) -> Judged:
     """The model, its one class called as in `labels` where it has no name of its own and none was `renamed`."""
-    if renamed or isinstance(predictor, StoredPredictions):
+    if renamed or not isinstance(predictor, Predictor | Segmenter):
         return predictor
     named = predictor.named_after(labels)
     if predictor.task.interactive:

@@ -70,7 +70,14 @@ def run(options: Train) -> None:
         # What the shell expects of a program that a signal ended, although everything was saved.
         raise SystemExit(128 + ended.signal)
     if ended.leads:
-        show(f"\nnext: everymask predict {quoted(ended.folder)} PICTURES --out masks")
+        show(f"\nnext: everymask predict {quoted(ended.folder)} PICTURES --out masks{_asked(ended.config)}")
+
+
+def _asked(config: TrainConfig) -> str:
+    """What a network that answers prompts is asked, with a space before it."""
+    from everymask.tasks.table import task_of
+
+    return " --everything" if config.network is not None and task_of(config.network).interactive else ""
 
 
 def say_result(ended: Run) -> None:

@@ -25,9 +25,9 @@ class FitReport:
 
     def __str__(self) -> str:
         total = len(self.kept) + len(self.reset)
-        text = (
-            f"kept {len(self.kept)} of {total} weight tensors; classes kept: {', '.join(self.classes_kept) or 'none'}"
-        )
+        text = f"kept {len(self.kept)} of {total} weight tensors"
+        if self.classes_kept or self.classes_reset:
+            text += f"; classes kept: {', '.join(self.classes_kept) or 'none'}"
         if self.classes_reset:
             text += f"; new classes: {', '.join(self.classes_reset)}"
         if self.reset:
@@ -85,7 +85,7 @@ def fit_weights(
         kept=tuple(kept),
         reset=tuple(reset),
         classes_kept=tuple(name for name in labels.names if name in found),
-        classes_reset=tuple(name for name in labels.names if name not in found),
+        classes_reset=tuple(name for name in labels.names if name not in found and of_classes.counts),
     )
 
 

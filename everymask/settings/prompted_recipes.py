@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from everymask.data.feed.preprocess import Resize
 from everymask.data.fingerprint import Fingerprint
 from everymask.errors import ConfigError
 from everymask.models.specs.prompted import (
@@ -35,6 +36,8 @@ def resolve_prompted(config: TrainConfig, measured: Fingerprint, facts: Facts) -
     whole = start is not None and start.detects
     model = model_of(config, PROMPTED_KINDS, PromptedSmall())
     spec = _sized(model, config, measured, start, reasons)
+    if start is not None:  # whose own resizing is that of any network of its kind
+        start = replace(start, preprocess=replace(start.preprocess, resize=Resize(1, spec.side, "shrink")))
     fed = prepared_for(config, measured, start, reasons, longest=_ANY)
     spec = replace(spec, channels=fed.channels)
     usual = prompted_preprocess(spec)

@@ -13,9 +13,11 @@ from PIL import Image
 
 from everymask.cli import run
 from everymask.commands.prompting.files import read_prompts
+from everymask.commands.train import _asked
 from everymask.errors import DataError
 from everymask.models.prompted.network import PromptedNetwork
 from everymask.models.specs.prompted import SAM
+from everymask.settings.config import TrainConfig
 from tests.commands.small_models import OBJECTS, make_model
 from tests.models.prompted.random_sam import scatter
 
@@ -137,3 +139,8 @@ def test_a_detector_takes_no_prompts(tmp_path: Path, photos: Path, capsys: pytes
         Image.open(picture).convert("L").save(picture)
     assert predict(make_model(tmp_path, OBJECTS, 64), photos, "--everything") == 2
     assert "answers once and takes none" in capsys.readouterr().err
+
+
+def test_a_training_says_what_to_ask_next() -> None:
+    assert _asked(TrainConfig(data="d", model="prompted-small")) == " --everything"
+    assert _asked(TrainConfig(data="d", model="unet")) == ""

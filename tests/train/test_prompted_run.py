@@ -101,6 +101,8 @@ def test_it_is_fine_tuned_from_a_run_its_decoder_alone(run: Run, shapes: Path, t
     config = settings(shapes, tmp_path / "b", weights=str(run.folder), model=None, layers="heads", epochs=1, ema=0.0)
     tuned = train(config, console=QUIET)
     assert tuned.config.model == PromptedSmall(side=64, width=32), "weights bring their network"
+    notes = [entry["text"] for entry in read_log(tuned.folder / "log.jsonl") if entry["kind"] == "note"]
+    assert any("weight tensors" in note for note in notes) and not any("classes kept" in note for note in notes)
     before, after = weights(run.folder), weights(tuned.folder)
     same = {name for name in before if torch.equal(before[name], after[name])}
     counters = {name for name in before if name.endswith("num_batches_tracked")}

@@ -75,8 +75,8 @@ class SAM2(PromptedSpec):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptedSmall(PromptedSpec):
-    """A convolutional encoder, whose maps meet at stride 8, before SAM 2's decoder in `width` channels: it learns in
-    minutes on a CPU. Nobody has published weights of it.
+    """A convolutional encoder, whose maps meet at stride 8, before SAM 2's decoder in `width` channels. Nobody has
+    published weights of it.
     """
 
     encoder: str = "mobilenetv3_small_100"
