@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from everymask.data.fingerprint import Fingerprint
 from everymask.errors import ConfigError
-from everymask.models.specs.queries import QueryModelSpec
+from everymask.models.specs.queries import EoMT, QueryModelSpec
 from everymask.settings.config import TrainConfig
 from everymask.settings.facts import Facts, Start, batch_for, prepared_for, turned, with_machine
 from everymask.settings.plan import Plan, TaskSettings, plan_of
@@ -38,6 +38,9 @@ def resolve_queries(
     pictures = batch * config.accumulate
     steps_per_epoch = max(1, measured.pictures // pictures)
     epochs = config.epochs or _epochs(steps_per_epoch, start, reasons)
+    if isinstance(spec, EoMT) and not spec.annealing:
+        spec = replace(spec, annealing=epochs * steps_per_epoch * config.accumulate)
+        reasons.append("queries learn to do without masks over the whole training")
     rate, head = _rates(config, pictures, start, reasons)
     settings = replace(
         with_machine(config, facts),

@@ -13,6 +13,7 @@ from everymask.models.base import Network
 from everymask.models.blocks.hrnet_trunk import WIDTHS as HRNET_WIDTHS
 from everymask.models.blocks.mit import mit_named
 from everymask.models.foreign.authors import from_authors
+from everymask.models.foreign.eomt import AUTHORS_SIGN, eomt_of, from_eomt
 from everymask.models.foreign.mask2former import from_mask2former, mask2former_of
 from everymask.models.foreign.prompted import from_published, refuse_relatives, sam2_of, sam_of
 from everymask.models.foreign.segformer import from_transformers
@@ -28,6 +29,7 @@ from everymask.models.specs.semantic import HRNet, PIDNet, SegFormer, SemanticMo
 Origin: TypeAlias = Literal[
     "segmentation_models.pytorch", "transformers", "HRNet's authors", "PIDNet's authors", "TinyCD's authors",
     "SAM's authors", "transformers' SAM", "SAM 2's authors", "transformers' SAM 2", "transformers' Mask2Former",
+    "EoMT's authors", "transformers' EoMT",
 ]  # fmt: skip
 Told: TypeAlias = SemanticModelSpec | ChangeModelSpec | PromptedModelSpec | QueryModelSpec
 # A tensor that only networks of this origin have, after the prefix "model." of a training.
@@ -43,10 +45,12 @@ _SIGNS: dict[str, Origin] = {
     "sam_mask_decoder.obj_score_token.weight": "SAM 2's authors",
     "vision_encoder.backbone.patch_embed.projection.weight": "transformers' SAM 2",
     "transformer_module.queries_features.weight": "transformers' Mask2Former",
+    AUTHORS_SIGN: "EoMT's authors",
+    "upscale_block.block.0.conv1.weight": "transformers' EoMT",
 }
 
 
-_WITHOUT_PREFIX: tuple[Origin, ...] = ("transformers' Mask2Former",)
+_WITHOUT_PREFIX: tuple[Origin, ...] = ("transformers' Mask2Former", "transformers' EoMT")
 """Whose classifier stands outside of what is called model there."""
 
 
@@ -111,6 +115,8 @@ class Foreign:
                 return from_tinycd(self.tensors)
             case "transformers' Mask2Former":
                 return from_mask2former(self.tensors)
+            case "EoMT's authors" | "transformers' EoMT":
+                return from_eomt(self.tensors)
             case "SAM's authors" | "transformers' SAM" | "SAM 2's authors" | "transformers' SAM 2":
                 return from_published(self.tensors)
             case _:
@@ -157,6 +163,8 @@ def _network(origin: Origin, tensors: Mapping[str, Tensor]) -> Told | None:
             return sam2_of(tensors)
         case "transformers' Mask2Former":
             return mask2former_of(tensors)
+        case "EoMT's authors" | "transformers' EoMT":
+            return eomt_of(tensors)
         case _:
             return None
 
