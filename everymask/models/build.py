@@ -14,6 +14,7 @@ from everymask.models.change.build import build_change
 from everymask.models.onestage.build import build_one_stage
 from everymask.models.panoptic.fpn import PanopticRCNN
 from everymask.models.prompted.network import PromptedNetwork
+from everymask.models.queries.eomt import EoMTNetwork
 from everymask.models.queries.mask2former import Mask2FormerNetwork
 from everymask.models.regions.rcnn import RCNN
 from everymask.models.semantic.build import build_semantic
@@ -22,7 +23,7 @@ from everymask.models.specs.change import ChangeSpec
 from everymask.models.specs.onestage import OneStageSpec
 from everymask.models.specs.panoptic import PanopticFPN
 from everymask.models.specs.prompted import PromptedSpec
-from everymask.models.specs.queries import Mask2Former
+from everymask.models.specs.queries import EoMT, Mask2Former
 from everymask.models.specs.regions import FasterRCNN
 from everymask.models.specs.semantic import SemanticSpec
 
@@ -45,6 +46,8 @@ def build(spec: AnySpec, num_classes: int, *, pretrained_encoder: Path | None = 
             return build_semantic(spec, num_classes, pretrained_encoder=pretrained_encoder)
         case ChangeSpec():
             return build_change(spec, num_classes, pretrained_encoder=pretrained_encoder)
+        case EoMT():
+            return EoMTNetwork(spec, num_classes, pretrained_encoder=pretrained_encoder)
         case Mask2Former():
             return Mask2FormerNetwork(spec, num_classes, pretrained_encoder=pretrained_encoder)
         case PromptedSpec():

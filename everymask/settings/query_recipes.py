@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from everymask.data.fingerprint import Fingerprint
 from everymask.errors import ConfigError
-from everymask.models.specs.queries import QueryModelSpec
+from everymask.models.specs.queries import EoMT, QueryModelSpec
 from everymask.settings.config import TrainConfig
 from everymask.settings.facts import Facts, Start, prepared_for, settled, steps_of, turned, usual_epochs
 from everymask.settings.plan import Plan, TaskSettings, plan_of
@@ -37,6 +37,9 @@ def resolve_queries(
     size = config.crop or crop_for(measured, preprocess.resize, facts.gpu, reasons)
     steps = steps_of(config, size, measured, facts, reasons)
     epochs = config.epochs or usual_epochs(steps.per_epoch, start, reasons, _STEPS, "a trained network")
+    if isinstance(spec, EoMT) and not spec.annealing:
+        spec = replace(spec, annealing=epochs * steps.per_epoch * config.accumulate)
+        reasons.append("queries learn to do without masks over the whole training")
     rate, head = _rates(config, steps.pictures, start, reasons)
     settings = settled(
         config,

@@ -17,7 +17,14 @@ from torch import Tensor
 
 from everymask.backends.pytorch import TorchBackend
 from everymask.data.feed.preprocess import Placement
-from everymask.infer.decoding.outputs import DecidedMaps, PanopticArrays, RegionArrays, SemanticArrays, Wanted
+from everymask.infer.decoding.outputs import (
+    DecidedMaps,
+    PanopticArrays,
+    QueryArrays,
+    RegionArrays,
+    SemanticArrays,
+    Wanted,
+)
 from everymask.models.base import Network, SemanticOutputs
 from everymask.models.inference import ready_to_predict
 from everymask.models.specs.any_spec import ModelSpec
@@ -77,6 +84,12 @@ def test_predictions_on_a_gpu_are_those_of_the_cpu(name: str, dtype: torch.dtype
         same_classes(found.classes, expected.classes, wanted, exact=dtype is None)
     elif isinstance(expected, RegionArrays):
         same_objects(found, expected, exact=dtype is None)
+    elif isinstance(expected, QueryArrays):
+        assert isinstance(found, QueryArrays) and found.spec == expected.spec
+        for there, here in ((found.classes, expected.classes), (found.masks, expected.masks)):
+            assert there.dtype == np.float32 and there.shape == here.shape
+            if dtype is None:
+                np.testing.assert_allclose(there, here, rtol=1e-3, atol=1e-3)
     else:
         same_classes(found, expected, wanted, exact=dtype is None)
 

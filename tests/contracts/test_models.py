@@ -17,6 +17,7 @@ from everymask.models.build import build
 from everymask.models.card import Card
 from everymask.models.checkpoint import load_model, save_model
 from everymask.models.inference import ready_to_predict
+from everymask.models.queries.network import QueryNetwork
 from everymask.models.specs.any_spec import KINDS, ModelSpec
 from everymask.models.specs.onestage import RTMDetIns
 from everymask.models.specs.panoptic import PanopticFPN
@@ -177,7 +178,9 @@ def check_answer(module: Network, spec: ModelSpec) -> None:
     elif isinstance(spec, QuerySpec) and spec.task != "semantic":
         assert isinstance(found, QueryOutputs)
         assert found.classes.shape == (2, spec.queries, 1 + CLASSES)
-        assert found.masks.shape == (2, spec.queries, 24, 24), "a quarter of 96 x 96"
+        assert isinstance(module, QueryNetwork)
+        height, width = (-(-side // module.divisor) * module.divisor // 4 for side in (67, 93))
+        assert found.masks.shape == (2, spec.queries, height, width)
         assert all(torch.isfinite(part).all() and part.std() > 0 for part in (found.classes, found.masks))
     elif isinstance(spec, DETECTORS):
         assert isinstance(found, RegionOutputs)

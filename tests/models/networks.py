@@ -21,7 +21,7 @@ from everymask.models.specs.change import ChangeSpec, FCSiam, TinyCD
 from everymask.models.specs.onestage import YOLOX, OneStageSpec, RTMDet, RTMDetIns
 from everymask.models.specs.panoptic import PanopticFPN
 from everymask.models.specs.prompted import SAM, SAM2, PromptedModelSpec, PromptedSmall
-from everymask.models.specs.queries import Mask2Former, QuerySpec
+from everymask.models.specs.queries import EoMT, Mask2Former, QuerySpec
 from everymask.models.specs.regions import ENCODERS, FasterRCNN, MaskRCNN, RegionModelSpec, faster_rcnn_v2, mask_rcnn_v2
 from everymask.models.specs.semantic import (
     FCN,
@@ -122,6 +122,9 @@ QUERIES: dict[str, ModelSpec] = {
     "mask2former": Mask2Former(**_QUERIES, task="panoptic", things=(0, 2)),
     "mask2former-instance": Mask2Former(**_QUERIES, task="instance"),
     "mask2former-semantic": Mask2Former(**_QUERIES, task="semantic"),
+    "eomt": EoMT(
+        encoder="vit_tiny_patch16_224", task="panoptic", things=(0, 2), queries=10, points=256, side=96, annealing=100
+    ),
 }
 SPECS: dict[str, ModelSpec] = REGIONS | SEMANTIC | PANOPTIC | CHANGE | ONE_STAGE | QUERIES
 PROMPTED: dict[str, PromptedModelSpec] = {

@@ -21,7 +21,7 @@ from everymask.evaluate import compare, evaluate
 from everymask.infer.tiling import Tiling
 from everymask.models.checkpoint import read_model
 from everymask.models.queries.network import QueryNetwork
-from everymask.models.specs.queries import Mask2Former
+from everymask.models.specs.queries import EoMT, Mask2Former
 from everymask.settings.config import TrainConfig
 from everymask.train.folder.logs import read_log
 from everymask.train.run import Run, train
@@ -74,6 +74,24 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(
     run: Run, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Points and so pairs are drawn from the run's seed."""
+    resumed = interrupted(settings(scenes, tmp_path / "c"), monkeypatch)
+    first, second = weights(run.folder), weights(resumed.folder)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_eomt_goes_on_with_giving_up_its_masks(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny = EoMT(encoder="vit_tiny_patch16_224", queries=12, points=128, side=64)
+    config = settings(scenes, tmp_path / "c", model=tiny)
+    whole = train(replace(config, out=str(tmp_path / "w")), console=QUIET)
+    resumed = interrupted(config, monkeypatch)
+    first, second = weights(whole.folder), weights(resumed.folder)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    spec = load(whole.folder).card.spec
+    assert isinstance(spec, EoMT) and spec.annealing == 6, "calls of the loss"
+
+
+def interrupted(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """A run that is stopped in its second step, and goes on."""
     calls: list[int] = []
     loss = QueryNetwork.loss
 
@@ -84,12 +102,10 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(
         return loss(self, *arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(QueryNetwork, "loss", stop)
-    config = settings(scenes, tmp_path / "c")
     assert train(config, console=QUIET).reason == "interrupted"
     resumed = train(replace(config, resume=True), console=QUIET)
     assert (resumed.reason, resumed.steps) == ("finished", 6)
-    first, second = weights(run.folder), weights(resumed.folder)
-    assert all(torch.equal(first[name], second[name]) for name in first)
+    return resumed
 
 
 def test_a_panoptic_run_is_judged_and_compared(run: Run, scenes: Path) -> None:

@@ -68,11 +68,7 @@ def build_features(name: str, channels: int, *, pretrained: Path | None = None, 
         near = difflib.get_close_matches(name, timm.list_models(), n=3)
         hint = f"did you mean {' or '.join(near)}?" if near else "timm.list_models() lists them"
         raise ConfigError(f"there is no encoder {name!r}", hint=hint)
-    known: dict[str, Any] = {}
-    if pretrained is not None:
-        # Whatever timm's own settings say of servers and formats, the weights are in this file.
-        overlay = {"file": str(pretrained), "custom_load": False, "source": ""}
-        known = {"pretrained": True, "pretrained_cfg_overlay": overlay}
+    known = _from_file(pretrained)
     try:
         body: Any = timm.create_model(name, features_only=True, in_chans=channels, **known, **options)
     except (TypeError, AssertionError, IndexError) as error:
@@ -81,6 +77,41 @@ def build_features(name: str, channels: int, *, pretrained: Path | None = None, 
     body.stages = _stages(body)
     features: nn.Module = body
     return features
+
+
+def build_vit(name: str, channels: int, patch: int, side: int, *, pretrained: Path | None = None) -> nn.Module:
+    """timm's vision transformer of that name for patches of `patch` pixels of pictures of any size, with its `stages`.
+
+    Its positions are those of pictures of `side` x `side`, and interpolated for others. Weights of a file, whose
+    patches and pictures may have other sizes, are resampled.
+    """
+    options: dict[str, Any] = {"patch_size": patch, "img_size": side, "dynamic_img_size": True, "num_classes": 0}
+    body: Any = timm.create_model(name, in_chans=channels, **options, **_from_file(pretrained))
+    quarter = len(body.blocks) // 4
+    parts = [tuple(f"blocks.{row}" for row in range(stage * quarter, (stage + 1) * quarter)) for stage in range(3)]
+    body.stages = (("patch_embed",), *parts)
+    vit: nn.Module = body
+    return vit
+
+
+def vit_tokens(body: Any, images: Tensor) -> Tensor:
+    """What the first block of a network of `build_vit` is given: tokens [B, N, C], the patches last, row by row."""
+    tokens: Tensor = body.norm_pre(body._pos_embed(body.patch_embed(images)))
+    return tokens
+
+
+def vit_blocks(body: Any) -> list[Any]:
+    """Its blocks, which take `attn_mask` [B, 1, N, N], added to their attention."""
+    return list(body.blocks)
+
+
+def _from_file(pretrained: Path | None) -> dict[str, Any]:
+    """How timm is told to take the weights of a file."""
+    if pretrained is None:
+        return {}
+    # Whatever timm's own settings say of servers and formats, the weights are in this file.
+    overlay = {"file": str(pretrained), "custom_load": False, "source": ""}
+    return {"pretrained": True, "pretrained_cfg_overlay": overlay}
 
 
 @dataclass(frozen=True, slots=True)

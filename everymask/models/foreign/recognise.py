@@ -13,6 +13,7 @@ from everymask.models.base import Network
 from everymask.models.blocks.hrnet_trunk import WIDTHS as HRNET_WIDTHS
 from everymask.models.blocks.mit import mit_named
 from everymask.models.foreign.authors import from_authors
+from everymask.models.foreign.eomt import AUTHORS_SIGN, eomt_of, from_eomt
 from everymask.models.foreign.files.stored import views
 from everymask.models.foreign.mask2former import from_mask2former, mask2former_of
 from everymask.models.foreign.prompted import from_published, refuse_relatives, sam2_of, sam_of
@@ -32,7 +33,7 @@ from everymask.models.specs.semantic import HRNet, PIDNet, SegFormer, SemanticMo
 Origin: TypeAlias = Literal[
     "segmentation_models.pytorch", "transformers", "HRNet's authors", "PIDNet's authors", "TinyCD's authors",
     "SAM's authors", "transformers' SAM", "SAM 2's authors", "transformers' SAM 2", "YOLOX's authors",
-    "transformers' Mask2Former", "mmdetection's RTMDet",
+    "transformers' Mask2Former", "mmdetection's RTMDet", "EoMT's authors", "transformers' EoMT",
 ]  # fmt: skip
 ONE_STAGE_ORIGINS: frozenset[Origin] = frozenset({"YOLOX's authors", "mmdetection's RTMDet"})
 """Whose networks are one-stage detectors, trained on COCO and fed in a way of their own."""
@@ -52,10 +53,12 @@ _SIGNS: dict[str, Origin] = {
     "backbone.backbone.stem.conv.conv.weight": "YOLOX's authors",
     "transformer_module.queries_features.weight": "transformers' Mask2Former",
     "bbox_head.rtm_cls.0.weight": "mmdetection's RTMDet",
+    AUTHORS_SIGN: "EoMT's authors",
+    "upscale_block.block.0.conv1.weight": "transformers' EoMT",
 }
 
 
-_WITHOUT_PREFIX: tuple[Origin, ...] = ("transformers' Mask2Former",)
+_WITHOUT_PREFIX: tuple[Origin, ...] = ("transformers' Mask2Former", "transformers' EoMT")
 """Whose classifier stands outside of what is called model there."""
 
 
@@ -120,6 +123,8 @@ class Foreign:
                 return from_tinycd(self.tensors)
             case "transformers' Mask2Former":
                 return from_mask2former(self.tensors)
+            case "EoMT's authors" | "transformers' EoMT":
+                return from_eomt(self.tensors)
             case "SAM's authors" | "transformers' SAM" | "SAM 2's authors" | "transformers' SAM 2":
                 return from_published(self.tensors)
             case "YOLOX's authors":
@@ -179,6 +184,8 @@ def _network(origin: Origin, tensors: Mapping[str, Tensor]) -> Told | None:
             return mask2former_of(tensors)
         case "mmdetection's RTMDet":
             return rtmdet_of(tensors)
+        case "EoMT's authors" | "transformers' EoMT":
+            return eomt_of(tensors)
         case _:
             return None
 

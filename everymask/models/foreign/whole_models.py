@@ -28,6 +28,7 @@ from everymask.models.specs.queries import QueryTask
 from everymask.models.specs.semantic import PIDNet
 
 _COCO: dict[int, tuple[QueryTask, tuple[int, ...]]] = {133: ("panoptic", tuple(range(80))), 80: ("instance", ())}
+_QUERIES = ("transformers' Mask2Former", "transformers' EoMT", "EoMT's authors")
 _log = logging.getLogger(__name__)
 
 
@@ -73,7 +74,7 @@ def load_foreign(foreign: Foreign | Whole, path: Path) -> tuple[Network, Card]:
         load_exactly(module, foreign.fitting(module), path)
         fed = Preprocess(resize=Resize(rule="none"), divisor=8, dates=2)
         return module.eval(), Card(spec, CHANGE, fed, source=f"{foreign.origin}: {path.name}")
-    if foreign.origin == "transformers' Mask2Former":
+    if foreign.origin in _QUERIES:
         return _load_queries(foreign, spec, path)
     probe = build_bare(spec, 2)
     named = foreign.fitting(probe)
@@ -100,7 +101,8 @@ def _load_queries(foreign: Foreign, spec: Any, path: Path) -> tuple[Network, Car
     """Its file does not say what the answers are to become: panoptic maps where the classes are COCO's 133, objects
     where they are its 80, else a class for every pixel, which all such networks can tell.
     """
-    count = len(foreign.tensors["class_predictor.bias"]) - 1
+    classifier = next(name for name in foreign.tensors if name.endswith(("class_predictor.bias", "class_head.bias")))
+    count = len(foreign.tensors[classifier]) - 1
     task, things = _COCO.get(count, ("semantic", ()))
     spec = replace(spec, task=task, things=things)
     module = with_memory(build_bare(spec, count))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Self
 
+import torch
 from torch import Tensor, nn
 
 from everymask.models.blocks.layers import ChannelNorm
@@ -41,7 +42,7 @@ class Mask2FormerNetwork(QueryNetwork):
         """All from the queries on, where a mask is a threshold."""
         return ("decoder", *super().exact_parts)
 
-    def answers(self, images: Tensor) -> list[Answer]:
+    def answers(self, images: Tensor, generator: torch.Generator | None = None) -> list[Answer]:
         encoded = encode(self.backbone, images)[-_MAPS:]
         maps = [norm(plane) for norm, plane in zip(self.norms, encoded, strict=True)]
         finest, seen = self.pixel_decoder(maps)

@@ -14,6 +14,7 @@ from everymask.errors import ConfigError
 from everymask.models.base import Batch, ClassRows, Network, QueryOutputs, SemanticOutputs
 from everymask.models.queries.losses import Answer, query_losses
 from everymask.models.queries.targets import query_targets
+from everymask.models.semantic.network import drawing_from
 from everymask.models.specs.queries import MASK_STRIDE, QueryModelSpec
 
 _LEAST = 1e-6
@@ -44,8 +45,11 @@ class QueryNetwork(Network):
         self.spec = spec
         self.num_classes = num_classes
 
-    def answers(self, images: Tensor) -> Sequence[Answer]:
-        """What the queries say of pictures [B, C, H, W] whose sides are multiples of `divisor`, after each layer."""
+    def answers(self, images: Tensor, generator: torch.Generator | None = None) -> Sequence[Answer]:
+        """What the queries say of pictures [B, C, H, W] whose sides are multiples of `divisor`, the final answer last.
+
+        What is drawn in a training follows from `generator`.
+        """
         raise NotImplementedError
 
     def forward(self, images: Tensor, windows: Tensor | None = None) -> QueryOutputs | SemanticOutputs:
@@ -64,7 +68,8 @@ class QueryNetwork(Network):
     def loss(self, batch: Batch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """`loss_class`, `loss_pixels` and `loss_dice`, each summed over the layers."""
         images = self._filled(batch.images)
-        answers = [answer.float() for answer in self.answers(images)]
+        with drawing_from(generator, images.device):
+            answers = [answer.float() for answer in self.answers(images, generator)]
         targets = query_targets(batch, self.spec, (images.shape[2], images.shape[3]))
         with torch.autocast(images.device.type, enabled=False):
             return query_losses(answers, targets, self.spec, generator)
