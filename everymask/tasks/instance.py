@@ -40,11 +40,14 @@ def _metrics(labels: Labels, spec: AnySpec | None, judging: Judging) -> dict[str
 def _limits(spec: AnySpec | None) -> Limits:
     if isinstance(spec, ObjectMethod):
         return Limits(spec.max_detections, masks=True)
-    if isinstance(spec, QuerySpec):
-        return Limits(spec.max_detections, masks=True)
-    if not isinstance(spec, FasterRCNN | OneStageSpec):
+    if not isinstance(spec, FasterRCNN | OneStageSpec | QuerySpec):
         raise ConfigError(f"{type(spec).__name__} finds no objects")
-    return Limits(spec.max_detections, isinstance(spec, MaskRCNN | RTMDetIns))
+    return Limits(spec.max_detections, has_masks(spec))
+
+
+def has_masks(spec: AnySpec) -> bool:
+    """Whether the objects that a network finds have masks, without which it learns nothing."""
+    return isinstance(spec, MaskRCNN | RTMDetIns | QuerySpec)
 
 
 def _network(gpu: bool) -> tuple[ModelSpec, str]:

@@ -20,13 +20,11 @@ from everymask.data.identity.watch import watched
 from everymask.errors import DataError, WeightsError, counted, printable
 from everymask.models.base import Batch, Network
 from everymask.models.checkpoint import read_model
-from everymask.models.specs.onestage import RTMDetIns
-from everymask.models.specs.queries import QuerySpec
-from everymask.models.specs.regions import MaskRCNN
 from everymask.settings.config import TrainConfig
 from everymask.settings.facts import Facts, Start
 from everymask.settings.plan import Plan, plan_of
 from everymask.tasks.choice import asked_task, settle_task, unseen_classes, usual_network
+from everymask.tasks.instance import has_masks
 from everymask.tasks.task import Task
 from everymask.train.folder.given import Given, bring_back, read_decided, read_preprocess
 from everymask.train.folder.layout import BEST
@@ -166,7 +164,7 @@ def read_ground(
         data = seen(pictures, screen) if learns else None
     pictures = data.pictures if data else pictures
     train_set, val_set = pictures.split("train"), validation(pictures)
-    if (isinstance(model, MaskRCNN | QuerySpec | RTMDetIns) or task.interactive) and train_set.boxes_only:
+    if (has_masks(model) or task.interactive) and train_set.boxes_only:
         raise DataError("the annotations are boxes without masks", hint="train a detector: --model faster-rcnn")
     unseen = unseen_classes(train_set, val_set)
     chosen = (usual_network(given, task, gpu)[1],) if given.network is None is built else ()
