@@ -10,6 +10,7 @@ import torch
 from everymask.export.graph import trace
 from everymask.export.onnx_graph import to_onnx
 from everymask.models.base import Network
+from everymask.models.onestage.network import OneStageNetwork
 from everymask.models.specs.any_spec import ModelSpec
 from tests.models.networks import bands_of, shared_network
 
@@ -25,6 +26,15 @@ def decided_network(spec: ModelSpec) -> Network:
         for name, parameter in network.named_parameters():
             if name.endswith(("rpn.head.cls_logits.weight", "box_predictor.cls_score.weight")):
                 parameter.copy_(torch.randn(parameter.shape, generator=draw) * 0.5)
+            elif name.startswith("head.") and parameter.ndim == 4:  # a one-stage detector's
+                parameter.copy_(torch.randn(parameter.shape, generator=draw) * 2 / parameter[0].numel() ** 0.5)
+        if isinstance(network, OneStageNetwork):
+            # Its many norms let next to nothing pass before they have seen a picture.
+            norms = [part for part in network.modules() if isinstance(part, torch.nn.BatchNorm2d)]
+            for norm in norms:
+                norm.momentum = 1.0
+            network.train()(torch.randn(4, network.spec.channels, 128, 128, generator=draw))
+            network.eval()
     return network
 
 

@@ -109,9 +109,11 @@ class RTMDetNetwork(OneStageNetwork):
         rows, kinds, sure, left_out, start = [], [], [], [], 0
         classes = scores.shape[1]
         for part in scores.split(counts):
-            values, order = part.flatten().topk(torch.sym_min(_MOST_OF_A_MAP + 1, part.shape[0] * classes))
-            left_out.append(values[_MOST_OF_A_MAP:])
-            values, order = values[:_MOST_OF_A_MAP], order[:_MOST_OF_A_MAP]
+            pairs = part.shape[0] * classes
+            values, order = part.flatten().topk(torch.sym_min(_MOST_OF_A_MAP, pairs))
+            # What is left out is no surer than the last that is not.
+            crowded = numbers([pairs], order) > _MOST_OF_A_MAP
+            left_out.append(torch.where(crowded, values[-1:], 0))
             rows.append(order // classes + start)
             kinds.append(order % classes)
             sure.append(values)

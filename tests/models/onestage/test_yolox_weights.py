@@ -70,6 +70,7 @@ def test_pictures_come_as_bytes_less_grey() -> None:
     assert planes[2].max() == pytest.approx(200 - 114, abs=1e-4) and planes[0].max() == pytest.approx(-114, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_files_of_others_are_refused(weights: Path, tmp_path: Path) -> None:
     content = weights.read_bytes()
     (tmp_path / "cut.onnx").write_bytes(content[: len(content) // 2])
