@@ -77,7 +77,8 @@ def _asked(config: TrainConfig) -> str:
     """What a network that answers prompts is asked, with a space before it."""
     from everymask.tasks.table import task_of
 
-    return " --everything" if config.network is not None and task_of(config.network).interactive else ""
+    assert not isinstance(config.model, str)
+    return " --everything" if config.model is not None and task_of(config.model).interactive else ""
 
 
 def say_result(ended: Run) -> None:

@@ -18,7 +18,6 @@ from everymask.errors import EverymaskError, printable
 from everymask.infer.predictor import Predictor
 from everymask.infer.result import Result
 from everymask.serving.problems import Problem
-from everymask.tasks.table import answers_prompts
 
 _log = logging.getLogger(__name__)
 _SIDE = 256
@@ -89,7 +88,7 @@ class Version:
     @property
     def answers_prompts(self) -> bool:
         """Whether it looks at a picture and then is asked: it finds nothing by itself."""
-        return answers_prompts(self.predictor.card.spec)
+        return self.predictor.task.interactive
 
     def took(self, seconds: float) -> None:
         """One more answer took so long."""

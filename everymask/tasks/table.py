@@ -73,8 +73,3 @@ def _annotated_for(dataset: Dataset) -> Task[Any]:
             return PANOPTIC
         case _:
             assert_never(dataset.kind)
-
-
-def answers_prompts(spec: AnySpec) -> bool:
-    """Whether a network looks at a picture and then is asked: it finds nothing by itself."""
-    return isinstance(spec, PromptedSpec)
