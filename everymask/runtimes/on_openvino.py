@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,7 @@ class OpenVinoEngine:
         device: str = "auto",
         threads: int | None = None,
     ) -> None:
-        openvino: Any = require("openvino", "openvino")
-        core = openvino.Core()
+        core = _core()
         wanted = "CPU" if device == "auto" else device.upper()
         if wanted not in core.available_devices:
             known = ", ".join(core.available_devices).lower()
@@ -71,6 +71,17 @@ class OpenVinoEngine:
         return found
 
 
+@cache
+def _core() -> Any:
+    """The one of this process, kept for good.
+
+    Each Core gives its thread a stack for signals, and puts back the one before when it goes: of two, that may be the
+    other's, which is gone by then, and the next signal (Ctrl-C, a child that ends) ends the process.
+    """
+    openvino: Any = require("openvino", "openvino")
+    return openvino.Core()
+
+
 def _name_of(value: Any, known: tuple[str, ...]) -> str:
     """Which of our names an input or output has: OpenVINO also gives it those of what was merged with it."""
     names = [*known, *sorted(name for name in value.names if name.startswith(TAPPED))]
@@ -79,8 +90,7 @@ def _name_of(value: Any, known: tuple[str, ...]) -> str:
 
 def calculates(precision: GraphPrecision) -> bool:
     """Whether the processor calculates in that precision: elsewhere OpenVINO quietly takes float32."""
-    openvino: Any = require("openvino", "openvino")
-    able = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    able = _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return _NEEDED.get(precision, "FP32") in able
 
 
@@ -89,5 +99,5 @@ def write_ir(graph: bytes, file: Path, *, half: bool = False) -> tuple[Path, Pat
     `half` of that.
     """
     openvino: Any = require("openvino", "openvino")
-    openvino.save_model(openvino.Core().read_model(graph), str(file), compress_to_fp16=half)
+    openvino.save_model(_core().read_model(graph), str(file), compress_to_fp16=half)
     return file, file.with_suffix(".bin")
