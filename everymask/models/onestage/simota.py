@@ -60,10 +60,10 @@ def cheapest(cost: Tensor, iou: Tensor, candidates: int) -> Tensor:
     count, places = cost.shape
     if not count or not places:
         return torch.full((places,), -1, dtype=torch.int64, device=cost.device)
-    k = iou.topk(min(candidates, places), dim=1).values.sum(dim=1).int().clamp(min=1).tolist()
-    taken = torch.zeros_like(cost, dtype=torch.bool)
-    for row, number in enumerate(k):
-        taken[row, cost[row].topk(number, largest=False).indices] = True
+    most = min(candidates, places)
+    k = iou.topk(most, dim=1).values.sum(dim=1).int().clamp(1, most)
+    order = cost.topk(most, largest=False).indices
+    taken = torch.zeros_like(cost, dtype=torch.bool).scatter(1, order, torch.arange(most, device=k.device) < k[:, None])
     several = taken.sum(dim=0) > 1
     best = torch.where(several, cost.argmin(dim=0), taken.int().argmax(dim=0))
     return torch.where(taken.any(dim=0), best, -1)
