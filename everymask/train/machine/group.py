@@ -63,8 +63,8 @@ def joined(device: str) -> Iterator[Rank]:
     except (Exception, KeyboardInterrupt) as error:
         raise _explained(error, board) from error
     finally:
-        board.leave()
         watch.stop()
+        board.leave()
         with suppress(RuntimeError):
             dist.destroy_process_group()
 

@@ -20,6 +20,7 @@ from everymask.errors import printable
 _LOOK = 0.3  # seconds between two looks at the others
 _GRACE = 2.0  # seconds that the main thread has to come to an end by itself
 _NOTICING = 2.0  # seconds in which all who can will notice that they wait in vain
+_READING = 3.0  # seconds in which the others can read what the fault was
 _FAULT = "fault"
 
 
@@ -75,9 +76,20 @@ class Board:
         self.fellows = [Fellow(**json.loads(self._store.get(f"who/{index}"))) for index in range(self.count)]
 
     def leave(self) -> None:
-        """Say that this process has nothing more to do with the others."""
+        """Say that this process has nothing more to do with the others.
+
+        The first one keeps the board: after a fault it waits some seconds until the others have read what it was.
+        """
         with suppress(RuntimeError):  # who keeps the board may have left before
             self._store.set(f"left/{self.index}", "1")
+            until = time.monotonic() + _READING
+            while not self.index and self.fault() and self._readers() and time.monotonic() < until:
+                time.sleep(_LOOK / 3)
+
+    def _readers(self) -> list[Fellow]:
+        """Those who have not left, and still can."""
+        staying = [fellow for fellow in self.fellows if not self._store.check([f"left/{fellow.index}"])]
+        return [fellow for fellow in staying if fellow.state() in ("runs", "unknown")]
 
     def fault(self) -> Fault | None:
         """What ended the work, if anything did."""
