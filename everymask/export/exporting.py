@@ -123,7 +123,7 @@ def export(config: ExportConfig, say: Callable[[str], None] = lambda _: None) ->
     if not network.exportable:
         raise ConfigError(
             f"{type(card.spec).__name__} cannot be exported yet",
-            hint="networks that find objects, label maps, panoptic maps or changes can",
+            hint="everymask export --list shows which networks go where",
         )
     if config.max_detections is not None:
         network = network.with_detections(config.max_detections)

@@ -26,14 +26,14 @@ ROWS = (
         (".emz", ".onnx"),
         "onnxruntime",
         ("fp32", "fp16", "int8"),
-        "all networks but those that answer prompts, any size; timm's encoders as far as they can be traced",
+        "all but those of queries or prompts, any size; timm's encoders as far as they can be traced",
     ),
     Row(
         "openvino",
         (".emz", ".xml"),
         "openvino",
         ("fp32", "fp16", "bf16", "int8"),
-        "all networks but those that answer prompts, any size; timm's encoders as far as they can be traced",
+        "all but those of queries or prompts, any size; timm's encoders as far as they can be traced",
     ),
     Row("pt2", (".pt2",), "torch", ("fp32",), "as onnx; needs torch"),
     Row(

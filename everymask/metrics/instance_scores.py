@@ -209,13 +209,17 @@ class InstanceScores:
         """`ConfigError` unless by the same rules, `DataError` unless against the same objects."""
         if type(other) is not type(self):
             raise ConfigError(f"objects were scored in the first model, but {other.headline_name} in the second")
-        for name in ("headline_name", "max_detections"):
-            mine, theirs = getattr(self, name), getattr(other, name)
-            if mine != theirs:
-                raise ConfigError(
-                    f"only scores by the same rules can be compared, but {name.replace('_', ' ')} is {mine} in the "
-                    f"first model and {theirs} in the second"
-                )
+        if bool(self.mask) is not bool(other.mask):
+            kinds = [f"{scores.headline_name} of the {name}" for scores, name in ((self, "first"), (other, "second"))]
+            raise ConfigError(
+                f"one of the models finds boxes and the other masks, so that {' and '.join(kinds)} cannot be compared",
+                hint="everymask evaluate says the box AP of both",
+            )
+        if self.max_detections != other.max_detections:
+            raise ConfigError(
+                f"only scores by the same rules can be compared, but up to {self.max_detections} objects of a picture "
+                f"count in the first model and up to {other.max_detections} in the second"
+            )
         check_pictures(self, other)
         check_truths(self.per_class, self.outcomes.truths, other.per_class, other.outcomes.truths)
 

@@ -34,6 +34,8 @@ from everymask.train.pictures import divided, gone_on_with, read_pictures, seen,
 from everymask.train.semantic_losses import set_criterion
 from everymask.train.start import Source, build_start, read_source
 
+_OF_BOXES = "train a detector of boxes, such as --model faster-rcnn, rtmdet-tiny or yolox-nano"
+
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
@@ -165,7 +167,7 @@ def read_ground(
     pictures = data.pictures if data else pictures
     train_set, val_set = pictures.split("train"), validation(pictures)
     if (has_masks(model) or task.interactive) and train_set.boxes_only:
-        raise DataError("the annotations are boxes without masks", hint="train a detector: --model faster-rcnn")
+        raise DataError("the annotations are boxes without masks", hint=_OF_BOXES)
     unseen = unseen_classes(train_set, val_set)
     chosen = (usual_network(given, task, gpu)[1],) if given.network is None is built else ()
 
