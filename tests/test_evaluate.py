@@ -192,7 +192,7 @@ def test_masks_are_not_judged_by_boxes(shapes: Dataset) -> None:
 def test_detectors_are_compared_on_the_same_pictures(shapes: Dataset) -> None:
     """One finds everything, the other at most one object of each picture."""
     good, poor = Oracle(shapes.labels, shapes.labels), Oracle(shapes.labels, shapes.labels, most=1)
-    with pytest.raises(ConfigError, match="up to 1 objects of a picture count in the first model and up to 100"):
+    with pytest.raises(ConfigError, match="up to 1 objects a picture count in the first model and up to 100"):
         compare(poor, good, shapes)
     found = compare(replace(poor, limit=100), good, shapes)
     assert (found.name, found.second, found.num_pictures) == ("mask AP", 1, 8)

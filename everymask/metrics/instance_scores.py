@@ -217,7 +217,7 @@ class InstanceScores:
             )
         if self.max_detections != other.max_detections:
             raise ConfigError(
-                f"only scores by the same rules can be compared, but up to {self.max_detections} objects of a picture "
+                f"only scores by the same rules can be compared, but up to {self.max_detections} objects a picture "
                 f"count in the first model and up to {other.max_detections} in the second"
             )
         check_pictures(self, other)

@@ -21,7 +21,8 @@ DIVISOR = 32
 def decided_network(spec: ModelSpec) -> Network:
     """The network of a spec, whose scores lie so far apart that no rounding changes their order."""
     network = copy.deepcopy(shared_network(spec)).eval()
-    draw = torch.Generator().manual_seed(0)
+    # With these seeds no two of the surest objects are as sure as each other.
+    draw = torch.Generator().manual_seed(3 if isinstance(network, OneStageNetwork) else 0)
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             if name.endswith(("rpn.head.cls_logits.weight", "box_predictor.cls_score.weight")):
