@@ -46,6 +46,16 @@ class Whole:
         return text + "".join(f"; {assumed}" for assumed in self.assumed)
 
 
+def refuse_others(tensors: Mapping[str, Tensor], others: Sequence[tuple[str, str]], origin: str, reads: str) -> None:
+    """`WeightsError` where a name has one of the patterns of `others`, which are networks that do not exist here."""
+    for pattern, network in others:
+        if any(re.search(pattern, name) for name in tensors):
+            raise WeightsError(
+                f"these are weights by {origin} of {network}, which this version does not read",
+                hint=f"it reads {reads}",
+            )
+
+
 def renamed(
     tensors: Mapping[str, Tensor], rules: Sequence[Rule], unused: Mapping[str, str], origin: str
 ) -> tuple[dict[str, Tensor], dict[str, str]]:

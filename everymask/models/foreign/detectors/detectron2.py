@@ -23,7 +23,7 @@ from everymask.models.foreign.detectors.regions import (
     spec_of,
 )
 from everymask.models.foreign.files.stored import Stored
-from everymask.models.foreign.whole import Rule, Whole, part, renamed
+from everymask.models.foreign.whole import Rule, Whole, part, refuse_others, renamed
 from everymask.models.specs.panoptic import PanopticFPN
 from everymask.models.specs.profiles import CAFFE, DETECTRON2, RESNEXT
 
@@ -88,12 +88,8 @@ def from_detectron2(stored: Stored, tensors: Mapping[str, Tensor], file: str) ->
     encoder that Detectron2 begins with: ResNets are Caffe's, which stride in the 1x1 convolution and whose channels
     keep their spread; ResNeXts stride in the 3x3 and divide by it. Networks with group norm stride in the 3x3.
     """
-    for pattern, network in _RELATIVES:
-        if any(re.search(pattern, name) for name in tensors):
-            raise WeightsError(
-                f"these are weights by Detectron2 of {network}, which this version does not read",
-                hint="it reads Faster R-CNN, Mask R-CNN and Panoptic FPN on ResNets with a feature pyramid",
-            )
+    reads = "Faster R-CNN, Mask R-CNN and Panoptic FPN on ResNets with a feature pyramid"
+    refuse_others(tensors, _RELATIVES, ORIGIN, reads)
     named, unused = renamed(tensors, (*_RESNET, *_HEADS, *_box_layers(tensors)), _UNUSED, ORIGIN)
     if not any(name.startswith("roi_heads.") for name in named):
         raise WeightsError(

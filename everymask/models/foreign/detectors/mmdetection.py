@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 
 from torch import Tensor
 
 from everymask.data.feed.preprocess import Resize
-from everymask.errors import WeightsError
 from everymask.models.foreign.detectors.openmmlab import normalisation_of, style_of
 from everymask.models.foreign.detectors.regions import (
     background_first,
@@ -21,12 +19,12 @@ from everymask.models.foreign.detectors.regions import (
     spec_of,
 )
 from everymask.models.foreign.files.stored import Stored
-from everymask.models.foreign.whole import Rule, Whole, renamed
+from everymask.models.foreign.whole import Rule, Whole, refuse_others, renamed
 from everymask.models.specs.profiles import CAFFE, IMAGENET, MMDETECTION, RESNEXT
 
 ORIGIN = "mmdetection"
 SIGNS = ("rpn_head.rpn_conv.weight", "neck.lateral_convs.0.conv.weight", "neck.fpn_convs.0.conv.weight",
-         "roi_head.bbox_head.fc_cls.weight", "bbox_head.conv_cls.weight", "bbox_head.rtm_cls.0.weight")  # fmt: skip
+         "roi_head.bbox_head.fc_cls.weight", "bbox_head.conv_cls.weight")  # fmt: skip
 _RULES: tuple[Rule, ...] = (
     (r"^backbone\.(conv1|bn1|layer[1-4]\.\d+\.(?:conv\d|bn\d|downsample\.\d))\.", r"backbone.body.\1."),
     (r"^neck\.lateral_convs\.([0-3])\.conv\.", r"backbone.fpn.inner_blocks.\1.0."),
@@ -51,7 +49,6 @@ _RELATIVES = (
     (r"^roi_head\.(bbox|mask)_head\.\d\.", "a Cascade R-CNN, HTC or SCNet"),
     (r"^roi_head\.mask_iou_head\.", "Mask Scoring R-CNN"),
     (r"^roi_head\.point_head\.", "a PointRend"),
-    (r"^bbox_head\.rtm_", "an RTMDet"),
     (r"^neck\.(downsample|pafpn)_convs\.", "a network with PAFPN"),
     (r"\.conv_offset\.", "a network with deformable convolutions"),
     (r"^backbone\.(stages|patch_embed|downsample_layers)\.", "a network on Swin or ConvNeXt"),
@@ -67,12 +64,9 @@ def from_mmdetection(stored: Stored, tensors: Mapping[str, Tensor], file: str) -
     How pictures are normalised, and where the stages stride, stands in the settings that such files have; without them
     the name of the file tells caffe's ResNets, and others are as PyTorch's.
     """
-    for pattern, network in _RELATIVES:
-        if any(re.search(pattern, name) for name in tensors):
-            raise WeightsError(
-                f"these are weights by mmdetection of {network}, which this version does not read",
-                hint="it reads Faster R-CNN and Mask R-CNN on ResNets with a feature pyramid",
-            )
+    refuse_others(
+        tensors, _RELATIVES, ORIGIN, "Faster R-CNN and Mask R-CNN on ResNets with a feature pyramid, and RTMDet"
+    )
     named, unused = renamed(tensors, _RULES, _UNUSED, ORIGIN)
     encoder = resnet_of(named, "backbone.body.", ORIGIN)
     style = style_of(stored.settings, file)
