@@ -79,7 +79,7 @@ def run(options: Convert) -> None:
     with whole_folder(options.out) as folder, _spare_folder(folder) as spare:
         # Cutting decodes every picture too, by rows, and the strict policy stops where one is damaged.
         decode = changes.tiles is None or changes.fractions is not None or options.on_defect == "skip"
-        found = _read(options, decode=decode)
+        found = _read(sources, options, decode=decode)
         made = make([for_format(dataset, options.to) for dataset in found], changes, spare, options.on_defect)
         if not len(made.dataset):
             raise nothing_left(options.data, made.dataset.issues)
@@ -92,13 +92,12 @@ def run(options: Convert) -> None:
         show_answer(made, losses, options.out, options.to, divided=options.split is not None)
 
 
-def _read(options: Convert, *, decode: bool) -> list[Dataset]:
+def _read(sources: list[Path], options: Convert, *, decode: bool) -> list[Dataset]:
     """The data sets as they are to be written, boxes outlined where that is asked for."""
     from everymask.commands.conversion.outlining import outline_datasets
     from everymask.commands.sources import read_annotated
 
     task: TaskName | None = "semantic" if options.to_semantic else options.wanted
-    sources = [options.data, *options.merge]
     if options.outline is None:
         return [read_annotated(source, options, decode=decode, task=task, rule=options.rule) for source in sources]
     found = [read_annotated(source, options, decode=decode) for source in sources]

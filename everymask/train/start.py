@@ -21,7 +21,7 @@ from everymask.data.feed.preprocess import Preprocess, Resize
 from everymask.errors import MachineError, WeightsError
 from everymask.models.base import Network
 from everymask.models.blocks.encoders import imagenet_weights
-from everymask.models.build import build
+from everymask.models.build import build, build_bare
 from everymask.models.catalog import catalog, published_as, weights_named
 from everymask.models.checkpoint import describes_itself, read_model
 from everymask.models.fetching import PATIENCE, UNASKED, Published, fetch, is_offline
@@ -191,8 +191,9 @@ def _one_stage(tensors: Mapping[str, Tensor], foreign: Foreign) -> Source:
     """A one-stage detector, fed as it was trained; 80 classes are COCO's, and found by their names."""
     spec: Any = foreign.spec
     start, coco = Start(published_preprocess(spec), detects=True), coco_80_labels()
-    named = foreign.fitting(build(spec, len(coco)))
-    if has_as_many_classes(build(spec, len(coco)), named):
+    bare = build_bare(spec, len(coco))
+    named = foreign.fitting(bare)
+    if has_as_many_classes(bare, named):
         return Source(start, named, spec, coco, origin=foreign.origin)
     return Source(start, tensors, spec, foreign=foreign)
 

@@ -20,7 +20,8 @@ from everymask.errors import ConfigError, WeightsError
 from everymask.models import pretrained
 from everymask.models.build import build
 from everymask.models.catalog import catalog, weights_named
-from everymask.models.foreign.torchvision import read_state_dict, upgrade_names
+from everymask.models.foreign.files.stored import read_stored
+from everymask.models.foreign.torchvision import upgrade_names
 from everymask.models.pretrained import fetch_weights, load_pretrained
 from everymask.models.published.weights import Weights
 from everymask.models.specs.prompted import PromptedSpec
@@ -203,7 +204,7 @@ def test_named_hash_is_checked(tmp_path: Path) -> None:
     file = tmp_path / "weights-00000000.pth"
     torch.save({"a": torch.ones(1)}, file)
     with pytest.raises(WeightsError, match="SHA-256 that begins 00000000"):
-        read_state_dict(file)
+        read_stored(file)
 
 
 class Dangerous:
@@ -217,23 +218,23 @@ class Dangerous:
 def test_broken_files_are_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.pth").write_bytes(content)
     with pytest.raises(WeightsError, match="not a whole PyTorch file"):
-        read_state_dict(tmp_path / "a.pth")
+        read_stored(tmp_path / "a.pth")
 
 
 def test_code_in_a_pickle_is_not_run(tmp_path: Path) -> None:
     """E05"""
     torch.save({"a": Dangerous()}, tmp_path / "a.pth")
     with pytest.raises(WeightsError, match="never code"):
-        read_state_dict(tmp_path / "a.pth")
+        read_stored(tmp_path / "a.pth")
     assert not (Path(torch.__file__).parent / "never-written").exists()
 
 
 def test_training_checkpoints_and_wrapped_names(tmp_path: Path) -> None:
     torch.save({"model": {"module.a": torch.ones(2)}, "epoch": 3}, tmp_path / "a.pth")
-    assert list(read_state_dict(tmp_path / "a.pth")) == ["a"]
+    assert list(read_stored(tmp_path / "a.pth").tensors) == ["a"]
     torch.save({"epoch": 3}, tmp_path / "b.pth")
     with pytest.raises(WeightsError, match="holds no tensors"):
-        read_state_dict(tmp_path / "b.pth")
+        read_stored(tmp_path / "b.pth")
 
 
 def test_a_bit_that_flipped_in_a_pytorch_file_is_found(tmp_path: Path) -> None:
@@ -245,4 +246,4 @@ def test_a_bit_that_flipped_in_a_pytorch_file_is_found(tmp_path: Path) -> None:
     file.write_bytes(content)
     assert not torch.equal(torch.load(file, weights_only=True)["a"], torch.arange(1000.0))
     with pytest.raises(WeightsError, match="does not match its checksum"):
-        read_state_dict(file)
+        read_stored(file)

@@ -19,35 +19,11 @@ from everymask.models.blocks.encoders import build_encoder
 from everymask.models.build import build
 from everymask.models.regions.boxes import anchors_for, base_anchors, clip_boxes, decode_boxes, encode_boxes
 from everymask.models.regions.roi_align import build_pooler, pyramid_levels
+from everymask.models.specs import profiles
 from everymask.models.specs.regions import FasterRCNN, MaskRCNN, RegionProfile
 
 DEFAULT = RegionProfile()
-MATTERPORT = RegionProfile(
-    stride_in_1x1=True,
-    norm_eps=1e-3,
-    pool_padding="end",
-    anchor_rounding=False,
-    anchor_ratio="w/h",
-    anchor_stride="fixed",
-    rpn_box_weights=(10.0, 10.0, 5.0, 5.0),
-    rpn_selection="joint",
-    roi_level="matterport",
-    roi_align="crop-and-resize",
-    clamp_growth=False,
-    inclusive_boxes=True,
-    class_choice="argmax",
-    proposal_limits="frame",
-    mask_paste="matterport",
-)
-DETECTRON2 = RegionProfile(
-    stride_in_1x1=True,
-    anchor_rounding=False,
-    anchor_stride="fixed",
-    roi_level="detectron2",
-    roi_align="aligned",
-    roi_sampling_ratio=0,
-    mask_paste="detectron2",
-)
+DETECTRON2 = replace(profiles.DETECTRON2, stride_in_1x1=True)
 SMALL = {"encoder": "resnet50", "fpn_channels": 16, "box_fcs": (32, 32), "mask_convs": (16,), "mask_channels": 16}
 
 
@@ -233,7 +209,7 @@ def test_detections_end_where_the_centred_picture_ends(limits: str) -> None:
     preprocess = Preprocess(resize=Resize(64, 128, "matterport"))
     batch = collate([prepare(Sample(np.full((40, 80, 3), 200, np.uint8), id="a"), preprocess)], 64)
     assert batch.windows.tolist() == [[0, 32, 128, 96]]
-    profile = replace(MATTERPORT, proposal_limits=limits)
+    profile = replace(profiles.MATTERPORT, proposal_limits=limits)
     torch.manual_seed(0)
     network = build(MaskRCNN(**SMALL, profile=profile, score_threshold=0.0), 2).eval()
     with torch.no_grad():
@@ -247,7 +223,7 @@ def test_detections_end_where_the_centred_picture_ends(limits: str) -> None:
     assert everywhere.boxes[:, 1].min() < 32 and everywhere.boxes[:, 3].max() > 96
 
 
-@pytest.mark.parametrize("profile", [MATTERPORT, DETECTRON2], ids=["matterport", "detectron2"])
+@pytest.mark.parametrize("profile", [profiles.MATTERPORT, DETECTRON2], ids=["matterport", "detectron2"])
 def test_whole_networks_run_and_train(profile: RegionProfile) -> None:
     torch.manual_seed(0)
     network = build(MaskRCNN(**SMALL, profile=profile, score_threshold=0.0), 2)

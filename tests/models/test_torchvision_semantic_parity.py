@@ -12,7 +12,8 @@ from torchvision.models.segmentation import deeplabv3_mobilenet_v3_large, fcn_re
 
 from everymask.errors import WeightsError
 from everymask.models.checkpoint import load_exactly
-from everymask.models.foreign.torchvision import read_state_dict, upgrade_names
+from everymask.models.foreign.files.stored import read_stored
+from everymask.models.foreign.torchvision import upgrade_names
 from everymask.models.semantic.build import build_semantic
 from everymask.models.specs.semantic import FCN, LRASPP, DeepLabV3, SemanticModelSpec, as_torchvision
 from tests.models.random_weights import well_scaled
@@ -47,7 +48,7 @@ def test_same_logits(name: str, tmp_path: Path) -> None:
     reference, spec = _reference(name), MODELS[name][1]
     torch.save(reference.state_dict(), tmp_path / "weights.pth")
     ours = build_semantic(spec, CLASSES).eval()
-    load_exactly(ours, upgrade_names(read_state_dict(tmp_path / "weights.pth")), "file")
+    load_exactly(ours, upgrade_names(read_stored(tmp_path / "weights.pth").tensors), "file")
     for images in (IMAGES, IMAGES[:1, :, :48, :64]):
         with torch.inference_mode():
             expected, planes = reference(images), ours.logits(images, auxiliary=True)

@@ -72,12 +72,11 @@ def _outlined(dataset: Dataset, row: int, model: Predictor) -> Record:
 
 def _outlines(dataset: Dataset, row: int, model: Predictor) -> dict[int, Shape]:
     """The outlines of a picture's objects, by their places among its annotations."""
-    from everymask.infer.prompted.outlines import outline_boxes
+    from everymask.infer.prompted.outlines import outline_boxes, within
 
     sample, truth = dataset[row], dataset.objects(row)
-    boxes = np.clip(truth.boxes, 0, np.array(sample.size[::-1] * 2, np.float32))
+    boxes, inside = within(truth.boxes, sample.size)
     crowd = np.zeros(len(truth), np.bool_) if truth.crowd is None else truth.crowd
-    inside = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
     found: dict[int, Shape] = {place: _whole_box(boxes[place]) for place in np.flatnonzero(inside & crowd).tolist()}
     asked = np.flatnonzero(inside & ~crowd)
     if asked.size:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from everymask.core.arrays import FloatArray
+from everymask.core.arrays import BoolArray, FloatArray
 from everymask.core.masks import Masks
 from everymask.core.segmentation import InstanceSet
 from everymask.infer.prompted.session import Session
@@ -24,6 +24,12 @@ def outline_boxes(session: Session, boxes: FloatArray) -> InstanceSet:
         parts.append(session.predict(boxes=boxes[first : first + _AT_ONCE]).instances)
         session.reset()
     return joined(parts)
+
+
+def within(boxes: FloatArray, size: tuple[int, int]) -> tuple[FloatArray, BoolArray]:
+    """Boxes [N, 4] xyxy cut to a picture of `size` (height, width), and which of them [N] still have an area."""
+    cut = np.clip(boxes, 0, np.array(size[::-1] * 2, np.float32))
+    return cut, np.asarray((cut[:, 2:] > cut[:, :2]).all(axis=1))
 
 
 def joined(parts: Iterable[InstanceSet]) -> InstanceSet:

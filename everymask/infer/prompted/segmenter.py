@@ -16,7 +16,7 @@ from everymask.core.segmentation import InstanceSet
 from everymask.data.dataset import Dataset
 from everymask.errors import ConfigError, DataError
 from everymask.infer.predictor import Predictor
-from everymask.infer.prompted.outlines import outline_boxes
+from everymask.infer.prompted.outlines import outline_boxes, within
 from everymask.infer.result import Result
 from everymask.infer.sources import Source
 from everymask.metrics.scores import Metric
@@ -103,8 +103,8 @@ class Segmenter:
         """What the detector found, with outlines; the seconds are those of both."""
         started, size = time.perf_counter(), found.sample.size
         sure = self.task.keep_sure(found.instances, self.least)
-        boxes = np.clip(sure.boxes, 0, np.array(size[::-1] * 2, np.float32))
-        kept = np.flatnonzero((boxes[:, 2:] > boxes[:, :2]).all(axis=1))
+        boxes, shown = within(sure.boxes, size)
+        kept = np.flatnonzero(shown)
         chosen, boxes = sure[kept], boxes[kept]
         outlines = InstanceSet.empty(size, scored=True)
         if len(chosen):

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 
 from torch import Tensor
-
-from everymask.models.foreign.files.stored import read_stored
 
 _OLD_NAMES = (
     (re.compile(r"^(backbone\.fpn\.(?:inner|layer)_blocks\.\d)\.(weight|bias)$"), r"\1.0.\2"),
@@ -34,11 +31,6 @@ BLOCK = {
     "block.3.0": "conv_pwl",
     "block.3.1": "bn3",
 }
-
-
-def read_state_dict(path: str | Path) -> dict[str, Tensor]:
-    """Tensors by name from any checkpoint, as `read_stored` reads it."""
-    return dict(read_stored(Path(path)).tensors)
 
 
 def upgrade_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from everymask.core.segmentation import InstanceSet
-from everymask.models.base import Batch, Network
+from everymask.models.base import Batch, ClassRows, Network
+from everymask.models.onestage.places import STRIDES
 from everymask.models.regions.truths import trainable
 from everymask.models.specs.onestage import DIVISOR, OneStageModelSpec
 from everymask.models.tracing import tracing
@@ -22,6 +23,8 @@ class OneStageNetwork(Network):
     spec: OneStageModelSpec
     one_by_one = True
     has_masks = False
+    classifiers: str
+    """What the last layers for the classes are called, one for each map."""
 
     def __init__(self, spec: OneStageModelSpec, num_classes: int) -> None:
         super().__init__()
@@ -33,6 +36,11 @@ class OneStageNetwork(Network):
         twin = copy.copy(self)
         twin.spec = replace(self.spec, max_detections=most)
         return twin
+
+    def class_rows(self) -> ClassRows:
+        """A row for each class on each map."""
+        names = [f"{self.classifiers}.{level}.{kind}" for level in range(len(STRIDES)) for kind in ("weight", "bias")]
+        return ClassRows(dict.fromkeys(names, 1), 0, frozenset(name for name in names if name.endswith("weight")))
 
     def padded(self, images: Tensor) -> Tensor:
         """The pictures [B, C, H, W], filled up to sides that are multiples of 32, and with what the weights' padding

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torchvision.ops import generalized_box_iou_loss
 
 from everymask.core.segmentation import InstanceSet
-from everymask.models.base import Batch, ClassRows, RegionOutputs
+from everymask.models.base import Batch, RegionOutputs
 from everymask.models.blocks.layers import Classifier
 from everymask.models.onestage.cspnext import SIZES, CSPNeXt, CSPNeXtPyramid, conv_norm
 from everymask.models.onestage.dynamic_masks import (
@@ -43,6 +43,7 @@ class RTMDetNetwork(OneStageNetwork):
 
     spec: RTMDet
     encoder_prefix = "backbone."
+    classifiers = "head.rtm_cls"
 
     def __init__(self, spec: RTMDet, num_classes: int) -> None:
         super().__init__(spec, num_classes)
@@ -58,11 +59,6 @@ class RTMDetNetwork(OneStageNetwork):
         """The last convolutions."""
         boxes = ("head.rtm_cls", "head.rtm_reg")
         return (*boxes, "head.rtm_kernel", "head.mask_head.projection") if self.has_masks else boxes
-
-    def class_rows(self) -> ClassRows:
-        """A row for each class on each map."""
-        names = [f"head.rtm_cls.{level}.{kind}" for level in range(len(STRIDES)) for kind in ("weight", "bias")]
-        return ClassRows(dict.fromkeys(names, 1), 0, frozenset(name for name in names if name.endswith("weight")))
 
     def forward(self, images: Tensor, windows: Tensor | None = None) -> RegionOutputs:
         """Detect in pictures [B, C, H, W]; `windows` [B, 4] xyxy are the pictures without their padding (None: all).

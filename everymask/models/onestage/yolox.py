@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from everymask.models.base import Batch, ClassRows, RegionOutputs
+from everymask.models.base import Batch, RegionOutputs
 from everymask.models.blocks.layers import Classifier
 from everymask.models.onestage.csp_darknet import SIZES, CrossStage, CSPDarknet, Size
 from everymask.models.onestage.layers import ConvNorm
@@ -30,6 +30,7 @@ class YOLOXNetwork(OneStageNetwork):
 
     spec: YOLOX
     encoder_prefix = "backbone.backbone."
+    classifiers = "head.cls_preds"
 
     def __init__(self, spec: YOLOX, num_classes: int) -> None:
         super().__init__(spec, num_classes)
@@ -41,11 +42,6 @@ class YOLOXNetwork(OneStageNetwork):
     def exact_parts(self) -> tuple[str, ...]:
         """The first layer, which sees pictures of 0 to 255, more than bfloat16 can tell apart, and the last ones."""
         return ("backbone.backbone.stem", "head.cls_preds", "head.reg_preds", "head.obj_preds")
-
-    def class_rows(self) -> ClassRows:
-        """A row for each class on each map."""
-        names = [f"head.cls_preds.{level}.{kind}" for level in range(len(STRIDES)) for kind in ("weight", "bias")]
-        return ClassRows(dict.fromkeys(names, 1), 0, frozenset(name for name in names if name.endswith("weight")))
 
     def forward(self, images: Tensor, windows: Tensor | None = None) -> RegionOutputs:
         """Detect in pictures [B, C, H, W], H and W multiples of 32 or filled up to them; `windows` [B, 4] xyxy are the

@@ -20,6 +20,7 @@ from everymask.core.arrays import BoolArray, FloatArray, IntArray
 from everymask.core.segmentation import InstanceSet, Segmentation, expected
 from everymask.metrics.prompted.clicks import drawn_click, pointed_at
 from everymask.models.base import PromptBatch
+from everymask.models.blocks.overlap import dice_loss
 
 Asking: TypeAlias = Callable[[PromptBatch], tuple[Tensor, Tensor]]
 """Gives of P prompts the logits [P, M, h, w] of one mask or three, and the IoU [P, M] that these probably have."""
@@ -63,8 +64,10 @@ def drawn_objects(
         rows = draw.permutation(pointed_at(objects))
         kept = 0
         for row in rows.tolist():
+            if kept == _OBJECTS:
+                break
             share = _shares(objects.masks.to_dense(row), side, places)
-            if kept < _OBJECTS and (share > 0.5).any():
+            if (share > 0.5).any():
                 kept += 1
                 pictures.append(picture)
                 shares.append(share)
@@ -116,7 +119,7 @@ def _prompts(
 def _judged(logits: Tensor, scores: Tensor, target: Tensor) -> tuple[dict[str, Tensor], Tensor]:
     """The losses of P answers of M masks, of which the best count, and the logits [P, h, w] of these."""
     wanted = target[:, None].expand_as(logits)
-    focal, dice = _FOCAL * _focal(logits, wanted), _dice(logits, wanted)
+    focal, dice = _FOCAL * _focal(logits, wanted), dice_loss(logits.sigmoid(), wanted, (2, 3))
     best = (focal + dice).argmin(dim=1, keepdim=True)
     with torch.no_grad():
         shown, there = logits > 0, wanted > 0.5
@@ -136,13 +139,6 @@ def _focal(logits: Tensor, wanted: Tensor) -> Tensor:
     wrong = shown * (1 - wanted) + (1 - shown) * wanted
     weight = _ALPHA * wanted + (1 - _ALPHA) * (1 - wanted)
     return (weight * wrong**_GAMMA * error).mean((2, 3))
-
-
-def _dice(logits: Tensor, wanted: Tensor) -> Tensor:
-    """[P, M]: 0 where shown and wanted are the same, up to 1 (Milletari et al. 2016)."""
-    shown = logits.sigmoid()
-    common = (shown * wanted).sum((2, 3))
-    return 1 - (2 * common + 1) / (shown.sum((2, 3)) + wanted.sum((2, 3)) + 1)
 
 
 def _clicks(objects: Objects, found: BoolArray, draw: np.random.Generator) -> tuple[FloatArray, IntArray]:

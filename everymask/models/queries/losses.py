@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from everymask.models.blocks.overlap import dice_loss
 from everymask.models.queries.matching import match
 from everymask.models.queries.points import at_points, draw_points, unsure_points
 from everymask.models.queries.targets import Targets
@@ -73,9 +74,7 @@ def matched_losses(
         truth = torch.cat([at_points(target.masks[rows], part) for target, (_, rows), part in truths])
     masks = count_per_process(len(logits), logits)
     of_pixels = F.binary_cross_entropy_with_logits(logits, truth, reduction="none").mean(dim=1).sum()
-    probable = logits.sigmoid()
-    shared, both = (probable * truth).sum(dim=1), probable.sum(dim=1) + truth.sum(dim=1)
-    of_dice = (1 - (2 * shared + 1) / (both + 1)).sum()
+    of_dice = dice_loss(logits.sigmoid(), truth, (1,)).sum()
     return {
         "loss_class": spec.class_weight * of_class / mass,
         "loss_pixels": spec.pixel_weight * of_pixels / masks,
