@@ -84,7 +84,8 @@ class IssueLog:
     def noted(self) -> tuple[Issue, ...]:
         """All that was noted: what many files share, the first of all else, and what stands for the rest."""
         shared = [
-            replace(found, message=found.message.format(count=f"{found.count:,}")) for found in self.shared.values()
+            replace(found, message=found.message.replace("{count}", f"{found.count:,}", 1))
+            for found in self.shared.values()
         ]
         return (*shared, *self.issues, *self.rest())
 

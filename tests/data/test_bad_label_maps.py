@@ -85,6 +85,10 @@ def off_by_one(root):
         put(root, name, blobs() + np.uint8(1))
 
 
+def table(root, rows):
+    (root / "classes.csv").write_text("name,number\n" + rows, "utf-8")
+
+
 BAD = [
     pytest.param(size, "mask-size", "41 x 30", id="B01 size"),
     pytest.param(outside, "unknown-number", "x 7, y 4: 2 pixels hold a number that stands for no class (found 7)",
@@ -109,6 +113,9 @@ BAD = [
                  id="D20 ending"),
     pytest.param(lambda root: names(root, "a\nb\na\n"), "repeated-class", "a name stands there twice", id="names"),
     pytest.param(lambda root: names(root, "3 a\n4 b\nfive c\n"), "class-table", "line 3", id="table row"),
+    pytest.param(lambda root: table(root, '"a,1\nb,2\n'), "csv-syntax", "line 3", id="open quote"),
+    pytest.param(lambda root: table(root, '"a"a,1\nb,2\n'), "csv-syntax", "line 2", id="quote within"),
+    pytest.param(lambda root: table(root, '"a\nb",1\nc,2\n'), "class-table", "line 3", id="name of two lines"),
 ]  # fmt: skip
 
 

@@ -177,7 +177,15 @@ def _csv_rows(file: Path, issues: IssueLog) -> tuple[list[Row], bool]:
     lines = read_lines(file, issues)
     if not lines:
         return [], False
-    heading, *rest = csv.reader([line for _, line in lines], skipinitialspace=True)
+    reader = csv.reader([f"{text}\n" for _, text in lines], skipinitialspace=True, strict=True)
+    try:
+        heading = next(reader)
+        rest = [(*lines[reader.line_num - 1], cells) for cells in reader]
+    except csv.Error as error:
+        where, text = lines[reader.line_num - 1]
+        hint = "a name with a comma or a quote stands in double quotes"
+        issues.error("csv-syntax", f"not CSV: {error}", file=file, where=f"line {where}", value=text, hint=hint)
+        return [], False
     places = {kind: _column(heading, names) for kind, names in _COLUMNS.items()}
     if places["name"] is None:
         message = "expected a heading with a column called name, class or label"
@@ -186,7 +194,7 @@ def _csv_rows(file: Path, issues: IssueLog) -> tuple[list[Row], bool]:
         return [], False
     coloured = None not in (places["red"], places["green"], places["blue"])
     rows = []
-    for count, ((line, text), cells) in enumerate(zip(lines[1:], rest, strict=True)):
+    for count, (line, text, cells) in enumerate(rest):
         found = {kind: cells[place] for kind, place in places.items() if place is not None and place < len(cells)}
         name = found.get("name", "").strip()
         number = str(count) if places["number"] is None else found.get("number", "")
@@ -236,7 +244,7 @@ def _row(name: str, number: str, colour: list[str]) -> Row | None:
         value = int(number)
     except ValueError:
         return None
-    if not name or not -1 <= value < 2**31 or not all(0 <= part <= 255 for part in parts):
+    if len(name.splitlines()) != 1 or not -1 <= value < 2**31 or not all(0 <= part <= 255 for part in parts):
         return None
     return Row(_name(name), value, (parts[0], parts[1], parts[2]) if parts else None)
 

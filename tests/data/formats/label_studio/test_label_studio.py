@@ -258,6 +258,15 @@ def test_bad_regions_are_named_and_the_others_stay(tmp_path, bad, code):
     assert len(dataset.truth(0)) == (2 if code == "image-rotation" else 1)
 
 
+@pytest.mark.parametrize("kind", ["choices{", "{0}", "{count", "%d", "}"])
+def test_a_kind_of_any_spelling_is_named_and_counted(tmp_path, kind):
+    other = {"id": "c", "type": kind, "value": {}}
+    dataset = read_label_studio(project(tmp_path, task(annotation(other, other, polygon()))), policy="skip")
+    (issue,) = dataset.issues
+    assert kind in issue.message
+    assert issue.count == 2
+
+
 def test_coco_is_not_taken_for_label_studio_nor_the_reverse(tmp_path, shared):
     root = project(tmp_path, task(annotation(polygon("images"), polygon("categories"))))
     assert [found.name for found in find_formats(root)] == ["label-studio"]
