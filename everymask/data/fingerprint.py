@@ -12,6 +12,7 @@ from everymask.core.arrays import Array, FloatArray
 from everymask.core.randomness import rng
 from everymask.data.dataset import Dataset
 from everymask.data.feed.preprocess import match_channels
+from everymask.data.uprightness import Domain, Uprightness
 from everymask.errors import DataError, printable
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -28,7 +29,8 @@ class Fingerprint:
     per channel after that division, and `object_sizes`, the square root of the objects' areas in pixels at the 5th,
     25th, 50th, 75th and 95th percentile (empty without objects), `object_shapes` likewise the height of their boxes
     divided by the width; of panoptic maps things are the objects. `class_shares` is the part of the pixels with truth
-    that each class of a semantic or panoptic data set has (empty for objects).
+    that each class of a semantic or panoptic data set has (empty for objects). `has_up` is False where turned
+    pictures and what they show are shown to look like the others.
     """
 
     pictures: int
@@ -45,6 +47,12 @@ class Fingerprint:
     tall: float = 0.0
     class_shares: tuple[float, ...] = ()
     object_shapes: tuple[float, ...] = ()
+    has_up: bool = True
+
+    @property
+    def domain(self) -> Domain:
+        """What settings call it."""
+        return "upright" if self.has_up else "free"
 
     def to_json(self) -> dict[str, Any]:
         """Plain lists and numbers."""
@@ -66,7 +74,7 @@ def fingerprint(dataset: Dataset, *, seed: int, pictures: int = 50) -> Fingerpri
     sizes: list[float] = []
     shapes: list[float] = []
     extremes: list[float] = []
-    pixels = np.zeros(len(dataset.labels), np.int64)
+    pixels, standing = np.zeros(len(dataset.labels), np.int64), Uprightness()
     for index in chosen:
         sample = dataset[index]
         for image in sample.dates:
@@ -79,6 +87,7 @@ def fingerprint(dataset: Dataset, *, seed: int, pictures: int = 50) -> Fingerpri
             sizes.extend(counted.object_sizes().tolist())
             shapes.extend(counted.object_shapes().tolist())
             pixels += sample.truth.class_pixels(len(pixels))
+            standing.add(sample.image, sample.truth.regions())
     dtype, channels = _common(kinds)
     scale = _scale(dtype, max(extremes))
     mean, std = _statistics(moments, channels, scale)
@@ -98,6 +107,7 @@ def fingerprint(dataset: Dataset, *, seed: int, pictures: int = 50) -> Fingerpri
         tall=round(float((sides[:, 0] > sides[:, 1]).mean()), 6),
         class_shares=tuple(np.round(pixels / pixels.sum(), 6).tolist()) if pixels.any() else (),
         object_shapes=_quantiles(shapes),
+        has_up=not standing.free,
     )
 
 

@@ -12,6 +12,7 @@ from everymask.data.feed.augment import Augment
 from everymask.data.formats.crowds import Crowds
 from everymask.data.issues import Policy
 from everymask.data.panoptic import PanopticRule
+from everymask.data.uprightness import Domain
 from everymask.errors import ConfigError, unknown
 from everymask.models.specs.any_spec import KINDS, AnySpec, ModelName, ModelSpec, spec_from_json, spec_to_json
 from everymask.models.specs.named import network, with_options
@@ -34,7 +35,6 @@ Optimizer = Literal["sgd", "adamw"]
 Schedule = Literal["multistep", "cosine", "poly", "linear", "constant"]
 Precision = Literal["auto", "fp32", "bf16"]
 ClassWeights = Literal["none", "auto"]
-Domain = Literal["upright", "free"]
 GradientThreads = Literal["all", "half"]
 _CHOICES = {
     "task": TaskName,
@@ -50,7 +50,7 @@ _CHOICES = {
     "on_defect": Policy,
     "crowds": Crowds,
 }
-_OPEN_CHOICES = ("task", "norm", "head", "fusion", "optimizer", "gradient_threads")
+_OPEN_CHOICES = ("task", "norm", "head", "fusion", "domain", "optimizer", "gradient_threads")
 _RANGES = {
     "epochs": Range(1, 1_000_000, whole=True),
     "batch": Range(1, 100_000, whole=True),
@@ -137,9 +137,9 @@ class TrainConfig:
     """Short side to which pictures are resized, and the limit of the long side; None: only large ones shrink."""
     augment: Augment = field(default_factory=Augment)
     """How training pictures are varied."""
-    domain: Domain = "upright"
+    domain: Domain | None = None
     """Whether pictures have an up: streets and people do; cells under a microscope and fields seen from above do not
-    (free), and are also turned and mirrored top-bottom."""
+    (free), and are also turned and mirrored top-bottom. Left open, the training pictures and their truth tell."""
 
     loss: str | None = None
     """What a semantic network minimises: ce, bce, dice, tversky, focal, lovasz, boundary, ohem, or a sum such as

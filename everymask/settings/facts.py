@@ -7,13 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, TypeVar
 
-from everymask.data.feed.augment import Augment
 from everymask.data.feed.preprocess import Preprocess, Resize, Size
 from everymask.data.fingerprint import Fingerprint
 from everymask.errors import ConfigError
 from everymask.models.specs.any_spec import ModelSpec
 from everymask.models.specs.named import with_options
-from everymask.settings.config import Domain, TrainConfig
+from everymask.settings.config import TrainConfig
 from everymask.settings.plan import Plan
 
 _TURNED = 0.5, 0.75
@@ -108,12 +107,16 @@ def prepared_for(
     return Preprocess(measured.channels, measured.scale, measured.mean, measured.std, resize)
 
 
-def turned(augment: Augment, domain: Domain, reasons: list[str]) -> Augment:
-    """With turns and mirroring top-bottom where pictures have no up. What is set of the two stays."""
-    if domain == "upright" or augment.vertical or augment.rotate:
-        return augment
-    reasons.append("pictures are turned and mirrored top-bottom too, as they have no up")
-    return replace(augment, vertical=_TURNED[0], rotate=_TURNED[1])
+def turned(config: TrainConfig, measured: Fingerprint, reasons: list[str]) -> TrainConfig:
+    """With turns and mirroring top-bottom where pictures have no up, as is set or measured. What is set of the two
+    stays.
+    """
+    domain, augment = config.domain or measured.domain, config.augment
+    if domain == "free" and not (augment.vertical or augment.rotate):
+        told = "" if config.domain else ", by what the measured ones show (else --domain upright)"
+        reasons.append(f"pictures are turned and mirrored top-bottom too, as they have no up{told}")
+        augment = replace(augment, vertical=_TURNED[0], rotate=_TURNED[1])
+    return replace(config, domain=domain, augment=augment)
 
 
 def batch_for(size: Size, most: int, facts: Facts, reasons: list[str], *, least: int = 2) -> int:

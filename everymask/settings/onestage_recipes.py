@@ -27,6 +27,7 @@ def resolve_one_stage(config: TrainConfig, measured: Fingerprint, facts: Facts) 
     """
     model = model_of(config, ONE_STAGE_KINDS, YOLOX())
     reasons: list[str] = []
+    config = turned(config, measured, reasons)
     start = facts.start
     # What the published weights predict in, a whole square, would only be padding for training's own squares.
     preprocess = replace(prepared_for(config, measured, start, reasons, longest=_LONGEST), divisor=DIVISOR)
@@ -44,7 +45,6 @@ def resolve_one_stage(config: TrainConfig, measured: Fingerprint, facts: Facts) 
         epochs,
         model=spec,
         optimizer=config.optimizer or "adamw",
-        augment=turned(config.augment, config.domain, reasons),
         lr=lr,
         head_lr=config.head_lr or 1.0,
         clip_norm=_CLIP,

@@ -32,6 +32,7 @@ def resolve_prompted(config: TrainConfig, measured: Fingerprint, facts: Facts) -
     `plan_of`. Sources: AdamW and the losses as SAM (Kirillov et al. 2023); fine-tuning at 1e-4.
     """
     reasons: list[str] = []
+    config = turned(config, measured, reasons)
     start = facts.start
     whole = start is not None and start.detects
     model = model_of(config, PROMPTED_KINDS, PromptedSmall())
@@ -55,7 +56,6 @@ def resolve_prompted(config: TrainConfig, measured: Fingerprint, facts: Facts) -
         warmup=250,
         model=spec,
         optimizer=config.optimizer or "adamw",
-        augment=turned(config.augment, config.domain, reasons),
         lr=lr,
         head_lr=config.head_lr or 1.0,
         clip_norm=5.0,

@@ -31,6 +31,7 @@ def resolve_queries(
     gradients cut at 0.01 from Mask2Former (Cheng et al. 2022); from scratch all of it learns at one rate.
     """
     reasons: list[str] = []
+    config = turned(config, measured, reasons)
     start, optimizer = facts.start, config.optimizer or "adamw"
     preprocess = prepared_for(config, measured, start, reasons, longest=_LONGEST)
     spec = _spec(replace(model, channels=preprocess.channels), config, measured, facts, reasons)
@@ -48,7 +49,6 @@ def resolve_queries(
         epochs,
         model=spec,
         optimizer=optimizer,
-        augment=turned(config.augment, config.domain, reasons),
         lr=rate,
         head_lr=head,
         clip_norm=1.0 if start is None else 0.01,

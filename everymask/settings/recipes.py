@@ -8,9 +8,10 @@ from dataclasses import dataclass, fields, replace
 from everymask.data.feed.augment import Augment
 from everymask.data.feed.preprocess import Preprocess, Resize
 from everymask.data.fingerprint import Fingerprint
+from everymask.data.uprightness import Domain
 from everymask.models.specs.any_spec import ModelSpec
 from everymask.models.specs.regions import REGION_KINDS, FasterRCNN, MaskRCNN, RegionModelSpec, mask_rcnn_small
-from everymask.settings.config import Domain, Optimizer, TrainConfig
+from everymask.settings.config import Optimizer, TrainConfig
 from everymask.settings.facts import Facts, Start, model_of, prepared_for, settled, steps_of, turned, usual_epochs
 from everymask.settings.plan import InstanceSettings, Plan, plan_of
 
@@ -50,6 +51,7 @@ class Suited:
 def with_regions(config: TrainConfig, model: RegionModelSpec, measured: Fingerprint, facts: Facts) -> Suited:
     """What suits a network that finds objects one by one, whatever else it does; see `resolve`."""
     reasons: list[str] = []
+    config = turned(config, measured, reasons)
     start = facts.start
     preprocess = prepared_for(config, measured, start, reasons, longest=_LONGEST)
     spec = _spec(model, config, measured, preprocess, start, reasons)
@@ -67,7 +69,6 @@ def with_regions(config: TrainConfig, model: RegionModelSpec, measured: Fingerpr
         epochs,
         model=spec,
         optimizer=optimizer,
-        augment=turned(config.augment, config.domain, reasons),
         lr=lr,
         head_lr=config.head_lr or 1.0,
         clip_norm=_CLIP if steady else None,
@@ -140,7 +141,7 @@ def anchor_sizes(objects: tuple[float, ...]) -> tuple[int, ...]:
     return tuple(smallest * 2**level for level in range(_LEVELS))
 
 
-def _shapes(objects: tuple[float, ...], domain: Domain) -> tuple[float, ...]:
+def _shapes(objects: tuple[float, ...], domain: Domain | None) -> tuple[float, ...]:
     """Heights by widths of anchors for objects that the usual ones (half, once and twice) overlap too little; or none.
 
     `objects` are rising quantiles. An anchor of the right area, one and a half times too long, overlaps an object with
@@ -194,6 +195,7 @@ def demo_recipe(data: str, out: str, *, seed: int = 0) -> TrainConfig:
         epochs=4,
         batch=4,
         size=128,
+        domain="upright",
         augment=replace(Augment.none(), flip=0.5),
         optimizer="adamw",
         lr=2e-3,

@@ -53,13 +53,13 @@ def resolve_pixels(
     """
     model = model_of(config, kinds, usual)
     reasons: list[str] = []
+    config = turned(replace(config, augment=_augment(config.augment, reasons)), measured, reasons)
     start, optimizer = facts.start, config.optimizer or "adamw"
     preprocess = replace(prepared_for(config, measured, start, reasons, longest=LONGEST), dates=dates)
     size = config.crop or _size(measured, preprocess.resize, facts.gpu, reasons)
     steps = steps_of(config, size, measured, facts, reasons, least=4)
     epochs = config.epochs or usual_epochs(steps.per_epoch, start, reasons, _STEPS, "a trained network")
     spec = replace(model, channels=preprocess.channels)
-    augment = turned(_augment(config.augment, reasons), config.domain, reasons)
     loss = config.loss or _loss(spec, facts.num_classes, reasons)
     rate, head = config.lr, config.head_lr or 1.0
     if rate is None:
@@ -71,7 +71,6 @@ def resolve_pixels(
         epochs,
         model=spec,
         optimizer=optimizer,
-        augment=augment,
         loss=loss,
         lr=rate,
         head_lr=head,

@@ -213,6 +213,11 @@ def test_pictures_without_an_up_are_turned() -> None:
         free = recipe(TrainConfig(data="x", model=model, domain="free"), CELLS, Facts(num_classes=2))
         assert (free.augment.vertical, free.augment.rotate) == (0.5, 0.75)
         assert any("no up" in reason for reason in free.reasons)
+        told = recipe(TrainConfig(data="x", model=model), replace(CELLS, has_up=False), Facts(num_classes=2))
+        assert (told.augment, told.settings.domain) == (free.augment, "free")
+        assert any("--domain upright" in reason for reason in told.reasons)
+        against = TrainConfig(data="x", model=model, domain="upright")
+        assert recipe(against, replace(CELLS, has_up=False), Facts(num_classes=2)).augment == upright.augment
         own = TrainConfig(data="x", model=model, domain="free", augment=Augment(rotate=0.1))
         assert (recipe(own, CELLS, Facts(num_classes=2)).augment.vertical) == 0
 
