@@ -9,6 +9,7 @@ from everymask.data.feed.augment import Augment
 from everymask.data.feed.preprocess import Preprocess, Resize
 from everymask.data.fingerprint import Fingerprint
 from everymask.data.uprightness import Domain
+from everymask.errors import ConfigError
 from everymask.models.specs.any_spec import ModelSpec
 from everymask.models.specs.regions import REGION_KINDS, FasterRCNN, MaskRCNN, RegionModelSpec, mask_rcnn_small
 from everymask.settings.config import Optimizer, TrainConfig
@@ -22,6 +23,7 @@ _LEVELS = 5
 _LONGER = 1.5
 _CLIP = 5.0
 _EMA = 0.998
+_OBJECTS_ACROSS, _LEAST_CROP = 8, 128.0
 
 
 def resolve(config: TrainConfig, measured: Fingerprint, facts: Facts) -> Plan:
@@ -83,14 +85,21 @@ def model_for_weights(asked: ModelSpec, stored: ModelSpec) -> ModelSpec:
 
     A kind without further settings takes over all that it shares with the stored model; one with settings of its own
     keeps them and takes over the behaviour profile. The kind stays: Mask R-CNN can begin as Faster R-CNN. From one that
-    is no such relation, a network takes over only what its encoder is.
+    is no such relation, a network takes over only what its encoder is; `ConfigError` where it cannot have that.
     """
     shared = {column.name for column in fields(asked)} & {column.name for column in fields(stored)}
     if not isinstance(asked, type(stored)) and not isinstance(stored, type(asked)):
         shared &= {"encoder", "channels", "norm"}
     if asked != type(asked)():
         shared &= {"profile"}
-    spec: ModelSpec = replace(asked, **{name: getattr(stored, name) for name in shared})
+    try:
+        spec: ModelSpec = replace(asked, **{name: getattr(stored, name) for name in shared})
+    except ConfigError as error:
+        kinds = type(stored).__name__, type(asked).__name__
+        raise ConfigError(
+            "the weights are those of {}, and {} cannot begin with them: {}".format(*kinds, error.message),
+            hint=f"choose weights of {kinds[1]}, or leave out --model to go on with {kinds[0]}",
+        ) from error
     return spec
 
 
@@ -166,12 +175,20 @@ def _resized(sizes: tuple[float, ...], measured: Fingerprint, resize: Resize) ->
 
 
 def crop_for(measured: Fingerprint, resize: Resize, gpu: bool, reasons: list[str]) -> tuple[int, int]:
-    """Squares of the area of a typical picture, within what the device can work through."""
+    """Squares of the area of a typical picture, within what the device can work through.
+
+    Without a GPU no wider than eight large objects side by side: of smaller crops more fit into the time.
+    """
     height, width = resize.size_of((round(measured.short), round(measured.long)))
+    side, why = math.sqrt(height * width), f"a typical picture is {height} x {width}"
+    large = _resized(measured.object_sizes, measured, resize)[-1:]
+    if large and not gpu and _OBJECTS_ACROSS * large[0] < side:
+        side = max(_LEAST_CROP, _OBJECTS_ACROSS * large[0])
+        why = f"large objects are {large[0]:.0f} across; {why}"
     limit = 1024 if gpu else 512
-    side = min(limit, max(64, 32 * math.ceil(math.sqrt(height * width) / 32)))
-    reasons.append(f"training crops of {side} x {side}: a typical picture is {height} x {width}")
-    return side, side
+    crop = min(limit, max(64, 32 * math.ceil(side / 32)))
+    reasons.append(f"training crops of {crop} x {crop}: {why}")
+    return crop, crop
 
 
 def _rate(optimizer: Optimizer, pictures: int, fresh: bool, reasons: list[str]) -> float:

@@ -12,6 +12,7 @@ from everymask.data.feed.augment import Augment
 from everymask.data.feed.preprocess import Preprocess, Resize
 from everymask.data.fingerprint import Fingerprint
 from everymask.errors import ConfigError
+from everymask.models.specs.onestage import YOLOX, RTMDet
 from everymask.models.specs.regions import FasterRCNN, MaskRCNN, RegionProfile, mask_rcnn_small
 from everymask.models.specs.semantic import UNet
 from everymask.settings.config import TrainConfig
@@ -197,6 +198,14 @@ def test_weights_bring_their_network_but_not_their_kind() -> None:
     assert (chosen.encoder, chosen.norm, chosen.profile.norm_eps) == ("resnet101", "batch", 0.0)
 
 
+def test_weights_whose_encoder_a_kind_cannot_have_are_refused_by_their_kind() -> None:
+    with pytest.raises(
+        ConfigError, match=r"those of RTMDet, and YOLOX cannot begin with them: .*cspnext_tiny"
+    ) as caught:
+        model_for_weights(YOLOX(), RTMDet(encoder="cspnext_tiny"))
+    assert "leave out --model to go on with RTMDet" in caught.value.hint
+
+
 def test_an_encoder_is_adapted_to_many_channels() -> None:
     many = replace(CELLS, channels=5, mean=(0.1,) * 5, std=(0.2,) * 5)
     plan = resolve(TrainConfig(data="d"), many, replace(CPU, start=Start(Preprocess(), detects=False)))
@@ -204,6 +213,15 @@ def test_an_encoder_is_adapted_to_many_channels() -> None:
     assert plan.preprocess.mean == many.mean
     with pytest.raises(ConfigError, match="for pictures with 3 channels, but these have 5"):
         resolve(TrainConfig(data="d"), many, replace(CPU, start=Start(Preprocess(), detects=True)))
+
+
+def test_crops_on_a_cpu_are_no_wider_than_eight_large_objects() -> None:
+    large = replace(CELLS, short=1000.0, long=1000.0)
+    assert resolve(TrainConfig(data="d"), large, CPU).crop == (352, 352)
+    assert resolve(TrainConfig(data="d"), large, GPU).crop == (1024, 1024)
+    assert resolve(TrainConfig(data="d"), CELLS, CPU).crop == (256, 256)
+    assert resolve(TrainConfig(data="d"), replace(large, object_sizes=(1.0,) * 5), CPU).crop == (128, 128)
+    assert resolve(TrainConfig(data="d"), replace(large, object_sizes=()), CPU).crop == (512, 512)
 
 
 def test_pictures_without_an_up_are_turned() -> None:
