@@ -23,7 +23,7 @@ class JoinedObjects:
 
     def __init__(self, grid: Grid) -> None:
         self._grid = grid
-        self._seams = Seams(grid, inner=True)
+        self._seams = Seams(grid, disjoint=False)
         self._found: list[InstanceSet] = []
         self._outlined = True
 

@@ -21,12 +21,15 @@ class _Seen:
     class_ids: IntArray
     masks: Masks
 
-    def same(self, other: _Seen) -> list[tuple[int, int]]:
-        """The numbers of things of both that are one: of one class, with an IoU above one half, each other's best."""
+    def same(self, other: _Seen, *, disjoint: bool) -> list[tuple[int, int]]:
+        """The numbers of things of both that are one: with an IoU above one half, each other's best, and of one class
+        unless things are `disjoint`.
+        """
         if not len(self.numbers) or not len(other.numbers):
             return []
         overlaps = self.masks.iou(other.masks)
-        overlaps[self.class_ids[:, None] != other.class_ids] = 0
+        if not disjoint:
+            overlaps[self.class_ids[:, None] != other.class_ids] = 0
         best, back = overlaps.argmax(axis=1), overlaps.argmax(axis=0)
         rows = np.arange(len(best))
         chosen = rows[(overlaps[rows, best] > _SAME_IOU) & (back[best] == rows)]
@@ -52,16 +55,19 @@ class Seams:
     """Numbers the things of all windows, which come row by row, and knows which are one thing.
 
     Two things of one class are one where their masks have an IoU above one half in what two neighbouring windows both
-    see well; what is the same as a third is the same. Of the windows only what they share with those to come is kept,
-    and, packed, the `pieces` [N] that things are; with `inner` also of those that do not leave their cells (else None).
+    see well; what is the same as a third is the same. Where the things of a window are `disjoint`, those of two classes
+    are one as well: a pixel has one thing, of whose class windows are not always as sure.
+
+    Of the windows only what they share with those to come is kept, and, packed, the `pieces` [N] that things are: None
+    of disjoint ones that do not leave their cells, whose map says where they are. `own` [N] are their pixels there.
     """
 
-    def __init__(self, grid: Grid, *, inner: bool) -> None:
-        self._grid, self._inner = grid, inner
+    def __init__(self, grid: Grid, *, disjoint: bool) -> None:
+        self._grid, self._disjoint = grid, disjoint
         self.pieces: list[Piece | None] = []
         self._parents: list[int] = []
         self._areas: list[int] = []
-        self._own: list[int] = []
+        self.own: list[int] = []
         self._sides: dict[tuple[int, int], _Seen] = {}
         self._below: dict[tuple[int, int], _Seen] = {}
 
@@ -90,10 +96,10 @@ class Seams:
         window, cell = self._grid.window(row, column), self._grid.cell(row, column)
         areas, own = masks.areas(), masks.cut(moved(cell, *window[:2])).areas()
         packed = [Piece(counts, window, cell) for counts in masks.to_rle()]
-        leaves = (own < areas) | self._inner
+        leaves = own < areas if self._disjoint else np.ones(len(own), np.bool_)
         self.pieces += [piece if kept else None for piece, kept in zip(packed, leaves.tolist(), strict=True)]
         self._areas += areas.tolist()
-        self._own += own.tolist()
+        self.own += own.tolist()
 
     def groups(self) -> IntArray:
         """[N]: of each thing the lowest number of those that are the same."""
@@ -104,14 +110,14 @@ class Seams:
 
         What windows saw of it beyond their cells must not be most of it: else it is for their neighbours to say.
         """
-        own = np.bincount(groups, self._own, minlength=len(groups))
+        own = np.bincount(groups, self.own, minlength=len(groups))
         largest = np.zeros(len(groups), np.int64)
         np.maximum.at(largest, groups, self._areas)
         there: BoolArray = (2 * own > largest) | (largest == 0)
         return there[groups]
 
     def _join(self, before: _Seen, after: _Seen) -> None:
-        for one, other in before.same(after):
+        for one, other in before.same(after, disjoint=self._disjoint):
             low, high = sorted((self._root(one), self._root(other)))
             self._parents[high] = low
 

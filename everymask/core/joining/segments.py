@@ -19,15 +19,16 @@ class JoinedSegments:
     """The segments of a picture, window by window: each window says what its own cell shows.
 
     Stuff of one class is one segment, and has at least `least` pixels; the same thing in several windows becomes one
-    (see `Seams`), which is as sure as the surest of them. A thing that nobody else confirms is kept where most of it
-    lies in its window's own cell, and then has what it has of the neighbours' cells too, where these show no thing;
-    else it is for the neighbour to say. Memory is the map [H, W], uint16 while that
-    holds the things of all windows, then int32, and things that leave their cells, packed.
+    (see `Seams`), of the class that has most of its pixels, each counted as much as it is sure, and as sure as the
+    surest of that. A thing that nobody else confirms is kept where most of it lies in its window's own cell, and then
+    has what it has of the neighbours' cells too, where these show no thing; else it is for the neighbour to say. Memory
+    is the map [H, W], uint16 while that holds the things of all windows, then int32, and, packed, things that leave
+    their cells.
     """
 
     def __init__(self, grid: Grid, labels: Labels, least: float = 0) -> None:
         self._grid, self._labels, self._least = grid, labels, least
-        self._seams = Seams(grid, inner=False)
+        self._seams = Seams(grid, disjoint=True)
         # Stuff of class k is k + 1, things come behind all stuff; 0 is none.
         self._ids: IntArray = np.zeros(grid.size, np.uint16)
         self._order: dict[int, None] = {}
@@ -52,13 +53,13 @@ class JoinedSegments:
     def finished(self) -> PanopticMap:
         """The map of the picture."""
         groups = self._seams.groups()
-        there, members = self._seams.kept(groups), np.bincount(groups, minlength=len(groups))
+        there, counts = self._seams.kept(groups), np.bincount(groups, minlength=len(groups))
         leaving = [(number, piece) for number, piece in enumerate(self._seams.pieces) if piece is not None]
         for number, piece in leaving:
             if not there[number]:
                 self._paint(piece, self._first + number, 0)
         for number, piece in leaving:
-            if there[number] and members[groups[number]] == 1:
+            if there[number] and counts[groups[number]] == 1:
                 self._paint(piece, None, self._first + number)
         table = np.concatenate([np.arange(self._first), self._first + groups]).astype(np.int32)
         pixels = self._replaced(table)
@@ -66,8 +67,10 @@ class JoinedSegments:
         numbers = np.zeros(len(table), np.int32)
         numbers[kept] = np.arange(1, len(kept) + 1)
         self._replaced(numbers)
-        surest = self._surest(groups)
-        return PanopticMap(self._ids, tuple(self._segment(k, code, surest) for k, code in enumerate(kept, 1)))
+        members: dict[int, list[int]] = {}
+        for number, group in enumerate(groups.tolist()):
+            members.setdefault(self._first + group, []).append(number)
+        return PanopticMap(self._ids, tuple(self._segment(k, code, members) for k, code in enumerate(kept, 1)))
 
     @property
     def _first(self) -> int:
@@ -92,15 +95,17 @@ class JoinedSegments:
     def _is_enough(self, code: int, pixels: IntArray) -> bool:
         return bool(pixels[code] >= (max(self._least, 1) if code < self._first else 1)) if code < len(pixels) else False
 
-    def _surest(self, groups: IntArray) -> dict[int, float | None]:
-        """The score of the surest thing of each group."""
-        found: dict[int, float | None] = {}
-        for group, thing in zip(groups.tolist(), self._things, strict=True):
-            found[group] = max((score for score in (found.get(group), thing.score) if score is not None), default=None)
-        return found
-
-    def _segment(self, number: int, code: int, surest: dict[int, float | None]) -> Segment:
+    def _segment(self, number: int, code: int, members: dict[int, list[int]]) -> Segment:
+        """What `code` stands for, as a row of the table; `members` are the things that are one."""
         if code < self._first:
             return Segment(number, code - 1)
-        group = code - self._first
-        return Segment(number, self._things[group].class_id, surest[group])
+        votes: dict[int, float] = {}
+        surest: dict[int, float | None] = {}
+        for member in members[code]:
+            thing = self._things[member]
+            sure = 1.0 if thing.score is None else thing.score
+            votes[thing.class_id] = votes.get(thing.class_id, 0) + sure * self._seams.own[member]
+            scores = [score for score in (surest.get(thing.class_id), thing.score) if score is not None]
+            surest[thing.class_id] = max(scores, default=None)
+        class_id = max(votes, key=votes.__getitem__)
+        return Segment(number, class_id, surest[class_id])

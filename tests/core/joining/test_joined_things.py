@@ -42,10 +42,20 @@ def test_things_that_agree_in_the_middle_are_one_and_as_sure_as_the_surest() -> 
     assert segments == [(0, 0.9), (2, None)]
 
 
-def test_things_of_other_classes_are_not_one() -> None:
-    shown, segments = joined(row("rrrr11111111", (0, 0.6)), row("1111111rrrrr", (1, 0.9)))
-    assert shown == "2222" + "1" * 6 + "3" * 5 + "22222"
-    assert segments == [(0, 0.6), (2, None), (1, 0.9)]
+def test_a_thing_that_windows_call_differently_is_one_of_the_class_that_more_speaks_for() -> None:
+    shown, segments = joined(row("rrrr11111111", (0, 0.9)), row("1111111rrrrr", (1, 0.6)))
+    assert shown == "2222" + "1" * 11 + "22222"
+    assert segments == [(0, 0.9), (2, None)]
+    assert joined(row("rrrr11111111", (0, 0.4)), row("1111111rrrrr", (1, 0.6)))[1] == [(1, 0.6), (2, None)]
+
+
+def test_objects_of_other_classes_are_not_one() -> None:
+    planes = np.zeros((1, 4, 12), np.bool_)
+    both = JoinedObjects(GRID)
+    for column, (start, stop, class_id) in enumerate([(4, 12, 0), (0, 7, 1)]):
+        masks = Masks.from_dense(planes | ((np.arange(12) >= start) & (np.arange(12) < stop)))
+        both.add(InstanceSet(masks.boxes(), np.array([class_id]), np.array([0.5], np.float32), masks), 0, column)
+    assert both.finished().boxes.tolist() == [[4, 0, 12, 4], [8, 0, 15, 4]]
 
 
 def test_a_thing_that_one_window_sees_is_kept_whole_where_most_of_it_is_its_own() -> None:
@@ -57,9 +67,9 @@ def test_a_thing_that_one_window_sees_is_kept_whole_where_most_of_it_is_its_own(
 def test_a_thing_is_for_the_neighbour_to_say_where_most_of_it_is_there() -> None:
     shown, segments = joined(row("rrrrrrrrr111", (0, 0.6)), row("rrrrrrrrrrrr"))
     assert shown == "1" * 9 + "." + "1" * 10 and segments == [(2, None)]
-    # The neighbour calls it a bus, whose rest takes the place.
-    shown, segments = joined(row("rrrrrrrrr111", (0, 0.6)), row("r11111rrrrrr", (1, 0.7)))
-    assert shown == "1" * 9 + "22222" + "1" * 6 and segments == [(2, None), (1, 0.7)]
+    # The neighbour sees something else there, which begins a pixel later.
+    shown, segments = joined(row("rrrrrrrrr111", (0, 0.6)), row("rr1111rrrrrr", (1, 0.7)))
+    assert shown == "1" * 9 + "." + "2222" + "1" * 6 and segments == [(2, None), (1, 0.7)]
 
 
 def test_a_thing_may_go_through_many_windows() -> None:
