@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -19,10 +18,9 @@ from everymask.commands.batch.options import Loading, Sharding, check_sharding
 from everymask.commands.options import Trained, check_order, together
 from everymask.commands.prompting.answers import Prompting
 from everymask.commands.running.fastest import load_in_fastest, with_fastest
+from everymask.commands.running.tiles import ByTiles, dates_of
 from everymask.commands.terminal import progress, show, show_json
-from everymask.core.arrays import Array
 from everymask.core.memory import room_for
-from everymask.core.segmentation import SemanticMap
 from everymask.errors import ConfigError, DataError, Issue, UnusableHere, counted, printable
 
 if TYPE_CHECKING:
@@ -33,8 +31,6 @@ if TYPE_CHECKING:
     from everymask.infer.sources import TwoDates
     from everymask.infer.tiling import Tiling
     from everymask.results.output import OutputFolder
-
-_LARGE = 100_000_000
 
 _log = logging.getLogger(__name__)
 
@@ -71,8 +67,8 @@ class Predict(Sharding):
     """Format of label maps: PNG with a palette of colours, or grey TIFF, which also holds more than 256 classes and
     keeps the geographic tags of a GeoTIFF."""
     tile: int | None = None
-    """Label maps: predict by windows of this side in pixels, read and written by strips, so that pictures may be larger
-    than memory. They keep their own resolution: nothing is resized."""
+    """Predict by windows of this side in pixels, so that pictures may be larger than memory. They keep their own
+    resolution: nothing is resized. What several windows see of one object becomes one."""
     tile_overlap: float | None = None
     """The share of their side that neighbouring windows have in common; otherwise 0.25."""
     everything: bool = False
@@ -145,7 +141,7 @@ def run(options: Predict) -> None:
     with folder, _said_how_to_go_on(folder), progress("predicting") as move:
         if folder.done:
             _log.warning("%s done already", counted(len(folder.done), "picture"))
-            pictures = [picture for picture in pictures if str(_dates(picture)[-1]) not in folder.done]
+            pictures = [picture for picture in pictures if str(dates_of(picture)[-1]) not in folder.done]
         outcomes = _outcomes(folder, model, source, pictures, tiling, move, options)
         for done, outcome in enumerate(outcomes, start=1):
             if isinstance(outcome, DataError):
@@ -182,10 +178,10 @@ def _check(options: Predict) -> None:
         raise ConfigError(
             "prompts are answered picture by picture, here and without tiles", hint="leave out engine, tile and batch"
         )
-    if options.outline is not None and (options.prompting or options.engine):
+    if options.outline is not None and (options.prompting or options.engine or options.tile):
         raise ConfigError(
             "outline is for what a detector finds, picture by picture",
-            hint="leave out everything, points, boxes and engine",
+            hint="leave out everything, points, boxes, engine and tile",
         )
     check_order("predict", options.model, options.sources)
 
@@ -310,10 +306,10 @@ def _outcomes(
 ) -> Iterator[Result | DataError | None]:
     """What became of each picture, as it is asked for: whole, by tiles, or by prompts."""
     if options.prompting:
-        return _by_prompts(folder, model, [_dates(picture)[-1] for picture in pictures], options)
+        return _by_prompts(folder, model, [dates_of(picture)[-1] for picture in pictures], options)
     if tiling is None:
         return _by_whole(folder, model, source, pictures, options)
-    return _by_tiles(folder, model, pictures, tiling, move)
+    return ByTiles(folder, model, tiling, options.least).outcomes(pictures, move)
 
 
 def _by_prompts(
@@ -334,59 +330,6 @@ def _written(folder: OutputFolder[Any], model: Predictor, result: Result, option
     except DataError as error:
         return error
     return result
-
-
-def _by_tiles(
-    folder: OutputFolder[Any],
-    model: Predictor,
-    pictures: Sequence[Path | TwoDates],
-    tiling: Tiling,
-    move: Callable[[float, int], None],
-) -> Iterator[DataError | None]:
-    """Why each picture could not be predicted, or None."""
-    from everymask.infer.stream import SMALLER_TILES
-
-    for place, picture in enumerate(pictures):
-        dates = _dates(picture)
-        try:
-            with room_for(dates[-1], SMALLER_TILES):
-                _add_strips(folder, model, dates, tiling, partial(_move_within, move, place, len(pictures)))
-        except DataError as error:
-            yield error
-        else:
-            yield None
-
-
-def _add_strips(
-    folder: OutputFolder[Any], model: Predictor, dates: Sequence[Path], tiling: Tiling, move: Callable[[float], None]
-) -> None:
-    """Predict a picture, of one date or two, while its files are read and its label map is written."""
-    from everymask.data.pictures.strips import open_dates
-    from everymask.infer.tiling import predict_strips
-
-    picture = dates[-1]
-    with open_dates(dates) as strips:
-        height, width = strips.size
-        if strips.in_memory and height * width > _LARGE:
-            _log.info("%s: this kind of file cannot be read by strips, so all of it is in memory", printable(picture))
-
-        def predicted() -> Iterator[tuple[Array, SemanticMap]]:
-            done = 0
-            for image, semantic in predict_strips(model, strips, tiling, name=str(picture)):
-                yield image, semantic
-                done += len(image)
-                move(done / height)
-
-        folder.add_strips(picture, strips.size, predicted())
-
-
-def _dates(picture: Path | TwoDates) -> tuple[Path, ...]:
-    """The files of a picture in the order of time."""
-    return (picture,) if isinstance(picture, Path) else (Path(str(picture.before)), Path(str(picture.after)))
-
-
-def _move_within(move: Callable[[float, int], None], place: int, pictures: int, share: float) -> None:
-    move(place + share, pictures)
 
 
 def _is_shrunk(result: Result, model: Predictor) -> bool:

@@ -17,10 +17,11 @@ from everymask.data.feed.batches import frame_of, stack, windows_of
 from everymask.data.feed.pipelines import Prepared, prepare
 from everymask.errors import DataError, UnusableHere
 from everymask.infer.decoding.outputs import Outputs, Wanted
+from everymask.infer.joined import predict_tiled
 from everymask.infer.result import Result
 from everymask.infer.running import Running
 from everymask.infer.sources import Source, as_sample
-from everymask.infer.tiling import Tiling, predict_tiled
+from everymask.infer.tiling import Tiling
 
 SMALLER_TILES = "choose a smaller tile"
 _MOST_PICTURES = 32
@@ -51,8 +52,8 @@ def predict_one(predictor: Running, source: Source, tiling: Tiling | None, name:
     if tiling is not None:
         sample, started = as_sample(source, name), time.perf_counter()
         with room_for(sample.file or sample.id, SMALLER_TILES):
-            found = predict_tiled(predictor, sample, tiling)
-        return Result(sample, found, predictor.labels, time.perf_counter() - started)
+            found, cut_below = predict_tiled(predictor, sample, tiling)
+        return Result(sample, found, predictor.labels, time.perf_counter() - started, cut_below)
     read = _read(predictor, source, name)
     with room_for(read.name, smaller(predictor)):
         answer = _calculated(predictor, [read])
@@ -65,7 +66,7 @@ def smaller(predictor: Running) -> str:
         return "make the picture smaller"
     if "tile" in predictor.task.options:
         return "predict it by windows (everymask predict --tile 1024, Tiling in Python), or make the picture smaller"
-    return "make the picture smaller, or cut it into pieces that hold whole objects"
+    return "make the picture smaller"
 
 
 def predict_many(

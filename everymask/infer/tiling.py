@@ -14,17 +14,17 @@ import numpy as np
 
 from everymask.classical.bases import MethodSpec
 from everymask.core.arrays import Array, FloatArray
-from everymask.core.sample import Sample
 from everymask.core.segmentation import SemanticMap
 from everymask.data.feed.batches import stack, windows_of
-from everymask.data.feed.pipelines import Prepared, check_dates, naming
-from everymask.data.feed.preprocess import Placement, check_range
+from everymask.data.feed.pipelines import Prepared, naming
+from everymask.data.feed.preprocess import Placement, Preprocess, check_range
 from everymask.data.pictures.strips import Strips
 from everymask.errors import ConfigError, MachineError, printable
 from everymask.infer.decoding.bilinear import in_planes
-from everymask.infer.decoding.outputs import SemanticArrays
+from everymask.infer.decoding.outputs import Outputs, SemanticArrays, Wanted
 from everymask.infer.decoding.semantic import decode_semantic
 from everymask.infer.running import Running
+from everymask.tasks.table import task_of
 
 _BYTES_IN_MEMORY = 1 << 26
 _ROWS_AT_ONCE = 64
@@ -65,30 +65,45 @@ def predict_strips(
     Memory grows with the picture's width, not with its height: rows of one window, and K float32 for each pixel of the
     rows that are blended (beyond 64 MB these lie in a temporary file).
 
-    `ConfigError` where the model finds objects; `DataError` as from `strips.read`, and for channels and ranges that do
-    not fit the model, which calls it `name`. Floats must be finite; that all of them are too small for the model is
-    known at the end.
+    `ConfigError` where the model finds things (see `everymask.infer.joined`); `DataError` as from `strips.read`, and
+    for channels and ranges that do not fit the model, which calls it `name`. Floats must be finite; that all of them
+    are too small for the model is known at the end.
     """
+    check_tiles(predictor)
+    if task_of(predictor.card.spec).join is not None:
+        raise ConfigError("things are not found by strips, which would cut them", hint="use predict_joined")
+    preprocess, planes = predictor.card.preprocess, len(predictor.card.labels)
+    rows, columns = (spans(length, tiling, preprocess.divisor) for length in strips.size)
+    blended = max(row.last - row.done for row in rows)
+    widest = max(column.done - column.first for column in columns)
+    with _blocks((planes, blended, widest), len(columns)) as above:
+        windows = _Windows(predictor, columns, above)
+        for row, pixels in window_rows(preprocess, strips, rows, name):
+            with naming(name):
+                semantic = windows.decoded(pixels, row)
+            yield pixels[row.first - row.start : row.done - row.start], semantic
+
+
+def check_tiles(predictor: Running) -> None:
+    """`ConfigError` where windows mean nothing for what a model predicts, or for how it does that."""
     predictor.task.refuse("tile")
     if isinstance(predictor.card.spec, MethodSpec):
         raise ConfigError(
             f"{type(predictor.card.spec).__name__} is a method that looks at whole pictures", hint="leave out tile"
         )
-    preprocess, planes = predictor.card.preprocess, len(predictor.card.labels)
+
+
+def window_rows(
+    preprocess: Preprocess, strips: Strips, rows: Sequence[Span], name: str
+) -> Iterator[tuple[Span, Array]]:
+    """Each row of windows with the pixels [h, W, C] that it sees; errors as in `predict_strips`."""
     with naming(name):
         check_range(np.zeros((1, 1, 1), strips.dtype), preprocess.scale)
-    rows, columns = (_spans(length, tiling, preprocess.divisor) for length in strips.size)
     pixels, top, brightest = np.zeros((0, strips.size[1], strips.channels), strips.dtype), 0, 0.0
-    blended = max(row.last - row.done for row in rows)
-    widest = max(column.done - column.first for column in columns)
-    with _blocks((planes, blended, widest), len(columns)) as above:
-        windows = _Windows(predictor, columns, above)
-        for row in rows:
-            pixels = _moved_on(pixels[len(pixels) - (top - row.start) :], strips, row.stop - row.start)
-            top, brightest = row.stop, max(brightest, float(pixels.max()))
-            with naming(name):
-                semantic = windows.decoded(pixels, row)
-            yield pixels[row.first - row.start : row.done - row.start], semantic
+    for row in rows:
+        pixels = _moved_on(pixels[len(pixels) - (top - row.start) :], strips, row.stop - row.start)
+        top, brightest = row.stop, max(brightest, float(pixels.max()))
+        yield row, pixels
     with naming(name):
         check_range(np.full((1, 1, 1), brightest, strips.dtype), preprocess.scale)
 
@@ -102,15 +117,6 @@ def _moved_on(kept: Array, strips: Strips, height: int) -> Array:
         count = min(_ROWS_AT_ONCE, height - top)
         pixels[top : top + count] = strips.read(count)
     return pixels
-
-
-def predict_tiled(predictor: Running, sample: Sample, tiling: Tiling) -> SemanticMap:
-    """The label map of a picture in memory; errors as in `predict_strips`."""
-    with naming(sample):
-        check_dates(len(sample.dates), predictor.card.preprocess)
-        check_range(sample.stacked, predictor.card.preprocess.scale)
-    strips = predict_strips(predictor, strips_of(sample.stacked), tiling, name=sample.file or sample.id)
-    return join_maps([semantic for _, semantic in strips], axis=0)
 
 
 def strips_of(image: Array) -> Strips:
@@ -133,7 +139,7 @@ def join_maps(maps: Sequence[SemanticMap], axis: int) -> SemanticMap:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Span:
+class Span:
     """A window along one axis: it sees pixels `start` to `stop`, says something of `first` to `last`, and the next
     window says nothing of those before `done`.
 
@@ -148,7 +154,7 @@ class _Span:
     weights: FloatArray
 
 
-def _spans(length: int, tiling: Tiling, divisor: int) -> list[_Span]:
+def spans(length: int, tiling: Tiling, divisor: int) -> list[Span]:
     """The windows along an axis of `length` pixels; the last ends with it."""
     side, total = -(-tiling.side // divisor), -(-length // divisor)
     step = max(1, math.floor(side * (1 - tiling.overlap)))
@@ -160,26 +166,26 @@ def _spans(length: int, tiling: Tiling, divisor: int) -> list[_Span]:
     # The integral of a Gaussian, from three standard deviations before its middle to three behind it.
     steps = (np.arange(blend) + 0.5) * (6 / max(1, blend)) - 3
     rise = np.array([0.5 * (1 + math.erf(step / math.sqrt(2))) for step in steps], np.float32)
-    spans = []
+    found = []
     for place, (start, first) in enumerate(zip(starts, firsts, strict=True)):
         done, last = (firsts[place + 1], firsts[place + 1] + blend) if place < gaps else (length, length)
         weights = np.ones(last - first, np.float32)
         if place > 0:
             weights[:blend] = rise
         weights[done - first :] = 1 - rise[: last - done]
-        spans.append(_Span(start, min(start + side * divisor, length), first, last, done, weights))
-    return spans
+        found.append(Span(start, min(start + side * divisor, length), first, last, done, weights))
+    return found
 
 
 class _Windows:
     """Row after row of windows, and what each leaves to the next: shares of the logits where windows overlap."""
 
-    def __init__(self, predictor: Running, columns: list[_Span], above: _Blocks) -> None:
+    def __init__(self, predictor: Running, columns: list[Span], above: _Blocks) -> None:
         self._predictor = predictor
         self._columns = columns
         self._above = above
 
-    def decoded(self, pixels: Array, row: _Span) -> SemanticMap:
+    def decoded(self, pixels: Array, row: Span) -> SemanticMap:
         """What the rows `first` to `done` show, [n, W]; `pixels` [h, W, C] are those from `start` to `stop`."""
         found: list[SemanticMap] = []
         left: FloatArray | None = None
@@ -189,7 +195,7 @@ class _Windows:
         return join_maps(found, axis=1)
 
     def _window(
-        self, pixels: Array, row: _Span, column: _Span, place: int, left: FloatArray | None
+        self, pixels: Array, row: Span, column: Span, place: int, left: FloatArray | None
     ) -> tuple[SemanticMap, FloatArray]:
         """What is finished by window `place` of its row, and the sums [K, h, w] that it leaves to the next one."""
         answer = self._answer(pixels)
@@ -203,7 +209,8 @@ class _Windows:
         self._above.add_to(means, place)
         self._above.keep(means[:, height:], place)
         whole = Placement((height, width), (height, width))
-        ignore, scored = self._predictor.card.labels.ignore, self._predictor.scored
+        ignore = self._predictor.card.labels.ignore
+        scored = self._predictor.scored or self._predictor.splitting is not None
         semantic = decode_semantic(
             means[:, :height], whole, answer.head, ignore=ignore, scored=scored, kind=answer.kind
         )
@@ -211,12 +218,16 @@ class _Windows:
 
     def _answer(self, pixels: Array) -> SemanticArrays:
         """Logits [1, K, h, w] of a window [h, w, C]."""
-        size, preprocess = (pixels.shape[0], pixels.shape[1]), self._predictor.card.preprocess
-        image = preprocess.normalise(preprocess.matched(pixels))
-        prepared = [Prepared(image, None, Placement(size, size))]
-        outputs = self._predictor.outputs(stack(prepared, preprocess.divisor), windows_of(prepared))
-        answer = outputs.planes()
-        return replace(answer, logits=in_planes(answer.logits[0, :, : size[0], : size[1]])[None])
+        answer = window_outputs(self._predictor, pixels).planes()
+        return replace(answer, logits=in_planes(answer.logits[0, :, : pixels.shape[0], : pixels.shape[1]])[None])
+
+
+def window_outputs(predictor: Running, pixels: Array, wanted: Wanted | None = None) -> Outputs:
+    """What the network says of a window [h, w, C] at its own resolution."""
+    size, preprocess = (pixels.shape[0], pixels.shape[1]), predictor.card.preprocess
+    image = preprocess.normalise(preprocess.matched(pixels))
+    prepared = [Prepared(image, None, Placement(size, size))]
+    return predictor.outputs(stack(prepared, preprocess.divisor), windows_of(prepared), wanted)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, Generic, Literal, Self, TypeVar
 
 from everymask.core.arrays import Array
 from everymask.core.files import is_folder, real_path, whole_file
+from everymask.core.geometry import Size
 from everymask.core.labels import Labels
 from everymask.core.sample import Sample
 from everymask.core.segmentation import Segmentation
@@ -133,7 +134,15 @@ class OutputFolder(ABC, Generic[Kind_contra]):
 
         `ConfigError` where what is found cannot be cut into strips.
         """
-        raise ConfigError("objects are not written by strips, which would cut them", hint="predict without tiles")
+        raise ConfigError("things are not written by strips, which would cut them", hint="use add_large")
+
+    def add_large(self, file: str | Path, image: Array, found: Kind_contra, size: Size, *, cut: bool = False) -> str:
+        """Write what was found in the picture in `file`, of `size` (H, W); returns its name.
+
+        `image` is every n-th row and column of it, as `Thinned` gives them: what is drawn. `ConfigError` where what is
+        found comes by strips.
+        """
+        raise ConfigError("label maps are written by strips", hint="use add_strips")
 
     @abstractmethod
     def answer(self) -> dict[str, Any]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from everymask.core.arrays import Array
+from everymask.core.geometry import Size
 from everymask.core.rows import ObjectRow, shortest
 from everymask.core.sample import Sample
 from everymask.core.segmentation import InstanceSet
@@ -56,21 +59,27 @@ class InstanceFolder(OutputFolder[InstanceSet]):
 
         `DataError` for more than 65,535 objects, which 16 bits cannot number.
         """
-        shown = self._names.shown(sample.file, sample.id)
-        name = self._names.free(sample.file, shown)
-        image = {"id": self.count + 1, "file_name": utf8(shown)}
-        image["height"], image["width"] = sample.size
-        image |= {"cut": True} if cut else {}
-        with self._adding(sample.file, name):
+        return self._add(sample.file, sample.id, sample.image, found, sample.size, cut=cut)
+
+    def add_large(self, file: str | Path, image: Array, found: InstanceSet, size: Size, *, cut: bool = False) -> str:
+        """The same of a picture that is drawn smaller than it is; see `OutputFolder.add_large`."""
+        return self._add(str(file), "", image, found, size, cut=cut)
+
+    def _add(self, file: str, id: str, image: Array, found: InstanceSet, size: Size, *, cut: bool) -> str:  # noqa: A002
+        shown = self._names.shown(file, id)
+        name = self._names.free(file, shown)
+        entry = {"id": self.count + 1, "file_name": utf8(shown), "height": size[0], "width": size[1]}
+        entry |= {"cut": True} if cut else {}
+        with self._adding(file, name):
             if found.masks is not None:
-                image["ids"] = f"ids/{name}.png"
-                self._write_ids(self.out / f"ids/{name}.png", sample.id, found)
+                entry["ids"] = f"ids/{name}.png"
+                self._write_ids(self.out / f"ids/{name}.png", id or file, found)
             if self.overlay != "none":
-                image["overlay"] = f"overlays/{name}.{self.overlay}"
-                drawn = draw_instances(sample.image, found, self.labels)
+                entry["overlay"] = f"overlays/{name}.{self.overlay}"
+                drawn = draw_instances(image, _shrunk(found, size, image.shape[:2]), self.labels)
                 write_image(self.out / f"overlays/{name}.{self.overlay}", drawn)
-            self._write_rows(found, shown, sample.size, image_id=self.count + 1, cut=cut)
-            self._coco.picture(image, first=not self.count)
+            self._write_rows(found, shown, size, image_id=self.count + 1, cut=cut)
+            self._coco.picture(entry, first=not self.count)
             self.found.update(self.labels.names[k] for k in found.class_ids.tolist())
             self.cut += cut
         return name
@@ -104,6 +113,15 @@ class InstanceFolder(OutputFolder[InstanceSet]):
             lines.append((shown, row.number, row.name, score, row.area, *box, "yes" if cut else "no"))
         self._coco.annotate(entries, first=not objects)
         self._csv.write(csv_lines(lines))
+
+
+def _shrunk(found: InstanceSet, size: Size, shown: tuple[int, ...]) -> InstanceSet:
+    """The objects of a picture of `size` (H, W) that is drawn as large as `shown` (H, W)."""
+    if shown == size:
+        return found
+    factors = np.array([shown[1] / size[1], shown[0] / size[0]] * 2, np.float32)
+    masks = None if found.masks is None else found.masks.resize((shown[0], shown[1]))
+    return replace(found, boxes=found.boxes * factors, masks=masks)
 
 
 def coco_results(

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, BinaryIO
 
+from everymask.core.arrays import Array
+from everymask.core.geometry import Size
 from everymask.core.sample import Sample
 from everymask.core.segmentation import PanopticMap
 from everymask.data.formats.coco.panoptic_writing import categories_of, segment_entries, write_segments
@@ -13,6 +17,7 @@ from everymask.data.pictures.read import write_image
 from everymask.errors import counted
 from everymask.results.coco_table import CocoTable, images_table, utf8
 from everymask.results.output import OutputFolder, csv_line
+from everymask.results.thinned import drawn_step
 from everymask.viz.semantic import draw_panoptic
 
 
@@ -41,21 +46,28 @@ class PanopticFolder(OutputFolder[PanopticMap]):
 
     def add(self, sample: Sample, found: PanopticMap, *, cut: bool = False) -> str:
         """Write what was found in one picture; returns its name. `cut` says that there may be more things."""
-        shown = self._names.shown(sample.file, sample.id)
-        name = self._names.free(sample.file, shown)
-        (height, width), number, first = sample.size, self.count + 1, self.count == 0
-        with self._adding(sample.file, name):
-            write_segments(self.out / "panoptic" / f"{name}.png", found, sample.id)
+        return self._add(sample.file, sample.id, sample.image, found, 1, cut=cut)
+
+    def add_large(self, file: str | Path, image: Array, found: PanopticMap, size: Size, *, cut: bool = False) -> str:
+        """The same of a picture that is drawn smaller than it is; see `OutputFolder.add_large`."""
+        return self._add(str(file), "", image, found, drawn_step(size), cut=cut)
+
+    def _add(self, file: str, id: str, image: Array, found: PanopticMap, step: int, *, cut: bool) -> str:  # noqa: A002
+        shown = self._names.shown(file, id)
+        name = self._names.free(file, shown)
+        (height, width), number, first = found.size, self.count + 1, self.count == 0
+        with self._adding(file, name):
+            write_segments(self.out / "panoptic" / f"{name}.png", found, id or file)
             if self.overlay != "none":
-                drawn = draw_panoptic(sample.image, found, self.labels)
+                drawn = draw_panoptic(image, replace(found, ids=found.ids[::step, ::step]), self.labels)
                 write_image(self.out / "overlays" / f"{name}.{self.overlay}", drawn)
             entries = segment_entries(found)
             annotation = {"image_id": number, "file_name": f"{name}.png", "segments_info": entries}
             self._coco.annotate([annotation], first=first)
-            image = {"id": number, "file_name": utf8(shown), "height": height, "width": width}
-            self._coco.picture(image | ({"cut": True} if cut else {}), first=first)
-            self._csv.write(b"".join(self._line(entry, shown, height * width, cut=cut) for entry in entries))
-            self.found.update(self.labels.names[entry["category_id"] - 1] for entry in entries)
+            entry = {"id": number, "file_name": utf8(shown), "height": height, "width": width}
+            self._coco.picture(entry | ({"cut": True} if cut else {}), first=first)
+            self._csv.write(b"".join(self._line(each, shown, height * width, cut=cut) for each in entries))
+            self.found.update(self.labels.names[each["category_id"] - 1] for each in entries)
             self.cut += cut
         return name
 

@@ -22,9 +22,8 @@ from everymask.data.pictures.map_strips import writing_label_map
 from everymask.data.pictures.read import write_image
 from everymask.errors import DataError, printable
 from everymask.results.output import OutputFolder, csv_line
+from everymask.results.thinned import Thinned, drawn_step
 from everymask.viz.semantic import draw_semantic
-
-_DRAWN_SIDE = 4096
 
 
 class SemanticFolder(OutputFolder[SemanticMap]):
@@ -73,7 +72,7 @@ class SemanticFolder(OutputFolder[SemanticMap]):
         `strips` are as `predict_strips` gives them. What is drawn is the picture itself, or every n-th row and column
         of it, so that no side exceeds 4,096 pixels.
         """
-        return self._add(str(file), "", size, strips, step=-(-max(size) // _DRAWN_SIDE), dates=self.dates)
+        return self._add(str(file), "", size, strips, step=drawn_step(size), dates=self.dates)
 
     def _add(
         self,
@@ -89,7 +88,7 @@ class SemanticFolder(OutputFolder[SemanticMap]):
         shown = self._names.shown(file, id)
         name = self._names.free(file, shown)
         pixels = np.zeros(len(self.labels) + 1, np.int64)
-        drawn = _Thinned(size, step)
+        drawn = Thinned(size, step)
         with self._adding(file, name):
             geotags = read_geotags(file) if file and self.maps == "tif" else ()
             with writing_label_map(self.out / f"maps/{name}.{self.maps}", size, self.labels, geotags) as write:
@@ -99,7 +98,8 @@ class SemanticFolder(OutputFolder[SemanticMap]):
                     if self.overlay != "none":
                         drawn.add(image, semantic.ids)
             if self.overlay != "none":
-                picture = self._drawing(np.split(drawn.image, dates, axis=2), drawn.ids)
+                image, ids = drawn.planes
+                picture = self._drawing(np.split(image, dates, axis=2), ids)
                 write_image(self.out / f"overlays/{name}.{self.overlay}", picture)
             areas = class_areas(pixels, self.labels)
             self._csv.write(b"".join(csv_line((shown, row.name, row.pixels, f"{row.share:.6f}")) for row in areas))
@@ -122,29 +122,3 @@ class SemanticFolder(OutputFolder[SemanticMap]):
         pixels = self.found
         shown = [f"{100 * count / pixels.total():.0f} % {printable(name, 40)}" for name, count in pixels.most_common(5)]
         return (", ".join(shown) or "no class") + (", ..." if len(pixels) > len(shown) else "")
-
-
-class _Thinned:
-    """Every `step`-th row and column of a picture (`image`) and its label map (`ids`), which come as strips of rows."""
-
-    def __init__(self, size: tuple[int, int], step: int) -> None:
-        self._step = step
-        self._size = -(-size[0] // step), -(-size[1] // step)
-        self._seen = self._filled = 0
-        self.image: Array = np.zeros(0)
-        self.ids: IntArray = np.zeros(0, np.int64)
-
-    def add(self, image: Array, ids: IntArray) -> None:
-        """The next rows, [n, W, C] and [n, W]."""
-        kept = slice(-self._seen % self._step, None, self._step), slice(None, None, self._step)
-        self._seen += len(ids)
-        image, ids = image[kept], ids[kept]
-        if len(ids) == self._size[0]:
-            self.image, self.ids = image, ids
-            return
-        if not self._filled:
-            self.image = np.empty((*self._size, image.shape[2]), image.dtype)
-            self.ids = np.empty(self._size, ids.dtype)
-        rows = slice(self._filled, self._filled + len(ids))
-        self.image[rows], self.ids[rows] = image, ids
-        self._filled = rows.stop

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 from everymask.classical.bases import ObjectMethod
 from everymask.core.arrays import Array, ByteArray
+from everymask.core.joining.grid import Grid
+from everymask.core.joining.objects import JoinedObjects
 from everymask.core.labels import Labels
 from everymask.core.segmentation import InstanceSet
 from everymask.data.dataset import Dataset
@@ -74,6 +76,10 @@ def _folder(labels: Labels, writing: Writing) -> OutputFolder[InstanceSet]:
     return InstanceFolder(writing.out, labels, **writing.options())
 
 
+def _join(grid: Grid, labels: Labels, spec: AnySpec) -> JoinedObjects:
+    return JoinedObjects(grid)
+
+
 def _keep_sure(found: InstanceSet, min_score: float) -> InstanceSet:
     return found if found.scores is None else found[found.scores >= min_score]
 
@@ -113,7 +119,7 @@ INSTANCE = Task(
     recipe=or_queries(_recipe, InstanceSettings),
     feed=InstancePipeline,
     metrics=_metrics,
-    options=frozenset({"duplicate-iou", "outline"}),
+    options=frozenset({"duplicate-iou", "outline", "tile"}),
     tagged=True,
     draw=_draw,
     folder=_folder,
@@ -122,4 +128,5 @@ INSTANCE = Task(
     sentence=_sentence,
     counts=_counts,
     shown=annotated_classes,
+    join=_join,
 )

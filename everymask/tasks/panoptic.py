@@ -6,6 +6,8 @@ from collections import Counter
 from dataclasses import replace
 
 from everymask.core.arrays import Array, ByteArray
+from everymask.core.joining.grid import Grid
+from everymask.core.joining.segments import JoinedSegments
 from everymask.core.labels import Labels
 from everymask.core.segmentation import PanopticMap
 from everymask.data.dataset import Dataset
@@ -47,6 +49,10 @@ def _draw(image: Array, found: PanopticMap, labels: Labels, drawing: Drawing) ->
 
 def _folder(labels: Labels, writing: Writing) -> OutputFolder[PanopticMap]:
     return PanopticFolder(writing.out, labels, **writing.options())
+
+
+def _join(grid: Grid, labels: Labels, spec: AnySpec) -> JoinedSegments:
+    return JoinedSegments(grid, labels, spec.least_stuff(grid.size) if isinstance(spec, PanopticFPN) else 0)
 
 
 def _keep_sure(found: PanopticMap, min_score: float) -> PanopticMap:
@@ -96,7 +102,7 @@ PANOPTIC = Task(
     recipe=or_queries(resolve_panoptic, PanopticSettings),
     feed=PanopticPipeline,
     metrics=_metrics,
-    options=frozenset(),
+    options=frozenset({"tile"}),
     tagged=True,
     draw=_draw,
     folder=_folder,
@@ -105,4 +111,5 @@ PANOPTIC = Task(
     sentence=_sentence,
     counts=_counts,
     shown=_shown,
+    join=_join,
 )

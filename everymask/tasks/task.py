@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Literal, Protocol, TypeAlias
+from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 from everymask.core.arrays import Array, ByteArray
+from everymask.core.joining.grid import Grid
 from everymask.core.labels import Labels
 from everymask.core.sample import Sample
-from everymask.core.segmentation import Kind, TaskName, expected
+from everymask.core.segmentation import Kind, Segmentation, TaskName, expected
 from everymask.data.dataset import Dataset
 from everymask.data.feed.augment import Augment
 from everymask.data.feed.pipelines import Prepared
@@ -25,11 +26,12 @@ from everymask.results.pairing import FoundPictures
 from everymask.settings.facts import Recipe
 from everymask.settings.plan import TaskSettings
 
+Kind_co = TypeVar("Kind_co", bound=Segmentation, covariant=True)
 Pipeline: TypeAlias = Callable[[int, int], Prepared]
 
 OPTIONS = {
     "duplicate-iou": "duplicates are objects that are found twice",
-    "tile": "tiles are joined where every pixel has an answer of its own",
+    "tile": "tiles are joined where a picture is asked what it shows, unprompted",
     "tta-flip and tta-scales": "test-time augmentation averages what a model says of every pixel",
     "calibration": "scores of pixels need a model that gives label maps",
     "maps": "maps says how label maps are written",
@@ -110,6 +112,16 @@ class Feed(Protocol):
         """The pictures of `dataset`, cut to `size` (H, W); without it they keep their own."""
 
 
+class Joining(Protocol[Kind_co]):
+    """Puts together what windows found, which come row by row."""
+
+    def add(self, found: Any, row: int, column: int) -> None:
+        """What a window found, in its frame."""
+
+    def finished(self) -> Kind_co:
+        """What the whole picture shows."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Task(Generic[Kind]):
     """All that differs between one kind of segmentation and another.
@@ -127,6 +139,8 @@ class Task(Generic[Kind]):
     - `draw` and `folder` show and write what was found, `keep_sure` leaves out what is less sure than a score, and
       `sentence` says in a few words what one picture shows
     - `interactive` says whether a network answers prompts, and finds nothing unasked
+    - `join` puts together what windows of a `Grid` found, for a network; None where every
+      pixel has an answer of its own, so that windows are blended
     - `content` is what a picture without any truth does not show, `unit` what classes are counted in,
       `counts` how many of each class a data set has, and `shown` the ids of the classes that occur in it, or None where
       all must be read to know
@@ -153,6 +167,7 @@ class Task(Generic[Kind]):
     counts: Callable[[Dataset], dict[str, int]]
     shown: Callable[[Dataset], set[int] | None]
     interactive: bool = False
+    join: Callable[[Grid, Labels, AnySpec], Joining[Kind]] | None = None
 
     def known(self, labels: Labels) -> Labels:
         """The classes that a network learns of those of a data set: what prompts point at is just an object."""

@@ -19,7 +19,7 @@ from everymask.core.segmentation import InstanceSet, SemanticMap
 from everymask.data.pictures.read import read_label_map
 from everymask.errors import ConfigError, DataError, MachineError
 from everymask.infer.result import Result
-from everymask.results import writing_semantic
+from everymask.results import thinned, writing_semantic
 from everymask.results.output import OutputFolder
 from everymask.results.writing_instances import InstanceFolder
 from everymask.results.writing_semantic import SemanticFolder
@@ -163,7 +163,7 @@ def test_strips_give_what_the_whole_gives(tmp_path: Path) -> None:
 
 
 def test_of_a_large_picture_every_nth_row_and_column_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writing_semantic, "_DRAWN_SIDE", 11)
+    monkeypatch.setattr(thinned, "_DRAWN_SIDE", 11)
     whole = example()
     with SemanticFolder(tmp_path, LABELS) as folder:
         folder.add_strips("a.tif", (20, 30), strips_of(whole, 7))

@@ -27,7 +27,7 @@ from everymask.infer.predictor import Predictor
 from everymask.infer.tiling import Tiling, predict_strips, strips_of
 from everymask.models.card import Card
 from everymask.models.semantic.build import build_semantic
-from everymask.models.specs.regions import MaskRCNN
+from everymask.models.specs.prompted import PromptedSmall
 from everymask.models.specs.semantic import PLAIN_ENCODER, Head, UNet
 from tests.grey_model import grey_model
 
@@ -113,7 +113,7 @@ def test_without_overlap_only_pixels_at_the_seams_differ() -> None:
 @pytest.mark.parametrize("overlap", [0, 0.25, 0.5, 0.9])
 def test_shares_of_windows_make_one_everywhere(overlap: float, divisor: int) -> None:
     for length in (1, 63, 64, 65, 129, 1000):
-        spans = tiling._spans(length, Tiling(64, overlap), divisor)
+        spans = tiling.spans(length, Tiling(64, overlap), divisor)
         total = np.zeros(length)
         for span in spans:
             assert span.start <= span.first < span.done <= span.last <= span.stop
@@ -250,6 +250,8 @@ def test_tiles_that_make_no_sense_are_refused(side: int, overlap: float) -> None
         Tiling(side, overlap)
 
 
-def test_objects_are_not_found_by_windows() -> None:
-    with pytest.raises(ConfigError, match="objects"):
-        replace(network(), card=replace(network().card, spec=MaskRCNN())).predict(picture(40, 40), tiling=Tiling(32))
+def test_prompts_are_not_answered_by_windows() -> None:
+    with pytest.raises(ConfigError, match="answers prompts"):
+        replace(network(), card=replace(network().card, spec=PromptedSmall())).predict(
+            picture(40, 40), tiling=Tiling(32)
+        )

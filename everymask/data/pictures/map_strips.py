@@ -1,4 +1,4 @@
-"""Label maps written from top to bottom by strips of rows, which needs the memory of one strip."""
+"""Label maps and colours written from top to bottom by strips of rows, which needs the memory of one strip."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from everymask.core.arrays import ByteArray, IntArray
 from everymask.core.files import whole_file
 from everymask.core.labels import Labels
 from everymask.data.pictures.geotags import GeoTag
-from everymask.data.pictures.png_rows import PALETTE, SIGNATURE, chunk
+from everymask.data.pictures.png_rows import PALETTE, RGB, SIGNATURE, chunk
 from everymask.errors import ConfigError, DataError, printable
 
 _CHUNK_BYTES = 1 << 20
@@ -74,6 +74,17 @@ def writing_label_map(
         writer.finish()
 
 
+@contextmanager
+def writing_colours(path: str | Path, size: tuple[int, int]) -> Iterator[Callable[[ByteArray], None]]:
+    """Yield `write(rows)`, which takes the next rows [n, W, 3] uint8 of a PNG of `size` (H, W) from top to bottom; they
+    are to be H in all. The file appears when the context ends without an error, whole or not at all.
+    """
+    with whole_file(Path(path)) as temporary, temporary.open("wb") as stream:
+        writer = _PngRows(stream, size, RGB, 3)
+        yield lambda rows: writer.write(rows.reshape(len(rows), -1))
+        writer.finish()
+
+
 class _Writer(Protocol):
     dtype: np.dtype[Any]
 
@@ -86,20 +97,17 @@ class _Writer(Protocol):
     def finish(self) -> None: ...
 
 
-class _PaletteWriter:
-    """A palette PNG: rows less the row above, whose long runs of zeros zlib's run-length mode packs fast and small."""
+class _PngRows:
+    """The rows of a PNG, less the row above, whose long runs of zeros zlib's run-length mode packs fast and small."""
 
-    def __init__(
-        self, stream: IO[bytes], size: tuple[int, int], labels: Labels, spare: ExitStack, geotags: Sequence[GeoTag]
-    ) -> None:
-        self.dtype = np.dtype(np.uint8)
+    def __init__(self, stream: IO[bytes], size: tuple[int, int], colour_type: int, samples: int) -> None:
         self._stream, self._packed = stream, bytearray()
         self._packer = zlib.compressobj(strategy=zlib.Z_RLE)
-        self._last: IntArray = np.zeros((1, size[1]), np.uint8)
-        stream.write(SIGNATURE + chunk(b"IHDR", struct.pack(">IIBBBBB", *size[::-1], 8, PALETTE, 0, 0, 0)))
-        stream.write(chunk(b"PLTE", _palette(labels).tobytes()))
+        self._last: IntArray = np.zeros((1, size[1] * samples), np.uint8)
+        stream.write(SIGNATURE + chunk(b"IHDR", struct.pack(">IIBBBBB", *size[::-1], 8, colour_type, 0, 0, 0)))
 
     def write(self, rows: IntArray) -> None:
+        """The bytes [n, W * samples] of the next rows."""
         steps = np.diff(rows, axis=0, prepend=self._last)
         self._last = rows[-1:]
         filtered = np.pad(steps, ((0, 0), (1, 0)), constant_values=_UP_FILTER)
@@ -108,6 +116,7 @@ class _PaletteWriter:
             self._write_chunk()
 
     def finish(self) -> None:
+        """Write what ends the file."""
         self._packed += self._packer.flush()
         self._write_chunk()
         self._stream.write(chunk(b"IEND", b""))
@@ -115,6 +124,17 @@ class _PaletteWriter:
     def _write_chunk(self) -> None:
         self._stream.write(chunk(b"IDAT", bytes(self._packed)))
         self._packed.clear()
+
+
+class _PaletteWriter(_PngRows):
+    """A palette PNG."""
+
+    def __init__(
+        self, stream: IO[bytes], size: tuple[int, int], labels: Labels, spare: ExitStack, geotags: Sequence[GeoTag]
+    ) -> None:
+        super().__init__(stream, size, PALETTE, 1)
+        self.dtype = np.dtype(np.uint8)
+        stream.write(chunk(b"PLTE", _palette(labels).tobytes()))
 
 
 class _GreyWriter:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from everymask.core.arrays import FloatArray, IntArray
@@ -24,13 +24,15 @@ class Wanted:
     """What is asked of a batch: the pictures' placements, and how they are decoded.
 
     `ignore` stands for no class in label maps, and `scored` asks how probable their classes are; of objects that
-    overlap by more than `duplicate_iou` only the surest is given.
+    overlap by more than `duplicate_iou` only the surest is given. Of a `part` of a picture nothing is left out for
+    being small: it may go on in the next part.
     """
 
     placements: tuple[Placement, ...]
     ignore: int
     scored: bool = False
     duplicate_iou: float = 1.0
+    part: bool = False
 
 
 class Outputs(Protocol):
@@ -142,9 +144,8 @@ class PanopticArrays:
 
     def segmentation(self, index: int, wanted: Wanted) -> PanopticMap:
         """The panoptic map of a picture."""
-        return merge_panoptic(
-            self.regions.segmentation(index, wanted), self.classes.segmentation(index, wanted), self.spec
-        )
+        spec = replace(self.spec, stuff_area=0) if wanted.part else self.spec
+        return merge_panoptic(self.regions.segmentation(index, wanted), self.classes.segmentation(index, wanted), spec)
 
     def cut_below(self, index: int) -> float | None:
         """The score of the surest thing that a limit may have cost, where it would have been shown."""
