@@ -49,6 +49,7 @@ def test_what_cannot_be_inspected_is_said(
     assert not (tmp_path / "inspect.html").exists()
 
 
+@pytest.mark.slow
 def test_the_example_in_the_docs_runs(
     shapes: Path, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
