@@ -24,6 +24,7 @@ import everymask
 from everymask.commands import check, compare, convert, demo, evaluate, models, plan, predict, train
 from everymask.commands.export import prune
 from everymask.commands.export import verb as export
+from everymask.commands.inspection import verb as inspection
 from everymask.commands.options import rules
 from everymask.commands.runs import several
 from everymask.commands.runs import verb as runs
@@ -54,6 +55,7 @@ _OPTIONS: dict[str, type[Any]] = {
     "export": export.Export,
     "serve": serve.Serve,
     "prune": prune.Prune,
+    "inspect": inspection.Inspect,
 }
 VERBS = tuple(_OPTIONS)
 _SHARED = (train.Train, evaluate.Evaluate)
@@ -73,6 +75,7 @@ Verb: TypeAlias = (
     | Annotated[export.Export, tyro.conf.subcommand("export")]
     | Annotated[serve.Serve, tyro.conf.subcommand("serve")]
     | Annotated[prune.Prune, tyro.conf.subcommand("prune")]
+    | Annotated[inspection.Inspect, tyro.conf.subcommand("inspect")]
 )
 
 
@@ -211,6 +214,8 @@ def _dispatch(verb: Verb, words: Sequence[str]) -> None:  # noqa: PLR0912 - a ca
             serve.run(verb)
         case prune.Prune():
             prune.run(verb)
+        case inspection.Inspect():
+            inspection.run(verb)
         case _:
             assert_never(verb)
 

@@ -47,7 +47,7 @@ FLOORS = (
     ("backends", "evaluate", "runtimes"),
     ("train",),
     ("api", "engines", "serving"),
-    ("export",),
+    ("export", "inspection"),
     ("commands",),
     ("cli",),
     ("__main__",),

@@ -11,10 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 
 from everymask.core.arrays import FloatArray, IntArray
-from everymask.core.json.sealed import read_sealed
 from everymask.core.sample import Sample
 from everymask.data.dataset import Dataset
 from everymask.data.feed.batches import stack, windows_of
@@ -24,10 +22,9 @@ from everymask.data.formats.table import read_dataset
 from everymask.data.splits import read_split
 from everymask.errors import ConfigError, DataError, EverymaskError, printable
 from everymask.models.card import Card
-from everymask.settings.config import config_from_json
 from everymask.tasks.table import task_of
-from everymask.train.folder.layout import CONFIG, SPLITS
-from everymask.train.pictures import read_pictures, validation
+from everymask.train.folder.layout import SPLITS
+from everymask.train.pictures import read_run_pictures, validation
 
 _NOISE = ((96, 128), (157, 101))
 _log = logging.getLogger(__name__)
@@ -65,12 +62,9 @@ def choose_pictures(source: str | Path, card: Card, data: Path | None, split: st
 
 
 def _of_run(folder: Path, card: Card) -> Dataset | None:
-    if not (folder / CONFIG).is_file():
-        return None
     try:
-        config = config_from_json(read_sealed(folder / CONFIG))
-        pictures = read_pictures(config, task_of(card.spec).name, Console(quiet=True))
-        return _divided(pictures, folder)
+        pictures = read_run_pictures(folder, task_of(card.spec).name)
+        return None if pictures is None else _divided(pictures, folder)
     except (EverymaskError, OSError, ValueError) as error:
         reason = error.message if isinstance(error, EverymaskError) else error
         _log.warning("the run's pictures cannot be read (%s), so the metric is not compared: --data", printable(reason))

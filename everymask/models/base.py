@@ -18,6 +18,7 @@ from everymask.models.specs.panoptic import PanopticFPN
 from everymask.models.specs.queries import QueryModelSpec
 from everymask.models.specs.regions import MaskPaste
 from everymask.models.specs.semantic import Head
+from everymask.models.steps import Steps, taking_maps
 
 LAST_STAGE = 5
 ClassKind: TypeAlias = Literal["things", "stuff"]
@@ -209,6 +210,16 @@ class Network(nn.Module):
     def loss(self, batch: Batch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Scalar losses by name; their sum is what is minimised. `generator` draws whatever is sampled."""
         raise NotImplementedError
+
+    def look_into(self, images: Tensor, windows: Tensor, truth: Segmentation | None = None) -> Steps:
+        """What becomes of one picture [1, C, H, W] with its window [1, 4] on the way to the answer.
+
+        `truth` is in the network's frame; `DataError` where it is of another kind. Of a network that says no more these
+        are the maps that its parts give.
+        """
+        with taking_maps(self, (images.shape[2], images.shape[3])) as maps:
+            self(images, windows)
+        return Steps(tuple(maps))
 
     def minimise(self, criterion: Callable[[Head], Criterion]) -> None:
         """Learn by that loss of pixels, made for the network's head; `ConfigError` where it has no answer for each."""

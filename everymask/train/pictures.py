@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from everymask.core.json.sealed import read_sealed
 from everymask.core.segmentation import TaskName
 from everymask.data.dataset import Dataset
 from everymask.data.formats.table import read_dataset
@@ -18,9 +19,9 @@ from everymask.data.identity.files import Mark
 from everymask.data.records import NotAnnotated, Record
 from everymask.data.splits import draw_split, read_split
 from everymask.errors import ConfigError, DataError, Issue, counted, listed, printable
-from everymask.settings.config import TrainConfig
+from everymask.settings.config import TrainConfig, config_from_json
 from everymask.train.folder.given import Given, bring_back, read_held
-from everymask.train.folder.layout import SPLITS
+from everymask.train.folder.layout import CONFIG, SPLITS
 from everymask.train.folder.logs import reading_bar
 
 _VALIDATION = ("val", "valid", "validation")
@@ -50,6 +51,16 @@ def read_pictures(config: TrainConfig, task: TaskName | None, screen: Console) -
             decode=config.on_defect == "skip",
             progress=move,
         )
+
+
+def read_run_pictures(folder: Path, task: TaskName | None) -> Dataset | None:
+    """The pictures of the run in a folder, where its data still lie where training found them; None: it is no run's.
+
+    `EverymaskError`, `OSError` or `ValueError` where they cannot be read.
+    """
+    if not (folder / CONFIG).is_file():
+        return None
+    return read_pictures(config_from_json(read_sealed(folder / CONFIG)), task, Console(quiet=True))
 
 
 def divided(pictures: Dataset, config: TrainConfig) -> Dataset:

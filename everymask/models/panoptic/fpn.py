@@ -11,13 +11,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from everymask.core.arrays import IntArray
-from everymask.core.segmentation import InstanceSet, PanopticMap, expected
+from everymask.core.segmentation import InstanceSet, PanopticMap, Segmentation, expected
 from everymask.errors import ConfigError
 from everymask.models.base import Batch, ClassRows, PanopticOutputs
 from everymask.models.panoptic.semantic_branch import SemanticBranch
 from everymask.models.regions.rcnn import RCNN
+from everymask.models.regions.truths import trainable
 from everymask.models.shares import count_per_process
 from everymask.models.specs.panoptic import PanopticFPN
+from everymask.models.steps import Steps, pixel_steps
 
 IGNORED = -100
 
@@ -49,10 +51,22 @@ class PanopticRCNN(RCNN):
         """The box predictor and the classifier of stuff."""
         return (*super().exact_parts, "sem_seg_head.predictor")
 
+    @property
+    def found_classes(self) -> tuple[int, ...]:
+        """The things."""
+        return self.spec.things
+
     def forward(self, images: Tensor, windows: Tensor | None = None) -> PanopticOutputs:  # type: ignore[override]
         """Things and stuff of pictures [B, C, H, W]; see `RCNN.forward`."""
         maps = self.backbone(images.to(self.backbone.dtype))
         return PanopticOutputs(self.detect(maps, images, windows), self._logits(maps, images).float(), self.spec)
+
+    def look_into(self, images: Tensor, windows: Tensor, truth: Segmentation | None = None) -> Steps:
+        """Those of Mask R-CNN, and what every pixel is: a thing, or which stuff."""
+        maps = self.backbone(images)
+        things = None if truth is None else trainable(self._things(expected(PanopticMap, truth, "")), "", masks=False)
+        pixels = pixel_steps(self._logits(maps, images)[0].float(), "multiclass", (-1, *self.stuff))
+        return replace(self.steps_of(maps, images, windows, things), pixels=pixels)
 
     def loss(self, batch: Batch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """The losses of Mask R-CNN for things, and cross-entropy of stuff, in which all things are one class."""

@@ -10,12 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from everymask.core.segmentation import Segmentation
 from everymask.errors import ConfigError
 from everymask.models.base import Batch, ClassRows, Network, QueryOutputs, SemanticOutputs
 from everymask.models.queries.losses import Answer, query_losses
 from everymask.models.queries.targets import query_targets
 from everymask.models.semantic.network import drawing_from
 from everymask.models.specs.queries import MASK_STRIDE, QueryModelSpec
+from everymask.models.steps import QuerySteps, Steps, array, pixel_steps, taking_maps
 
 _LEAST = 1e-6
 
@@ -60,10 +62,17 @@ class QueryNetwork(Network):
         last = self.answers(self._filled(images.to(self.dtype)))[-1].float()
         if not self.spec.purpose.dense:
             return QueryOutputs(last.classes, last.masks, self.spec)
-        masks = F.interpolate(last.masks, scale_factor=MASK_STRIDE, mode="bilinear", align_corners=False)
-        masks = masks[..., : images.shape[2], : images.shape[3]].sigmoid()
-        votes = torch.einsum("bqk,bqhw->bkhw", last.classes.softmax(dim=2)[..., 1:], masks)
-        return SemanticOutputs(votes.clamp(min=_LEAST).log(), "multiclass")
+        return SemanticOutputs(self._votes(last, images), "multiclass")
+
+    def look_into(self, images: Tensor, windows: Tensor, truth: Segmentation | None = None) -> Steps:
+        """The maps that its parts give, and what the queries say in the end; and of pixels what they are."""
+        with taking_maps(self, (images.shape[2], images.shape[3])) as maps:
+            last = self.answers(self._filled(images))[-1].float()
+        queries = QuerySteps(array(last.classes[0].softmax(dim=1)), array(last.masks[0].sigmoid()))
+        pixels = None
+        if self.spec.purpose.dense:
+            pixels = pixel_steps(self._votes(last, images)[0], "multiclass")
+        return Steps(tuple(maps), pixels=pixels, queries=queries)
 
     def loss(self, batch: Batch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """`loss_class`, `loss_pixels` and `loss_dice`, each summed over the layers."""
@@ -98,6 +107,13 @@ class QueryNetwork(Network):
     def dtype(self) -> torch.dtype:
         """What pictures must be for this network."""
         return next(self.parameters()).dtype
+
+    def _votes(self, answer: Answer, images: Tensor) -> Tensor:
+        """Logits [B, K, H, W] of the classes of pixels."""
+        masks = F.interpolate(answer.masks, scale_factor=MASK_STRIDE, mode="bilinear", align_corners=False)
+        masks = masks[..., : images.shape[2], : images.shape[3]].sigmoid()
+        votes = torch.einsum("bqk,bqhw->bkhw", answer.classes.softmax(dim=2)[..., 1:], masks)
+        return votes.clamp(min=_LEAST).log()
 
     def _filled(self, images: Tensor) -> Tensor:
         height, width = images.shape[2:]

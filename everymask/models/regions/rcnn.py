@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from everymask.core.segmentation import InstanceSet
+from everymask.core.segmentation import InstanceSet, Segmentation
 from everymask.models.base import Batch, ClassRows, Network, RegionOutputs
 from everymask.models.blocks.encoders import build_encoder
 from everymask.models.blocks.pyramid import PyramidBackbone
@@ -39,8 +40,10 @@ from everymask.models.regions.roi_heads import (
     mask_loss,
 )
 from everymask.models.regions.rpn import RegionProposalNetwork
+from everymask.models.regions.steps import LookedAt, anchor_steps, region_steps
 from everymask.models.regions.truths import trainable
 from everymask.models.specs.regions import FasterRCNN, MaskRCNN
+from everymask.models.steps import Steps, feature_map
 
 Module = TypeVar("Module", bound=nn.Module)
 _LATE = 100
@@ -85,19 +88,49 @@ class RCNN(Network):
 
     def detect(self, maps: list[Tensor], images: Tensor, windows: Tensor | None) -> RegionOutputs:
         """`forward`, of pictures whose `maps` of the pyramid are there already."""
-        image_size = (images.shape[2], images.shape[3])
         windows = frames(images) if windows is None else windows.to(images.device)
-        logits, deltas, anchors = self.rpn(maps, image_size)
+        logits, deltas, anchors = self.rpn(maps, (images.shape[2], images.shape[3]))
         limits = self._proposal_limits(images, windows)
         proposals = self.rpn.propose(logits, deltas, anchors, limits, training=False)
+        return self.look_at(proposals, maps, images, windows).found
+
+    def look_at(self, proposals: list[Tensor], maps: list[Tensor], images: Tensor, windows: Tensor) -> LookedAt:
+        """What becomes of each picture's `proposals` [P, 4]."""
+        image_size = (images.shape[2], images.shape[3])
         pooler = build_pooler(maps[: self.spec.pooled_levels], image_size, self.spec.profile)
         class_logits, box_deltas = self._classify(pooler, proposals)
-        found = self._select(class_logits, box_deltas, proposals, windows)
+        scores, boxes = class_logits.softmax(dim=1), self._refined(box_deltas, proposals, windows)
+        found, rows = self._select(scores, boxes, [picture.shape[0] for picture in proposals])
         own = None
         if isinstance(self.spec, MaskRCNN):
             own = self._mask_logits(pooler, found.boxes, found.image_index, found.class_ids + 1)
-        boxes = found.boxes + self._far_corner(found.boxes)
-        return replace(found, boxes=boxes, mask_logits=own)
+        exclusive = found.boxes + self._far_corner(found.boxes)
+        return LookedAt(scores, boxes, rows, replace(found, boxes=exclusive, mask_logits=own))
+
+    def look_into(self, images: Tensor, windows: Tensor, truth: Segmentation | None = None) -> Steps:
+        """The pyramid, anchors, proposals and detections; of a truth the objects that a training learns from."""
+        objects = None if truth is None else trainable(truth, "", masks=False)
+        return self.steps_of(self.backbone(images), images, windows, objects)
+
+    def steps_of(self, maps: list[Tensor], images: Tensor, windows: Tensor, truth: InstanceSet | None) -> Steps:
+        """`look_into`, of a picture whose `maps` of the pyramid are there already."""
+        frame = (images.shape[2], images.shape[3])
+        logits, deltas, anchors = self.rpn(maps, frame)
+        limits = self._proposal_limits(images, windows)
+        found = self.rpn.candidates(logits, deltas, anchors, limits, training=False)
+        (kept,) = self.rpn.surviving(found, training=False)
+        proposals = found.boxes[0, kept]
+        seen = self.look_at([proposals], maps, images, windows)
+        known = None
+        if truth is not None:
+            known = torch.tensor(truth.boxes, dtype=torch.float32, device=images.device)
+            known = known - self._far_corner(known)
+        pooled = build_pooler(maps[: self.spec.pooled_levels], frame, self.spec.profile)
+        return Steps(
+            tuple(feature_map(f"P{2 + level}", plane, frame) for level, plane in enumerate(maps)),
+            anchors=anchor_steps(maps, self.spec.strides, logits, anchors, found, kept, known),
+            regions=region_steps(proposals, seen, pooled.levels(seen.found.boxes), self.found_classes, truth),
+        )
 
     def loss(self, batch: Batch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """The paper's losses: objectness and box of the RPN, class, box and mask of the sampled regions."""
@@ -149,6 +182,11 @@ class RCNN(Network):
     def has_masks(self) -> bool:
         """Whether it gives masks, or boxes only."""
         return isinstance(self.spec, MaskRCNN)
+
+    @property
+    def found_classes(self) -> tuple[int, ...]:
+        """The classes that are found one by one, in the order of the predictors' rows."""
+        return tuple(range(self.num_classes))
 
     def class_rows(self) -> ClassRows:
         """Of the box predictor a row and four, of the mask predictor one, for the background and then each class."""
@@ -209,26 +247,32 @@ class RCNN(Network):
         ]
         return torch.from_numpy(np.concatenate(parts))
 
-    def _select(self, logits: Tensor, deltas: Tensor, proposals: list[Tensor], windows: Tensor) -> RegionOutputs:
-        """Detections from scored regions: threshold, suppression per class, the surest of each picture."""
+    def _refined(self, deltas: Tensor, proposals: list[Tensor], windows: Tensor) -> Tensor:
+        """[R, 1 + classes, 4]: the box of each region as each class would have it, cut to its picture."""
         profile = self.spec.profile
-        scores = logits.softmax(dim=1)
         boxes = decode_boxes(deltas, torch.cat(proposals)[:, None], profile.box_weights, clamp=profile.clamp_growth)
-        counts = [picture.shape[0] for picture in proposals]
-        found = [
-            self._select_in_picture(
-                picture_scores, clip_boxes(picture_boxes, window, inclusive=profile.inclusive_boxes)
-            )
-            for picture_scores, picture_boxes, window in zip(
-                scores.split(counts), boxes.split(counts), windows, strict=True
-            )
-        ]
-        image_index = _image_index([picture_boxes for picture_boxes, _, _, _ in found])
-        kept_boxes, class_ids, kept_scores, cut = (torch.cat(column) for column in zip(*found, strict=True))
-        return RegionOutputs(kept_boxes, class_ids, kept_scores, None, image_index, profile.mask_paste, cut)
+        parts = boxes.split([picture.shape[0] for picture in proposals])
+        inclusive = profile.inclusive_boxes
+        cut = [clip_boxes(part, window, inclusive=inclusive) for part, window in zip(parts, windows, strict=True)]
+        return torch.cat(cut)
 
-    def _select_in_picture(self, scores: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Boxes, class ids and scores of what is found, and the score [1] of the surest that may be missing."""
+    def _select(self, scores: Tensor, boxes: Tensor, counts: list[int]) -> tuple[RegionOutputs, Tensor]:
+        """Detections from scored regions, and the region [K] of each: threshold, suppression per class, the surest of
+        each picture, which has `counts` of the regions.
+        """
+        pairs = zip(scores.split(counts), boxes.split(counts), strict=True)
+        found = [self._select_in_picture(*pair) for pair in pairs]
+        image_index = _image_index([picture[0] for picture in found])
+        kept_boxes, class_ids, kept_scores, cut, _ = (torch.cat(column) for column in zip(*found, strict=True))
+        starts = itertools.accumulate(counts, initial=0)
+        rows = torch.cat([own[4] + start for own, start in zip(found, starts, strict=False)])
+        paste = self.spec.profile.mask_paste
+        return RegionOutputs(kept_boxes, class_ids, kept_scores, None, image_index, paste, cut), rows
+
+    def _select_in_picture(self, scores: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Boxes, class ids and scores of what is found, the score [1] of the surest that may be missing, and the region
+        of each that is found.
+        """
         spec = self.spec
         wanted = scores[:, 1:] > spec.score_threshold
         if spec.profile.class_choice == "argmax":
@@ -240,12 +284,12 @@ class RCNN(Network):
         late = (rows >= count - count // 4) & crowded
         boxes, scores = boxes[rows, class_ids + 1], scores[rows, class_ids + 1]
         whole = not_smaller_than(boxes, 1e-2).nonzero()[:, 0]
-        boxes, scores, class_ids, late = boxes[whole], scores[whole], class_ids[whole], late[whole]
+        boxes, scores, class_ids, late, rows = (each[whole] for each in (boxes, scores, class_ids, late, rows))
         distinct = suppress(boxes, scores, class_ids, spec.nms, boxes.shape[0])
         keep, missing = distinct[: spec.max_detections], distinct[spec.max_detections :][:1]
         missing = torch.cat([missing, _only_late(boxes, class_ids, late, distinct, spec.nms)])
         cut = torch.cat([scores[missing], scores.new_zeros(1)]).amax(dim=0, keepdim=True)
-        return boxes[keep], class_ids[keep], scores[keep], cut
+        return boxes[keep], class_ids[keep], scores[keep], cut, rows[keep]
 
 
 def _only_late(boxes: Tensor, class_ids: Tensor, late: Tensor, distinct: Tensor, iou: float) -> Tensor:

@@ -43,10 +43,13 @@ class RegionPooler:
     rows: Tensor | None
     """Every pixel of every map, [P, C]; for the CPU, where pooling reads it."""
 
+    def levels(self, boxes: Tensor) -> Tensor:
+        """Which of the maps each box [N, 4] is cut out of, [N]."""
+        return (pyramid_levels(boxes, self.image_size, self.profile) - (len(_STRIDES) - len(self.maps))).clamp(min=0)
+
     def pool(self, boxes: Tensor, image_index: Tensor, size: int) -> Tensor:
         """Features [N, C, size, size] of boxes [N, 4] in the network's frame; `image_index` [N] says whose."""
-        profile = self.profile
-        levels = (pyramid_levels(boxes, self.image_size, profile) - (len(_STRIDES) - len(self.maps))).clamp(min=0)
+        profile, levels = self.profile, self.levels(boxes)
         if profile.roi_align == "crop-and-resize":
             shapes = torch.stack([numbers(x.shape[-2:], boxes) for x in self.maps])[levels]
             rois = _crop_and_resize_boxes(boxes, shapes, size, self.image_size)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -44,6 +46,25 @@ class RPNHead(nn.Module):
         return [self.cls_logits(x) for x in features], [self.bbox_pred(x) for x in features]
 
 
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """The strongest anchors of a batch, moved and cut to the pictures, before they suppress each other.
+
+    `boxes` [B, M, 4] xyxy, `scores` [B, M] in 0-1, `anchors` [B, M] their rows among all anchors, and `groups` [M]
+    within which they compete: levels of the pyramid, or one.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    anchors: Tensor
+    groups: Tensor
+
+
+def match_anchors(boxes: Tensor, anchors: Tensor) -> Tensor:
+    """[N]: which of the truth's boxes [T, 4] each anchor [N, 4] learns from; see `match_boxes`."""
+    return match_boxes(box_iou(boxes, anchors), 0.3, 0.7, rescue=True)
+
+
 class RegionProposalNetwork(nn.Module):
     """Scores anchors, refines them, and keeps the best as proposals."""
 
@@ -60,15 +81,23 @@ class RegionProposalNetwork(nn.Module):
         flat_deltas = torch.cat([x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, 4) for x in deltas], dim=1)
         return flat_logits.float(), flat_deltas.float(), anchors
 
-    @torch.no_grad()
     def propose(
         self, logits: Tensor, deltas: Tensor, anchors: list[Tensor], windows: Tensor, *, training: bool
     ) -> list[Tensor]:
         """Proposals of each picture, [P, 4], surest first, cut to the windows [B, 4] xyxy."""
-        spec, profile = self.spec, self.spec.profile
-        pre, post = (pair[0 if training else 1] for pair in (spec.rpn_pre_nms, spec.rpn_post_nms))
+        found = self.candidates(logits, deltas, anchors, windows, training=training)
+        rows = self.surviving(found, training=training)
+        return [boxes[kept] for boxes, kept in zip(found.boxes, rows, strict=True)]
+
+    @torch.no_grad()
+    def candidates(
+        self, logits: Tensor, deltas: Tensor, anchors: list[Tensor], windows: Tensor, *, training: bool
+    ) -> Candidates:
+        """The boxes of the strongest anchors, cut to the windows [B, 4] xyxy."""
+        profile = self.spec.profile
+        pre = self.spec.rpn_pre_nms[0 if training else 1]
         counts = [level.shape[0] for level in anchors] if profile.rpn_selection == "per-level" else [logits.shape[1]]
-        chosen, levels = self._strongest(logits, counts, pre)
+        chosen, groups = self._strongest(logits, counts, pre)
         boxes = decode_boxes(
             deltas.gather(1, chosen[..., None].expand(-1, -1, 4)),
             torch.cat(anchors)[chosen],
@@ -76,14 +105,19 @@ class RegionProposalNetwork(nn.Module):
             clamp=profile.clamp_growth,
         )
         boxes = clip_boxes(boxes, windows[:, None, :], inclusive=profile.inclusive_boxes)
-        scores = logits.gather(1, chosen).sigmoid()
-        proposals = []
-        for picture_boxes, picture_scores in zip(boxes, scores, strict=True):
-            wanted = not_smaller_than(picture_boxes, 1e-3) & (picture_scores >= spec.rpn_score_threshold)
+        return Candidates(boxes, logits.gather(1, chosen).sigmoid(), chosen, groups)
+
+    @torch.no_grad()
+    def surviving(self, found: Candidates, *, training: bool) -> list[Tensor]:
+        """Of each picture the rows [P] of the candidates that become proposals, surest first."""
+        spec = self.spec
+        kept = []
+        for boxes, scores in zip(found.boxes, found.scores, strict=True):
+            wanted = not_smaller_than(boxes, 1e-3) & (scores >= spec.rpn_score_threshold)
             rows = wanted.nonzero()[:, 0]
-            kept = picture_boxes[rows]
-            proposals.append(kept[suppress(kept, picture_scores[rows], levels[rows], spec.rpn_nms, post)])
-        return proposals
+            most = spec.rpn_post_nms[0 if training else 1]
+            kept.append(rows[suppress(boxes[rows], scores[rows], found.groups[rows], spec.rpn_nms, most)])
+        return kept
 
     @staticmethod
     def _strongest(logits: Tensor, counts: list[int], most: int) -> tuple[Tensor, Tensor]:
@@ -108,7 +142,7 @@ class RegionProposalNetwork(nn.Module):
         flat = torch.cat(anchors)
         rows, targets, is_object = [], [], []
         for picture, boxes in enumerate(truths):
-            matches = match_boxes(box_iou(boxes, flat), 0.3, 0.7, rescue=True)
+            matches = match_anchors(boxes, flat)
             positive, negative = sample_boxes(
                 matches >= 0, matches == BACKGROUND, self.spec.rpn_samples, 0.5, generator
             )

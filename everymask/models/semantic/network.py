@@ -19,6 +19,7 @@ from everymask.models.blocks.layers import Classifier
 from everymask.models.semantic.pixel_losses import IGNORED, binary_cross_entropy, cross_entropy
 from everymask.models.specs.change import ChangeModelSpec
 from everymask.models.specs.semantic import Head, SemanticModelSpec
+from everymask.models.steps import Steps, pixel_steps, taking_maps
 from everymask.models.tracing import same_size
 
 AUXILIARY_WEIGHT = 0.4
@@ -52,6 +53,12 @@ class SemanticModel(Network):
     def forward(self, images: Tensor, windows: Tensor | None = None) -> SemanticOutputs:
         """Predict for pictures [B, C, H, W] of any size; `windows` (pictures without their padding) change nothing."""
         return SemanticOutputs(self.logits(images.to(self.dtype))[0], self.spec.head, self.kind)
+
+    def look_into(self, images: Tensor, windows: Tensor, truth: Segmentation | None = None) -> Steps:
+        """The maps that its parts give, and what every pixel is."""
+        with taking_maps(self, (images.shape[2], images.shape[3])) as maps:
+            answer = self(images, windows)
+        return Steps(tuple(maps), pixels=pixel_steps(answer.logits[0].float(), answer.head))
 
     def loss(self, batch: Batch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """`loss_segmentation`, and `loss_aux`: 0.4 times the sum over the auxiliary heads. Dropout draws anew."""

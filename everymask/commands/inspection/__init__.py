@@ -1,0 +1,1 @@
+"""`everymask inspect`."""
