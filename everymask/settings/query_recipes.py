@@ -97,7 +97,8 @@ def resolve_detr(config: TrainConfig, measured: Fingerprint, facts: Facts) -> Pl
     learned = start is not None and start.detects
     preprocess = _squares(config, model, measured, facts, reasons)
     spec = _detr_spec(replace(model, channels=preprocess.channels), config, measured, start, preprocess, reasons)
-    size = config.crop or (preprocess.resize.long,) * 2
+    height, width = (_whole(side, spec.divisor) for side in config.crop or (preprocess.resize.long,) * 2)
+    size = height, width
     steps = steps_of(config, size, measured, facts, reasons)
     epochs = config.epochs or usual_epochs(steps.per_epoch, start, reasons, DETECTOR_STEPS, "a detector")
     rate, head = _rates(config, steps.pictures, start, _DETR_ENCODER_RATE, reasons)
@@ -131,8 +132,8 @@ def _squares(config: TrainConfig, model: RFDETR, measured: Fingerprint, facts: F
     elif facts.start is not None and facts.start.detects:
         side = facts.start.preprocess.resize.long
     else:
-        side = crop_for(measured, preprocess.resize, facts.gpu, reasons)[0]
-    side = model.divisor * math.ceil(side / model.divisor)
+        side = crop_for(measured, preprocess.resize, facts.gpu, [])[0]
+    side = _whole(side, model.divisor)
     reasons.append(f"pictures become squares of {side} pixels")
     return replace(preprocess, resize=Resize(side, side, "sam2"), divisor=model.divisor)
 
@@ -147,12 +148,17 @@ def _detr_spec(
 ) -> DetrModelSpec:
     """The model with positions for its pictures and queries enough for what one shows; that of weights keeps both."""
     if start is None or not start.detects:
-        model = replace(model, side=model.patch * math.ceil(preprocess.resize.long / model.patch))
+        model = replace(model, side=_whole(preprocess.resize.long, model.patch))
         if _SPARE * measured.max_objects > model.queries:
             queries = 10 * math.ceil(_SPARE * measured.max_objects / 10)
             model = replace(model, queries=queries, max_detections=max(model.max_detections, queries))
             reasons.append(f"{queries} queries: a picture holds up to {measured.max_objects} objects")
     return replace(model, max_detections=config.max_detections or model.max_detections)
+
+
+def _whole(side: int, part: int) -> int:
+    """The side, or the next larger one that has whole parts."""
+    return part * math.ceil(side / part)
 
 
 def _rates(
