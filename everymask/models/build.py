@@ -11,6 +11,7 @@ from everymask.classical.bases import MethodSpec
 from everymask.errors import ConfigError
 from everymask.models.base import Network, PanopticOutputs, QueryOutputs, RegionOutputs, SemanticOutputs
 from everymask.models.change.build import build_change
+from everymask.models.detr.network import RFDETRNetwork
 from everymask.models.onestage.build import build_one_stage
 from everymask.models.panoptic.fpn import PanopticRCNN
 from everymask.models.prompted.network import PromptedNetwork
@@ -20,6 +21,7 @@ from everymask.models.regions.rcnn import RCNN
 from everymask.models.semantic.build import build_semantic
 from everymask.models.specs.any_spec import AnySpec
 from everymask.models.specs.change import ChangeSpec
+from everymask.models.specs.detr import RFDETR
 from everymask.models.specs.onestage import OneStageSpec
 from everymask.models.specs.panoptic import PanopticFPN
 from everymask.models.specs.prompted import PromptedSpec
@@ -54,6 +56,8 @@ def build(spec: AnySpec, num_classes: int, *, pretrained_encoder: Path | None = 
             return PromptedNetwork(spec, num_classes, pretrained_encoder=pretrained_encoder)
         case OneStageSpec():
             return build_one_stage(spec, num_classes)
+        case RFDETR():
+            return RFDETRNetwork(spec, num_classes, pretrained_encoder=pretrained_encoder)
         case MethodSpec():
             raise ConfigError(f"{type(spec).__name__} is a method without a network")
         case _:

@@ -13,6 +13,7 @@ from everymask.models.published.detectron2 import detectron2_rows
 from everymask.models.published.openmmlab import mmdetection_rows, mmsegmentation_rows
 from everymask.models.published.weights import Weights
 from everymask.models.specs.any_spec import ModelSpec
+from everymask.models.specs.detr import DETR, DetrName, RFDETRSeg, detr_preprocess
 from everymask.models.specs.onestage import (
     ONE_STAGE,
     OneStageName,
@@ -126,6 +127,17 @@ _RTMDET: tuple[tuple[OneStageName, str, str, tuple[float, float], tuple[int, flo
     ("rtmdet-x", "rtmdet_x_8xb32", "20220715_230555-cc79b9ae", (0.526, 0.0), (94_855_572, 379.9)),
 )
 
+_ROBOFLOW = "https://storage.googleapis.com/rfdetr/"
+# The name, the file and its MD5 as rfdetr's own list has it; mask AP, of the last one box AP; parameters and megabytes.
+# The smaller detectors of boxes are all called checkpoint_best_regular.pth, as any training of rfdetr is.
+_RF_DETR: tuple[tuple[DetrName, str, str, float, tuple[int, float]], ...] = (
+    ("rf-detr-seg-nano", "rf-detr-seg-n-ft.pth", "9995497791d0ff1664a1d9ddee9cfd20", 0.403, (33_537_513, 134.3)),
+    ("rf-detr-seg-small", "rf-detr-seg-s-ft.pth", "0a2a3006381d0c42853907e700eadd08", 0.431, (33_671_145, 134.8)),
+    ("rf-detr-seg-medium", "rf-detr-seg-m-ft.pth", "a49af1562c3719227ad43d0ca53b4c7a", 0.453, (35_654_297, 142.8)),
+    ("rf-detr-seg-large", "rf-detr-seg-l-ft.pth", "275f7b094909544ed2841c94a677d07e", 0.471, (35_834_009, 143.5)),
+    ("rf-detr-large", "rf-detr-large-2026.pth", "5cb72153541cbcb9aa6efa26222acc75", 0.565, (33_893_256, 135.7)),
+)
+
 
 def catalog() -> tuple[Weights, ...]:
     """All rows."""
@@ -182,6 +194,7 @@ def catalog() -> tuple[Weights, ...]:
         *_semantic_rows(),
         *_prompted_rows(),
         *_one_stage_rows(),
+        *_rf_detr_rows(),
         *detectron2_rows(),
         *mmdetection_rows(),
         *mmsegmentation_rows(),
@@ -278,6 +291,28 @@ def _one_stage_rows() -> tuple[Weights, ...]:
             )
         )
     return tuple(found)
+
+
+def _rf_detr_rows() -> tuple[Weights, ...]:
+    """RF-DETR: metrics as its authors measured them on COCO's val2017, megabytes of the tensors alone."""
+    return tuple(
+        Weights(
+            name=f"{name}-coco",
+            spec=spec,
+            labels=coco_80_labels(),
+            preprocess=detr_preprocess(spec),
+            url=_ROBOFLOW + file,
+            sha256="",
+            md5=md5,
+            licence="Apache-2.0 (Roboflow); trained on COCO 2017",
+            metrics=((("mask AP" if isinstance(spec, RFDETRSeg) else "box AP"), metric),),
+            params=extent[0],
+            megabytes=extent[1],
+            recipe="https://github.com/roboflow/rf-detr",
+        )
+        for name, file, md5, metric, extent in _RF_DETR
+        for spec in (DETR.named[name](),)
+    )
 
 
 def _row(

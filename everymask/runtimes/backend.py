@@ -17,6 +17,7 @@ from everymask.infer.decoding.outputs import Outputs, PanopticArrays, RegionArra
 from everymask.infer.decoding.prompted import EmbeddingArrays, MaskArrays, PromptArrays
 from everymask.models.specs.any_spec import AnySpec
 from everymask.models.specs.change import ChangeSpec
+from everymask.models.specs.detr import RFDETR
 from everymask.models.specs.onestage import OneStageSpec
 from everymask.models.specs.panoptic import PanopticFPN
 from everymask.models.specs.prompted import PromptedSpec
@@ -80,7 +81,7 @@ class GraphBackend:
 
     def _outputs(self, answers: list[Mapping[str, Array]]) -> Outputs:
         match self.spec:
-            case QuerySpec() | PromptedSpec() | MethodSpec():
+            case QuerySpec() | RFDETR() | PromptedSpec() | MethodSpec():
                 raise WeightsError(f"a graph of {type(self.spec).__name__} is nothing that this version can run")
             case PanopticFPN() as spec:
                 logits = np.concatenate([_given(answer, "logits") for answer in answers])

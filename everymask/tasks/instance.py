@@ -18,6 +18,7 @@ from everymask.errors import ConfigError, printable
 from everymask.metrics.instances import InstanceMetric
 from everymask.metrics.scores import Metric
 from everymask.models.specs.any_spec import AnySpec, ModelSpec
+from everymask.models.specs.detr import RFDETR, RFDETRSeg
 from everymask.models.specs.onestage import OneStageSpec, RTMDetIns
 from everymask.models.specs.queries import QuerySpec
 from everymask.models.specs.regions import FasterRCNN, MaskRCNN, mask_rcnn_small
@@ -28,6 +29,7 @@ from everymask.settings.config import TrainConfig
 from everymask.settings.facts import Facts
 from everymask.settings.onestage_recipes import resolve_one_stage
 from everymask.settings.plan import InstanceSettings, Plan
+from everymask.settings.query_recipes import resolve_detr
 from everymask.settings.recipes import resolve
 from everymask.tasks.queries import or_queries
 from everymask.tasks.task import Drawing, Judging, Limits, Task, Writing
@@ -42,14 +44,14 @@ def _metrics(labels: Labels, spec: AnySpec | None, judging: Judging) -> dict[str
 def _limits(spec: AnySpec | None) -> Limits:
     if isinstance(spec, ObjectMethod):
         return Limits(spec.max_detections, masks=True)
-    if not isinstance(spec, FasterRCNN | OneStageSpec | QuerySpec):
+    if not isinstance(spec, FasterRCNN | OneStageSpec | RFDETR | QuerySpec):
         raise ConfigError(f"{type(spec).__name__} finds no objects")
     return Limits(spec.max_detections, has_masks(spec))
 
 
 def has_masks(spec: AnySpec) -> bool:
     """Whether the objects that a network finds have masks, without which it learns nothing."""
-    return isinstance(spec, MaskRCNN | RTMDetIns | QuerySpec)
+    return isinstance(spec, MaskRCNN | RTMDetIns | RFDETRSeg | QuerySpec)
 
 
 def _network(gpu: bool) -> tuple[ModelSpec, str]:
@@ -59,8 +61,13 @@ def _network(gpu: bool) -> tuple[ModelSpec, str]:
 
 
 def _recipe(config: TrainConfig, measured: Fingerprint, facts: Facts) -> Plan:
-    one_stage = isinstance(config.network, OneStageSpec)
-    return resolve_one_stage(config, measured, facts) if one_stage else resolve(config, measured, facts)
+    match config.network:
+        case OneStageSpec():
+            return resolve_one_stage(config, measured, facts)
+        case RFDETR():
+            return resolve_detr(config, measured, facts)
+        case _:
+            return resolve(config, measured, facts)
 
 
 def _candidates(gpu: bool) -> tuple[ModelSpec, ...]:

@@ -9,6 +9,7 @@ from everymask.core.segmentation import ChangeMap, InstanceSet, PanopticMap, Seg
 from everymask.data.dataset import Dataset
 from everymask.models.specs.any_spec import AnySpec
 from everymask.models.specs.change import ChangeSpec
+from everymask.models.specs.detr import RFDETR
 from everymask.models.specs.onestage import OneStageSpec
 from everymask.models.specs.panoptic import PanopticFPN
 from everymask.models.specs.prompted import PromptedSpec
@@ -43,7 +44,7 @@ def task_of(value: AnySpec | Segmentation | Dataset) -> Task[Any]:
     match value:
         case PanopticFPN() | PanopticMap():
             return PANOPTIC
-        case FasterRCNN() | OneStageSpec() | ObjectMethod() | InstanceSet():
+        case FasterRCNN() | OneStageSpec() | RFDETR() | ObjectMethod() | InstanceSet():
             return INSTANCE
         case PromptedSpec():
             return PROMPTED

@@ -19,6 +19,7 @@ from everymask.models.checkpoint import load_model, save_model
 from everymask.models.inference import ready_to_predict
 from everymask.models.queries.network import QueryNetwork
 from everymask.models.specs.any_spec import KINDS, ModelSpec
+from everymask.models.specs.detr import RFDETRSeg
 from everymask.models.specs.onestage import RTMDetIns
 from everymask.models.specs.panoptic import PanopticFPN
 from everymask.models.specs.queries import QuerySpec
@@ -184,7 +185,7 @@ def check_answer(module: Network, spec: ModelSpec) -> None:
         assert all(torch.isfinite(part).all() and part.std() > 0 for part in (found.classes, found.masks))
     elif isinstance(spec, DETECTORS):
         assert isinstance(found, RegionOutputs)
-        check_objects(found, windows, masks=isinstance(spec, MaskRCNN | RTMDetIns))
+        check_objects(found, windows, masks=isinstance(spec, MaskRCNN | RTMDetIns | RFDETRSeg))
     else:
         assert isinstance(found, SemanticOutputs) and found.logits.shape == (2, CLASSES, 67, 93)
         assert torch.isfinite(found.logits).all() and found.logits.std() > 0
@@ -202,8 +203,9 @@ def check_objects(found: RegionOutputs, windows: torch.Tensor, *, masks: bool) -
         assert (found.boxes[mine, 2:] <= window[2:]).all()
     assert (found.mask_logits is not None) == masks
     if found.mask_logits is not None:
-        # Of each box, or of the whole frame at stride 8, for pictures of 67 x 93 within 96 x 96.
-        assert found.mask_logits.shape == ((14, 12, 12) if found.paste == "frame" else (14, 28, 28))
+        # Of each box, or of the whole frame at stride 8 or 4, for pictures of 67 x 93 within 96 x 96.
+        side = {"frame": 12, "quarter frame": 24}.get(found.paste, 28)
+        assert found.mask_logits.shape == (14, side, side)
 
 
 @pytest.mark.parametrize("any_name", quick(ALL, KIND + OTHERS))

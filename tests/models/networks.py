@@ -18,6 +18,7 @@ from everymask.models.base import Batch, Network, collate
 from everymask.models.build import build
 from everymask.models.specs.any_spec import ModelSpec
 from everymask.models.specs.change import ChangeSpec, FCSiam, TinyCD
+from everymask.models.specs.detr import RFDETR, RFDETRSeg
 from everymask.models.specs.onestage import YOLOX, OneStageSpec, RTMDet, RTMDetIns
 from everymask.models.specs.panoptic import PanopticFPN
 from everymask.models.specs.prompted import SAM, SAM2, PromptedModelSpec, PromptedSmall
@@ -105,7 +106,7 @@ ONE_STAGE: dict[str, ModelSpec] = {
     "rtmdet-ins": RTMDetIns(),
     "rtmdet": RTMDet(),
 }
-DETECTORS = FasterRCNN | OneStageSpec
+DETECTORS = FasterRCNN | OneStageSpec | RFDETR
 """The specs of networks that find objects and nothing else."""
 _QUERIES: dict[str, Any] = {
     "encoder": "mobilenetv3_small_100",
@@ -126,7 +127,24 @@ QUERIES: dict[str, ModelSpec] = {
         encoder="vit_tiny_patch16_224", task="panoptic", things=(0, 2), queries=10, points=256, side=96, annealing=100
     ),
 }
-SPECS: dict[str, ModelSpec] = REGIONS | SEMANTIC | PANOPTIC | CHANGE | ONE_STAGE | QUERIES
+_DETR: dict[str, Any] = {
+    "encoder": "vit_tiny_patch16_224",
+    "patch": 16,
+    "windows": 2,
+    "side": 96,
+    "width": 32,
+    "heads": 4,
+    "read_heads": 4,
+    "layers": 2,
+    "hidden": 32,
+    "queries": 30,
+    "groups": 2,
+}
+DETR: dict[str, ModelSpec] = {
+    "rf-detr-seg": RFDETRSeg(**_DETR),
+    "rf-detr": RFDETR(**(_DETR | {"width": 64, "groups": 1})),
+}
+SPECS: dict[str, ModelSpec] = REGIONS | SEMANTIC | PANOPTIC | CHANGE | ONE_STAGE | QUERIES | DETR
 PROMPTED: dict[str, PromptedModelSpec] = {
     "sam": SAM(encoder="vit_t", side=64),
     "mobile-sam": SAM(encoder="tiny_vit", side=64),

@@ -24,6 +24,7 @@ from everymask.models.foreign.files.stored import read_stored
 from everymask.models.foreign.torchvision import upgrade_names
 from everymask.models.pretrained import fetch_weights, load_pretrained
 from everymask.models.published.weights import Weights
+from everymask.models.specs.detr import RFDETR
 from everymask.models.specs.prompted import PromptedSpec
 from tests.quick import quick
 
@@ -88,6 +89,8 @@ def test_rows_are_complete() -> None:
             assert row.sha256 in row.url and len(row.sha256) == 8
         elif isinstance(row.spec, PromptedSpec):
             assert len(row.sha256) == 64
+        elif isinstance(row.spec, RFDETR):
+            assert len(row.md5) == 32 and row.licence.startswith("Apache-2.0")
         else:
             digest = row.md5 or row.sha256
             assert f"{digest}.p" in row.url and len(digest) == (6 if row.md5 else 8) and not row.auto

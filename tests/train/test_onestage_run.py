@@ -1,4 +1,4 @@
-"""Whole trainings of one-stage detectors, on drawn shapes of 64 x 64 pixels."""
+"""Whole trainings of one-stage detectors and of RF-DETR, on drawn shapes of 64 x 64 pixels."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from everymask.data.formats.table import read_dataset
 from everymask.errors import DataError
 from everymask.metrics.instance_scores import InstanceScores
 from everymask.models.checkpoint import read_safetensors
+from everymask.models.specs.detr import RFDETRSeg
 from everymask.models.specs.onestage import YOLOX, RTMDetIns
 from everymask.settings.config import TrainConfig
 from everymask.train.run import train
@@ -34,12 +35,15 @@ def last_state(folder: Path) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("model", "kind"), [("yolox-nano", YOLOX), ("rtmdet-ins-tiny", RTMDetIns)])
+@pytest.mark.parametrize(
+    ("model", "kind"), [("yolox-nano", YOLOX), ("rtmdet-ins-tiny", RTMDetIns), ("rf-detr-seg-tiny", RFDETRSeg)]
+)
 def test_a_continued_training_is_the_same_bit_for_bit(model: str, kind: type, shapes: Path, tmp_path: Path) -> None:
-    once = train(settings(shapes, tmp_path / "once", model=model, schedule="constant"), console=QUIET)
+    changes: dict[str, object] = {"model": model, "schedule": "constant"}
+    once = train(settings(shapes, tmp_path / "once", **changes), console=QUIET)
     parts = tmp_path / "parts"
-    train(settings(shapes, parts, model=model, schedule="constant", epochs=1), console=QUIET)
-    train(settings(shapes, parts, model=model, schedule="constant", resume=True), console=QUIET)
+    train(settings(shapes, parts, **changes, epochs=1), console=QUIET)
+    train(settings(shapes, parts, **changes, resume=True), console=QUIET)
     first, second = last_state(once.folder), last_state(parts)
     assert first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
@@ -47,9 +51,9 @@ def test_a_continued_training_is_the_same_bit_for_bit(model: str, kind: type, sh
     assert isinstance(predictor.card.spec, kind) and predictor.card.labels.names == ("square", "circle", "triangle")
     assert once.report is not None
     scores = once.report.scores
-    assert isinstance(scores, InstanceScores) and (scores.mask is not None) == (kind is RTMDetIns)
+    assert isinstance(scores, InstanceScores) and (scores.mask is not None) == (kind is not YOLOX)
     found = predictor.predict(np.zeros((40, 90, 3), np.uint8)).instances
-    assert (found.masks is not None) == (kind is RTMDetIns)
+    assert (found.masks is not None) == (kind is not YOLOX)
 
 
 def test_masks_are_not_learned_from_boxes(shapes: Path, tmp_path: Path) -> None:

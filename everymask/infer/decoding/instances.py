@@ -21,6 +21,7 @@ from everymask.infer.decoding.prompted import MaskResizing, decode_masks
 from everymask.models.specs.regions import MaskPaste
 
 _GROUP = 2**11  # columns of pixels at a time, so that they stay in the processor's cache
+_FRAME_STRIDES: dict[MaskPaste, int] = {"frame": 8, "quarter frame": 4}
 _FARTHEST = 1e9  # pixels; boxes end there, and so does a coordinate that is not a number
 
 
@@ -36,14 +37,18 @@ def decode_instances(
 
     `boxes` [N, 4] lie in the network's frame, `mask_logits` [N, M, M] relative to them. Boxes are clipped to the
     picture; `paste` names the sub-pixel rule by which the small masks become pixels. With "frame" the logits [N, h, w]
-    are of the whole frame, at an eighth of its size, and go back in two bilinear steps, as mmdetection has it.
+    are of the whole frame, at an eighth of its size, and go back in two bilinear steps, as mmdetection has it. With
+    "quarter frame" they are at a quarter of its size, and go back in one step where the frame has no padding, as
+    RF-DETR has it.
     """
     height, width = placement.original
     found = placement.boxes_to_original(boxes)
     masks = None
-    if mask_logits is not None and paste == "frame":
-        small = (mask_logits.shape[1], mask_logits.shape[2])
-        masks = decode_masks(mask_logits, MaskResizing(small, placement, (8 * small[0], 8 * small[1])))
+    if mask_logits is not None and paste in _FRAME_STRIDES:
+        small, stride = (mask_logits.shape[1], mask_logits.shape[2]), _FRAME_STRIDES[paste]
+        frame = (stride * small[0], stride * small[1])
+        in_one_step = paste == "quarter frame" and placement.inside == (0, 0, *frame[::-1])
+        masks = decode_masks(mask_logits, MaskResizing(small, placement, None if in_one_step else frame))
     elif mask_logits is not None:
         masks = paste_masks(mask_logits, found, placement.original, paste)
     clipped = np.clip(found, 0, np.array([width, height, width, height], np.float32))

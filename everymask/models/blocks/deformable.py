@@ -13,7 +13,7 @@ from everymask.models.tracing import numbers
 
 Sizes = Sequence[tuple[int, int]]
 POINTS = 4
-"""Of each map and head."""
+"""Of each map and head, as most networks have it."""
 
 
 class DeformableAttention(nn.Module):
@@ -22,9 +22,9 @@ class DeformableAttention(nn.Module):
     Members are called as in the authors' `MSDeformAttn`.
     """
 
-    def __init__(self, width: int, heads: int, levels: int) -> None:
+    def __init__(self, width: int, heads: int, levels: int, points: int = POINTS) -> None:
         super().__init__()
-        self.heads, self.levels, points = heads, levels, POINTS
+        self.heads, self.levels, self.points = heads, levels, points
         self.sampling_offsets = nn.Linear(width, heads * levels * points * 2)
         self.attention_weights = nn.Linear(width, heads * levels * points)
         self.value_proj = nn.Linear(width, width)
@@ -32,12 +32,14 @@ class DeformableAttention(nn.Module):
         self._initialise()
 
     def forward(self, queries: Tensor, places: Tensor, values: Tensor, sizes: Sizes) -> Tensor:
-        """What queries [B, N, width] at `places` [N, 2], xy in 0-1, read in `values` [B, S, width].
+        """What queries [B, N, width] at `places` read in `values` [B, S, width].
 
-        `values` are the pixels of all maps, one map of `sizes` (h, w) after the other. What lies beyond a map is 0.
-        Places are calculated in float32, whose digits they need.
+        Places are points [N, 2], xy in 0-1, from which offsets count in pixels of a map; or boxes [B, N, 4], cxcywh in
+        0-1, from whose centres they count in half sides, shared by the points. `values` are the pixels of all maps, one
+        map of `sizes` (h, w) after the other. What lies beyond a map is 0. Places are calculated in float32, whose
+        digits they need.
         """
-        shape = (self.heads, self.levels, POINTS)
+        shape = (self.heads, self.levels, self.points)
         weights = self.attention_weights(queries).unflatten(2, (self.heads, -1)).softmax(dim=3).float()
         offsets = self.sampling_offsets(queries).float().unflatten(2, (*shape, 2))
         read = self.value_proj(values).float().unflatten(2, (self.heads, -1))
@@ -45,7 +47,11 @@ class DeformableAttention(nn.Module):
         found = []
         for level, (one, size) in enumerate(zip(maps, sizes, strict=True)):
             plane = one.permute(0, 2, 3, 1).flatten(0, 1).unflatten(2, size)
-            grid = places[:, None, None] + offsets[:, :, :, level] / numbers(size[::-1], offsets)
+            if places.shape[-1] == 2:
+                grid = places[:, None, None] + offsets[:, :, :, level] / numbers(size[::-1], offsets)
+            else:
+                centres, sides = places.float()[:, :, None, None].chunk(2, dim=4)
+                grid = centres + offsets[:, :, :, level] / self.points * sides * 0.5
             grid = 2 * grid.transpose(1, 2).flatten(0, 1) - 1
             found.append(F.grid_sample(plane, grid, align_corners=False))
         shares = weights.transpose(1, 2).flatten(0, 1)[:, None]
@@ -58,7 +64,7 @@ class DeformableAttention(nn.Module):
         angles = torch.arange(self.heads) * (2 * math.pi / self.heads)
         directions = torch.stack([angles.cos(), angles.sin()], dim=1)
         directions = directions / directions.abs().amax(dim=1, keepdim=True)
-        steps = torch.arange(1, POINTS + 1)
+        steps = torch.arange(1, self.points + 1)
         offsets = directions[:, None, None] * steps[None, None, :, None]
         with torch.no_grad():
             self.sampling_offsets.weight.zero_()

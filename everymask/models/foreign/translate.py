@@ -15,7 +15,7 @@ from everymask.models.base import Network
 from everymask.models.build import build_bare, with_memory
 from everymask.models.card import Card
 from everymask.models.checkpoint import check_fit, load_exactly
-from everymask.models.foreign.detectors import detectron2, matterport, mmdetection
+from everymask.models.foreign.detectors import detectron2, matterport, mmdetection, rfdetr
 from everymask.models.foreign.files.stored import Stored, views
 from everymask.models.foreign.maps import mmsegmentation
 from everymask.models.foreign.whole import Whole
@@ -27,6 +27,7 @@ _PROGRAMS: tuple[tuple[tuple[str, ...], _Translate], ...] = (
     (mmdetection.SIGNS, mmdetection.from_mmdetection),
     (mmsegmentation.SIGNS, mmsegmentation.from_mmsegmentation),
     (matterport.SIGNS, matterport.from_matterport),
+    (rfdetr.SIGNS, rfdetr.from_rfdetr),
 )
 _BENCHMARK = "roi_heads.box.feature_extractor.fc6.weight"
 _AROUND = "what the training had around the network"

@@ -16,7 +16,7 @@ from everymask.models.onestage.layers import ConvNorm
 from everymask.models.onestage.network import OneStageNetwork
 from everymask.models.onestage.places import STRIDES, Candidates, Places, flat, places_of, settle
 from everymask.models.onestage.simota import Assigned, assign
-from everymask.models.regions.boxes import frames
+from everymask.models.regions.boxes import frames, paired_iou
 from everymask.models.shares import count_per_process
 from everymask.models.specs.onestage import YOLOX, DarknetName
 
@@ -100,7 +100,7 @@ class YOLOXNetwork(OneStageNetwork):
             seen.append(logits[picture, own.places])
             kinds.append(F.one_hot(labels[picture][own.rows], self.num_classes) * own.iou[:, None])
         count = count_per_process(sum(len(own.places) for own in assigned), logits)
-        iou = _paired_iou(torch.cat(found), torch.cat(targets))
+        iou = paired_iou(torch.cat(found), torch.cat(targets))
         return {
             "loss_box": _BOX_WEIGHT * (1 - iou**2).sum() / count,
             "loss_objectness": F.binary_cross_entropy_with_logits(objectness, wanted, reduction="sum") / count,
@@ -168,11 +168,3 @@ def _branch(size: Size, channels: int) -> nn.Sequential:
 
 def _twice(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2.0, mode="nearest")
-
-
-def _paired_iou(one: Tensor, other: Tensor) -> Tensor:
-    """[P]: how much each box of `one` [P, 4] overlaps with the same row of `other` [P, 4]."""
-    corner = torch.maximum(one[:, :2], other[:, :2])
-    shared = (torch.minimum(one[:, 2:], other[:, 2:]) - corner).clamp(min=0).prod(dim=1)
-    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(dim=1) for boxes in (one, other)]
-    return shared / (areas[0] + areas[1] - shared + 1e-16)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -10,10 +12,10 @@ _MORE = 3
 _UNSURE = 0.75
 
 
-def at_points(masks: Tensor, points: Tensor) -> Tensor:
-    """What masks [N, H, W] are at `points` [N or 1, P, 2], xy in 0-1: [N, P], bilinear, 0 beyond them."""
+def at_points(masks: Tensor, points: Tensor, mode: Literal["bilinear", "nearest"] = "bilinear") -> Tensor:
+    """What masks [N, H, W] are at `points` [N or 1, P, 2], xy in 0-1: [N, P], 0 beyond them."""
     grid = 2 * points.expand(len(masks), -1, -1)[:, :, None] - 1
-    return F.grid_sample(masks[:, None], grid, align_corners=False)[:, 0, :, 0]
+    return F.grid_sample(masks[:, None], grid, mode=mode, align_corners=False)[:, 0, :, 0]
 
 
 def draw_points(count: int, masks: int, generator: torch.Generator | None, like: Tensor) -> Tensor:

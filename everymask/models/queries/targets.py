@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from everymask.core.arrays import IntArray
+from everymask.core.masks import Masks
 from everymask.core.segmentation import InstanceSet, PanopticMap, SemanticMap, expected
 from everymask.errors import DataError
 from everymask.models.base import Batch
@@ -49,11 +51,16 @@ def _of_objects(truth: InstanceSet, size: tuple[int, int]) -> tuple[Tensor, Tens
     if truth.masks is None:
         raise DataError("queries learn masks, but these objects have boxes only")
     rows = np.flatnonzero(np.ones(len(truth), np.bool_) if truth.crowd is None else ~truth.crowd)
-    masks = np.zeros((len(rows), *size), np.bool_)
-    for place, row in enumerate(rows.tolist()):
-        x1, y1, x2, y2 = truth.masks.windows[row].tolist()
-        masks[place, y1:y2, x1:x2] = truth.masks.crop(row)
-    return torch.from_numpy(truth.class_ids[rows].astype(np.int64)), torch.from_numpy(masks)
+    return torch.from_numpy(truth.class_ids[rows].astype(np.int64)), planes_of(truth.masks, rows.tolist(), size)
+
+
+def planes_of(masks: Masks, rows: Sequence[int], size: tuple[int, int]) -> Tensor:
+    """[N, H, W] bool: these of the masks in a frame of `size`."""
+    planes = np.zeros((len(rows), *size), np.bool_)
+    for place, row in enumerate(rows):
+        x1, y1, x2, y2 = masks.windows[row].tolist()
+        planes[place, y1:y2, x1:x2] = masks.crop(row)
+    return torch.from_numpy(planes)
 
 
 def _of_classes(truth: SemanticMap, size: tuple[int, int]) -> tuple[Tensor, Tensor]:

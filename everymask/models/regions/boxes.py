@@ -86,6 +86,14 @@ def box_iou(a: Tensor, b: Tensor) -> Tensor:
     return inter / (area_a[:, None] + area_b - inter)
 
 
+def paired_iou(one: Tensor, other: Tensor) -> Tensor:
+    """[P]: how much each box of `one` [P, 4] overlaps with the same row of `other` [P, 4]."""
+    corner = torch.maximum(one[:, :2], other[:, :2])
+    shared = (torch.minimum(one[:, 2:], other[:, 2:]) - corner).clamp(min=0).prod(dim=1)
+    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(dim=1) for boxes in (one, other)]
+    return shared / (areas[0] + areas[1] - shared + 1e-16)
+
+
 def not_smaller_than(boxes: Tensor, side: float) -> Tensor:
     """True [N] where width and height are both at least `side`."""
     return ((boxes[:, 2:] - boxes[:, :2]) >= side).all(dim=1)

@@ -11,6 +11,7 @@ from everymask.classical.named import METHODS, MethodName
 from everymask.core.json.values import value_of
 from everymask.errors import WeightsError, printable
 from everymask.models.specs.change import CHANGE_FAMILY, ChangeModelSpec, ChangeName
+from everymask.models.specs.detr import DETR, DetrModelSpec, DetrName
 from everymask.models.specs.family import Family
 from everymask.models.specs.onestage import ONE_STAGE, OneStageModelSpec, OneStageName
 from everymask.models.specs.panoptic import PANOPTIC_FAMILY, PANOPTIC_KINDS, PanopticModelSpec, PanopticName
@@ -27,11 +28,21 @@ ModelSpec: TypeAlias = (
     | PromptedModelSpec
     | OneStageModelSpec
     | QueryModelSpec
+    | DetrModelSpec
 )
 Architecture: TypeAlias = (
-    RegionName | SemanticName | PanopticName | ChangeName | PromptedName | OneStageName | QueryName
+    RegionName | SemanticName | PanopticName | ChangeName | PromptedName | OneStageName | QueryName | DetrName
 )
-FAMILIES: tuple[Family, ...] = (REGIONS, SEMANTIC_FAMILY, PANOPTIC_FAMILY, CHANGE_FAMILY, PROMPTED, ONE_STAGE, QUERIES)
+FAMILIES: tuple[Family, ...] = (
+    REGIONS,
+    SEMANTIC_FAMILY,
+    PANOPTIC_FAMILY,
+    CHANGE_FAMILY,
+    PROMPTED,
+    ONE_STAGE,
+    QUERIES,
+    DETR,
+)
 _MOST = 1_000_000
 KINDS: dict[str, type[ModelSpec]] = {name: kind for family in FAMILIES for name, kind in family.kinds.items()}
 AnySpec: TypeAlias = ModelSpec | Method

@@ -11,7 +11,7 @@ from everymask.models.specs.family import Family
 
 Norm = Literal["batch", "frozen", "group"]
 Stages = Literal["all", "last"]
-MaskPaste = Literal["torchvision", "detectron2", "matterport", "frame"]
+MaskPaste = Literal["torchvision", "detectron2", "matterport", "frame", "quarter frame"]
 ENCODERS = (
     "resnet18",
     "resnet34",
