@@ -13,7 +13,7 @@ from everymask.models.specs.queries import EoMT, QueryModelSpec
 from everymask.settings.config import TrainConfig
 from everymask.settings.facts import Facts, Start, model_of, prepared_for, settled, steps_of, turned, usual_epochs
 from everymask.settings.plan import InstanceSettings, Plan, TaskSettings, plan_of
-from everymask.settings.recipes import DETECTOR_STEPS, crop_for
+from everymask.settings.recipes import DETECTOR_STEPS, crop_for, whole, whole_crop
 
 _LONGEST = 1333
 _STEPS = 12_000, 8_000, 3_000
@@ -93,11 +93,12 @@ def resolve_detr(config: TrainConfig, measured: Fingerprint, facts: Facts) -> Pl
     """
     model = model_of(config, DETR_KINDS, rf_detr_seg_tiny())
     reasons: list[str] = []
+    config = turned(config, measured, reasons)
     start = facts.start
     learned = start is not None and start.detects
     preprocess = _squares(config, model, measured, facts, reasons)
     spec = _detr_spec(replace(model, channels=preprocess.channels), config, measured, start, preprocess, reasons)
-    height, width = (_whole(side, spec.divisor) for side in config.crop or (preprocess.resize.long,) * 2)
+    height, width = (whole(side, spec.divisor) for side in config.crop or (preprocess.resize.long,) * 2)
     size = height, width
     steps = steps_of(config, size, measured, facts, reasons)
     epochs = config.epochs or usual_epochs(steps.per_epoch, start, reasons, DETECTOR_STEPS, "a detector")
@@ -109,7 +110,6 @@ def resolve_detr(config: TrainConfig, measured: Fingerprint, facts: Facts) -> Pl
         epochs,
         model=spec,
         optimizer=config.optimizer or "adamw",
-        augment=turned(config.augment, config.domain, reasons),
         lr=rate,
         head_lr=head,
         clip_norm=0.1 if learned else 1.0,
@@ -132,8 +132,8 @@ def _squares(config: TrainConfig, model: RFDETR, measured: Fingerprint, facts: F
     elif facts.start is not None and facts.start.detects:
         side = facts.start.preprocess.resize.long
     else:
-        side = crop_for(measured, preprocess.resize, facts.gpu, [])[0]
-    side = _whole(side, model.divisor)
+        side = whole_crop(measured, preprocess.resize, facts.gpu)
+    side = whole(side, model.divisor)
     reasons.append(f"pictures become squares of {side} pixels")
     return replace(preprocess, resize=Resize(side, side, "sam2"), divisor=model.divisor)
 
@@ -148,17 +148,12 @@ def _detr_spec(
 ) -> DetrModelSpec:
     """The model with positions for its pictures and queries enough for what one shows; that of weights keeps both."""
     if start is None or not start.detects:
-        model = replace(model, side=_whole(preprocess.resize.long, model.patch))
+        model = replace(model, side=whole(preprocess.resize.long, model.patch))
         if _SPARE * measured.max_objects > model.queries:
             queries = 10 * math.ceil(_SPARE * measured.max_objects / 10)
             model = replace(model, queries=queries, max_detections=max(model.max_detections, queries))
             reasons.append(f"{queries} queries: a picture holds up to {measured.max_objects} objects")
     return replace(model, max_detections=config.max_detections or model.max_detections)
-
-
-def _whole(side: int, part: int) -> int:
-    """The side, or the next larger one that has whole parts."""
-    return part * math.ceil(side / part)
 
 
 def _rates(

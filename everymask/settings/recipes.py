@@ -24,7 +24,7 @@ _LEVELS = 5
 _LONGER = 1.5
 _CLIP = 5.0
 _EMA = 0.998
-_OBJECTS_ACROSS, _LEAST_CROP = 8, 128.0
+_OBJECTS_ACROSS, _LEAST_CROP = 8, 128
 
 
 def resolve(config: TrainConfig, measured: Fingerprint, facts: Facts) -> Plan:
@@ -183,16 +183,29 @@ def crop_for(measured: Fingerprint, resize: Resize, gpu: bool, reasons: list[str
 
     Without a GPU no wider than eight large objects side by side: of smaller crops more fit into the time.
     """
-    height, width = resize.size_of((round(measured.short), round(measured.long)))
-    side, why = math.sqrt(height * width), f"a typical picture is {height} x {width}"
+    side, (height, width) = whole_crop(measured, resize, gpu), _typical(measured, resize)
+    why = f"a typical picture is {height} x {width}"
     large = _resized(measured.object_sizes, measured, resize)[-1:]
-    if large and not gpu and _OBJECTS_ACROSS * large[0] < side:
-        side = max(_LEAST_CROP, _OBJECTS_ACROSS * large[0])
-        why = f"large objects are {large[0]:.0f} across; {why}"
-    limit = 1024 if gpu else 512
-    crop = min(limit, max(64, 32 * math.ceil(side / 32)))
-    reasons.append(f"training crops of {crop} x {crop}: {why}")
-    return crop, crop
+    enough = max(_LEAST_CROP, whole(_OBJECTS_ACROSS * large[0], 32)) if large else side
+    if enough < side and not gpu:
+        side, why = enough, f"large objects are {large[0]:.0f} across; {why}"
+    reasons.append(f"training crops of {side} x {side}: {why}")
+    return side, side
+
+
+def whole_crop(measured: Fingerprint, resize: Resize, gpu: bool) -> int:
+    """The side of a square of a typical picture's area, within what the device can work through."""
+    height, width = _typical(measured, resize)
+    return min(1024 if gpu else 512, max(64, whole(math.sqrt(height * width), 32)))
+
+
+def _typical(measured: Fingerprint, resize: Resize) -> tuple[int, int]:
+    return resize.size_of((round(measured.short), round(measured.long)))
+
+
+def whole(side: float, part: int) -> int:
+    """The side, or the next larger one that has whole parts."""
+    return part * math.ceil(side / part)
 
 
 def _rate(optimizer: Optimizer, pictures: int, fresh: bool, reasons: list[str]) -> float:
