@@ -11,7 +11,6 @@ from everymask.data.fingerprint import Fingerprint
 from everymask.data.uprightness import Domain
 from everymask.errors import ConfigError
 from everymask.models.specs.any_spec import ModelSpec
-from everymask.models.specs.detr import RFDETR
 from everymask.models.specs.regions import REGION_KINDS, FasterRCNN, MaskRCNN, RegionModelSpec, mask_rcnn_small
 from everymask.settings.config import Optimizer, TrainConfig
 from everymask.settings.facts import Facts, Start, model_of, prepared_for, settled, steps_of, turned, usual_epochs
@@ -86,10 +85,10 @@ def model_for_weights(asked: ModelSpec, stored: ModelSpec) -> ModelSpec:
 
     A kind without further settings takes over all that it shares with the stored model; one with settings of its own
     keeps them and takes over the behaviour profile. The kind stays: Mask R-CNN can begin as Faster R-CNN. From one that
-    is no such relation, a network takes over only what its encoder is; `ConfigError` where it cannot have that. An
-    RF-DETR stays as it is: its sizes share one encoder, so that only its settings say which one was asked for.
+    is no such relation, a network takes over only what its encoder is; `ConfigError` where it cannot have that. One that
+    is `sized` stays as it is.
     """
-    if isinstance(asked, RFDETR):
+    if getattr(asked, "sized", False):
         return asked
     shared = {column.name for column in fields(asked)} & {column.name for column in fields(stored)}
     if not isinstance(asked, type(stored)) and not isinstance(stored, type(asked)):

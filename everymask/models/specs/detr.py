@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 from everymask.data.feed.preprocess import Preprocess, Resize
 from everymask.errors import ConfigError
@@ -28,6 +28,8 @@ class RFDETR:
     those at least as sure as `score_threshold`.
     """
 
+    sized: ClassVar[bool] = True
+    """Its sizes share one encoder, so that only the settings say which one was asked for."""
     encoder: str = "vit_small_patch14_dinov2"
     channels: int = 3
     patch: int = 16
