@@ -22,6 +22,7 @@ from everymask.data.identity.content import DATA, identity_of, read_identity, se
 from everymask.data.panoptic import rule_of
 from everymask.data.splits import read_split
 from everymask.errors import ConfigError, DataError, counted, listed, printable
+from everymask.infer.merged import Merged
 from everymask.infer.predictor import Predictor
 from everymask.infer.prompted.segmenter import Segmenter
 from everymask.infer.stored import StoredPredictions, are_predictions, read_predictions, task_of_predictions
@@ -32,7 +33,7 @@ from everymask.metrics.semantic_scores import Void
 from everymask.tasks.task import Judging
 
 Progress = Callable[[int, int], None]
-Judged: TypeAlias = Predictor | Segmenter | StoredPredictions
+Judged: TypeAlias = Predictor | Segmenter | Merged | StoredPredictions
 """Whose predictions are compared with truth."""
 _log = logging.getLogger(__name__)
 
@@ -221,10 +222,10 @@ def _judged(source: Judged | str | Path, dataset: Dataset | str | Path) -> tuple
 
 def _named(predictor: Judged, labels: Labels, renamed: Mapping[str, str]) -> Judged:
     """The model, its one class called as in `labels` where it has no name of its own and none was `renamed`."""
-    if renamed or not isinstance(predictor, Predictor | Segmenter):
+    if renamed or not isinstance(predictor, Predictor | Segmenter | Merged):
         return predictor
     named = predictor.named_after(labels)
-    if predictor.task.interactive:
+    if predictor.task.interactive or isinstance(named, Merged):
         return named
     for old, new in zip(predictor.labels.names, named.labels.names, strict=True):
         if old != new:
@@ -262,7 +263,24 @@ def _unknown_classes(dataset: Dataset, predictor: Judged, renamed: Mapping[str, 
     missing = [name for name in mine.names if name not in given]
     if missing:
         _log.warning("classes of the model that the data set does not have: %s", listed(missing))
+    _say_kinds(theirs, mine, renamed)
     return set(unknown)
+
+
+def _say_kinds(theirs: Labels, mine: Labels, renamed: Mapping[str, str]) -> None:
+    """Log which classes are things for one side and stuff for the other, where both tell them apart."""
+    if not theirs.things or not mine.things:
+        return
+    things = {mine.names[row] for row in mine.things}
+    pairs = [(name, row in theirs.things, renamed.get(name, name)) for row, name in enumerate(theirs.names)]
+    messages = {
+        True: "the data set counts %s one by one, which is stuff for the model",
+        False: "the model counts %s one by one, which is stuff for the data set",
+    }
+    for thing, message in messages.items():
+        other = [name for name, kind, own in pairs if kind == thing != (own in things) and own in mine.names]
+        if other:
+            _log.warning(message, listed(other))
 
 
 def _read(dataset: Dataset | str | Path, predictor: Judged) -> Dataset:

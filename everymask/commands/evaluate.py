@@ -23,6 +23,8 @@ class Evaluate(Scoring):
     """A folder or an annotation file; the format is recognised."""
     max_detections: int | None = None
     """How many objects per picture count; otherwise what the model was trained for."""
+    merge: str | None = None
+    """Judge panoptic maps: things as MODEL finds them, and stuff as this model of label maps says."""
     calibration: bool = False
     """Also whether a model of label maps is as sure as it is right: ECE, MCE, and the bins they are taken from."""
 
@@ -33,7 +35,7 @@ def run(options: Evaluate) -> None:
 
     with together(options) as (rank, own):
         with rank.first_on_machine():
-            (model,), dataset = load_judged("evaluate", [options.model], options.data, own)
+            (model,), dataset = load_judged("evaluate", [options.model], options.data, own, merge=options.merge)
         with progress("evaluating", shown=rank.leads) as move:
             report = evaluate(
                 model,

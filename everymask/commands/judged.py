@@ -10,30 +10,41 @@ from typing import TYPE_CHECKING
 
 from everymask.commands.options import Scoring, check_order, load_predictor
 from everymask.commands.running.fastest import load_in_fastest
+from everymask.commands.running.merging import merged_with
 from everymask.data.dataset import Dataset
 from everymask.errors import ConfigError, counted, printable
 from everymask.train.folder.layout import BEST
 
 if TYPE_CHECKING:
     from everymask.evaluate import Judged
+    from everymask.infer.merged import Merged
     from everymask.infer.predictor import Predictor
 
 _log = logging.getLogger(__name__)
 
 
-def load_judged(verb: str, sources: Sequence[str], data: Path, options: Scoring) -> tuple[list[Judged], Dataset]:
-    """The models or predictions that `sources` name, and the data set by which they are judged, read for their task."""
+def load_judged(
+    verb: str, sources: Sequence[str], data: Path, options: Scoring, *, merge: str | None = None
+) -> tuple[list[Judged], Dataset]:
+    """The models or predictions that `sources` name, and the data set by which they are judged, read for their task.
+
+    With `merge` models are judged together with the model of label maps of that name, as `merged_with` says.
+    """
     from everymask.commands.sources import read_annotated
     from everymask.data.panoptic import rule_of
+    from everymask.infer.predictor import Predictor
     from everymask.infer.stored import are_predictions, read_predictions, task_of_predictions
 
     for source in sources:
         check_order(verb, source, [str(data)])
     stored = {source: _is_no_model(source) and are_predictions(source) for source in sources}
-    models = {}
+    models: dict[str, Predictor | Merged] = {}
     for source in sources:
         if not stored[source]:
-            models[source] = load_predictor(source, options, split_if_maps=len(sources) > 1)
+            model = load_predictor(source, options, split_if_maps=len(sources) > 1)
+            models[source] = model if merge is None else merged_with(merge, source, model, options)
+        elif merge is not None:
+            raise ConfigError(f"models are merged before they predict, but {printable(source)} holds predictions")
     tasks = [models[source].task.name if source in models else task_of_predictions(source) for source in sources]
     task = next((name for name in tasks if name is not None), None)
     rule = next((rule_of(model.labels) for model in models.values()), None)
@@ -41,7 +52,10 @@ def load_judged(verb: str, sources: Sequence[str], data: Path, options: Scoring)
     judged: list[Judged] = []
     for source in sources:
         if source in models:
-            judged.append(_in_fastest(source, models[source], dataset, options, split_if_maps=len(sources) > 1))
+            usual = models[source]
+            if isinstance(usual, Predictor):
+                usual = _in_fastest(source, usual, dataset, options, split_if_maps=len(sources) > 1)
+            judged.append(usual)
             continue
         _check_plain(options)
         part = dataset.split(options.split) if options.split in dataset.splits() else dataset

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import tyro
 
@@ -18,6 +18,7 @@ from everymask.commands.batch.options import Loading, Sharding, check_sharding
 from everymask.commands.options import Trained, check_order, together
 from everymask.commands.prompting.answers import Prompting
 from everymask.commands.running.fastest import load_in_fastest, with_fastest
+from everymask.commands.running.merging import merged_with
 from everymask.commands.running.tiles import ByTiles, dates_of
 from everymask.commands.terminal import progress, show, show_json
 from everymask.core.memory import room_for
@@ -25,12 +26,15 @@ from everymask.errors import ConfigError, DataError, Issue, UnusableHere, counte
 
 if TYPE_CHECKING:
     from everymask.commands.batch.shards import Asked
+    from everymask.infer.merged import Merged
     from everymask.infer.predictor import Predictor
     from everymask.infer.prompted.segmenter import Segmenter
     from everymask.infer.result import Result
     from everymask.infer.sources import TwoDates
     from everymask.infer.tiling import Tiling
     from everymask.results.output import OutputFolder
+
+    Source: TypeAlias = Predictor | Segmenter | Merged
 
 _log = logging.getLogger(__name__)
 
@@ -81,6 +85,8 @@ class Predict(Sharding):
     boxes: Path | None = None
     """Networks that answer prompts: a CSV file of boxes, with the columns file, x1, y1, x2 and y2 in pixels, such as
     predictions.csv of a detector."""
+    merge: str | None = None
+    """Panoptic maps of two models: things as MODEL finds them, and stuff as this model of label maps says."""
     outline: str | None = None
     """Have what MODEL finds outlined by this network that answers prompts, such as mobile-sam: boxes become masks."""
     batch: int | None = None
@@ -121,11 +127,10 @@ def run(options: Predict) -> None:
     model = load_in_fastest(
         options.model, options, pictures if whole else (), lambda asked: loading.run_by(asked).load()
     )
-    source = _with_outlines(model, options)
+    source = _with_another(model, options)
     if model.card.preprocess.dates > 1:
         pictures = [TwoDates(*dates) for dates in find_dates(options.sources)]
     tiling = _tiling(options, model)
-    task = model.task
     writing = Writing(
         Path(options.out),
         options.overwrite,
@@ -135,7 +140,8 @@ def run(options: Predict) -> None:
         _about(model, options),
         options.resume,
     )
-    folder = task.folder(model.labels, writing)
+    task = source.task
+    folder = task.folder(source.labels, writing)
     defects: list[Issue] = []
     shrunk, unreadable, scores = 0, 0, _Scores()
     with folder, _said_how_to_go_on(folder), progress("predicting") as move:
@@ -183,6 +189,11 @@ def _check(options: Predict) -> None:
             "outline is for what a detector finds, picture by picture",
             hint="leave out everything, points, boxes, engine and tile",
         )
+    if options.merge is not None and (options.prompting or options.engine or options.outline):
+        raise ConfigError(
+            "two models are merged picture by picture",
+            hint="leave out everything, points, boxes, outline and engine",
+        )
     check_order("predict", options.model, options.sources)
 
 
@@ -213,8 +224,10 @@ def _run_in_shards(options: Predict, loading: Loading) -> None:
         raise kind(message, issues=answer.issues, total=answer.total.failed)
 
 
-def _with_outlines(model: Predictor, options: Predict) -> Predictor | Segmenter:
-    """The model, with the one that outlines what it finds, if there is one."""
+def _with_another(model: Predictor, options: Predict) -> Source:
+    """The model, with the one that outlines what it finds, or that says what else there is, if there is one."""
+    if options.merge is not None:
+        return merged_with(options.merge, options.model, model, options, options.least)
     if options.outline is None:
         return model
     from everymask.api import load
@@ -248,8 +261,7 @@ def _about(model: Predictor, options: Predict) -> dict[str, object]:
     about = {name: getattr(options, name) for name in wanted} | {"min_score": options.least}
     if options.prompting:
         about |= {"prompting": repr(options.prompting)}
-    if options.outline is not None:
-        about |= {"outline": options.outline}
+    about |= {name: named for name in ("outline", "merge") if (named := getattr(options, name)) is not None}
     return {"model": repr(model.card), **about, "overlay": options.overlay or "png"}
 
 
@@ -284,31 +296,35 @@ def _tiling(options: Predict, model: Predictor) -> Tiling | None:
 def _by_whole(
     folder: OutputFolder[Any],
     model: Predictor,
-    source: Predictor | Segmenter,
-    pictures: Sequence[Path | TwoDates],
+    source: Source,
+    attempts: Generator[Result | DataError, None, None],
     options: Predict,
 ) -> Iterator[Result | DataError]:
-    """What became of each picture, whose result is written; `source` is the model, or it with outlines."""
+    """What became of each picture, whose result is written; `source` is the model, or it with another."""
     # Closed at once whatever happens, so that no batch is begun that nobody waits for.
-    with closing(source.attempts(pictures, batch=options.batch)) as attempts:
+    with closing(attempts):
         for outcome in attempts:
-            yield outcome if isinstance(outcome, DataError) else _written(folder, model, outcome, options)
+            yield outcome if isinstance(outcome, DataError) else _written(folder, model, source, outcome, options)
 
 
 def _outcomes(
     folder: OutputFolder[Any],
     model: Predictor,
-    source: Predictor | Segmenter,
+    source: Source,
     pictures: Sequence[Path | TwoDates],
     tiling: Tiling | None,
     move: Callable[[float, int], None],
     options: Predict,
 ) -> Iterator[Result | DataError | None]:
     """What became of each picture, as it is asked for: whole, by tiles, or by prompts."""
+    from everymask.infer.merged import Merged
+
     if options.prompting:
         return _by_prompts(folder, model, [dates_of(picture)[-1] for picture in pictures], options)
     if tiling is None:
-        return _by_whole(folder, model, source, pictures, options)
+        return _by_whole(folder, model, source, source.attempts(pictures, batch=options.batch), options)
+    if isinstance(source, Merged):
+        return _by_whole(folder, model, source, source.attempts(pictures, tiling=tiling), options)
     return ByTiles(folder, model, tiling, options.least).outcomes(pictures, move)
 
 
@@ -317,14 +333,16 @@ def _by_prompts(
 ) -> Iterator[Result | DataError]:
     """The same of a network that answers prompts."""
     for outcome in options.prompting.answers(model, pictures):
-        yield outcome if isinstance(outcome, DataError) else _written(folder, model, outcome, options)
+        yield outcome if isinstance(outcome, DataError) else _written(folder, model, model, outcome, options)
 
 
-def _written(folder: OutputFolder[Any], model: Predictor, result: Result, options: Predict) -> Result | DataError:
+def _written(
+    folder: OutputFolder[Any], model: Predictor, source: Source, result: Result, options: Predict
+) -> Result | DataError:
     from everymask.infer.stream import smaller
 
     try:
-        sure = model.task.keep_sure(result.segmentation, options.least)
+        sure = source.task.keep_sure(result.segmentation, options.least)
         with room_for(result.sample.file, smaller(model)):
             folder.add(result.sample, sure, cut=_is_cut(result, options))
     except DataError as error:

@@ -37,6 +37,7 @@ OPTIONS = {
     "maps": "maps says how label maps are written",
     "split-objects": "objects are split where every pixel has a class",
     "outline": "what a detector has found is outlined",
+    "merge": "stuff is added to objects",
 }
 """Options that do not mean something for every task, and why."""
 

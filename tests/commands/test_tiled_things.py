@@ -38,6 +38,7 @@ def write_model(folder: Path, spec: ModelSpec, labels: Labels = LABELS) -> Path:
     """A network that has learned nothing, for pictures of any size."""
     things = frozenset(getattr(spec, "things", ()))
     preprocess = Preprocess(resize=Resize(rule="none"), divisor=32)
+    folder.mkdir(exist_ok=True)
     card = Card(spec, replace(labels, things=things), preprocess)
     save_model(folder / "model.safetensors", shared_network(spec, len(labels)), card)
     return folder / "model.safetensors"
