@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from everymask.core.labels import Labels
 from everymask.core.processes.rank import Rank
 from everymask.data.dataset import Dataset, not_annotated
 from everymask.data.feed.packed import packed
+from everymask.data.feed.pipelines import Ending
 from everymask.data.fingerprint import Fingerprint, fingerprint
 from everymask.data.identity.watch import watched
 from everymask.errors import DataError, WeightsError, counted, printable
@@ -25,7 +27,7 @@ from everymask.settings.facts import Facts, Start
 from everymask.settings.plan import Plan, plan_of
 from everymask.tasks.choice import asked_task, settle_task, unseen_classes, usual_network
 from everymask.tasks.instance import has_masks
-from everymask.tasks.task import Task
+from everymask.tasks.task import Pipeline, Task
 from everymask.train.folder.given import Given, bring_back, read_decided, read_preprocess
 from everymask.train.folder.layout import BEST
 from everymask.train.layers import frozen_parameters, learning_parameters
@@ -65,8 +67,12 @@ class Beginning:
 
     def batches(self, device: torch.device, first: int, last: int) -> Iterator[Batch]:
         """The batches of these optimizer steps."""
-        plan = self.plan
-        pipeline = self.task.feed(self.watched(packed(self.train)), plan.preprocess, plan.augment, plan.seed, plan.crop)
+        plan, pictures = self.plan, self.watched(packed(self.train))
+        feed = partial(self.task.feed, pictures, plan.preprocess, seed=plan.seed, size=plan.crop)
+        pipeline: Pipeline = feed(augment=plan.augment)
+        mixed = plan.augment.mixed_epochs(plan.epochs)
+        if mixed < plan.epochs:
+            pipeline = Ending(pipeline, feed(augment=replace(plan.augment, mosaic=0.0, mixup=0.0)), mixed)
         return read_batches(
             pipeline,
             self.order,

@@ -16,6 +16,7 @@ from everymask.core.geometry import Warp, moved
 from everymask.core.masks import Masks
 from everymask.core.sample import Sample
 from everymask.core.segmentation import InstanceSet, expected
+from everymask.data.feed.resample import as_stored
 from everymask.errors import ConfigError
 
 Size = tuple[int, int]
@@ -53,6 +54,10 @@ class Augment:
     """Probability of pasting objects of another picture."""
     mosaic: float = 0.0
     """Probability of joining four pictures in one."""
+    mixup: float = 0.0
+    """Probability of blending with another picture, whose objects are then there too."""
+    unmixed: float = 0.1
+    """Share of the epochs, the last ones, without mosaic and mixup."""
     angle: float = 0.0
     """Largest turn in degrees to either side; label maps only."""
     elastic: float = 0.0
@@ -88,6 +93,10 @@ class Augment:
     def none(cls) -> Augment:
         """Nothing is varied and nothing left out."""
         return cls(**{column.name: 0.0 for column in fields(cls) if column.name != "scale"}, scale=(1.0, 1.0))
+
+    def mixed_epochs(self, epochs: int) -> int:
+        """How many of a training's epochs, the first ones, have mosaic and mixup; all that there are if it has none."""
+        return round(epochs * (1 - self.unmixed)) if self.mosaic or self.mixup else epochs
 
 
 def copy_paste(
@@ -141,6 +150,17 @@ def mosaic(parts: Sequence[Sample], corner: tuple[int, int], size: Size, *, fill
             InstanceSet.empty(size) if truth is None else warped_truth(truth, part.size, quarter).warped(shift)
         )
     return replace(first, image=image, truth=joined(truths))
+
+
+def mixup(sample: Sample, other: Sample) -> Sample:
+    """The mean of two pictures of one size and type, with the objects of both.
+
+    Source: Zhang et al. 2018, "mixup", with the equal shares that detectors take (Ge et al. 2021, YOLOX).
+    """
+    total = sample.image.astype(np.float32) + other.image
+    image = as_stored(0.5 * total, sample.image.dtype)
+    truths = (_truth(sample), _truth(other))
+    return replace(sample, image=image, truth=joined([truth for truth in truths if truth is not None]))
 
 
 def joined(truths: Sequence[InstanceSet]) -> InstanceSet:

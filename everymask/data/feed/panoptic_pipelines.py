@@ -38,7 +38,7 @@ class PanopticPipeline:
     size: Size | None = None
 
     def __post_init__(self) -> None:
-        for name in ("mosaic", "copy_paste", "elastic"):
+        for name in ("mosaic", "mixup", "copy_paste", "elastic"):
             if getattr(self.augment, name):
                 raise ConfigError(f"{name} is no variation of panoptic maps", hint=f"set {name} to 0")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,7 +14,7 @@ from everymask.core.geometry import Warp, framed
 from everymask.core.randomness import rng
 from everymask.core.sample import Sample
 from everymask.core.segmentation import InstanceSet, Segmentation
-from everymask.data.feed.augment import Augment, copy_paste, mosaic
+from everymask.data.feed.augment import Augment, copy_paste, mixup, mosaic
 from everymask.data.feed.looks import as_in_file, top_of, vary_look
 from everymask.data.feed.preprocess import Placement, Preprocess, Size, check_range, match_channels
 from everymask.data.feed.resample import as_stored, warped_picture
@@ -108,17 +108,32 @@ class InstancePipeline:
             varied = self._mosaic(epoch, index)
         else:
             varied = self._view(open_scene(self.dataset, index), self._draw(epoch, index, "view"))
+        draw = self._draw(epoch, index, "mixup")
+        if draw.random() < augment.mixup:
+            varied = self._with_another(varied, draw, self._draw(epoch, index, "blended view"), mixup)
         draw = self._draw(epoch, index, "copy-paste")
         if draw.random() < augment.copy_paste:
-            scene = open_scene(self.dataset, int(draw.integers(len(self.dataset))))
-            other = self._view(scene, self._draw(epoch, index, "pasted view"), varied.size)
-            if other.top == varied.top:
-                below, above = varied.filled(self.preprocess), other.filled(self.preprocess)
-                varied = Varied(copy_paste(below, above, draw, limits=augment), (0, 0), varied.size, varied.top)
+            paste = partial(copy_paste, generator=draw, limits=augment)
+            varied = self._with_another(varied, draw, self._draw(epoch, index, "pasted view"), paste)
         return replace(varied, sample=vary_look(varied.sample, augment, partial(self._draw, epoch, index), varied.top))
 
     def _draw(self, epoch: int, index: int, operation: str) -> np.random.Generator:
         return rng(self.seed, epoch, index, operation)
+
+    def _with_another(
+        self,
+        varied: Varied,
+        draw: np.random.Generator,
+        draw_of_view: np.random.Generator,
+        join: Callable[[Sample, Sample], Sample],
+    ) -> Varied:
+        """The picture and a drawn one as one, where both are stored alike."""
+        scene = open_scene(self.dataset, int(draw.integers(len(self.dataset))))
+        other = self._view(scene, draw_of_view, varied.size)
+        if other.top != varied.top:
+            return varied
+        both = join(varied.filled(self.preprocess), other.filled(self.preprocess))
+        return Varied(both, (0, 0), varied.size, varied.top)
 
     def _view(self, scene: Scene, draw: np.random.Generator, size: Size | None = None) -> Varied:
         """The picture resized, cut, turned and mirrored, in a frame of `size` where that is not the pipeline's."""
@@ -152,6 +167,19 @@ class InstancePipeline:
         samples = [part.filled(self.preprocess) for part in parts]
         fill = fill_colour(self.preprocess, samples[0].image)
         return Varied(mosaic(samples, (y, x), size, fill=fill), (0, 0), size, parts[0].top)
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """The training pictures of `pipeline`, and from the epoch `first` on those of `last`."""
+
+    pipeline: Callable[[int, int], Prepared]
+    last: Callable[[int, int], Prepared]
+    first: int
+
+    def __call__(self, epoch: int, index: int) -> Prepared:
+        """The picture `index` as it looks in this epoch; errors as those of the pipelines."""
+        return self.pipeline(epoch, index) if epoch < self.first else self.last(epoch, index)
 
 
 def varied_picture(

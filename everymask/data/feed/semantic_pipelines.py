@@ -37,9 +37,9 @@ class SemanticPipeline:
     size: Size | None = None
 
     def __post_init__(self) -> None:
-        if self.augment.mosaic or self.augment.copy_paste:
+        if self.augment.mosaic or self.augment.mixup or self.augment.copy_paste:
             raise ConfigError(
-                "mosaic and copy_paste move objects, but the data set has label maps", hint="set them to 0"
+                "mosaic, mixup and copy_paste move objects, but the data set has label maps", hint="set them to 0"
             )
 
     def __len__(self) -> int:

@@ -13,6 +13,7 @@ from everymask.core.segmentation import InstanceSet, SemanticMap
 from everymask.data.feed.augment import (
     Augment,
     copy_paste,
+    mixup,
     mosaic,
     warped_truth,
 )
@@ -328,6 +329,19 @@ def test_mosaic(corner):
     np.testing.assert_array_equal(joined.truth.boxes, joined.truth.masks.boxes())
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_mixup_is_the_mean_with_all_objects(dtype):
+    below, above = coded(1, dtype=dtype), coded(2, dtype=dtype)
+    mixed = mixup(below, above)
+    mean = (below.image.astype(np.float64) + above.image) / 2
+    np.testing.assert_allclose(mixed.image, mean, atol=0.5 if dtype != np.float32 else 1e-6)
+    assert mixed.image.dtype == dtype and len(mixed.truth) == len(below.truth) + len(above.truth)
+    np.testing.assert_array_equal(mixed.truth.boxes[: len(below.truth)], below.truth.boxes)
+    assert mixed.truth.masks is not None and mixup(below, coded(2, dtype=dtype, masks=False)).truth.masks is None
+    with pytest.raises(DataError, match="expected annotated objects as truth"):
+        mixup(below, Sample(above.image, SemanticMap(np.zeros(above.size, np.uint8))))
+
+
 def test_mosaic_of_pictures_without_truth():
     joined = mosaic([Sample(coded().image)] * 4, (10, 10), (30, 30))
     assert len(joined.truth) == 0
@@ -422,6 +436,8 @@ def test_floats_that_come_from_whole_numbers_are_changed_as_those(top):
         {"scale": (0.0, 1.0)},
         {"hue": 0.7},
         {"mosaic": -0.1},
+        {"mixup": 1.5},
+        {"unmixed": 1.1},
         {"noise": float("nan")},
     ],
 )

@@ -77,7 +77,7 @@ def test_what_is_drawn_depends_on_epoch_and_index_alone(scenes: Dataset) -> None
     assert not np.array_equal(first.image, later.image)
 
 
-@pytest.mark.parametrize("name", ["mosaic", "copy_paste", "elastic"])
+@pytest.mark.parametrize("name", ["mosaic", "mixup", "copy_paste", "elastic"])
 def test_variations_of_other_truths_are_refused(scenes: Dataset, name: str) -> None:
     with pytest.raises(ConfigError, match=name):
         PanopticPipeline(scenes, PREPROCESS, replace(STILL, **{name: 0.5}))

@@ -10,7 +10,7 @@ from everymask.core.masks import Masks
 from everymask.core.sample import Sample
 from everymask.core.segmentation import InstanceSet
 from everymask.data.feed.augment import Augment
-from everymask.data.feed.pipelines import InstancePipeline, prepare
+from everymask.data.feed.pipelines import Ending, InstancePipeline, prepare
 from everymask.data.feed.preprocess import Preprocess, Resize
 from everymask.data.shapes import ShapesConfig, draw_shapes
 from everymask.errors import DataError
@@ -48,7 +48,7 @@ def same(first, second):
 
 
 def test_pictures_do_not_depend_on_order_or_process():
-    pipeline = InstancePipeline(shapes(), FIT, EVERYTHING, seed=3, size=(64, 72))
+    pipeline = InstancePipeline(shapes(), FIT, replace(EVERYTHING, mixup=0.5), seed=3, size=(64, 72))
     keys = [(epoch, index) for epoch in (0, 5) for index in range(6)]
     first = {key: pipeline(*key) for key in keys}
     copy = pickle.loads(pickle.dumps(pipeline))
@@ -196,3 +196,27 @@ def test_crowds_stay_crowds():
     pipeline = InstancePipeline(shapes(truth=truth), FIT, EVERYTHING, size=(64, 64))
     for epoch in range(6):
         assert pipeline(epoch, 0).truth.crowd.all()
+
+
+def test_mixup_shows_two_pictures_and_the_objects_of_both():
+    dataset = shapes(8)
+    alone, mixed = plain_pipeline(dataset), plain_pipeline(dataset, augment=replace(Augment.none(), mixup=1.0))
+    whole = [alone(0, index) for index in range(8)]
+    for index in range(8):
+        found = mixed(0, index)
+        others = [one for one in whole if np.allclose(0.5 * (whole[index].image + one.image), found.image, atol=0.01)]
+        assert len(others) == 1
+        both = [*whole[index].truth.masks.to_rle(), *others[0].truth.masks.to_rle()]
+        assert found.truth.masks.to_rle() == both and (found.id, found.placement.frame) == (whole[index].id, (80, 96))
+
+
+def test_mosaic_and_mixup_leave_the_other_draws_alone_and_end_with_the_last_epochs():
+    augment = Augment(mosaic=1.0, mixup=1.0, unmixed=0.25)
+    dataset = shapes()
+    mixed, plain = (InstancePipeline(dataset, FIT, own, seed=3) for own in (augment, Augment()))
+    first = augment.mixed_epochs(8)
+    assert (first, Augment(unmixed=0.5).mixed_epochs(8), Augment(mixup=0.1).mixed_epochs(20)) == (6, 8, 18)
+    ending = Ending(mixed, plain, first)
+    for epoch, expected in ((0, mixed), (5, mixed), (6, plain), (7, plain)):
+        same(ending(epoch, 2), expected(epoch, 2))
+    assert mixed(7, 2).image.tobytes() != plain(7, 2).image.tobytes()

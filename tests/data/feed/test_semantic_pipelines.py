@@ -149,7 +149,7 @@ def test_prepare_brings_the_label_map_into_the_frame():
     assert found.truth.ids.dtype == np.uint8
 
 
-@pytest.mark.parametrize("change", [{"mosaic": 0.5}, {"copy_paste": 0.5}])
+@pytest.mark.parametrize("change", [{"mosaic": 0.5}, {"mixup": 0.5}, {"copy_paste": 0.5}])
 def test_what_moves_objects_is_refused(change):
     with pytest.raises(ConfigError, match="label maps"):
         pipeline(replace(STILL, **change))
