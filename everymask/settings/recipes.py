@@ -9,7 +9,14 @@ from everymask.data.feed.augment import Augment
 from everymask.data.feed.preprocess import Preprocess, Resize
 from everymask.data.fingerprint import Fingerprint
 from everymask.models.specs.any_spec import ModelSpec
-from everymask.models.specs.regions import REGION_KINDS, FasterRCNN, MaskRCNN, RegionModelSpec, mask_rcnn_small
+from everymask.models.specs.regions import (
+    REGION_KINDS,
+    FasterRCNN,
+    FastRCNN,
+    MaskRCNN,
+    RegionModelSpec,
+    mask_rcnn_small,
+)
 from everymask.settings.config import Domain, Optimizer, TrainConfig
 from everymask.settings.facts import Facts, Start, model_of, prepared_for, settled, steps_of, turned, usual_epochs
 from everymask.settings.plan import InstanceSettings, Plan, plan_of
@@ -67,7 +74,7 @@ def with_regions(config: TrainConfig, model: RegionModelSpec, measured: Fingerpr
         epochs,
         model=spec,
         optimizer=optimizer,
-        augment=turned(config.augment, config.domain, reasons),
+        augment=turned(_varied(config, spec, reasons), config.domain, reasons),
         lr=lr,
         head_lr=config.head_lr or 1.0,
         clip_norm=_CLIP if steady else None,
@@ -75,6 +82,14 @@ def with_regions(config: TrainConfig, model: RegionModelSpec, measured: Fingerpr
         weight_decay=1e-4 if optimizer == "sgd" else 0.05,
     )
     return Suited(settings, spec, preprocess, tuple(reasons))
+
+
+def _varied(config: TrainConfig, spec: RegionModelSpec, reasons: list[str]) -> Augment:
+    """How pictures are varied; where boxes are searched in each, only so that they need not be searched anew."""
+    if not isinstance(spec, FastRCNN) or config.augment != Augment():
+        return config.augment
+    reasons.append("pictures are only mirrored: so boxes are searched once in each, and not at every visit")
+    return replace(Augment.none(), flip=Augment().flip)
 
 
 def model_for_weights(asked: ModelSpec, stored: ModelSpec) -> ModelSpec:
