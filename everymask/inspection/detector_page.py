@@ -11,7 +11,7 @@ from everymask.core.labels import Colour
 from everymask.errors import printable
 from everymask.inspection.drawing import AFTER, BEFORE, LEVELS, MATCHED, TRUTH, Canvas, beside, cut_out, heat
 from everymask.inspection.panels import lead, panel, panels, share_table, shots
-from everymask.models.steps import AnchorLevel, AnchorSteps, RegionSteps
+from everymask.models.steps import AnchorLevel, AnchorSteps, FeatureMap, RegionSteps
 from everymask.viz.charts import histogram
 from everymask.viz.parts import grid
 
@@ -103,7 +103,19 @@ def _by_level(levels: IntArray) -> list[Colour]:
     return [LEVELS[level % len(LEVELS)] for level in levels.tolist()]
 
 
-def region_sections(steps: RegionSteps, picture: ByteArray, names: Sequence[str], most: int) -> list[tuple[str, str]]:
+def searched_section(steps: RegionSteps, picture: ByteArray, most: int) -> tuple[str, str]:
+    """The proposals of a detector that has no anchors."""
+    first = panel(
+        f"The first {min(most, len(steps.proposals))} of {len(steps.proposals)} proposals",
+        "No network has made them: regions that look alike were merged step by step, and these are their boxes.",
+        Canvas(picture).boxes(steps.proposals[:most], BEFORE).picture,
+    )
+    return "Proposals", recall_line(steps.proposals, steps.truth) + panels([first])
+
+
+def region_sections(
+    steps: RegionSteps, maps: Sequence[FeatureMap], picture: ByteArray, names: Sequence[str], most: int
+) -> list[tuple[str, str]]:
     """What box regression did, classes, and masks before and after they are pasted."""
     own = [printable(names[class_id], 40) for class_id in steps.classes]
     some = min(most, len(steps.boxes))
@@ -111,23 +123,24 @@ def region_sections(steps: RegionSteps, picture: ByteArray, names: Sequence[str]
         words = "No region was sure enough of any class to become a detection."
         return [("Boxes", lead(words)), ("Classes", _classes(steps, own, most))]
     sections = [
-        ("Boxes", _moved(steps, picture, some)),
+        ("Boxes", _moved(steps, maps, picture, some)),
         ("Classes", _classes(steps, own, most)),
     ]
     return [*sections, *([] if steps.masks is None else [("Masks", _masks(steps, steps.masks, picture, own))])]
 
 
-def _moved(steps: RegionSteps, picture: ByteArray, some: int) -> str:
+def _moved(steps: RegionSteps, maps: Sequence[FeatureMap], picture: ByteArray, some: int) -> str:
     first, second = steps.proposals[steps.rows[:some]], steps.boxes[:some]
     canvas = Canvas(picture).boxes(first, BEFORE).boxes(second, AFTER, width=2).arrows(first, second, AFTER)
     moved = np.abs(((first[:, :2] + first[:, 2:]) - (second[:, :2] + second[:, 2:])) / 2).mean()
     cuts = np.bincount(steps.levels[:some])
-    levels = ", ".join(f"{count} from P{2 + level}" for level, count in enumerate(cuts.tolist()) if count)
+    levels = ", ".join(f"{count} from {each.name}" for each, count in zip(maps, cuts.tolist(), strict=False) if count)
+    whence = f"Features were cut out of the pyramid: {levels}." if levels else "Each was cut out of the picture itself."
     parts = [
         panel(
             "Regions and what became of them",
-            f"Orange is the proposal, blue the box of its class: middles moved by {moved:.1f} pixels on average. "
-            f"Features were cut out of the pyramid: {levels}.",
+            f"Orange is the proposal, blue the box of its class; middles moved by {moved:.1f} pixels on average. "
+            f"{whence}",
             canvas.picture,
         )
     ]

@@ -7,7 +7,7 @@ from pathlib import Path
 from everymask.core.arrays import ByteArray
 from everymask.core.files import write_text
 from everymask.errors import ConfigError, printable
-from everymask.inspection.detector_page import anchor_sections, region_sections
+from everymask.inspection.detector_page import anchor_sections, region_sections, searched_section
 from everymask.inspection.drawing import Canvas, fed_pictures
 from everymask.inspection.inspecting import Inspection
 from everymask.inspection.panels import maps_section, panel, panels
@@ -26,12 +26,14 @@ def write_inspection(path: str | Path, seen: Inspection, *, most: int = 20) -> N
     if most < 1:
         raise ConfigError(f"at least one object must be shown, but got {most}")
     steps, names = seen.steps, seen.result.labels.names
+    searched = steps.regions if steps.anchors is None else None
     shown = fed_pictures(seen.fed, seen.preprocess)
     sections: list[Section] = [
         ("What the network sees", _fed(seen, shown)),
         ("Maps", maps_section(steps.maps)),
         *([] if steps.anchors is None else anchor_sections(steps.anchors, shown[-1], steps.regions, most)),
-        *([] if steps.regions is None else region_sections(steps.regions, shown[-1], names, most)),
+        *([] if searched is None else [searched_section(searched, shown[-1], most)]),
+        *([] if steps.regions is None else region_sections(steps.regions, steps.maps, shown[-1], names, most)),
         *([] if steps.pixels is None else [pixel_section(steps.pixels, names, most)]),
         *([] if steps.queries is None else [query_section(steps.queries, shown[-1], names, most)]),
         ("Answer", _answer(seen)),

@@ -11,7 +11,14 @@ from everymask.data.fingerprint import Fingerprint
 from everymask.data.uprightness import Domain
 from everymask.errors import ConfigError
 from everymask.models.specs.any_spec import ModelSpec
-from everymask.models.specs.regions import REGION_KINDS, FasterRCNN, MaskRCNN, RegionModelSpec, mask_rcnn_small
+from everymask.models.specs.regions import (
+    REGION_KINDS,
+    FasterRCNN,
+    FastRCNN,
+    MaskRCNN,
+    RegionModelSpec,
+    mask_rcnn_small,
+)
 from everymask.settings.config import Optimizer, TrainConfig
 from everymask.settings.facts import Facts, Start, model_of, prepared_for, settled, steps_of, turned, usual_epochs
 from everymask.settings.plan import InstanceSettings, Plan, plan_of
@@ -53,7 +60,7 @@ class Suited:
 def with_regions(config: TrainConfig, model: RegionModelSpec, measured: Fingerprint, facts: Facts) -> Suited:
     """What suits a network that finds objects one by one, whatever else it does; see `resolve`."""
     reasons: list[str] = []
-    config = turned(config, measured, reasons)
+    config = turned(_varied(config, model, reasons), measured, reasons)
     start = facts.start
     preprocess = prepared_for(config, measured, start, reasons, longest=_LONGEST)
     spec = _spec(model, config, measured, preprocess, start, reasons)
@@ -78,6 +85,15 @@ def with_regions(config: TrainConfig, model: RegionModelSpec, measured: Fingerpr
         weight_decay=1e-4 if optimizer == "sgd" else 0.05,
     )
     return Suited(settings, spec, preprocess, tuple(reasons))
+
+
+def _varied(config: TrainConfig, spec: RegionModelSpec, reasons: list[str]) -> TrainConfig:
+    """With pictures that are only mirrored where boxes are searched in each, unless it is set how they are varied."""
+    if not isinstance(spec, FastRCNN) or config.augment != Augment():
+        return config
+    reasons.append("pictures are only mirrored: so boxes are searched once in each, and not at every visit")
+    augment = replace(Augment.none(), flip=Augment().flip)
+    return replace(config, augment=augment, domain=config.domain or "upright")
 
 
 def model_for_weights(asked: ModelSpec, stored: ModelSpec) -> ModelSpec:

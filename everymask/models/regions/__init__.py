@@ -1,1 +1,1 @@
-"""Networks that find objects by regions: Faster R-CNN and Mask R-CNN."""
+"""Networks that find objects by regions: R-CNN, Fast R-CNN, Faster R-CNN and Mask R-CNN."""

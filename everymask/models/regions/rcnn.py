@@ -6,7 +6,7 @@ import copy
 import itertools
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ from everymask.models.regions.boxes import (
 )
 from everymask.models.regions.mask_targets import mask_targets
 from everymask.models.regions.matching import BACKGROUND, match_boxes, sample_boxes
-from everymask.models.regions.roi_align import RegionPooler, build_pooler
+from everymask.models.regions.roi_align import Pooler, build_pooler
 from everymask.models.regions.roi_heads import (
     BOX_SIDE,
     MASK_SIDE,
@@ -43,7 +43,7 @@ from everymask.models.regions.rpn import RegionProposalNetwork
 from everymask.models.regions.steps import LookedAt, anchor_steps, region_steps
 from everymask.models.regions.truths import trainable
 from everymask.models.specs.regions import FasterRCNN, MaskRCNN
-from everymask.models.steps import Steps, feature_map
+from everymask.models.steps import AnchorSteps, Steps, feature_map
 
 Module = TypeVar("Module", bound=nn.Module)
 _LATE = 100
@@ -84,22 +84,29 @@ class RCNN(Network):
 
     def forward(self, images: Tensor, windows: Tensor | None = None) -> RegionOutputs:
         """Detect in pictures [B, C, H, W]; `windows` [B, 4] xyxy are the pictures without their padding (None: all)."""
-        return self.detect(self.backbone(images.to(self.backbone.dtype)), images, windows)
+        return self.detect(self.maps(images), images, windows)
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """The maps of the pyramid that regions are cut out of, the finest first."""
+        maps: list[Tensor] = self.backbone(images.to(self.backbone.dtype))
+        return maps
 
     def detect(self, maps: list[Tensor], images: Tensor, windows: Tensor | None) -> RegionOutputs:
         """`forward`, of pictures whose `maps` of the pyramid are there already."""
         windows = frames(images) if windows is None else windows.to(images.device)
+        return self.look_at(self.proposals(maps, images, windows), maps, images, windows).found
+
+    def proposals(self, maps: list[Tensor], images: Tensor, windows: Tensor) -> list[Tensor]:
+        """Boxes [P, 4] of each picture in which there may be objects, the most promising first."""
         logits, deltas, anchors = self.rpn(maps, (images.shape[2], images.shape[3]))
         limits = self._proposal_limits(images, windows)
-        proposals = self.rpn.propose(logits, deltas, anchors, limits, training=False)
-        return self.look_at(proposals, maps, images, windows).found
+        return self.rpn.propose(logits, deltas, anchors, limits, training=False)
 
     def look_at(self, proposals: list[Tensor], maps: list[Tensor], images: Tensor, windows: Tensor) -> LookedAt:
         """What becomes of each picture's `proposals` [P, 4]."""
-        image_size = (images.shape[2], images.shape[3])
-        pooler = build_pooler(maps[: self.spec.pooled_levels], image_size, self.spec.profile)
+        pooler = self._pooler(maps, images)
         class_logits, box_deltas = self._classify(pooler, proposals)
-        scores, boxes = class_logits.softmax(dim=1), self._refined(box_deltas, proposals, windows)
+        scores, boxes = self._probable(class_logits), self._refined(box_deltas, proposals, windows)
         found, rows = self._select(scores, boxes, [picture.shape[0] for picture in proposals])
         own = None
         if isinstance(self.spec, MaskRCNN):
@@ -110,52 +117,49 @@ class RCNN(Network):
     def look_into(self, images: Tensor, windows: Tensor, truth: Segmentation | None = None) -> Steps:
         """The pyramid, anchors, proposals and detections; of a truth the objects that a training learns from."""
         objects = None if truth is None else trainable(truth, "", masks=False)
-        return self.steps_of(self.backbone(images), images, windows, objects)
+        return self.steps_of(self.maps(images), images, windows, objects)
 
     def steps_of(self, maps: list[Tensor], images: Tensor, windows: Tensor, truth: InstanceSet | None) -> Steps:
         """`look_into`, of a picture whose `maps` of the pyramid are there already."""
         frame = (images.shape[2], images.shape[3])
-        logits, deltas, anchors = self.rpn(maps, frame)
+        proposals, anchors = self._anchored(maps, images, windows, truth)
+        seen = self.look_at([proposals], maps, images, windows)
+        pooled = self._pooler(maps, images)
+        return Steps(
+            tuple(feature_map(f"P{2 + level}", plane, frame) for level, plane in enumerate(maps)),
+            anchors=anchors,
+            regions=region_steps(proposals, seen, pooled.levels(seen.found.boxes), self.found_classes, truth),
+        )
+
+    def _anchored(
+        self, maps: list[Tensor], images: Tensor, windows: Tensor, truth: InstanceSet | None
+    ) -> tuple[Tensor, AnchorSteps | None]:
+        """The proposals [P, 4] of one picture, and how anchors became these."""
+        logits, deltas, anchors = self.rpn(maps, (images.shape[2], images.shape[3]))
         limits = self._proposal_limits(images, windows)
         found = self.rpn.candidates(logits, deltas, anchors, limits, training=False)
         (kept,) = self.rpn.surviving(found, training=False)
-        proposals = found.boxes[0, kept]
-        seen = self.look_at([proposals], maps, images, windows)
         known = None
         if truth is not None:
             known = torch.tensor(truth.boxes, dtype=torch.float32, device=images.device)
             known = known - self._far_corner(known)
-        pooled = build_pooler(maps[: self.spec.pooled_levels], frame, self.spec.profile)
-        return Steps(
-            tuple(feature_map(f"P{2 + level}", plane, frame) for level, plane in enumerate(maps)),
-            anchors=anchor_steps(maps, self.spec.strides, logits, anchors, found, kept, known),
-            regions=region_steps(proposals, seen, pooled.levels(seen.found.boxes), self.found_classes, truth),
-        )
+        steps = anchor_steps(maps, self.spec.strides, logits, anchors, found, kept, known)
+        return found.boxes[0, kept], steps
 
     def loss(self, batch: Batch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """The paper's losses: objectness and box of the RPN, class, box and mask of the sampled regions."""
-        return self.region_losses(self.backbone(batch.images), batch, generator)
+        return self.region_losses(self.maps(batch.images), batch, generator)
 
     def region_losses(
         self, maps: list[Tensor], batch: Batch, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
         """`loss`, of a batch whose `maps` of the pyramid are there already."""
         images = batch.images
-        image_size = (images.shape[2], images.shape[3])
-        truths = [
-            trainable(truth, file, masks=self.has_masks) for truth, file in zip(batch.truths, batch.files, strict=True)
-        ]
-        boxes = [torch.tensor(truth.boxes, dtype=torch.float32, device=images.device) for truth in truths]
-        boxes = [box - self._far_corner(box) for box in boxes]
-        labels = [torch.tensor(truth.class_ids, device=images.device) + 1 for truth in truths]
-
-        logits, deltas, anchors = self.rpn(maps, image_size)
-        losses = self.rpn.loss(logits, deltas, anchors, boxes, generator)
-        limits = self._proposal_limits(images, batch.windows.to(images.device))
-        proposals = self.rpn.propose(logits, deltas, anchors, limits, training=True)
-
+        truths, boxes, labels = self._truths(batch)
+        windows = batch.windows.to(images.device)
+        proposals, losses = self.proposals_and_losses(maps, images, windows, boxes, generator)
         regions, matches, region_labels = self._sample(proposals, boxes, labels, generator)
-        pooler = build_pooler(maps[: self.spec.pooled_levels], image_size, self.spec.profile)
+        pooler = self._pooler(maps, images)
         class_logits, box_deltas = self._classify(pooler, regions)
         positive = [label > 0 for label in region_labels]
         targets = [
@@ -172,6 +176,20 @@ class RCNN(Network):
             wanted = self._mask_targets(truths, chosen, rows).to(planes.device)
             losses["loss_mask"] = mask_loss(planes, wanted)
         return losses
+
+    def proposals_and_losses(
+        self,
+        maps: list[Tensor],
+        images: Tensor,
+        windows: Tensor,
+        boxes: list[Tensor],
+        generator: torch.Generator | None,
+    ) -> tuple[list[Tensor], dict[str, Tensor]]:
+        """`proposals` for training, and what they lose against the truth's `boxes` [T, 4] of each picture."""
+        logits, deltas, anchors = self.rpn(maps, (images.shape[2], images.shape[3]))
+        losses = self.rpn.loss(logits, deltas, anchors, boxes, generator)
+        limits = self._proposal_limits(images, windows)
+        return self.rpn.propose(logits, deltas, anchors, limits, training=True), losses
 
     @property
     def exact_parts(self) -> tuple[str, ...]:
@@ -196,9 +214,13 @@ class RCNN(Network):
         tensors = {f"roi_heads.{layer}.{kind}": rows for layer, rows in counts.items() for kind in ("weight", "bias")}
         return ClassRows(tensors, 1, frozenset({"roi_heads.box_predictor.cls_score.weight"}))
 
+    def sharing(self) -> Self:
+        """The same network with the same parts, in which a part can be replaced."""
+        return _sharing(self)
+
     def with_detections(self, most: int) -> RCNN:
         """Up to `most` objects in a picture, and as many proposals as that needs."""
-        twin = _sharing(self)
+        twin = self.sharing()
         twin.spec, twin.rpn = self.spec.with_detections(most), _sharing(self.rpn)
         twin.rpn.spec = twin.spec
         return twin
@@ -210,6 +232,25 @@ class RCNN(Network):
     def _far_corner(self, boxes: Tensor) -> Tensor:
         """What to add to boxes [N, 4] so that their far corners are exclusive."""
         return boxes.new_tensor([0, 0, 1, 1] if self.spec.profile.inclusive_boxes else [0, 0, 0, 0])
+
+    def _pooler(self, maps: list[Tensor], images: Tensor) -> Pooler:
+        """What cuts regions out of the maps."""
+        size = (images.shape[2], images.shape[3])
+        return build_pooler(maps[: self.spec.pooled_levels], size, self.spec.profile)
+
+    def _probable(self, logits: Tensor) -> Tensor:
+        """Scores of classes from what the predictor says of regions, both [R, 1 + classes]."""
+        return logits.softmax(dim=1)
+
+    def _truths(self, batch: Batch) -> tuple[list[InstanceSet], list[Tensor], list[Tensor]]:
+        """The objects of each picture that can be learned, their boxes [T, 4], and labels [T] (from 1)."""
+        device = batch.images.device
+        truths = [
+            trainable(truth, file, masks=self.has_masks) for truth, file in zip(batch.truths, batch.files, strict=True)
+        ]
+        boxes = [torch.tensor(truth.boxes, dtype=torch.float32, device=device) for truth in truths]
+        labels = [torch.tensor(truth.class_ids, device=device) + 1 for truth in truths]
+        return truths, [box - self._far_corner(box) for box in boxes], labels
 
     def _sample(
         self, proposals: list[Tensor], boxes: list[Tensor], labels: list[Tensor], generator: torch.Generator | None
@@ -226,12 +267,12 @@ class RCNN(Network):
             region_labels.append(torch.cat([label[match[positive]], label.new_zeros(len(negative))]))
         return regions, matches, region_labels
 
-    def _classify(self, pooler: RegionPooler, regions: list[Tensor]) -> tuple[Tensor, Tensor]:
+    def _classify(self, pooler: Pooler, regions: list[Tensor]) -> tuple[Tensor, Tensor]:
         pooled = pooler.pool(torch.cat(regions), _image_index(regions), BOX_SIDE)
         logits, deltas = self.roi_heads["box_predictor"](self.roi_heads["box_head"](pooled))
         return logits.float(), deltas.float()
 
-    def _mask_logits(self, pooler: RegionPooler, boxes: Tensor, image_index: Tensor, planes: Tensor) -> Tensor:
+    def _mask_logits(self, pooler: Pooler, boxes: Tensor, image_index: Tensor, planes: Tensor) -> Tensor:
         """[N, M, M]: of each box [N, 4] the mask's plane in `planes` [N] (0 background)."""
         features = self.roi_heads["mask_head"](pooler.pool(boxes, image_index, MASK_SIDE))
         predictor = self.roi_heads["mask_predictor"]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.ops import roi_align
+from torchvision.ops import roi_align, roi_pool
 
 from everymask.models.specs.regions import RegionProfile
 from everymask.models.tracing import numbers, tracing
@@ -31,6 +33,16 @@ def pyramid_levels(boxes: Tensor, image_size: tuple[int, int], profile: RegionPr
             normal = torch.sqrt((sides / numbers([width - 1, height - 1], sides)).prod(dim=1))
             level = 4 + torch.round(torch.log2(normal / (224 / (height * width) ** 0.5)))
     return level.clamp(2, 5).to(torch.int64) - 2
+
+
+class Pooler(Protocol):
+    """What cuts boxes out of something."""
+
+    def levels(self, boxes: Tensor) -> Tensor:
+        """Which of several maps each box [N, 4] is cut out of, [N]."""
+
+    def pool(self, boxes: Tensor, image_index: Tensor, size: int) -> Tensor:
+        """Features [N, C, size, size] of boxes [N, 4] in the network's frame; `image_index` [N] says whose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +69,15 @@ class RegionPooler:
         else:
             rois = boxes / boxes.new_tensor(_STRIDES[-len(self.maps) :])[levels][:, None]
             ratio, aligned = profile.roi_sampling_ratio, profile.roi_align == "aligned"
-        if self.rows is not None and ratio:
+        if self.rows is not None and ratio and profile.roi_align != "max":
             return self._align_by_rows(self.rows, rois, image_index, levels, size, ratio, aligned=aligned)
         # float32: torchvision's GPU kernel knows no bfloat16, which also has too few digits for places in a map.
         indexed = torch.cat([image_index[:, None].to(rois.dtype), rois], dim=1)
         chosen = [(levels == level).nonzero()[:, 0] for level in range(len(self.maps))]
-        parts = [
-            roi_align(x.float(), indexed[rows], size, 1.0, sampling_ratio=ratio or -1, aligned=aligned)
-            for x, rows in zip(self.maps, chosen, strict=True)
-        ]
+        cut = partial(roi_align, sampling_ratio=ratio or -1, aligned=aligned)
+        if profile.roi_align == "max":
+            cut = roi_pool
+        parts = [cut(x.float(), indexed[rows], size, 1.0) for x, rows in zip(self.maps, chosen, strict=True)]
         return torch.cat(parts)[torch.cat(chosen).argsort()].to(self.maps[0].dtype)
 
     def _align_by_rows(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, Self, TypeAlias
 
+from everymask.classical.selective_search import SelectiveSearch
 from everymask.errors import ConfigError
 from everymask.models.specs.family import Family
 
@@ -59,8 +60,9 @@ class RegionProfile:
     """Proposals are cut to the picture, or may reach into its padding. Detections are always cut to the picture."""
     roi_level: Literal["torchvision", "detectron2", "mmdet", "matterport"] = "torchvision"
     """The formula that sends a box to a pyramid level."""
-    roi_align: Literal["aligned", "legacy", "crop-and-resize"] = "legacy"
-    """RoIAlign with the half-pixel shift, without it, or TensorFlow's crop_and_resize."""
+    roi_align: Literal["aligned", "legacy", "crop-and-resize", "max"] = "legacy"
+    """RoIAlign with the half-pixel shift, without it, TensorFlow's crop_and_resize, or RoIPool: the largest of each
+    bin."""
     roi_sampling_ratio: int = 2
     """Sampling points per RoIAlign bin and axis; 0 means as many as the bin has pixels."""
     box_weights: tuple[float, float, float, float] = (10.0, 10.0, 5.0, 5.0)
@@ -165,8 +167,55 @@ class MaskRCNN(FasterRCNN):
     mask_channels: int = 256
 
 
-RegionModelSpec: TypeAlias = FasterRCNN | MaskRCNN
-REGION_KINDS: dict[str, type[RegionModelSpec]] = {"mask-rcnn": MaskRCNN, "faster-rcnn": FasterRCNN}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FastRCNN(FasterRCNN):
+    """Fast R-CNN (Girshick 2015), on a feature pyramid: selective search finds the boxes that the heads look at.
+
+    Defaults: RoIPool, as in the paper; `RegionProfile()` has RoIAlign. Of what is said of anchors and of the RPN only
+    `rpn_post_nms` has a meaning: so many boxes are looked at. Pictures are searched at up to `search_side` pixels.
+    """
+
+    search_scales: tuple[int, ...] = (50, 100)
+    search_side: int = 500
+    rpn_post_nms: tuple[int, int] = (2000, 2000)
+    profile: RegionProfile = RegionProfile(roi_align="max")
+
+    @property
+    def search(self) -> SelectiveSearch:
+        """How boxes are searched; `ConfigError` where that cannot be."""
+        return SelectiveSearch(self.search_scales, self.search_side)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RCNNClassic(FastRCNN):
+    """R-CNN (Girshick et al. 2014), for teaching: every searched box is cut out of the picture, warped to a square of
+    `crop_side` pixels with `context` (a share of its sides) around it, and seen by itself.
+
+    The encoder never learns; linear SVMs tell the classes, and a linear regression moves the boxes. Each picture takes
+    `rpn_post_nms` times the encoder's time for a crop.
+    """
+
+    encoder: str = "resnet18"
+    crop_side: int = 64
+    context: float = 0.15
+    rpn_post_nms: tuple[int, int] = (2000, 300)
+    box_samples: int = 64
+    nms: float = 0.3
+    profile: RegionProfile = RegionProfile()
+
+    def __post_init__(self) -> None:
+        if self.crop_side < 32 or self.crop_side % 32:
+            raise ConfigError(f"crop_side must be a multiple of 32, but got {self.crop_side}")
+        super(FastRCNN, self).__post_init__()
+
+
+RegionModelSpec: TypeAlias = FasterRCNN | MaskRCNN | FastRCNN | RCNNClassic
+REGION_KINDS: dict[str, type[RegionModelSpec]] = {
+    "mask-rcnn": MaskRCNN,
+    "faster-rcnn": FasterRCNN,
+    "fast-rcnn": FastRCNN,
+    "r-cnn": RCNNClassic,
+}
 
 
 def mask_rcnn_v2(**changes: Any) -> MaskRCNN:
@@ -206,12 +255,41 @@ def faster_rcnn_v2(**changes: Any) -> FasterRCNN:
     return FasterRCNN(**(v2 | changes))
 
 
-RegionName: TypeAlias = Literal["mask-rcnn", "mask-rcnn-v2", "mask-rcnn-small", "faster-rcnn", "faster-rcnn-v2"]
+def faster_rcnn_small(**changes: Any) -> FasterRCNN:
+    """A Faster R-CNN that trains from scratch on a CPU, as `mask_rcnn_small`."""
+    return FasterRCNN(**(_small(FasterRCNN) | changes))
+
+
+def fast_rcnn_small(**changes: Any) -> FastRCNN:
+    """A Fast R-CNN that trains from scratch on a CPU: pictures are searched at up to 300 pixels."""
+    return FastRCNN(**(_small(FastRCNN) | {"rpn_post_nms": (2000, 500), "search_side": 300} | changes))
+
+
+def _small(kind: type[FasterRCNN]) -> dict[str, Any]:
+    known = {column.name for column in fields(kind)}
+    return {name: value for name, value in SMALL.items() if name in known}
+
+
+RegionName: TypeAlias = Literal[
+    "mask-rcnn",
+    "mask-rcnn-v2",
+    "mask-rcnn-small",
+    "faster-rcnn",
+    "faster-rcnn-v2",
+    "faster-rcnn-small",
+    "fast-rcnn",
+    "fast-rcnn-small",
+    "r-cnn",
+]
 _NAMED: dict[RegionName, Callable[..., RegionModelSpec]] = {
     "mask-rcnn": MaskRCNN,
     "mask-rcnn-v2": mask_rcnn_v2,
     "mask-rcnn-small": mask_rcnn_small,
     "faster-rcnn": FasterRCNN,
     "faster-rcnn-v2": faster_rcnn_v2,
+    "faster-rcnn-small": faster_rcnn_small,
+    "fast-rcnn": FastRCNN,
+    "fast-rcnn-small": fast_rcnn_small,
+    "r-cnn": RCNNClassic,
 }
 REGIONS = Family("objects", "networks that find objects", REGION_KINDS, _NAMED, ENCODERS)
