@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
@@ -74,7 +74,7 @@ def predict_strips(
         raise ConfigError(
             f"{type(predictor.card.spec).__name__} is a method that looks at whole pictures", hint="leave out tile"
         )
-    preprocess, planes = predictor.card.preprocess, len(predictor.card.labels)
+    preprocess, planes = predictor.card.preprocess, 2 * len(predictor.card.labels)  # of the head from-to less one
     with naming(name):
         check_range(np.zeros((1, 1, 1), strips.dtype), preprocess.scale)
     rows, columns = (_spans(length, tiling, preprocess.divisor) for length in strips.size)
@@ -128,8 +128,10 @@ def strips_of(image: Array) -> Strips:
 def join_maps(maps: Sequence[SemanticMap], axis: int) -> SemanticMap:
     """Pieces of a label map put together below (`axis` 0) or beside (1) each other."""
     scores = [piece.scores for piece in maps if piece.scores is not None]
-    ids = np.concatenate([piece.ids for piece in maps], axis)
-    return replace(maps[0], ids=ids, scores=np.concatenate(scores, axis) if scores else None)
+    planes: dict[str, Any] = {
+        name: np.concatenate([piece.planes[name] for piece in maps], axis) for name in maps[0].planes
+    }
+    return replace(maps[0], **planes, scores=np.concatenate(scores, axis) if scores else None)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -25,6 +25,8 @@ from everymask.results.output import OutputFolder, csv_line
 from everymask.viz.semantic import draw_semantic
 
 _DRAWN_SIDE = 4096
+FOLDERS = {"ids": "maps", "was": "maps_before"}
+"""Where the planes of a label map are written."""
 
 
 class SemanticFolder(OutputFolder[SemanticMap]):
@@ -92,14 +94,21 @@ class SemanticFolder(OutputFolder[SemanticMap]):
         drawn = _Thinned(size, step)
         with self._adding(file, name):
             geotags = read_geotags(file) if file and self.maps == "tif" else ()
-            with writing_label_map(self.out / f"maps/{name}.{self.maps}", size, self.labels, geotags) as write:
+            with ExitStack() as stack:
+                writes: dict[str, Callable[[IntArray], None]] = {}
                 for image, semantic in strips:
-                    write(semantic.ids)
+                    for plane, ids in semantic.planes.items():
+                        if plane not in writes:
+                            path = self.out / f"{FOLDERS[plane]}/{name}.{self.maps}"
+                            writes[plane] = stack.enter_context(writing_label_map(path, size, self.labels, geotags))
+                        writes[plane](ids)
                     pixels += count_classes(semantic.ids, len(self.labels))
+                    self._seen(semantic)
                     if self.overlay != "none":
-                        drawn.add(image, semantic.ids)
+                        drawn.add(image, np.stack(list(semantic.planes.values()), axis=-1))
+            self._end(name, shown, size)
             if self.overlay != "none":
-                picture = self._drawing(np.split(drawn.image, dates, axis=2), drawn.ids)
+                picture = self._drawing(np.split(drawn.image, dates, axis=2), drawn.planes)
                 write_image(self.out / f"overlays/{name}.{self.overlay}", picture)
             areas = class_areas(pixels, self.labels)
             self._csv.write(b"".join(csv_line((shown, row.name, row.pixels, f"{row.share:.6f}")) for row in areas))
@@ -109,9 +118,15 @@ class SemanticFolder(OutputFolder[SemanticMap]):
                 write_text(self.out / "classes.csv", table_text(self.labels))
         return name
 
-    def _drawing(self, dates: Sequence[Array], ids: IntArray) -> ByteArray:
-        """What is drawn of a picture, of one date or more, and its class ids [H, W]."""
-        return draw_semantic(dates[-1], SemanticMap(ids), self.labels)
+    def _drawing(self, dates: Sequence[Array], planes: IntArray) -> ByteArray:
+        """What is drawn of a picture, of one date or more, and its class ids [H, W, 1]."""
+        return draw_semantic(dates[-1], SemanticMap(planes[..., 0]), self.labels)
+
+    def _seen(self, strip: SemanticMap) -> None:
+        """The next rows of the picture that is being written."""
+
+    def _end(self, name: str, shown: str, size: tuple[int, int]) -> None:
+        """All rows of a picture have been seen; it is called `name`, and `shown` in tables."""
 
     def answer(self) -> dict[str, Any]:
         """How many pixels each class has."""
@@ -125,26 +140,28 @@ class SemanticFolder(OutputFolder[SemanticMap]):
 
 
 class _Thinned:
-    """Every `step`-th row and column of a picture (`image`) and its label map (`ids`), which come as strips of rows."""
+    """Every `step`-th row and column of a picture (`image`) and of the `planes` of its label map, which come as strips
+    of rows.
+    """
 
     def __init__(self, size: tuple[int, int], step: int) -> None:
         self._step = step
         self._size = -(-size[0] // step), -(-size[1] // step)
         self._seen = self._filled = 0
         self.image: Array = np.zeros(0)
-        self.ids: IntArray = np.zeros(0, np.int64)
+        self.planes: IntArray = np.zeros(0, np.int64)
 
-    def add(self, image: Array, ids: IntArray) -> None:
-        """The next rows, [n, W, C] and [n, W]."""
+    def add(self, image: Array, planes: IntArray) -> None:
+        """The next rows, [n, W, C] and [n, W, P]."""
         kept = slice(-self._seen % self._step, None, self._step), slice(None, None, self._step)
-        self._seen += len(ids)
-        image, ids = image[kept], ids[kept]
-        if len(ids) == self._size[0]:
-            self.image, self.ids = image, ids
+        self._seen += len(planes)
+        image, planes = image[kept], planes[kept]
+        if len(planes) == self._size[0]:
+            self.image, self.planes = image, planes
             return
         if not self._filled:
             self.image = np.empty((*self._size, image.shape[2]), image.dtype)
-            self.ids = np.empty(self._size, ids.dtype)
-        rows = slice(self._filled, self._filled + len(ids))
-        self.image[rows], self.ids[rows] = image, ids
+            self.planes = np.empty((*self._size, planes.shape[2]), planes.dtype)
+        rows = slice(self._filled, self._filled + len(planes))
+        self.image[rows], self.planes[rows] = image, planes
         self._filled = rows.stop
