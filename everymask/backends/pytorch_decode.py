@@ -8,6 +8,7 @@ from torch import Tensor
 
 from everymask.core.segmentation import SemanticMap
 from everymask.data.feed.preprocess import Placement
+from everymask.infer.decoding.semantic import from_to
 from everymask.models.specs.semantic import Head
 
 _BYTES_AT_ONCE = 1 << 26
@@ -26,6 +27,8 @@ def decode_on_device(
 
     Besides the result, the device holds two planes of float32 and 64 MB, with softmax five planes.
     """
+    if head == "from-to":
+        return from_to(logits, lambda part, of: decode_on_device(part, placement, of, ignore=ignore, scored=scored))
     left, top, right, bottom = placement.inside
     planes = logits[:, top:bottom, left:right]
     match head:

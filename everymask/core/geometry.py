@@ -204,8 +204,10 @@ def nearest(array: Array, warp: Warp, fill: float) -> Array:
     """Each pixel of an array [H, W] after a warp is the one of the source in which its middle lies, or `fill`.
 
     A middle on a border belongs to the pixel to its right or below, as half-pixel centres have it in OpenCV's
-    INTER_NEAREST_EXACT.
+    INTER_NEAREST_EXACT. Of [D, H, W] each plane is warped.
     """
+    if array.ndim == 3:
+        return np.stack([nearest(plane, warp, fill) for plane in array])
     if warp.is_exact:
         return moved(array, warp, fill)
     back = warp.inverse((array.shape[0], array.shape[1])).matrix

@@ -257,6 +257,15 @@ class Masks:
         )
 
 
+def painted(masks: Masks, numbers: IntArray, none: int) -> IntArray:
+    """[H, W] with the number of the mask that each pixel belongs to, of the last of several, and `none` without one."""
+    most = max([none, *numbers.tolist()])
+    ids: IntArray = np.full(masks.size, none, np.uint8 if most <= np.iinfo(np.uint8).max else np.int32)
+    for row, (x1, y1, x2, y2) in enumerate(masks.windows.tolist()):
+        ids[y1:y2, x1:x2][masks.crop(row)] = numbers[row]
+    return ids
+
+
 def _assemble(crops: Sequence[BoolArray], windows: IntArray, size: tuple[int, int]) -> Masks:
     _check_size(size)
     starts = np.cumsum([0] + [crop.size for crop in crops], dtype=np.int64)

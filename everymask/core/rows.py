@@ -40,6 +40,16 @@ def count_classes(ids: IntArray, classes: int) -> IntArray:
     return pixels
 
 
+def count_pairs(first: IntArray, second: IntArray, classes: int) -> IntArray:
+    """How many pixels have each pair of class ids in two maps of one shape, [classes, classes] int64: rows are `first`.
+
+    Pixels that have another id in one of the two count nowhere.
+    """
+    known = (first < classes) & (second < classes)
+    pairs = first[known].astype(np.int64) * classes + second[known]
+    return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
+
+
 def class_areas(pixels: IntArray, labels: Labels) -> list[ClassArea]:
     """The classes that have any of `pixels`, which are as `count_classes` gives them; largest first."""
     total, order = pixels.sum(), np.argsort(-pixels[:-1], kind="stable")

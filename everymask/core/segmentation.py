@@ -8,9 +8,9 @@ JSON does.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
+from typing import Any, ClassVar, Literal, Self, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from everymask.core.arrays import Array, BoolArray, FloatArray, IntArray
 from everymask.core.forms.plain import floats_from_json, floats_to_json, map_from_json, map_to_json
 from everymask.core.geometry import Warp, nearest
 from everymask.core.labels import ClassMap, Labels
-from everymask.core.masks import Masks
+from everymask.core.masks import Masks, painted
 from everymask.core.rows import ClassArea, ObjectRow, class_areas, count_classes, shortest
 from everymask.errors import DataError
 
@@ -44,10 +44,21 @@ class SemanticMap:
         height, width = self.ids.shape[-2:]
         return int(height), int(width)
 
-    def relabelled(self, classes: ClassMap) -> SemanticMap:
+    @property
+    def planes(self) -> dict[str, IntArray]:
+        """The arrays of class ids by their names: `ids`, and that of another date where there is one."""
+        return {"ids": self.ids}
+
+    def each(self, change: Callable[[IntArray], IntArray]) -> Self:
+        """The map with each of its planes changed, and without scores, which then say nothing."""
+        changed: dict[str, Any] = {name: change(plane) for name, plane in self.planes.items()}
+        return replace(self, **changed, scores=None)
+
+    def relabelled(self, classes: ClassMap) -> Self:
         """The same map in the class ids of other labels."""
         none = min(len(classes.table) - 1, np.iinfo(self.ids.dtype).max)
-        return replace(self, ids=classes.table[np.minimum(self.ids, none)], ignore=int(classes.table[-1]))
+        other = self.each(lambda plane: classes.table[np.minimum(plane, none)])
+        return replace(other, scores=self.scores, ignore=int(classes.table[-1]))
 
     def rows(self, labels: Labels) -> list[ClassArea]:
         """The classes that the map shows, largest first; pixels without a class are in no row but in the whole."""
@@ -70,18 +81,20 @@ class SemanticMap:
         return self
 
     def class_pixels(self, num_classes: int) -> IntArray:
-        """How many pixels each class has, [num_classes] int64; those without truth count nowhere."""
-        return count_classes(self.ids, num_classes)[:num_classes]
+        """How many pixels each class has, of all dates, [num_classes] int64; those without truth count nowhere."""
+        counts = [count_classes(plane, num_classes)[:num_classes] for plane in self.planes.values()]
+        total: IntArray = np.sum(counts, axis=0, dtype=np.int64)
+        return total
 
-    def warped(self, warp: Warp) -> SemanticMap:
+    def warped(self, warp: Warp) -> Self:
         """The map of the warped picture; each pixel is the nearest, and `ignore` where the picture is not."""
-        scores = None if self.scores is None else _each(self.scores, warp, 0)
-        return replace(self, ids=_each(self.ids, warp, self.ignore), scores=scores)
+        scores = None if self.scores is None else nearest(self.scores, warp, 0)
+        return replace(self.each(lambda plane: nearest(plane, warp, self.ignore)), scores=scores)
 
     def to_json(self, labels: Labels, *, scores: bool) -> dict[str, Any]:
-        """The map, and with `scores` how probable its classes are."""
+        """The map (that of an earlier date as `was`), and with `scores` how probable its classes are."""
         kept = {"scores": floats_to_json(self.scores)} if scores and self.scores is not None else {}
-        return {"map": map_to_json(self.ids), **kept}
+        return {"map" if name == "ids" else name: map_to_json(ids) for name, ids in self.planes.items()} | kept
 
     @classmethod
     def from_json(cls, data: dict[str, Any], size: tuple[int, int], labels: Labels) -> SemanticMap:
@@ -99,15 +112,37 @@ class SemanticMap:
     @classmethod
     def from_regions(cls, regions: InstanceSet, size: tuple[int, int], ignore: int) -> SemanticMap:
         """What `regions` gave, of a picture of `size` (H, W)."""
-        return cls(_painted(regions, regions.class_ids, size, ignore), ignore=ignore)
+        masks = Masks.empty(size) if regions.masks is None else regions.masks
+        return cls(painted(masks, regions.class_ids, ignore), ignore=ignore)
 
 
 @dataclass(frozen=True, slots=True)
 class ChangeMap(SemanticMap):
-    """What changed between two dates: a label map whose class 0 is what did not, in the frame of the later date."""
+    """What changed between two dates: a label map whose class 0 is what did not, in the frame of the later date.
+
+    Where it is known what became of what (semantic change), `ids` say what is there now and `was` [H, W] what was there
+    before, in the same classes: both are 0 where nothing changed. None: only the change itself is known.
+    """
 
     noun: ClassVar[str] = "change maps"
     kind: ClassVar[str] = "change"
+    was: IntArray | None = None
+
+    @property
+    def planes(self) -> dict[str, IntArray]:
+        """`ids`, and `was` where it is known."""
+        return {"ids": self.ids} | ({} if self.was is None else {"was": self.was})
+
+    def exchanged(self) -> ChangeMap:
+        """The same change with the dates exchanged: what was is what is."""
+        return self if self.was is None else replace(self, ids=self.was, was=self.ids, scores=None)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any], size: tuple[int, int], labels: Labels) -> ChangeMap:
+        """What `to_json` wrote; errors as in `SemanticMap.from_json`."""
+        found = SemanticMap.from_json(data, size, labels)
+        was = map_from_json(data["was"], size) if "was" in data else None
+        return cls(found.ids, found.scores, found.ignore, was)
 
 
 @dataclass(frozen=True, slots=True)
@@ -437,7 +472,8 @@ class PanopticMap:
         numbers = np.arange(1, len(regions) + 1)
         scores = [None] * len(regions) if regions.scores is None else regions.scores.tolist()
         rows = zip(numbers.tolist(), regions.class_ids.tolist(), scores, strict=True)
-        return cls(_painted(regions, numbers, size, 0), tuple(Segment(*row) for row in rows))
+        ids = painted(Masks.empty(size) if regions.masks is None else regions.masks, numbers, 0)
+        return cls(ids, tuple(Segment(*row) for row in rows))
 
 
 Segmentation: TypeAlias = SemanticMap | InstanceSet | PanopticMap | ChangeMap
@@ -460,20 +496,3 @@ def expected(kind: type[Kind], found: Segmentation | None, where: str) -> Kind:
 def expected_either(kind: type[Kind], other: type[Other], found: Segmentation | None, where: str) -> Kind | Other:
     """What was `found`, which must be of one of two kinds; else a `DataError` that says `where`."""
     return found if isinstance(found, other) else expected(kind, found, where)
-
-
-def _each(array: Array, warp: Warp, fill: float) -> Array:
-    """An array [H, W], or each plane of [D, H, W], after a warp."""
-    if array.ndim == 2:
-        return nearest(array, warp, fill)
-    return np.stack([nearest(plane, warp, fill) for plane in array])
-
-
-def _painted(regions: InstanceSet, numbers: IntArray, size: tuple[int, int], none: int) -> IntArray:
-    """[H, W] with the number of the region that each pixel belongs to, and `none` where it belongs to none."""
-    most = max([none, *numbers.tolist()])
-    ids: IntArray = np.full(size, none, np.uint8 if most <= np.iinfo(np.uint8).max else np.int32)
-    if regions.masks is not None:
-        for row, (x1, y1, x2, y2) in enumerate(regions.masks.windows.tolist()):
-            ids[y1:y2, x1:x2][regions.masks.crop(row)] = numbers[row]
-    return ids

@@ -14,7 +14,7 @@ from everymask.core.arrays import FloatArray
 from everymask.core.labels import Labels
 from everymask.core.sample import Sample
 from everymask.core.segmentation import ChangeMap, InstanceSet, PanopticMap, Segmentation, SemanticMap, TaskName
-from everymask.data.change.coding import ChangeCoding
+from everymask.data.change.coding import ChangeCoding, both_dates
 from everymask.data.coding import LabelCoding, read_ids
 from everymask.data.painting import Painting, paint, painting_of
 from everymask.data.panoptic import (
@@ -28,6 +28,7 @@ from everymask.data.panoptic import (
 from everymask.data.pictures.read import read_image
 from everymask.data.records import (
     Annotation,
+    LabelMapFile,
     PanopticFile,
     Record,
     check_picture,
@@ -258,12 +259,23 @@ class Dataset:
 
     def change_map(self, index: int) -> ChangeMap:
         """What changed in one picture of two dates: class ids [H, W], 0 where nothing did, and `labels.ignore` without
-        truth. Errors as in `label_map`.
+        truth; with what was there before where there are labels of both dates. Errors as in `label_map`.
         """
         if not isinstance(self.coding, ChangeCoding):
             raise self._other_kind("change maps")
-        found = replace(self, coding=self.coding.maps).label_map(index)
-        return ChangeMap(found.ids, ignore=found.ignore)
+        maps = replace(self, coding=self.coding.maps)
+        found, earlier = maps.label_map(index), self._label_before(index)
+        if earlier is None:
+            return ChangeMap(found.ids, ignore=found.ignore)
+        record = self.records[index]
+        labelled = replace(record, image=record.dates[0], truth=LabelMapFile(earlier))
+        was = replace(maps, records=(labelled,)).label_map(0)
+        return both_dates(was.ids, found.ids, found.ignore)
+
+    def _label_before(self, index: int) -> Path | None:
+        """The label file of the earlier date, if there is one."""
+        truth = self.records[index].truth
+        return truth.before if isinstance(truth, LabelMapFile) else None
 
     def panoptic_map(self, index: int) -> PanopticMap:
         """The segments of one picture of a panoptic data set: their numbers [H, W] int32, 0 where none is.

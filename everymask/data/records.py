@@ -153,7 +153,10 @@ class Objects:
 
 @dataclass(frozen=True, slots=True)
 class LabelMapFile:
-    """The truth of a picture as a label file, and how many `pixels` of it each class has (empty: not counted)."""
+    """The truth of a picture as a label file, and how many `pixels` of it each class has (empty: not counted).
+
+    Of two dates `before` is the label file of the earlier one, if there is one; then `pixels` are those of both.
+    """
 
     found: ClassVar[str] = "has a label map"
     annotations: ClassVar[tuple[Annotation, ...]] = ()
@@ -161,16 +164,18 @@ class LabelMapFile:
     num_objects: ClassVar[int] = 0
     file: Path
     pixels: tuple[int, ...] = ()
+    before: Path | None = None
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The map."""
-        return (self.file,)
+        """The map, and that of the earlier date."""
+        return (self.file,) if self.before is None else (self.file, self.before)
 
     @property
     def parts(self) -> dict[str, Part]:
-        """The map."""
-        return {"label map": self.file}
+        """The map, and that of the earlier date."""
+        earlier: dict[str, Part] = {} if self.before is None else {"label map of the earlier date": self.before}
+        return {"label map": self.file} | earlier
 
     @property
     def classes(self) -> frozenset[int]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
@@ -73,6 +73,8 @@ def predict_strips(
     if task_of(predictor.card.spec).join is not None:
         raise ConfigError("things are not found by strips, which would cut them", hint="use predict_joined")
     preprocess, planes = predictor.card.preprocess, len(predictor.card.labels)
+    if getattr(predictor.card.spec, "head", None) == "from-to":
+        planes = 2 * planes - 1
     rows, columns = (spans(length, tiling, preprocess.divisor) for length in strips.size)
     blended = max(row.last - row.done for row in rows)
     widest = max(column.done - column.first for column in columns)
@@ -134,8 +136,10 @@ def strips_of(image: Array) -> Strips:
 def join_maps(maps: Sequence[SemanticMap], axis: int) -> SemanticMap:
     """Pieces of a label map put together below (`axis` 0) or beside (1) each other."""
     scores = [piece.scores for piece in maps if piece.scores is not None]
-    ids = np.concatenate([piece.ids for piece in maps], axis)
-    return replace(maps[0], ids=ids, scores=np.concatenate(scores, axis) if scores else None)
+    planes: dict[str, Any] = {
+        name: np.concatenate([piece.planes[name] for piece in maps], axis) for name in maps[0].planes
+    }
+    return replace(maps[0], **planes, scores=np.concatenate(scores, axis) if scores else None)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,7 +10,7 @@ import numpy as np
 
 from everymask.core.labels import Labels
 from everymask.core.masks import Masks
-from everymask.core.segmentation import InstanceSet, SemanticMap
+from everymask.core.segmentation import ChangeMap, InstanceSet, SemanticMap
 from everymask.data.coding import LabelCoding, numbers, read_ids
 from everymask.data.dataset import Dataset
 from everymask.data.formats.labelmaps.tables import find_table, read_table
@@ -18,6 +18,7 @@ from everymask.data.issues import IssueLog
 from everymask.data.pictures.read import pictures_among, read_header, read_label_map
 from everymask.errors import DataError, counted, printable
 from everymask.results.pairing import pair_names
+from everymask.results.writing_semantic import FOLDERS
 
 _COLOURS = 3
 
@@ -80,6 +81,41 @@ def read_maps(folder: Path, dataset: Dataset) -> FoundMaps:
     if not isinstance(coding, LabelCoding):
         coding = numbers(len(labels), "the data set's classes", void={labels.ignore})
     return FoundMaps(folder, labels, files, coding, unknown)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundChanges:
+    """Maps of what changed, and of what was there before, if there are any."""
+
+    maps: FoundMaps
+    before: FoundMaps | None
+
+    @property
+    def labels(self) -> Labels:
+        """The classes, of which the first is what did not change."""
+        return self.maps.labels
+
+    @property
+    def unknown(self) -> int:
+        """How many files belong to no picture."""
+        return self.maps.unknown
+
+    @property
+    def masks(self) -> bool:
+        """There are no objects."""
+        return self.maps.masks
+
+    def of(self, id_: str, size: tuple[int, int]) -> ChangeMap:
+        """The change map of a picture of `size` (H, W); errors as in `FoundMaps`."""
+        found = self.maps.of(id_, size)
+        was = None if self.before is None else self.before.of(id_, size).ids
+        return ChangeMap(found.ids, ignore=found.ignore, was=was)
+
+
+def read_changes(folder: Path, dataset: Dataset) -> FoundChanges:
+    """The change maps of a folder, read as `read_maps` does, and those beside it in `maps_before/`."""
+    earlier = folder.with_name(FOLDERS["was"])
+    return FoundChanges(read_maps(folder, dataset), read_maps(earlier, dataset) if earlier.is_dir() else None)
 
 
 def read_numbers(folder: Path, dataset: Dataset) -> FoundNumbers:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -24,6 +24,9 @@ from everymask.errors import DataError, printable
 from everymask.results.output import OutputFolder, csv_line
 from everymask.results.thinned import Thinned, drawn_step
 from everymask.viz.semantic import draw_semantic
+
+FOLDERS = {"ids": "maps", "was": "maps_before"}
+"""Where the planes of a label map are written."""
 
 
 class SemanticFolder(OutputFolder[SemanticMap]):
@@ -91,12 +94,19 @@ class SemanticFolder(OutputFolder[SemanticMap]):
         drawn = Thinned(size, step)
         with self._adding(file, name):
             geotags = read_geotags(file) if file and self.maps == "tif" else ()
-            with writing_label_map(self.out / f"maps/{name}.{self.maps}", size, self.labels, geotags) as write:
+            with ExitStack() as stack:
+                writes: dict[str, Callable[[IntArray], None]] = {}
                 for image, semantic in strips:
-                    write(semantic.ids)
+                    for plane, ids in semantic.planes.items():
+                        if plane not in writes:
+                            path = self.out / f"{FOLDERS[plane]}/{name}.{self.maps}"
+                            writes[plane] = stack.enter_context(writing_label_map(path, size, self.labels, geotags))
+                        writes[plane](ids)
                     pixels += count_classes(semantic.ids, len(self.labels))
+                    self._seen(semantic)
                     if self.overlay != "none":
-                        drawn.add(image, semantic.ids)
+                        drawn.add(image, np.stack(list(semantic.planes.values()), axis=-1))
+            self._end(name, shown, size)
             if self.overlay != "none":
                 image, ids = drawn.planes
                 picture = self._drawing(np.split(image, dates, axis=2), ids)
@@ -109,9 +119,15 @@ class SemanticFolder(OutputFolder[SemanticMap]):
                 write_text(self.out / "classes.csv", table_text(self.labels))
         return name
 
-    def _drawing(self, dates: Sequence[Array], ids: IntArray) -> ByteArray:
-        """What is drawn of a picture, of one date or more, and its class ids [H, W]."""
-        return draw_semantic(dates[-1], SemanticMap(ids), self.labels)
+    def _drawing(self, dates: Sequence[Array], planes: IntArray) -> ByteArray:
+        """What is drawn of a picture, of one date or more, and its class ids [H, W, 1]."""
+        return draw_semantic(dates[-1], SemanticMap(planes[..., 0]), self.labels)
+
+    def _seen(self, strip: SemanticMap) -> None:
+        """The next rows of the picture that is being written."""
+
+    def _end(self, name: str, shown: str, size: tuple[int, int]) -> None:
+        """All rows of a picture have been seen; it is called `name`, and `shown` in tables."""
 
     def answer(self) -> dict[str, Any]:
         """How many pixels each class has."""

@@ -105,7 +105,8 @@ class TrainConfig:
     """Normalisation: of the batch, frozen (for fine-tuning with few pictures per batch), or in groups."""
     head: Head | None = None
     """What classes are to a pixel of a semantic network: it has one of them (multiclass), it is foreground or not
-    (binary, of two classes), or each may hold or not (multilabel)."""
+    (binary, of two classes), or each may hold or not (multilabel); between two dates also what became of what
+    (from-to)."""
     fusion: Fusion | None = None
     """How a semantic network compares two dates: as one picture (early), or by one encoder that sees both, whose maps
     are joined side by side (concat) or by their difference."""

@@ -100,8 +100,10 @@ def _augment(augment: Augment, reasons: list[str]) -> Augment:
 
 def _loss(spec: SemanticModelSpec | ChangeModelSpec, num_classes: int, reasons: list[str]) -> str:
     """Cross-entropy; where one class is the background of the other, Dice keeps small objects from being forgotten."""
-    text = "ce+dice" if num_classes <= 2 and spec.head != "multilabel" else "ce"
-    reasons.append(f"loss {text} for {num_classes} classes")
+    rare = spec.head == "from-to" or (num_classes <= 2 and spec.head != "multilabel")
+    text = "ce+dice" if rare else "ce"
+    what = "what changed, and cross-entropy for what was and is there" if spec.head == "from-to" else ""
+    reasons.append(f"loss {text} for {what or f'{num_classes} classes'}")
     return text
 
 

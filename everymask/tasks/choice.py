@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from everymask.data.change.coding import ChangeCoding
 from everymask.data.dataset import Dataset
 from everymask.data.formats.crowds import CURE, count_crowds
 from everymask.errors import ConfigError, DataError, counted, printable
 from everymask.models.specs.any_spec import ModelSpec
+from everymask.models.specs.change import ChangeSpec
 from everymask.models.specs.detr import RFDETR
 from everymask.models.specs.named import with_options
 from everymask.models.specs.queries import QuerySpec
-from everymask.models.specs.semantic import SemanticSpec
+from everymask.models.specs.semantic import SemanticModelSpec, SemanticSpec
 from everymask.settings.config import TrainConfig
 from everymask.settings.recipes import model_for_weights
 from everymask.tasks.change import CHANGE
@@ -76,15 +78,42 @@ def settle_task(
         if isinstance(model, QuerySpec):  # whatever the weights served before
             model = replace(model, task=None, things=())
     model = suited(model, task)
-    num_classes = len(dataset.labels)
-    if (
-        isinstance(model, SemanticSpec)
-        and model.head == "binary"
-        and num_classes != 2
-        and config.model is None is config.head
-    ):
-        model = replace(model, head="multiclass")
-    return task, model
+    if isinstance(model, ChangeSpec):
+        _check_binary(model, dataset)
+    return task, _headed(model, dataset, config) if isinstance(model, SemanticSpec) else model
+
+
+def _headed(model: SemanticModelSpec, dataset: Dataset, config: TrainConfig) -> SemanticModelSpec:
+    """The network with the head that the classes ask for, where no other was asked for.
+
+    `ConfigError` where it should learn what became of what, which the data set does not say.
+    """
+    both = isinstance(dataset.coding, ChangeCoding) and dataset.coding.both
+    two = len(dataset.labels) == 2
+    if model.head == "from-to" and not both:
+        if getattr(config.network, "head", config.head) == model.head:
+            raise ConfigError(
+                f"{printable(dataset.root)} does not say what became of what, which a head from-to learns",
+                hint="leave out --head, or give labels of both dates: label1/ and label2/",
+            )
+        return replace(model, head="binary" if two else "multiclass")
+    if both and model.head == "binary" and model.fusion in ("concat", "difference"):
+        return replace(model, head="from-to")
+    if model.head == "binary" and not two and config.model is None is config.head:
+        return replace(model, head="multiclass")
+    return model
+
+
+def _check_binary(model: ChangeSpec, dataset: Dataset) -> None:
+    """`ConfigError` where a network for one kind of change is to learn several."""
+    if model.head == "binary" and len(dataset.labels) != 2:
+        both = isinstance(dataset.coding, ChangeCoding) and dataset.coding.both
+        cure = "only that something changed is learned with --masks label2, what became of what by --model unet "
+        raise ConfigError(
+            f"{type(model).__name__} tells what changed from what did not, but {printable(dataset.root)} has "
+            f"{len(dataset.labels)} classes",
+            hint=f"{cure}--fusion difference" if both else "choose --head multiclass",
+        )
 
 
 def usual_network(config: TrainConfig, task: Task[Any], gpu: bool) -> tuple[ModelSpec, str]:

@@ -22,6 +22,7 @@ from everymask.models.base import Criterion, Network
 from everymask.models.semantic.pixel_losses import (
     IGNORED,
     LEAST,
+    FromTo,
     binary_cross_entropy,
     class_planes,
     class_weight,
@@ -61,14 +62,20 @@ def set_criterion(module: Network, settings: TaskSettings) -> None:
 
 def build_loss(
     text: str, head: Head, *, class_weights: tuple[float, ...] = (), label_smoothing: float = 0.0
-) -> LossSum:
+) -> LossSum | FromTo:
     """The loss that `text` names: ce, bce, dice, tversky, focal, lovasz, boundary, ohem, or a sum: "ce+0.5*dice".
 
     `class_weights` (one per class; empty: all alike) and `label_smoothing` (0-1) act in the losses that look at single
     pixels: ce, bce, focal and ohem take the weights, ce and bce the smoothing. `ConfigError` says what in `text` cannot
-    be read.
+    be read. For the head "from-to" it is the loss of the change; what was and is there is learned by cross-entropy,
+    which the weights and the smoothing then are for.
     """
     weights = torch.tensor(class_weights) if class_weights else None
+    if head == "from-to":
+        kinds = None if weights is None else weights[1:]
+        return FromTo(
+            build_loss(text, "binary"), partial(cross_entropy, weights=kinds, label_smoothing=label_smoothing)
+        )
     return LossSum(tuple((term.weight, _criterion(term, head, weights, label_smoothing)) for term in read_loss(text)))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from everymask.core.arrays import Array, ByteArray
+from everymask.core.arrays import Array, ByteArray, IntArray
 from everymask.core.labels import Labels
 from everymask.core.segmentation import ChangeMap, SemanticMap
 from everymask.errors import DataError
@@ -29,14 +29,14 @@ def draw_change(
 ) -> ByteArray:
     """The earlier date, the later one with what changed tinted and outlined, and how far they differ, side by side.
 
-    Without the earlier date `before` only the later `image` is drawn. Both are [H, W] or [H, W, C] as in `displayable`;
+    What was there is tinted in the earlier date too, where it is known. Without the earlier date `before` only the
+    later `image` is drawn. Both are [H, W] or [H, W, C] as in `displayable`;
     the result is uint8 [H, w, 3]. The difference is grey: the mean over the channels of what the dates differ by, once
     the earlier has the later's mean and spread; what changed is outlined there too. `legend`, `alpha` and `side` (of
     each picture) are as in `draw_semantic`. `DataError` where map and pictures differ in size.
     """
     # What did not change stays as it is: no class is drawn there.
-    ids = np.where(change.ids == 0, np.int64(labels.ignore), change.ids)
-    shown = SemanticMap(ids, ignore=labels.ignore)
+    shown = _changed(change.ids, labels)
     later = draw_semantic(image, shown, labels, alpha=alpha, legend=legend and before is None, side=side)
     if before is None:
         return later
@@ -46,8 +46,15 @@ def draw_change(
     contrast = _difference(earlier, displayable(image))
     if side is not None:
         earlier = resized(earlier, scaled_size(earlier.shape[:2], side))
+    if change.was is not None:
+        earlier = draw_semantic(before, _changed(change.was, labels), labels, alpha=alpha, legend=False, side=side)
     outlined = draw_semantic(contrast, shown, labels, alpha=0.0, legend=legend, side=side)
     return _beside((earlier, later, outlined))
+
+
+def _changed(ids: IntArray, labels: Labels) -> SemanticMap:
+    """The map without the class of what did not change."""
+    return SemanticMap(np.where(ids == 0, np.int64(labels.ignore), ids), ignore=labels.ignore)
 
 
 def _difference(before: ByteArray, after: ByteArray) -> ByteArray:

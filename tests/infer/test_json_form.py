@@ -35,6 +35,7 @@ FOUND: dict[str, Segmentation] = {
     "scored": SemanticMap(IDS, DRAW.random((13, 17)).astype(np.float32)),
     "many classes": SemanticMap(IDS.astype(np.int32) * 700),
     "change": ChangeMap(IDS, DRAW.random((13, 17)).astype(np.float32)),
+    "what became of what": ChangeMap(IDS, was=2 * IDS),
     "panoptic": PanopticMap(IDS.astype(np.int32) * 300, (Segment(300, 1, 0.25), Segment(0, 0, None, True))),
 }
 KINDS = {kind.kind for kind in get_args(Segmentation)}

@@ -68,11 +68,11 @@ def relabelled(dataset: Dataset, labels: Labels, table: Table) -> Dataset:
             rows = tuple((value, None if name is None else table[name]) for value, name in coding.table)
             records = tuple(_with_pixels(record, table, len(labels)) for record in dataset.records)
             return replace(dataset, labels=labels, records=records, coding=replace(coding, table=rows))
-        case ChangeCoding(maps):
+        case ChangeCoding(maps, both):
             found = relabelled(replace(dataset, coding=maps), labels, table)
             coded = found.coding
             assert isinstance(coded, LabelCoding | Painting)
-            return replace(found, coding=ChangeCoding(coded))
+            return replace(found, coding=ChangeCoding(coded, both))
         case PanopticCoding():
             raise panoptic_refused(dataset, "given other classes")
         case _:

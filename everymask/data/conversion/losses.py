@@ -128,7 +128,9 @@ def compare(before: Dataset, after: Dataset, *, progress: Callable[[int, int], N
                 there = None if row is None else after.objects(row)
                 _compare_objects(before, record, before.objects(number), there, table, losses)
             case LabelCoding() | Painting() | ChangeCoding():
-                _compare_maps(before, number, None if row is None else after.label_map(row).ids, table, losses)
+                there_planes = {} if row is None else after.label_map(row).planes
+                for name, ids in before.label_map(number).planes.items():
+                    _compare_maps(before, record, ids, there_planes.get(name), table, losses)
             case PanopticCoding():
                 there = None if row is None else _as_objects(after.panoptic_map(row))
                 _compare_objects(before, record, _as_objects(before.panoptic_map(number)), there, table, losses)
@@ -207,9 +209,10 @@ def _compare_objects(
         losses.others["objects that were not there before"] += more
 
 
-def _compare_maps(before: Dataset, number: int, theirs: IntArray | None, table: IntArray, losses: Losses) -> None:
+def _compare_maps(
+    before: Dataset, record: Record, ours: IntArray, theirs: IntArray | None, table: IntArray, losses: Losses
+) -> None:
     """Each class of a label map is a region, and so is what is without truth."""
-    record, ours = before.records[number], before.label_map(number).ids
     last, ignore = len(table) - 1, before.labels.ignore
     found = np.full(ours.shape, -1, np.int64) if theirs is None else table[np.minimum(theirs, last)]
     if np.array_equal(ours, found):

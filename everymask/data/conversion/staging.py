@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from everymask.core.arrays import IntArray
 from everymask.core.labels import Labels
-from everymask.core.rows import count_classes
+from everymask.core.segmentation import SemanticMap
 from everymask.data.change.coding import ChangeCoding
 from everymask.data.coding import LabelCoding, numbers
 from everymask.data.dataset import Dataset
@@ -26,13 +25,19 @@ def id_coding(labels: Labels) -> LabelCoding:
 def coding_of_ids(dataset: Dataset) -> LabelCoding | ChangeCoding:
     """How label maps of its kind hold class ids themselves."""
     coding = id_coding(dataset.labels)
-    return ChangeCoding(coding) if isinstance(dataset.coding, ChangeCoding) else coding
+    return replace(dataset.coding, maps=coding) if isinstance(dataset.coding, ChangeCoding) else coding
 
 
-def write_ids(file: Path, ids: IntArray, labels: Labels) -> LabelMapFile:
-    """Write class ids [H, W], with `labels.ignore` where there is no truth, as a PNG of 8 or 16 bits."""
-    write_image(file, ids.astype(np.min_scalar_type(labels.ignore)))
-    return LabelMapFile(file, tuple(count_classes(ids, len(labels))[: len(labels)].tolist()))
+def write_map(file: Path, found: SemanticMap, labels: Labels) -> LabelMapFile:
+    """Write class ids [H, W], with `labels.ignore` where there is no truth, as a PNG of 8 or 16 bits.
+
+    Those of an earlier date, where there are some, stand beside it in a file whose name ends in `_before`.
+    """
+    before = file.with_stem(f"{file.stem}_before")
+    for place, (_, ids) in zip((file, before), found.planes.items(), strict=False):
+        write_image(place, ids.astype(np.min_scalar_type(labels.ignore)))
+    pixels = tuple(found.class_pixels(len(labels)).tolist())
+    return LabelMapFile(file, pixels, before if "was" in found.planes else None)
 
 
 def staged(dataset: Dataset, folder: Path, *, progress: Callable[[int, int], None] | None = None) -> Dataset:
@@ -43,7 +48,7 @@ def staged(dataset: Dataset, folder: Path, *, progress: Callable[[int, int], Non
     for row, record in enumerate(dataset.records):
         truth = record.truth
         if record.annotated:
-            truth = write_ids(folder / f"{row}.png", dataset.label_map(row).ids, dataset.labels)
+            truth = write_map(folder / f"{row}.png", dataset.label_map(row), dataset.labels)
         records.append(replace(record, truth=truth))
         if progress is not None:
             progress(row + 1, len(dataset))

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import assert_never
@@ -24,7 +25,7 @@ from everymask.core.files import whole_file
 from everymask.core.masks import Masks
 from everymask.data.change.coding import ChangeCoding
 from everymask.data.coding import LabelCoding
-from everymask.data.conversion.staging import coding_of_ids, write_ids
+from everymask.data.conversion.staging import coding_of_ids, write_map
 from everymask.data.dataset import Dataset, panoptic_refused
 from everymask.data.formats.folders import file_stem
 from everymask.data.painting import Painting
@@ -172,13 +173,18 @@ def _cut_truth(
         case None:
             return list(_cut_objects(dataset, row, windows, counts))
         case LabelCoding() | Painting() | ChangeCoding():
-            ids = dataset.label_map(row).ids
-            cuts = zip(windows, maps, strict=True)
-            return [write_ids(file, ids[y1:y2, x1:x2], dataset.labels) for (x1, y1, x2, y2), file in cuts]
+            whole = dataset.label_map(row)
+            parts = (whole.each(partial(_cut, window=window)) for window in windows)
+            return [write_map(file, part, dataset.labels) for part, file in zip(parts, maps, strict=True)]
         case PanopticCoding():
             raise panoptic_refused(dataset, "cut into tiles")
         case _:
             assert_never(dataset.coding)
+
+
+def _cut(ids: IntArray, window: Window) -> IntArray:
+    x1, y1, x2, y2 = window
+    return ids[y1:y2, x1:x2]
 
 
 @dataclass(frozen=True, slots=True)

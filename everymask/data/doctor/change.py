@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from everymask.data.change.coding import ChangeCoding, disagreeing
 from everymask.data.change.shift import shift_between
+from everymask.data.coding import LabelCoding, read_ids
 from everymask.data.dataset import Dataset
 from everymask.data.issues import IssueLog
 from everymask.data.pictures.read import read_image
@@ -31,7 +33,9 @@ def look_at_dates(dataset: Dataset, issues: IssueLog, *, decode: bool) -> None:
     they were taken tell: in EXIF, in TIFF's tag, or in the names of folder and file, as 20190713 or 2019.
     """
     rows = [row for row, record in enumerate(dataset.records) if record.before is not None]
-    _note_shifts(dataset, rows if decode else rows[:: max(1, len(rows) // _SAMPLED)], issues)
+    looked_at = rows if decode else rows[:: max(1, len(rows) // _SAMPLED)]
+    _note_shifts(dataset, looked_at, issues)
+    _note_disagreements(dataset, looked_at, issues)
     for row in rows:
         before, after = dataset.records[row].dates
         times = taken(before), taken(after)
@@ -54,6 +58,24 @@ def taken(file: Path) -> str:
         if year := _YEAR.search(name):
             return year[1]
     return ""
+
+
+def _note_disagreements(dataset: Dataset, rows: list[int], issues: IssueLog) -> None:
+    """Pairs whose labels of both dates do not agree on what changed."""
+    coding = dataset.coding.maps if isinstance(dataset.coding, ChangeCoding) and dataset.coding.both else None
+    if not isinstance(coding, LabelCoding):
+        return
+    for row in rows:
+        record = dataset.records[row]
+        with suppress(DataError):
+            if not record.annotated:
+                continue
+            sides = [read_ids(file, coding, dataset.labels) for file in record.truth.files]
+            odd = int(np.count_nonzero(disagreeing(*sides)))
+            if odd:
+                message = f"{odd:,} pixels changed by the label of one date and did not by the other's"
+                hint = "they are without truth; export both labels anew"
+                issues.warn("labels-disagree", message, file=record.truth.files[0], hint=hint)
 
 
 def _note_shifts(dataset: Dataset, rows: list[int], issues: IssueLog) -> None:

@@ -12,7 +12,6 @@ from everymask.data.change.coding import ChangeCoding
 from everymask.data.coding import LabelCoding, count_values, stored_values
 from everymask.data.dataset import Dataset
 from everymask.data.doctor.summary import StoredValue
-from everymask.data.records import label_file
 from everymask.errors import DataError
 
 _SAMPLED = 50
@@ -33,7 +32,7 @@ class MapFacts:
 def look_at_maps(dataset: Dataset, *, decode: bool) -> MapFacts:
     """Count pixels by class and by stored value; of a sample of maps unless `decode`, or where the reader counted."""
     coding = dataset.coding
-    maps_hold = coding.maps if isinstance(coding, ChangeCoding) else coding
+    maps_hold, both = (coding.maps, coding.both) if isinstance(coding, ChangeCoding) else (coding, False)
     sample = range(len(dataset))[:: 1 if decode else max(1, len(dataset) // _SAMPLED)]
     values, maps = _values(dataset, sample, maps_hold) if isinstance(maps_hold, LabelCoding) else ((), 0)
     rows = range(len(dataset))
@@ -46,7 +45,7 @@ def look_at_maps(dataset: Dataset, *, decode: bool) -> MapFacts:
         counts = np.array(record.truth.pixels or _pixels_by_class(dataset, row), np.int64)
         split = record.split or "all"
         pixels[split] = pixels.get(split, np.zeros(len(counts), np.int64)) + counts
-        total += record.size[0] * record.size[1]
+        total += record.size[0] * record.size[1] * (2 if both else 1)
         empty += not counts.any()
     known = sum(int(counts.sum()) for counts in pixels.values())
     return MapFacts(
@@ -68,14 +67,15 @@ def _values(dataset: Dataset, rows: range, coding: LabelCoding) -> tuple[tuple[S
     maps: Counter[int] = Counter()
     decoded = 0
     for row in rows:
-        try:
-            stored = stored_values(label_file(dataset.records[row]), coding)
-        except DataError:
-            continue  # the reader, or whoever decodes it next, says what is wrong with it
-        decoded += 1
-        found = count_values(stored)
-        pixels.update(found)
-        maps.update(found.keys())
+        for file in dataset.records[row].truth.files:
+            try:
+                stored = stored_values(file, coding)
+            except DataError:
+                continue  # the reader, or whoever decodes it next, says what is wrong with it
+            decoded += 1
+            found = count_values(stored)
+            pixels.update(found)
+            maps.update(found.keys())
     names = {value: "" if name is None else dataset.labels.names[name] for value, name in coding.table}
     listed = (StoredValue(coding.shown(v), names.get(v, ""), count, maps[v]) for v, count in pixels.most_common())
     return tuple(listed), decoded
@@ -83,5 +83,5 @@ def _values(dataset: Dataset, rows: range, coding: LabelCoding) -> tuple[tuple[S
 
 def _pixels_by_class(dataset: Dataset, row: int) -> list[int]:
     count = len(dataset.labels)
-    found: list[int] = np.bincount(dataset.label_map(row).ids.ravel(), minlength=count)[:count].tolist()
+    found: list[int] = dataset.label_map(row).class_pixels(count).tolist()
     return found

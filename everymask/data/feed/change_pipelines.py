@@ -11,6 +11,7 @@ import numpy as np
 from everymask.core.arrays import Array
 from everymask.core.randomness import rng
 from everymask.core.sample import Sample
+from everymask.core.segmentation import ChangeMap, expected
 from everymask.data.feed.looks import vary_look
 from everymask.data.feed.resample import by_fours
 from everymask.data.feed.semantic_pipelines import SemanticPipeline
@@ -23,8 +24,8 @@ class ChangePipeline(SemanticPipeline):
     Both dates are resized, cut, turned and deformed alike, as `SemanticPipeline` does it. What a camera and the season
     make differ is drawn for each apart: colours, sharpness and noise, and a shift of the earlier date of up to
     `augment.shift` pixels to each side. The dates are exchanged with probability `augment.exchange`, before the shift:
-    truth stays with the frame of the one that is last. Sources: Fang et al. 2023, "Changer" (exchange); Codegoni et al.
-    2023, "TinyCD" (shared geometry, separate looks).
+    truth stays with the frame of the one that is last, and what was there becomes what is. Sources: Fang et al. 2023,
+    "Changer" (exchange); Codegoni et al. 2023, "TinyCD" (shared geometry, separate looks).
     """
 
     def sample(self, epoch: int, index: int) -> Sample:
@@ -39,6 +40,8 @@ class ChangePipeline(SemanticPipeline):
         dates = [replace(sample, image=part) for part in np.split(sample.image, 2, axis=2)]
         if draw("exchange").random() < self.augment.exchange:
             dates.reverse()
+            truth = expected(ChangeMap, sample.truth, sample.file or sample.id)
+            sample = replace(sample, truth=truth.exchanged())
         looks = zip(dates, ("earlier", "later"), strict=True)
         before, after = (vary_look(date, self.augment, partial(draw, name), top).image for date, name in looks)
         x, y = draw("shift").uniform(-self.augment.shift, self.augment.shift, 2).tolist()

@@ -235,7 +235,7 @@ def _kind(truth: Truth) -> int:
     match truth:
         case Objects():
             return _OBJECTS
-        case LabelMapFile():
+        case LabelMapFile(before=None):
             return _LABEL_MAP
         case PanopticFile():
             return _PANOPTIC

@@ -63,7 +63,7 @@ def displacements(size: Size, sigma: float, generator: np.random.Generator) -> F
 def deformed_sample(sample: Sample, field: FloatArray) -> Sample:
     """The sample with its picture and its label map `deformed` alike."""
     truth = expected(SemanticMap, sample.truth, sample.file or sample.id)
-    return replace(sample, image=deformed(sample.image, field), truth=replace(truth, ids=deformed(truth.ids, field)))
+    return replace(sample, image=deformed(sample.image, field), truth=truth.each(lambda ids: deformed(ids, field)))
 
 
 def deformed(array: Array, field: FloatArray) -> Array:

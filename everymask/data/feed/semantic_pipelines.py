@@ -77,7 +77,7 @@ class SemanticPipeline:
         window, resized = varied_window(truth, target, view.scale(scene.size, whole), draw, share, step)
         warp = view.warp(window, resized, target)
         height, width = whole_part(scene.size, step)
-        seen = replace(truth, ids=truth.ids[:height, :width]).warped(warp)
+        seen = truth.each(lambda ids: ids[:height, :width]).warped(warp)
         return varied_picture(scene, seen, self.preprocess, warp, step)
 
 
@@ -93,4 +93,4 @@ def _open(samples: Samples, index: int) -> tuple[Scene, SemanticMap]:
 
 def _compact(truth: SemanticMap) -> SemanticMap:
     """The map in the smallest type: OpenCV takes no 64-bit numbers, and workers hand over less."""
-    return replace(truth, ids=np.asarray(truth.ids, np.min_scalar_type(truth.ignore)))
+    return truth.each(lambda ids: np.asarray(ids, np.min_scalar_type(truth.ignore)))

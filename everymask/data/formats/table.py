@@ -13,6 +13,7 @@ from everymask.data.damage import Look, without_damaged
 from everymask.data.damage import decode as decode_whole
 from everymask.data.dataset import Dataset, not_annotated
 from everymask.data.formats.change.files import looks_like_change_pairs, read_change_pairs, write_change_pairs
+from everymask.data.formats.change.layouts import find_folders
 from everymask.data.formats.coco.instances import looks_like_coco, read_coco, write_coco
 from everymask.data.formats.coco.panoptic import looks_like_coco_panoptic, read_coco_panoptic
 from everymask.data.formats.coco.panoptic_writing import write_coco_panoptic
@@ -390,6 +391,8 @@ def format_named(name: str) -> Format:
 
 def _recognised(root: Path, task: TaskName | None, issues: IssueLog, masks: str | Path | None) -> Format:
     if masks is not None:
+        if any(part.labels is not None for part in find_folders(root, masks)):
+            return format_named("change-pairs")
         return _by_content(root, (), task, issues, masks)
     for known in FORMATS:
         if known.preferred is not None and known.task == task and known.preferred(root):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import assert_never
+from collections.abc import Callable, Iterator
+from typing import Any, assert_never
 
 import numpy as np
 
 from everymask.core.arrays import Array, FloatArray, IntArray
-from everymask.core.segmentation import SemanticMap
+from everymask.core.segmentation import ChangeMap, SemanticMap
 from everymask.data.feed.preprocess import Placement, Size
 from everymask.infer.decoding.bilinear import Resizing, in_planes
 from everymask.models.specs.semantic import Head
@@ -34,11 +34,16 @@ def decode_semantic(
     - binary: 1 where the one logit is above 0 (a probability above one half), else 0
     - multilabel: the class with the largest logit among those above 0; `ignore` (`Labels.ignore`) where there is none
 
+    - from-to (`ChangeMap`): where the first logit is above 0 the largest of those of what was, and of what is there,
+      which are shares of the rest; 0 in both elsewhere
+
     A logit that is not a number is never the largest. With `scored` the map has the probabilities of the chosen classes
     too, [H, W] float32: by softmax over all classes, or of the two sides of one sigmoid (binary), or of the class's own
     (multilabel). `kind` is what the map says: classes, or what changed. Besides the result, memory is the logits of a
     strip of 65,536 pixels, or of one row that has more.
     """
+    if head == "from-to":
+        return from_to(logits, lambda part, of: decode_semantic(part, placement, of, ignore=ignore, scored=scored))
     left, top, right, bottom = placement.inside
     size = placement.original
     planes = logits[: 1 if head == "binary" else None, top:bottom, left:right]
@@ -77,7 +82,26 @@ def _decided(
         case "multiclass":
             number, _, total = _largest(planes, shape, dtype, -np.inf, total=scored)
             return number - (number > 0), None if total is None else 1 / total
+        case "from-to":
+            raise AssertionError("its parts are decided one by one")
     assert_never(head)
+
+
+def from_to(logits: Any, decode: Callable[[Any, Head], SemanticMap]) -> ChangeMap:
+    """What became of what, by logits [2 K - 1, h, w] of the change, of what was and of what is there.
+
+    `decode` makes a label map of some of them, by their head; they may lie on any device. A score is the probability
+    that what is said of the later date is so.
+    """
+    middle = (1 + len(logits)) // 2
+    change, was, now = (
+        decode(logits[:1], "binary"), decode(logits[1:middle], "multiclass"), decode(logits[middle:], "multiclass"),
+    )  # fmt: skip
+    ids, before = (np.where(change.ids == 1, one.ids + 1, 0).astype(one.ids.dtype) for one in (now, was))
+    scores = change.scores
+    if scores is not None and now.scores is not None:
+        scores = np.where(change.ids == 1, scores * now.scores, scores)
+    return ChangeMap(ids, scores, change.ignore, before)
 
 
 def _largest(

@@ -11,10 +11,12 @@ import numpy as np
 
 from everymask.core.arrays import BoolArray, IntArray
 from everymask.core.labels import Labels
+from everymask.core.rows import count_pairs
 from everymask.core.sample import Sample
-from everymask.core.segmentation import SemanticMap
+from everymask.core.segmentation import ChangeMap
 from everymask.errors import ConfigError, DataError
 from everymask.metrics.change.scores import ChangeScores, Counts
+from everymask.metrics.change.semantic_scores import SemanticChangeScores
 from everymask.metrics.semantic_scores import Void
 
 _SAME_OBJECT = 0.5
@@ -23,7 +25,8 @@ _SAME_OBJECT = 0.5
 class ChangeMetric:
     """Collects predictions and truths picture by picture; `compute` may be called at any time, and again.
 
-    What changed are the pixels of any class but the first. `void` says whether changes that are predicted on pixels
+    What changed are the pixels of any class but the first. Where truth and all predictions say what became of what, the
+    scores are `SemanticChangeScores`. `void` says whether changes that are predicted on pixels
     without truth (`labels.ignore`) count nowhere ("ignored") or as errors ("wrong"). Objects of change are pieces of
     pixels that touch, also at corners; one is found where a predicted piece overlaps it with an IoU above 0.5, which
     only one can.
@@ -35,8 +38,9 @@ class ChangeMetric:
         self.labels = labels
         self.void: Void = void
         self._pictures: dict[str, IntArray] = {}
+        self._confusions: dict[str, IntArray] = {}
 
-    def update(self, prediction: SemanticMap, truth: SemanticMap, sample: Sample) -> None:
+    def update(self, prediction: ChangeMap, truth: ChangeMap, sample: Sample) -> None:
         """Add one picture; `DataError` for one that was added before, and for maps that differ in size."""
         if prediction.ids.shape != truth.ids.shape or truth.ids.ndim != 2:
             raise DataError(
@@ -53,6 +57,11 @@ class ChangeMetric:
         counted = known | found
         pixels = (true & found, ~true & found, true & ~found, counted & ~true & ~found)
         self._pictures[sample.id] = np.array([*map(np.count_nonzero, pixels), *_objects(true, found)], np.int64)
+        if truth.was is not None and prediction.was is not None:
+            count = len(self.labels)
+            was = count_pairs((truth.was * true)[counted], (prediction.was * found)[counted], count)
+            now = count_pairs((truth.ids * true)[counted], (prediction.ids * found)[counted], count)
+            self._confusions[sample.id] = was + now
 
     def merge(self, other: ChangeMetric) -> None:
         """Add all pictures of another part of the same run; `ConfigError` unless it was set up alike."""
@@ -64,12 +73,17 @@ class ChangeMetric:
             if id_ in self._pictures:
                 raise _scored_before(id_)
         self._pictures |= other._pictures
+        self._confusions |= other._confusions
 
     def compute(self) -> ChangeScores:
         """The scores of all pictures so far; NaN without any."""
         ids = sorted(self._pictures)
         rows = np.array([self._pictures[id_] for id_ in ids], np.int64).reshape(-1, len(Counts.names))
-        return ChangeScores(tuple(ids), rows, (self.labels.names[0], _changed(self.labels)), self.void)
+        scores = ChangeScores(tuple(ids), rows, (self.labels.names[0], _changed(self.labels)), self.void)
+        if not ids or ids != sorted(self._confusions):
+            return scores
+        confusions = np.stack([self._confusions[id_] for id_ in ids])
+        return SemanticChangeScores(scores.ids, rows, scores.names, self.void, self.labels.names, confusions)
 
 
 def _changed(labels: Labels) -> str:

@@ -106,7 +106,7 @@ class ChangeScores:
     names: tuple[str, str]
     void: Void
 
-    brief = ("F1", "IoU")
+    brief: ClassVar[tuple[str, ...]] = ("F1", "IoU")
     resamples = 10_000
     headline_name = "F1"
 
@@ -160,7 +160,7 @@ class ChangeScores:
         total, pictures = self.total, counted(self.num_pictures, "validation picture")
         objects = f"{total.matched:,} of {total.objects:,} found, {total.found - total.matched:,} invented"
         return (
-            Headline("F1 of change", f"{total.f1:.3f}", f"{pictures}; {self._interval_in_words()}"),
+            Headline("F1 of change", f"{total.f1:.3f}", f"{pictures}; {interval_in_words(self.interval)}"),
             Headline("objects of change", f"{total.object_f1:.3f}", f"F1; {objects}"),
         )
 
@@ -218,11 +218,7 @@ class ChangeScores:
     def sentence(self, pictures: str) -> str:
         """F1 with its interval, and IoU."""
         total = self.total
-        return f"F1 of change {total.f1:.3f} ({self._interval_in_words()}), IoU {total.iou:.3f} on {pictures}"
-
-    def _interval_in_words(self) -> str:
-        low, high = self.interval
-        return f"95 % interval {'not defined' if math.isnan(low) else f'{low:.3f} to {high:.3f}'}"
+        return f"F1 of change {total.f1:.3f} ({interval_in_words(self.interval)}), IoU {total.iou:.3f} on {pictures}"
 
     def resampled(self, resamples: int, seed: int) -> FloatArray:
         """F1 [R] of each draw of pictures."""
@@ -250,6 +246,12 @@ class ChangeScores:
 
     def _by_row(self) -> list[Counts]:
         return [Counts(*row) for row in self.rows.tolist()]
+
+
+def interval_in_words(interval: tuple[float, float]) -> str:
+    """The 95 % interval of a score."""
+    low, high = interval
+    return f"95 % interval {'not defined' if math.isnan(low) else f'{low:.3f} to {high:.3f}'}"
 
 
 def _plain(counts: Counts) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from everymask.core.segmentation import ChangeMap
 from everymask.models.change.dates import each_date
 from everymask.models.semantic.encoders import encode, encoder_shape
-from everymask.models.semantic.network import SemanticModel
+from everymask.models.semantic.network import SemanticModel, usual_criterion
 from everymask.models.specs.semantic import Fusion, SemanticModelSpec
 
 
@@ -19,9 +19,10 @@ def fused(module: SemanticModel, spec: SemanticModelSpec) -> SemanticModel:
     """
     module.spec = spec
     module.kind = ChangeMap
+    module.criterion = usual_criterion(spec.head)
     if spec.fusion in ("concat", "difference"):
         body = module.get_submodule("backbone")
-        module.backbone = TwiceSeen(body, spec.channels, spec.fusion)
+        module.backbone = TwiceSeen(body, spec.channels, spec.fusion, apart=spec.head == "from-to")
         module.single_prefix, module.encoder_prefix = module.encoder_prefix, "backbone.body."
     return module
 
@@ -30,13 +31,14 @@ class TwiceSeen(nn.Module):
     """An encoder that sees two dates [B, 2 C, H, W], and gives maps of the widths that it gives of one.
 
     The maps of both dates, at every stride, become |later - earlier|, or are put side by side and brought back to their
-    width by a 1x1 convolution, which begins as their mean.
+    width by a 1x1 convolution, which begins as their mean. With `apart` the maps of each date come too, as pictures of
+    their own: [3 B, ...], the earlier date, the later, and both joined.
     """
 
-    def __init__(self, body: nn.Module, channels: int, fusion: Fusion) -> None:
+    def __init__(self, body: nn.Module, channels: int, fusion: Fusion, *, apart: bool = False) -> None:
         super().__init__()
         self.body = body
-        self.channels = channels
+        self.channels, self.apart = channels, apart
         self.join = nn.ModuleList()
         if fusion == "concat":
             widths = getattr(body, "widths", None) or encoder_shape(body)[0]
@@ -47,8 +49,10 @@ class TwiceSeen(nn.Module):
         both = encode(self.body, torch.cat(images.split(self.channels, dim=1)))
         pairs = [each_date(plane) for plane in both]
         if self.join:
-            return [join(torch.cat(pair, dim=1)) for join, pair in zip(self.join, pairs, strict=True)]
-        return [(after - before).abs() for before, after in pairs]
+            joined = [join(torch.cat(pair, dim=1)) for join, pair in zip(self.join, pairs, strict=True)]
+        else:
+            joined = [(after - before).abs() for before, after in pairs]
+        return [torch.cat([*pair, one]) for pair, one in zip(pairs, joined, strict=True)] if self.apart else joined
 
 
 def _mean_of_both(width: int) -> nn.Conv2d:

@@ -46,7 +46,8 @@ def build_semantic(
     if spec.fusion is None:
         return _built(spec, num_classes, pretrained_encoder)
     channels = 2 * spec.channels if spec.fusion == "early" else spec.channels
-    module = _built(replace(spec, channels=channels, fusion=None), num_classes, pretrained_encoder)
+    head = "multiclass" if spec.head == "from-to" else spec.head
+    module = _built(replace(spec, channels=channels, fusion=None, head=head), num_classes, pretrained_encoder)
     return fused(module, spec)
 
 

@@ -12,11 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from everymask.core.arrays import IntArray
-from everymask.core.segmentation import InstanceSet, Segmentation, SemanticMap, expected, expected_either
+from everymask.core.segmentation import ChangeMap, InstanceSet, Segmentation, SemanticMap, expected, expected_either
 from everymask.errors import ConfigError, DataError
 from everymask.models.base import Batch, ClassRows, Criterion, Network, SemanticOutputs
 from everymask.models.blocks.layers import Classifier
-from everymask.models.semantic.pixel_losses import IGNORED, binary_cross_entropy, cross_entropy
+from everymask.models.change.dates import side_by_side
+from everymask.models.semantic.pixel_losses import IGNORED, FromTo, binary_cross_entropy, cross_entropy
 from everymask.models.specs.change import ChangeModelSpec
 from everymask.models.specs.semantic import Head, SemanticModelSpec
 from everymask.models.steps import Steps, pixel_steps, taking_maps
@@ -41,7 +42,7 @@ class SemanticModel(Network):
         self.spec = spec
         self.num_classes = num_classes
         self.num_logits = logit_count(spec.head, num_classes)
-        self.criterion: Criterion = binary_cross_entropy if spec.head != "multiclass" else cross_entropy
+        self.criterion: Criterion = usual_criterion(spec.head)
 
     def logits(self, images: Tensor, *, auxiliary: bool = False) -> tuple[Tensor, ...]:
         """Logits [B, K, H, W] at the size of `images` [B, C, H, W], the network's answer first.
@@ -52,7 +53,12 @@ class SemanticModel(Network):
 
     def forward(self, images: Tensor, windows: Tensor | None = None) -> SemanticOutputs:
         """Predict for pictures [B, C, H, W] of any size; `windows` (pictures without their padding) change nothing."""
-        return SemanticOutputs(self.logits(images.to(self.dtype))[0], self.spec.head, self.kind)
+        return SemanticOutputs(self._answers(images.to(self.dtype))[0], self.spec.head, self.kind)
+
+    def _answers(self, images: Tensor, *, auxiliary: bool = False) -> tuple[Tensor, ...]:
+        """`logits`; those of dates that are seen apart come side by side."""
+        found = self.logits(images, auxiliary=auxiliary)
+        return tuple(map(side_by_side, found)) if self.spec.head == "from-to" else found
 
     def look_into(self, images: Tensor, windows: Tensor, truth: Segmentation | None = None) -> Steps:
         """The maps that its parts give, and what every pixel is."""
@@ -65,7 +71,7 @@ class SemanticModel(Network):
         images = batch.images
         target = semantic_targets(batch, self.num_classes, self.spec.head).to(images.device, non_blocking=True)
         with drawing_from(generator, images.device):
-            main, *others = (plane.float() for plane in self.logits(images, auxiliary=True))
+            main, *others = (plane.float() for plane in self._answers(images, auxiliary=True))
         losses = {"loss_segmentation": self.criterion(main, target)}
         if others:
             losses["loss_aux"] = (
@@ -121,6 +127,13 @@ def drawing_from(generator: torch.Generator | None, device: torch.device) -> Ite
         yield
 
 
+def usual_criterion(head: Head) -> Criterion:
+    """Cross-entropy."""
+    if head == "from-to":
+        return FromTo(binary_cross_entropy, cross_entropy)
+    return cross_entropy if head == "multiclass" else binary_cross_entropy
+
+
 def logit_count(head: Head, num_classes: int) -> int:
     """Channels of the logits; `ConfigError` unless a binary head has two classes."""
     if num_classes < 1:
@@ -137,8 +150,8 @@ def semantic_targets(batch: Batch, num_classes: int, head: Head) -> Tensor:
     """What the logits of a batch should say, int64; `IGNORED` where there is no truth, as in the padding.
 
     [B, H, W] class ids from label maps, in which their `ignore` stands for that. For the head "multilabel" truths may
-    also be objects, whose masks then are planes [B, K, H, W] of 0 and 1 in which crowds are ignored. `DataError` for
-    other truths and for ids that no class has.
+    also be objects, whose masks then are planes [B, K, H, W] of 0 and 1 in which crowds are ignored; for "from-to" they
+    are [B, 2, H, W], what was there and what is. `DataError` for other truths and for ids that no class has.
     """
     size = (batch.images.shape[2], batch.images.shape[3])
     planes = [
@@ -151,6 +164,14 @@ def semantic_targets(batch: Batch, num_classes: int, head: Head) -> Tensor:
 
 
 def _target(truth: Segmentation | None, num_classes: int, head: Head, size: tuple[int, int], file: str) -> IntArray:
+    if head == "from-to":
+        change = expected(ChangeMap, truth, file)
+        if change.was is None:
+            raise DataError(
+                f"{file}: it is known what changed, but not what became of what",
+                hint="give labels of both dates, label1/ and label2/, or leave out --head",
+            )
+        return np.stack([_id_plane(one, num_classes, size, file) for one in (change.exchanged(), change)])
     if head != "multilabel":
         return _id_plane(expected(SemanticMap, truth, file), num_classes, size, file)
     match expected_either(SemanticMap, InstanceSet, truth, file):

@@ -6,6 +6,9 @@ Targets are class ids [B, H, W] or, for several independent channels, planes [B,
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -15,6 +18,26 @@ from everymask.models.shares import per_process
 IGNORED = -100
 """What stands in targets where there is no truth: the number that PyTorch's losses take for that."""
 LEAST = 1e-7
+
+
+@dataclass(frozen=True, slots=True)
+class FromTo:
+    """The loss of what became of what: that of the `change`, and of the `classes` of both dates where there is one.
+
+    Takes logits [B, 2 K - 1, H, W] (change, what was, what is) and targets [B, 2, H, W] of class ids, 0 for no change.
+    What is there is only known, and only learned, inside of the change (Yang et al. 2022, "SECOND").
+    """
+
+    change: Callable[[Tensor, Tensor], Tensor]
+    classes: Callable[[Tensor, Tensor], Tensor]
+
+    def __call__(self, logits: Tensor, target: Tensor) -> Tensor:
+        """The sum of the two, a scalar."""
+        now = target[:, 1]
+        changed = torch.where(now == IGNORED, IGNORED, (now > 0).long())
+        kinds = torch.cat(target.unbind(dim=1)) - 1
+        kinds = torch.where(kinds < 0, IGNORED, kinds)
+        return self.change(logits[:, :1], changed) + self.classes(torch.cat(logits[:, 1:].chunk(2, dim=1)), kinds)
 
 
 def cross_entropy(

@@ -33,6 +33,11 @@ class ChangeSpec:
         for name, choices in (("norm", get_args(Norm)), ("head", get_args(Head))):
             if getattr(self, name) not in choices:
                 raise ConfigError(f"{name} must be one of {', '.join(choices)}, but got {getattr(self, name)!r}")
+        if self.head == "from-to":
+            raise ConfigError(
+                f"{type(self).__name__} says what changed, but not what became of what",
+                hint="choose a semantic network with fusion difference or concat, such as --model unet",
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,9 +29,10 @@ def network(
         encoder: The network that sees, as `everymask models` lists them; semantic networks also take timm's names.
         norm: Normalisation: of the batch, frozen (for fine-tuning with few pictures per batch), or in groups.
         head: What classes are to a pixel of a semantic network: it has one of them, it is foreground or not (binary, of
-            two classes), or each may hold or not.
+            two classes), or each may hold or not; between two dates also what became of what (from-to).
         fusion: How a semantic network compares two dates; what has changed or not is binary, unless the head says more.
     """
+    fusion = "difference" if head == "from-to" and fusion is None else fusion
     options = _options(encoder=encoder, norm=norm, head=head, fusion=fusion)
     usual = {} if fusion is None else {"head": "binary"}
     if model is None:

@@ -11,7 +11,7 @@ from everymask.errors import ConfigError
 from everymask.models.specs.family import Family
 from everymask.models.specs.regions import ENCODERS, Norm
 
-Head = Literal["multiclass", "binary", "multilabel"]
+Head = Literal["multiclass", "binary", "multilabel", "from-to"]
 Fusion = Literal["early", "concat", "difference"]
 MIT_ENCODERS = ("mit_b0", "mit_b1", "mit_b2", "mit_b3", "mit_b4", "mit_b5")
 HRNET_ENCODERS = ("hrnet_w18", "hrnet_w32", "hrnet_w48")
@@ -29,7 +29,9 @@ class SemanticSpec:
     has. `norm` is the encoder's: "frozen" keeps its batch norms as they are, and decoders then have batch norm.
 
     `head` says what the K classes are to a pixel: it has one of them ("multiclass": softmax over K channels); it is
-    foreground or not ("binary": K is 2, one sigmoid channel); or each may hold or not ("multilabel": K sigmoids).
+    foreground or not ("binary": K is 2, one sigmoid channel); or each may hold or not ("multilabel": K sigmoids). With
+    "from-to" a network that sees two dates apart says what became of what: whether something changed, and which of the
+    K - 1 other classes was there and is there.
 
     With `fusion` the network compares two dates, of `channels` each: as one picture of twice the channels ("early"), or
     by one encoder that sees both, whose maps are joined at every stride: side by side, brought back to their width by a
@@ -48,8 +50,13 @@ class SemanticSpec:
         if self.channels < 1:
             raise ConfigError(f"channels must be at least 1, but got {self.channels}")
         _check_choice("norm", self.norm, ("batch", "frozen", "group"))
-        _check_choice("head", self.head, ("multiclass", "binary", "multilabel"))
+        _check_choice("head", self.head, get_args(Head))
         _check_choice("fusion", self.fusion, (None, "early", "concat", "difference"))
+        if self.head == "from-to" and self.fusion not in ("concat", "difference"):
+            raise ConfigError(
+                "a head from-to says what was and what is there, so the network must see two dates apart",
+                hint="choose fusion difference or concat",
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -78,6 +78,9 @@ def test_scores_are_the_probabilities_of_what_was_chosen(monkeypatch: pytest.Mon
         "multiclass": whole.softmax(dim=0).max(dim=0).values,
         "multilabel": several.where(several > 0.5, 0),
         "binary": torch.maximum(foreground, 1 - foreground),
+        "from-to": torch.where(
+            foreground > 0.5, foreground * whole[4:].softmax(dim=0).max(dim=0).values, 1 - foreground
+        ),
     }
     for head in get_args(Head):
         found = decode_semantic(logits, placement, head, ignore=255, scored=True)

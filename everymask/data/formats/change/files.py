@@ -2,9 +2,9 @@
 
 Labels are masks of two values, as 0 and 255: what is not 0 has changed. Masks that a lossy format or smoothed edges
 have blurred are divided midway between their two levels, as all such masks are (128 for 0 and 255), or at a threshold.
-A table of classes (classes.csv) tells several kinds of change apart; its first class is what did not change. Where
-there are only labels of what is there at each date (SECOND), all that is not white has changed. xBD's pictures and
-polygons of buildings are read by `xbd`.
+A table of classes (classes.csv) tells several kinds of change apart; its first class is what did not change. Labels of
+what is there at each date (label1/ and label2/) are read by `both_labels`; of one of them alone all that is not white,
+or not 0, has changed. xBD's pictures and polygons of buildings are read by `xbd`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from everymask.core.labels import Labels
 from everymask.data.change.coding import CHANGE, ChangeCoding
 from everymask.data.coding import LabelCoding
 from everymask.data.dataset import Dataset
+from everymask.data.formats.change.both_labels import recognise_both, with_labels_before
 from everymask.data.formats.change.layouts import Dated, find_dated, find_folders
 from everymask.data.formats.change.xbd import looks_like_xbd, read_xbd
 from everymask.data.formats.folders import copy_picture, file_stem
@@ -82,7 +83,10 @@ def read_change_pairs(
     look = count_contents if decode else partial(remembered_contents, root)
     pairs = [Pair(one.after, one.label, one.split) for one in labelled if one.label is not None]
     pictures = read_contents(pairs, issues, look)
-    recognised = _recognised(root, pictures, any(part.coloured for part in folders), mask_threshold, issues)
+    earlier = read_contents([Pair(one.before, one.earlier, None) for one in labelled if one.earlier], issues, look)
+    both = None if not earlier else recognise_both(root, [*pictures, *earlier], issues)
+    dated = any(part.dated for part in folders)
+    recognised = both or _recognised(root, pictures, dated, mask_threshold, issues)
     if not pictures or recognised is None:
         raise refused(root, issues)
     labels, coding, hint = recognised
@@ -90,28 +94,34 @@ def read_change_pairs(
     for one in loose:
         issues.warn_shared("unlabelled", "{count} pairs have no label, and are not annotated", file=one.picture)
     made = semantic_dataset(root, "change-pairs", pictures, labels, coding, issues, hint=hint, loose=loose)
-    earlier = {one.after: one.before for one in found}
-    records = tuple(replace(record, before=earlier[record.image]) for record in made.records)
-    return replace(made, records=records, coding=ChangeCoding(coding))
+    dates = {one.after: one.before for one in found}
+    records = tuple(replace(record, before=dates[record.image]) for record in made.records)
+    made = replace(made, records=records, coding=ChangeCoding(coding, both is not None))
+    return made if both is None else with_labels_before(made, earlier, policy)
 
 
 def write_change_pairs(folder: str | Path, dataset: Dataset) -> None:
     """Write A/ (the earlier date), B/ (the later) and label/, below train, val, test where there are splits.
 
     Labels hold 0 and 255. Where there is more to say (several kinds of change, pixels without truth), they hold the
-    class ids, with `classes.csv`. Pictures are copied as they are.
+    class ids, with `classes.csv`. What was there and what is there is written to label1/ and label2/. Pictures are
+    copied as they are.
     """
     root, labels = Path(folder), dataset.labels
-    plain = labels.names == CHANGE.names and not any(
-        (dataset.change_map(row).ids == labels.ignore).any() for row in range(len(dataset))
+    both = isinstance(dataset.coding, ChangeCoding) and dataset.coding.both
+    plain = (
+        not both
+        and labels.names == CHANGE.names
+        and not any((dataset.change_map(row).ids == labels.ignore).any() for row in range(len(dataset)))
     )
     table = "" if plain else table_text(labels)
     for row, record in enumerate(dataset.records):
-        base, ids = root / (record.split or ""), dataset.change_map(row).ids
+        base, found = root / (record.split or ""), dataset.change_map(row)
         for name, picture in zip(("A", "B"), record.dates, strict=True):
             copy_picture(replace(record, image=picture), base / name)
-        stored = np.where(ids == 1, 255, 0).astype(np.uint8) if plain else stored_ids(ids, labels)
-        write_image(base / "label" / f"{file_stem(record)}.png", stored)
+        for name, ids in zip(("label2", "label1") if both else ("label",), found.planes.values(), strict=True):
+            stored = np.where(ids == 1, 255, 0).astype(np.uint8) if plain else stored_ids(ids, labels)
+            write_image(base / name / f"{file_stem(record)}.png", stored)
     if table:
         write_text(root / "classes.csv", table)
 
@@ -152,7 +162,7 @@ def _difference(before: Header, after: Header) -> tuple[str, str] | None:
 
 
 def _recognised(
-    root: Path, pictures: Sequence[LabelledPicture], coloured: bool, threshold: int | None, issues: IssueLog
+    root: Path, pictures: Sequence[LabelledPicture], dated: bool, threshold: int | None, issues: IssueLog
 ) -> Recognised | None:
     """The classes, what stands for each in the labels, and a hint; None where `issues` was told why not."""
     file = find_table([root, *{picture.pair.map.parent for picture in pictures[:1]}])
@@ -160,7 +170,11 @@ def _recognised(
     if file is not None and table is None:
         return None
     values = total_pixels(pictures)
-    if table is None and coloured:
+    coloured = any(picture.content.coloured or picture.content.equal for picture in pictures)
+    if table is None and dated and not coloured and 0 in values:
+        rows = tuple((value, int(value != 0)) for value in values)
+        return CHANGE, LabelCoding("numbers", rows, "what is there at a date; 0 did not change"), ""
+    if table is None and dated:
         rows = tuple((value, int(value != _WHITE)) for value in {*values, _WHITE})
         return CHANGE, LabelCoding("colours", rows, "what is there at a date; white did not change"), ""
     exact = not any(picture.content.lossy or picture.content.coloured for picture in pictures)

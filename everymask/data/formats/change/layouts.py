@@ -30,7 +30,7 @@ LABELS = (
     "label", "labels", "out", "mask", "masks", "cm", "gt", "change", "changes", "change_label", "change_labels",
 )  # fmt: skip
 LABELS_OF_DATES = ("label1", "label2")
-"""What is where at each date, and white where nothing changed."""
+"""What is where at each date, and white or 0 where nothing changed."""
 _ENDING = re.compile(rf"[-_. ](?:{'|'.join((*LABELS, *(word for pair in DATES for word in pair)))})$", re.IGNORECASE)
 
 
@@ -42,6 +42,8 @@ class Dated:
     after: Path
     label: Path | None
     split: str | None = None
+    earlier: Path | None = None
+    """The label of what was there before, where `label` says what is there now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +53,10 @@ class Folders:
     before: Path
     after: Path
     labels: Path | None
-    coloured: bool = False
-    """Whether the labels say what is there at the later date."""
+    dated: bool = False
+    """Whether the labels say what is there at a date."""
+    earlier: Path | None = None
+    """The folder of the labels of the earlier date, where those of the later are `labels`."""
 
 
 def find_folders(root: Path, masks: str | Path | None = None) -> list[Folders]:
@@ -66,21 +70,24 @@ def find_folders(root: Path, masks: str | Path | None = None) -> list[Folders]:
         known = {folder.name.lower(): folder for folder in folders_in(base)}
         for before, after in DATES:
             if before in known and after in known:
-                labels, coloured = _labels(known, masks)
-                found.append(Folders(known[before], known[after], labels, coloured))
+                found.append(Folders(known[before], known[after], *_labels(known, masks)))
                 break
     return found
 
 
-def _labels(known: Mapping[str, Path], masks: str | Path | None) -> tuple[Path | None, bool]:
+def _labels(known: Mapping[str, Path], masks: str | Path | None) -> tuple[Path | None, bool, Path | None]:
+    """The folder of the labels, whether they say what is there at a date, and the one of the earlier date."""
     if masks is not None:
         wanted = Path(masks)
         chosen = known.get(wanted.name.lower(), wanted if wanted.is_dir() else None)
-        return chosen, wanted.name.lower() in LABELS_OF_DATES
+        return chosen, wanted.name.lower() in LABELS_OF_DATES, None
     for name in LABELS:
         if name in known:
-            return known[name], False
-    return known.get(LABELS_OF_DATES[1]), LABELS_OF_DATES[1] in known
+            return known[name], False, None
+    earlier, later = (known.get(name) for name in LABELS_OF_DATES)
+    if earlier is None or later is None:
+        return later or earlier, True, None
+    return later, True, earlier
 
 
 def find_dated(root: Path, folders: list[Folders], issues: IssueLog) -> list[Dated]:
@@ -98,12 +105,15 @@ def find_dated(root: Path, folders: list[Folders], issues: IssueLog) -> list[Dat
 
 def _matched(root: Path, folders: Folders, issues: IssueLog) -> Iterator[Dated]:
     """The places by the names of their files."""
-    parts = (folders.before, folders.after, folders.labels)
-    earlier, later, labels = (_bare({} if part is None else files_by_name(part, issues)) for part in parts)
-    for name in sorted(earlier.keys() | later.keys() | labels.keys()):
-        before, after, label = earlier.get(name), later.get(name), labels.get(name)
+    parts = (folders.before, folders.after, folders.labels, folders.earlier)
+    earlier, later, labels, firsts = (_bare({} if part is None else files_by_name(part, issues)) for part in parts)
+    for name in sorted(earlier.keys() | later.keys() | labels.keys() | firsts.keys()):
+        before, after, label, first = (part.get(name) for part in (earlier, later, labels, firsts))
+        if folders.earlier is not None and folders.labels is not None and (label is None) is not (first is None):
+            _note_label_of_one_date(folders.labels if label is None else folders.earlier, label or first, issues)
+            continue
         if before is not None and after is not None:
-            yield Dated(before, after, label, split_of(after, root))
+            yield Dated(before, after, label, split_of(after, root), first)
             continue
         there = before or after or label
         assert there is not None
@@ -113,6 +123,17 @@ def _matched(root: Path, folders: Folders, issues: IssueLog) -> Iterator[Dated]:
         message = f"{what} in {' and '.join(f'{printable(part)}/' for part in lacking)}{labelled}"
         hint = f"expected {lacking[0]}/{there.name}: bring the other date, or take this file away"
         issues.error("date-missing", message, file=there, hint=hint)
+
+
+def _note_label_of_one_date(lacking: Path, there: Path | None, issues: IssueLog) -> None:
+    """A place of which it is known what is there at one date alone."""
+    assert there is not None
+    message = f"only one date has a label; it has no partner in {printable(lacking.name)}/"
+    hint = (
+        f"expected {lacking.name}/{there.name}: bring it, take this label away too, or learn only that something "
+        f"changed with --masks {there.parent.name}"
+    )
+    issues.error("label-date-missing", message, file=there, hint=hint)
 
 
 def _bare(files: Mapping[Name, Path]) -> dict[Name, Path]:

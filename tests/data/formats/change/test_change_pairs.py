@@ -137,14 +137,16 @@ def test_sets_without_and_with_nothing_but_change_are_read(tmp_path: Path, endin
     assert "class-absent" in {issue.code for issue in found.issues}
 
 
-def test_labels_of_what_is_there_say_that_all_but_white_changed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("masks", [None, "label2"])
+def test_labels_of_what_is_there_say_that_all_but_white_changed(tmp_path: Path, masks: str | None) -> None:
     for number in range(2):
         before, after, there = place(number)
         coloured = np.where(there[..., None] == 1, np.array((128, 0, 0), np.uint8), np.uint8(255))
         for name, picture in (("im1", before), ("im2", after), ("label1", coloured), ("label2", coloured)):
             write_image(tmp_path / name / f"{number}.png", picture)
-    found = read_dataset(tmp_path)
-    np.testing.assert_array_equal(found.change_map(1).ids, place(1)[2])
+    found = read_dataset(tmp_path, masks=masks)
+    np.testing.assert_array_equal(found.change_map(1).ids != 0, place(1)[2])
+    assert found.labels.names[found.change_map(1).ids.max()] == ("changed" if masks else "building")
 
 
 def test_several_kinds_of_change_have_a_table(tmp_path: Path) -> None:
