@@ -16,7 +16,7 @@ from torch import Tensor
 
 from everymask.backends.pytorch_decode import decode_on_device
 from everymask.core.arrays import FloatArray, IntArray
-from everymask.errors import ConfigError, WeightsError
+from everymask.errors import ConfigError
 from everymask.infer.decoding.outputs import (
     DecidedMaps,
     Outputs,
@@ -136,8 +136,7 @@ class TorchBackend:
     @torch.inference_mode()
     def answer(self, seen: EmbeddingArrays, prompts: PromptArrays) -> MaskArrays:
         """As the protocol says."""
-        if seen.network != network_digest(self.module):
-            raise WeightsError("another network has seen this picture", hint="encode it again with this one")
+        seen.check_seen_by(network_digest(self.module))
         maps = tuple(torch.from_numpy(each[None]).to(self.where) for each in seen.maps)
         masks = None if prompts.masks is None else torch.from_numpy(prompts.masks).to(self.where)
         points, labels = (torch.from_numpy(each).to(self.where) for each in (prompts.points, prompts.labels))

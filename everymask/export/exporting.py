@@ -25,6 +25,7 @@ from everymask.export.layers import NOTICED, first_apart, layers_of, outputs_of,
 from everymask.export.onnx_graph import in_half, to_onnx
 from everymask.export.pictures import Chosen, choose_pictures, inputs_of, needed, noise_for
 from everymask.export.program import ProgramEngine, write_program
+from everymask.export.prompted import compare_answers, trace_both
 from everymask.export.targets import ROWS, Layout, Target, row_of
 from everymask.export.triton import check_repository, write_repository
 from everymask.infer.predictor import Predictor
@@ -32,7 +33,9 @@ from everymask.models.base import Network
 from everymask.models.card import Card
 from everymask.runtimes.backend import TAPPED, Engine, GraphBackend
 from everymask.runtimes.bundle import SUFFIX, Bundle, GraphFacts, GraphPrecision, RuntimeName, read_bundle, write_bundle
-from everymask.runtimes.loading import digest_of, engine_of
+from everymask.runtimes.loading import backend_of, digest_of, engine_of
+from everymask.runtimes.prompted import PromptedBackend
+from everymask.tasks.table import task_of
 from everymask.train.folder.layout import BEST
 
 _RUNS: dict[Target, RuntimeName] = {"onnx": "onnxruntime", "openvino": "openvino"}
@@ -128,8 +131,12 @@ def export(config: ExportConfig, say: Callable[[str], None] = lambda _: None) ->
     if config.max_detections is not None:
         network = network.with_detections(config.max_detections)
         card = replace(card, spec=network.spec)
+    if task_of(card.spec).interactive:
+        _check_prompted(config)
     chosen = choose_pictures(config.source, card, config.data, config.split, config.pictures)
     say("tracing the network")
+    if task_of(card.spec).interactive:
+        return _prompted(config, network, card, chosen, say)
     traced = trace(network, card.preprocess.channels * card.preprocess.dates, card.preprocess.divisor)
     with tempfile.TemporaryDirectory() as folder:
         made = _made(config, traced, Path(folder), say)
@@ -139,7 +146,44 @@ def export(config: ExportConfig, say: Callable[[str], None] = lambda _: None) ->
             check = _checked(config, network, card, made, chosen)
             if not _loses(config, check):
                 return Exported(config.out, _written(config, card, made, check), check, made.left)
-        raise _refusal(config, check, made, _first_layer(config, network, made, next(_inputs(chosen, card))))
+        raise _refusal(config, check, made.about, _first_layer(config, network, made, next(_inputs(chosen, card))))
+
+
+def _check_prompted(config: ExportConfig) -> None:
+    """`ConfigError` for what a network that answers prompts does not go to."""
+    if config.layout == "triton" or config.out.suffix.lower() != SUFFIX:
+        raise ConfigError(
+            "a network that answers prompts becomes two graphs, which only a bundle holds",
+            hint="write --out model.emz, with --to onnx or --to openvino",
+        )
+    if config.precision == "int8":
+        raise ConfigError(
+            "a network that answers prompts cannot be exported in int8 yet", hint="leave out --precision, or take fp16"
+        )
+
+
+def _prompted(
+    config: ExportConfig, network: Network, card: Card, chosen: Chosen, say: Callable[[str], None]
+) -> Exported:
+    """The same for a network that answers prompts, whose two graphs only a bundle holds."""
+    looking, answering = trace_both(network)
+    say("writing the graphs")
+    runtime = _RUNS[config.to]
+    graph = in_half(to_onnx(looking), boxes=False) if config.precision == "fp16" else to_onnx(looking)
+    facts = GraphFacts(config.precision, runtime, "one")
+    bundle = Bundle(card, graph, facts, {}, _origin_of(config.source), to_onnx(answering))
+    backend = backend_of(bundle, runtime)
+    assert isinstance(backend, PromptedBackend)
+    say("checking")
+    apart, count = compare_answers(network, backend, _inputs(chosen, card))
+    if not apart.within(config.precision):
+        raise WeightsError(
+            f"the exported network does not answer as the model does: {_said(apart)}", hint="nothing was written"
+        )
+    check = _judged(config, network, Predictor(backend, card), chosen, Check(_named(runtime), count, apart))
+    if _loses(config, check):
+        raise _refusal(config, check)
+    return Exported(config.out, _bundled(config, replace(bundle, check=check.to_json())), check)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,15 +266,19 @@ def _checked(config: ExportConfig, network: Network, card: Card, made: _Made, ch
             f"{_first_layer(config, network, made, next(_inputs(chosen, card)))}",
             hint="nothing was written",
         )
-    compared = None
+    exported = Predictor(GraphBackend(made.engine, card.spec, made.one_by_one), card)
+    return _judged(config, network, exported, chosen, Check(made.runtime, count, apart))
+
+
+def _judged(config: ExportConfig, network: Network, exported: Predictor, chosen: Chosen, check: Check) -> Check:
+    """The check with the metric of both, where there is truth."""
+    check = replace(check, max_loss=config.max_loss)
     if chosen.check is not None and len(chosen.check) > 1:
-        exported = Predictor(GraphBackend(made.engine, card.spec, made.one_by_one), card)
-        own = build_predictor(network, card, "cpu", precision="exact")
-        compared, count = compare_metric(own, exported, chosen.check), len(chosen.check)
-    else:
-        shown = "noise" if chosen.check is None else "one picture"
-        _log.warning("there are no annotated pictures to check by: outputs were compared, of %s, and no metric", shown)
-    return Check(made.runtime, count, apart, compared, config.max_loss)
+        own = build_predictor(network, exported.card, "cpu", precision="exact")
+        return replace(check, compared=compare_metric(own, exported, chosen.check), pictures=len(chosen.check))
+    shown = "noise" if chosen.check is None else "one picture"
+    _log.warning("there are no annotated pictures to check by: outputs were compared, of %s, and no metric", shown)
+    return check
 
 
 def _inputs(chosen: Chosen, card: Card) -> Iterator[Given]:
@@ -277,15 +325,23 @@ def _first_layer(config: ExportConfig, network: Network, made: _Made, given: Giv
     return f"; the first layer that differs by more than {least} is {found.name}, by {found.difference:.2g}"
 
 
-def _refusal(config: ExportConfig, check: Check, made: _Made, layer: str) -> WeightsError:
+def _refusal(config: ExportConfig, check: Check, about: str = "", layer: str = "") -> WeightsError:
     found = check.compared
     assert found is not None
     return WeightsError(
-        f"the exported network{made.about} loses {-found.difference:.4f} of {found.name} ({found.first:.4f} before, "
+        f"the exported network{about} loses {-found.difference:.4f} of {found.name} ({found.first:.4f} before, "
         f"{found.second:.4f} after, 95 % interval of the difference {found.low:.4f} to {found.high:.4f}), more than "
         f"{config.max_loss:g}; {_said(check.apart)}{layer}",
         hint="nothing was written; choose a higher precision, or a larger --max-loss",
     )
+
+
+def _bundled(config: ExportConfig, bundle: Bundle) -> int:
+    """Write a bundle and read it back; how many bytes it has."""
+    write_bundle(config.out, bundle)
+    if read_bundle(config.out).graphs != bundle.graphs:
+        raise WeightsError(f"{printable(config.out)} is not what was written: the disk has damaged it")
+    return config.out.stat().st_size
 
 
 def _written(config: ExportConfig, card: Card, made: _Made, check: Check) -> int:
@@ -295,10 +351,7 @@ def _written(config: ExportConfig, card: Card, made: _Made, check: Check) -> int
     if config.out.suffix.lower() == SUFFIX:
         facts = GraphFacts(config.precision, _RUNS[config.to], "one" if made.one_by_one else "any")
         int8 = {"calibration_pictures": made.calibrated, "left_in_float": list(made.left)} if made.calibrated else {}
-        write_bundle(config.out, Bundle(card, made.graph, facts, check.to_json(), _origin_of(config.source) | int8))
-        if read_bundle(config.out).graph != made.graph:
-            raise WeightsError(f"{printable(config.out)} is not what was written: the disk has damaged it")
-        return config.out.stat().st_size
+        return _bundled(config, Bundle(card, made.graph, facts, check.to_json(), _origin_of(config.source) | int8))
     if not made.files:
         with whole_file(config.out, len(made.graph)) as temporary:
             temporary.write_bytes(made.graph)

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from everymask.errors import ConfigError, counted, require
+from everymask.errors import ConfigError, counted, printable, require
 from everymask.export.graph import Traced, quiet
 
 OPSET = 20
@@ -18,21 +18,28 @@ _MOST_BYTES = 2**31 - 2**20
 def to_onnx(traced: Traced) -> bytes:
     """The graph as an ONNX file of opset 20, weights inside; it names no file or folder of the machine that made it.
 
-    `MissingExtra` without onnx and onnxscript, `ConfigError` beyond 2 GB, which one such file cannot hold.
+    `MissingExtra` without onnx and onnxscript, `ConfigError` for what ONNX has no operators for, and beyond 2 GB, which
+    one such file cannot hold.
     """
     require("onnx", "export")
     require("onnxscript", "export")
-    with quiet():
-        written: Any = torch.onnx.export(
-            traced.program,
-            dynamo=True,
-            input_names=list(traced.inputs),
-            output_names=list(traced.outputs),
-            opset_version=OPSET,
-            optimize=True,
-            external_data=False,
-            verbose=False,
-        )
+    try:
+        with quiet():
+            written: Any = torch.onnx.export(
+                traced.program,
+                dynamo=True,
+                input_names=list(traced.inputs),
+                output_names=list(traced.outputs),
+                opset_version=OPSET,
+                optimize=True,
+                external_data=False,
+                verbose=False,
+            )
+    except torch.onnx.OnnxExporterError as error:
+        raise ConfigError(
+            f"the network cannot be written in ONNX: {printable(error)}",
+            hint="--to pt2 needs no ONNX; everymask export --list shows what is known to go",
+        ) from error
     _strip(written.model)
     proto = written.model_proto
     size = int(proto.ByteSize())

@@ -11,6 +11,7 @@ import torch
 from everymask.core.arrays import Array, FloatArray, IntArray
 from everymask.export.check import Given
 from everymask.export.graph import Traced, quiet
+from everymask.runtimes.backend import INPUTS
 
 
 def write_program(traced: Traced, file: Path) -> None:
@@ -57,8 +58,11 @@ class ProgramEngine:
 
     def __call__(self, images: FloatArray, windows: IntArray) -> Mapping[str, Array]:
         """As `Engine` says."""
-        given = [torch.from_numpy(images), torch.from_numpy(windows)]
+        return self.calculate(dict(zip(INPUTS, (images, windows), strict=True)))
+
+    def calculate(self, given: Mapping[str, Array]) -> Mapping[str, Array]:
+        """As `Engine` says."""
         count = len(self._module.graph.find_nodes(op="placeholder"))
         with torch.inference_mode():
-            found = self._module(*given[:count])
+            found = self._module(*(torch.from_numpy(given[name]) for name in INPUTS[:count]))
         return {name: tensor.numpy() for name, tensor in zip(self._outputs, found, strict=True)}

@@ -122,6 +122,10 @@ class QueryOutputs:
     masks: Tensor
     spec: QueryModelSpec
 
+    def tensors(self) -> dict[str, Tensor]:
+        """What a graph gives, by name."""
+        return {"classes": self.classes, "masks": self.masks}
+
 
 @dataclass(frozen=True, slots=True)
 class Embedding:
@@ -245,6 +249,17 @@ class Network(nn.Module):
 
     def answer(self, seen: Embedding, prompts: PromptBatch) -> MaskOutputs:
         """The masks that prompts for one picture ask for, where `embed` has seen it."""
+        raise NotImplementedError
+
+    def all_masks(
+        self, seen: Embedding, points: Tensor, labels: Tensor, masks: Tensor, given: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """All masks that prompts may ask for [P, M, h, w], and their scores [P, M]: what a graph gives, which cannot
+        choose.
+
+        `points` [P, N, 2] and `labels` [P, N] are as in `PromptBatch`, and have among them the one that means nothing,
+        where there is one; `masks` [P, h, w] count where `given` [1] is above 0.
+        """
         raise NotImplementedError
 
     def encoder_stage(self, name: str) -> int | None:

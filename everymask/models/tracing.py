@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -42,6 +43,29 @@ class AdaptiveAvgPool2d(nn.AdaptiveAvgPool2d):
             return super().forward(x)
         down, across = (_shares(length, side, x) for length in x.shape[-2:])
         return down @ x @ across.T
+
+
+def cubic(plane: Tensor, size: tuple[int, int]) -> Tensor:
+    """Maps [B, C, h, w] at another `size`, cubic and, where it is smaller, with a wider filter against aliasing.
+
+    In a graph these are two products with matrices: runtimes have operators for it, but not all heed the wider filter.
+    """
+    if not tracing():
+        return F.interpolate(plane, size=size, mode="bicubic", antialias=True)
+    down, across = (_weights(before, after, plane) for before, after in zip(plane.shape[-2:], size, strict=True))
+    return down @ plane @ across.T
+
+
+def _weights(before: int, after: int, like: Tensor) -> Tensor:
+    """[after, before]: how much each of so many places counts in each of the new ones (Keys 1981, with a = -1/2)."""
+    scale = torch.scalar_tensor(before, dtype=like.dtype) / torch.scalar_tensor(after, dtype=like.dtype)
+    middle = (torch.arange(after, device=like.device) + 0.5) * scale
+    place = torch.arange(before, device=like.device) + 0.5
+    apart = ((place - middle[:, None]) / scale.clamp(min=1)).abs()
+    near = (1.5 * apart - 2.5) * apart**2 + 1
+    far = ((-0.5 * apart + 2.5) * apart - 4) * apart + 2
+    weights = torch.where(apart <= 1, near, torch.where(apart < 2, far, 0.0))
+    return weights / weights.sum(dim=1, keepdim=True)
 
 
 def _shares(length: int, parts: int, like: Tensor) -> Tensor:

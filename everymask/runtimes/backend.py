@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, assert_never
 
 import numpy as np
@@ -13,7 +13,14 @@ from everymask.classical.bases import MethodSpec
 from everymask.core.arrays import Array, FloatArray, IntArray
 from everymask.core.segmentation import ChangeMap, SemanticMap
 from everymask.errors import ConfigError, WeightsError
-from everymask.infer.decoding.outputs import Outputs, PanopticArrays, RegionArrays, SemanticArrays, Wanted
+from everymask.infer.decoding.outputs import (
+    Outputs,
+    PanopticArrays,
+    QueryArrays,
+    RegionArrays,
+    SemanticArrays,
+    Wanted,
+)
 from everymask.infer.decoding.prompted import EmbeddingArrays, MaskArrays, PromptArrays
 from everymask.models.specs.any_spec import AnySpec
 from everymask.models.specs.change import ChangeSpec
@@ -21,17 +28,22 @@ from everymask.models.specs.detr import RFDETR
 from everymask.models.specs.onestage import OneStageSpec
 from everymask.models.specs.panoptic import PanopticFPN
 from everymask.models.specs.prompted import PromptedSpec
-from everymask.models.specs.queries import QuerySpec
+from everymask.models.specs.queries import EoMT, Mask2Former, Purpose
 from everymask.models.specs.regions import FasterRCNN, MaskPaste
 from everymask.models.specs.semantic import SemanticSpec
 
 INPUTS = ("images", "windows")
 """What graphs take, as `Backend.run` does; the second where they take one picture at a time."""
-OUTPUTS = ("logits", "boxes", "class_ids", "scores", "mask_logits", "cut")
-"""What graphs give: the fields of `SemanticArrays`, or of `RegionArrays`."""
+PROMPTS = ("points", "labels", "masks", "given")
+"""What a graph that answers prompts takes beside what another has seen: see `everymask.runtimes.prompted`."""
+MAPS = ("map_0", "map_1", "map_2")
+"""What a graph that looks at a picture for prompts gives, the coarsest first; as many as there are."""
+OUTPUTS = ("logits", "boxes", "class_ids", "scores", "mask_logits", "cut", "classes", "masks")
+"""What graphs give: the fields of `SemanticArrays`, of `RegionArrays`, or of `QueryArrays`."""
 TAPPED = "layer:"
 """How names begin of what a graph gives besides, so that its layers can be looked at."""
-_MOST_PIXELS = 1 << 20
+MOST_PIXELS = 1 << 20
+"""Of a batch: as many as keep a processor busy."""
 
 
 class Engine(Protocol):
@@ -43,6 +55,9 @@ class Engine(Protocol):
 
     def __call__(self, images: FloatArray, windows: IntArray) -> Mapping[str, Array]:
         """What the graph gives, by name, for what `Backend.run` is given."""
+
+    def calculate(self, given: Mapping[str, Array]) -> Mapping[str, Array]:
+        """What the graph gives, by name, for what it takes, by name; it may be given more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +76,7 @@ class GraphBackend:
     @property
     def most_pixels(self) -> int:
         """As many as keep a processor busy."""
-        return _MOST_PIXELS
+        return MOST_PIXELS
 
     @property
     def lanes(self) -> int:
@@ -81,8 +96,13 @@ class GraphBackend:
 
     def _outputs(self, answers: list[Mapping[str, Array]]) -> Outputs:
         match self.spec:
-            case QuerySpec() | RFDETR() | PromptedSpec() | MethodSpec():
+            case RFDETR() | PromptedSpec() | MethodSpec():
                 raise WeightsError(f"a graph of {type(self.spec).__name__} is nothing that this version can run")
+            case Mask2Former() | EoMT() as spec:
+                (answer,) = answers
+                if spec.purpose.dense:
+                    return SemanticArrays(_given(answer, "logits"), "multiclass")
+                return QueryArrays(_given(answer, "classes"), _given(answer, "masks"), spec)
             case PanopticFPN() as spec:
                 logits = np.concatenate([_given(answer, "logits") for answer in answers])
                 regions = _regions(answers, spec.profile.mask_paste)
@@ -102,10 +122,13 @@ class GraphBackend:
                 assert_never(self.spec)
 
     def with_detections(self, most: int) -> GraphBackend:
-        """The same: how many objects a graph finds was decided when it was exported; `ConfigError` for another number,
-        and where it finds none.
+        """The same: how many objects a graph finds was decided when it was exported, but for those of queries, which
+        are counted when they are decoded; `ConfigError` for another number, and where it finds none.
         """
-        fixed = getattr(self.spec, "max_detections", None)
+        purpose: Purpose | None = getattr(self.spec, "purpose", None)
+        if purpose is not None and purpose.limited:
+            return replace(self, spec=replace(self.spec, max_detections=most))  # type: ignore[arg-type]
+        fixed = getattr(self.spec, "max_detections", None) if purpose is None else None
         if fixed is None:
             raise ConfigError(
                 "the number of detections limits objects, but this model says of every pixel what it is",

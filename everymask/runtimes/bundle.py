@@ -19,7 +19,7 @@ from everymask.models.card import Card
 
 SUFFIX = ".emz"
 FORMAT, VERSION = "everymask-bundle", 1
-DESCRIPTION, GRAPH = "bundle.json", "model.onnx"
+DESCRIPTION, GRAPH, ANSWERING = "bundle.json", "model.onnx", "answers.onnx"
 RuntimeName: TypeAlias = Literal["onnxruntime", "openvino"]
 RUNTIMES: tuple[RuntimeName, ...] = get_args(RuntimeName)
 GraphPrecision: TypeAlias = Literal["fp32", "fp16", "bf16", "int8"]
@@ -48,7 +48,8 @@ class Bundle:
     """What a bundle holds.
 
     `check` says how the graph was compared with the network that it was made of, `made_from` what that learned from;
-    both are for people, and plain JSON values.
+    both are for people, and plain JSON values. Of a network that answers prompts, `graph` looks at a picture, and
+    `answering` is the graph that answers; others have none.
     """
 
     card: Card
@@ -56,12 +57,19 @@ class Bundle:
     facts: GraphFacts
     check: Mapping[str, Any] = field(default_factory=dict)
     made_from: Mapping[str, Any] = field(default_factory=dict)
+    answering: bytes = b""
+
+    @property
+    def graphs(self) -> dict[str, bytes]:
+        """The graphs by the names of their parts."""
+        return {GRAPH: self.graph} | ({ANSWERING: self.answering} if self.answering else {})
 
 
 def write_bundle(path: str | Path, bundle: Bundle) -> None:
     """Write a whole bundle, or none; the same bundle gives the same bytes."""
     facts = {name: getattr(bundle.facts, name) for name in ("precision", "runtime", "batch")}
-    parts = {GRAPH: {"bytes": len(bundle.graph), "sha256": hashlib.sha256(bundle.graph).hexdigest()}}
+    graphs = bundle.graphs
+    parts = {name: {"bytes": len(graph), "sha256": hashlib.sha256(graph).hexdigest()} for name, graph in graphs.items()}
     description = sealed(
         {
             "format": FORMAT,
@@ -76,10 +84,10 @@ def write_bundle(path: str | Path, bundle: Bundle) -> None:
     )
     text = json.dumps(description, ensure_ascii=True, allow_nan=False, indent=1).encode()
     with (
-        whole_file(path, len(text) + len(bundle.graph)) as temporary,
+        whole_file(path, len(text) + sum(map(len, graphs.values()))) as temporary,
         zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive,
     ):
-        for name, data in ((DESCRIPTION, text), (GRAPH, bundle.graph)):
+        for name, data in ({DESCRIPTION: text} | graphs).items():
             # Without a date: the same content is the same file.
             archive.writestr(zipfile.ZipInfo(name), data)
 
@@ -103,16 +111,18 @@ def read_bundle(path: str | Path) -> Bundle:
             members = _members(archive, file)
             description = _description(archive, members, file)
             parts = _parts(description, members, file)
-            graph = archive.read(GRAPH)
+            graphs = {name: archive.read(name) for name in parts}
     except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError, UnicodeError) as error:
         raise WeightsError(f"{printable(file)} is not a whole bundle: {printable(error)}", hint=_AGAIN) from error
-    if hashlib.sha256(graph).hexdigest() != parts[GRAPH]:
-        raise WeightsError(f"{printable(file)} is damaged: {GRAPH} does not match its hash", hint=_AGAIN)
+    for name, graph in graphs.items():
+        if hashlib.sha256(graph).hexdigest() != parts[name]:
+            raise WeightsError(f"{printable(file)} is damaged: {name} does not match its hash", hint=_AGAIN)
     facts = _value(GraphFacts, description.get("graph", {}), "graph", file)
-    plain = [description.get(name, {}) for name in ("check", "made_from")]
-    if not all(isinstance(value, dict) for value in plain):
+    check, made_from = (description.get(name, {}) for name in ("check", "made_from"))
+    if not isinstance(check, dict) or not isinstance(made_from, dict):
         raise WeightsError(f"{printable(file)}: check and made_from must be objects", hint=_AGAIN)
-    return Bundle(Card.from_json(description.get("card")), graph, facts, *plain)
+    card = Card.from_json(description.get("card"))
+    return Bundle(card, graphs[GRAPH], facts, check, made_from, graphs.get(ANSWERING, b""))
 
 
 def _members(archive: zipfile.ZipFile, file: Path) -> dict[str, zipfile.ZipInfo]:

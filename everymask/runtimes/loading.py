@@ -6,12 +6,15 @@ import hashlib
 import logging
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, TypeAlias, assert_never
+from typing import Literal, TypeAlias, assert_never, cast
 
 from everymask.errors import ConfigError, MissingExtra, WeightsError, printable, unknown
 from everymask.infer.predictor import Predictor
+from everymask.models.specs.prompted import PromptedModelSpec
 from everymask.runtimes.backend import Engine, GraphBackend
-from everymask.runtimes.bundle import RUNTIMES, SUFFIX, Bundle, GraphPrecision, RuntimeName, read_bundle
+from everymask.runtimes.bundle import ANSWERING, RUNTIMES, SUFFIX, Bundle, GraphPrecision, RuntimeName, read_bundle
+from everymask.runtimes.prompted import PromptedBackend
+from everymask.tasks.table import task_of
 
 EngineName: TypeAlias = RuntimeName | Literal["torch"]
 RuntimeChoice: TypeAlias = Literal["auto"] | EngineName
@@ -104,8 +107,29 @@ def digest_of(file: Path) -> str:
 
 def predictor_of(bundle: Bundle, runtime: RuntimeName, device: str = "auto", threads: int | None = None) -> Predictor:
     """The predictor of a bundle in that runtime; errors as from `load_bundle`."""
+    return Predictor(backend_of(bundle, runtime, device, threads), bundle.card)
+
+
+def backend_of(
+    bundle: Bundle, runtime: RuntimeName, device: str = "auto", threads: int | None = None
+) -> GraphBackend | PromptedBackend:
+    """The graphs of a bundle in that runtime; errors as from `load_bundle`.
+
+    The one that answers prompts decides where masks end: it calculates in float32, whatever the other one does.
+    """
+    if task_of(bundle.card.spec).interactive != bool(bundle.answering):
+        raise WeightsError(
+            f"the bundle {'has' if bundle.answering else 'lacks'} {ANSWERING}, which those of networks that answer "
+            "prompts have, and no others",
+            hint="export it again",
+        )
     engine = engine_of(bundle.graph, runtime, bundle.facts.precision, device, threads)
-    return Predictor(GraphBackend(engine, bundle.card.spec, bundle.facts.batch == "one"), bundle.card)
+    if not bundle.answering:
+        return GraphBackend(engine, bundle.card.spec, bundle.facts.batch == "one")
+    spec = cast("PromptedModelSpec", bundle.card.spec)
+    answering = engine_of(bundle.answering, runtime, "fp32", device, threads)
+    digest = hashlib.sha256(bundle.graph + bundle.answering).hexdigest()
+    return PromptedBackend(engine, answering, spec, digest)
 
 
 def engine_of(

@@ -45,7 +45,10 @@ class OnnxRuntimeEngine:
 
     def __call__(self, images: FloatArray, windows: IntArray) -> Mapping[str, Array]:
         """As `Engine` says."""
-        given = dict(zip(INPUTS, (images, windows), strict=True))
+        return self.calculate(dict(zip(INPUTS, (images, windows), strict=True)))
+
+    def calculate(self, given: Mapping[str, Array]) -> Mapping[str, Array]:
+        """As `Engine` says."""
         found = self._session.run(None, {name: given[name] for name in self._inputs})
         return dict(zip(self._outputs, found, strict=True))
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from everymask.core.arrays import Array, FloatArray, IntArray
 from everymask.errors import ConfigError, WeightsError, printable, require
-from everymask.runtimes.backend import INPUTS, OUTPUTS, TAPPED
+from everymask.runtimes.backend import INPUTS, MAPS, OUTPUTS, PROMPTS, TAPPED
 from everymask.runtimes.bundle import GraphPrecision
 
 _HINTS: dict[GraphPrecision, str] = {"fp32": "f32", "fp16": "f16", "bf16": "bf16", "int8": "f32"}
@@ -48,8 +48,8 @@ class OpenVinoEngine:
         except Exception as error:  # whatever OpenVINO says
             raise WeightsError(f"OpenVINO cannot load the graph: {printable(error)}") from error
         self._device = wanted.lower()
-        self._inputs = [_name_of(value, INPUTS) for value in self._model.inputs]
-        self._outputs = [_name_of(value, OUTPUTS) for value in self._model.outputs]
+        self._inputs = [_name_of(value, (*INPUTS, *PROMPTS, *MAPS)) for value in self._model.inputs]
+        self._outputs = [_name_of(value, (*OUTPUTS, *MAPS)) for value in self._model.outputs]
         self._idle: deque[Any] = deque()
 
     @property
@@ -59,7 +59,10 @@ class OpenVinoEngine:
 
     def __call__(self, images: FloatArray, windows: IntArray) -> Mapping[str, Array]:
         """As `Engine` says."""
-        given = dict(zip(INPUTS, (images, windows), strict=True))
+        return self.calculate(dict(zip(INPUTS, (images, windows), strict=True)))
+
+    def calculate(self, given: Mapping[str, Array]) -> Mapping[str, Array]:
+        """As `Engine` says."""
         try:
             request = self._idle.pop()
         except IndexError:

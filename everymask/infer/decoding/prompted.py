@@ -12,7 +12,9 @@ from everymask.core.arrays import BoolArray, FloatArray, IntArray
 from everymask.core.geometry import Size
 from everymask.core.masks import Masks
 from everymask.data.feed.preprocess import Placement
+from everymask.errors import WeightsError
 from everymask.infer.decoding.bilinear import Resizing
+from everymask.models.specs.prompted import AROUND_ZERO, STABLE
 
 _PIXELS_AT_ONCE = 1 << 18
 Window = tuple[int, int, int, int]
@@ -29,6 +31,11 @@ class EmbeddingArrays:
     def nbytes(self) -> int:
         """Its size in memory."""
         return sum(each.nbytes for each in self.maps)
+
+    def check_seen_by(self, network: str) -> None:
+        """`WeightsError` where it is another network's than that of the digest."""
+        if self.network != network:
+            raise WeightsError("another network has seen this picture", hint="encode it again with this one")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,6 +63,27 @@ class MaskArrays:
     logits: FloatArray
     scores: FloatArray
     prompts: IntArray
+
+
+def chosen_masks(logits: FloatArray, scores: FloatArray, prompts: PromptArrays, *, steadied: bool) -> MaskArrays:
+    """Of all masks [P, 4, h, w] that a decoder has for prompts, and of their scores [P, 4], those that are the answer.
+
+    One answer alone is the first; several are those of the others that are good enough. With `steadied`, as SAM 2 does,
+    the best of the others takes the place of a first that changes much with the threshold.
+    """
+    if prompts.several:
+        chosen = scores > prompts.least
+        chosen[:, 0] = False
+    else:
+        shaky = (_stability(logits[:, 0]) < STABLE) & steadied
+        chosen = np.eye(logits.shape[1], dtype=np.bool_)[np.where(shaky, scores[:, 1:].argmax(axis=1) + 1, 0)]
+    return MaskArrays(logits[chosen], scores[chosen], chosen.nonzero()[0])
+
+
+def _stability(logits: FloatArray) -> FloatArray:
+    """How little masks [K, h, w] change with the threshold, [K]: 1 not at all, and where there is none."""
+    sure, possible = (np.count_nonzero(logits > threshold, axis=(1, 2)) for threshold in (AROUND_ZERO, -AROUND_ZERO))
+    return np.where(possible > 0, sure / np.maximum(possible, 1), 1.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from everymask.errors import ConfigError, WeightsError
 from everymask.models.specs.regions import Norm, RegionProfile, Stages
+from everymask.models.tracing import cubic
 
 # What timm calls the stages of an HRNet is no part of it by that name.
 HRNET_STAGES = (
@@ -96,8 +97,18 @@ def build_vit(name: str, channels: int, patch: int, side: int, *, pretrained: Pa
 
 def vit_tokens(body: Any, images: Tensor) -> Tensor:
     """What the first block of a network of `build_vit` is given: tokens [B, N, C], the patches last, row by row."""
-    tokens: Tensor = body.norm_pre(body._pos_embed(body.patch_embed(images)))
-    return tokens
+    patches = body.patch_embed(images)
+    prefix = [token.expand(patches.shape[0], -1, -1) for token in (body.cls_token, body.reg_token) if token is not None]
+    placed = 0 if body.no_embed_class else body.num_prefix_tokens
+    positions = body.pos_embed[:, placed:].float().transpose(1, 2).unflatten(2, body.patch_embed.grid_size)
+    around = cubic(positions, (patches.shape[1], patches.shape[2])).flatten(2).transpose(1, 2).to(patches.dtype)
+    tokens = patches.flatten(1, 2)
+    if body.no_embed_class:
+        found = torch.cat([*prefix, tokens + around], dim=1)
+    else:
+        found = torch.cat([*prefix, tokens], dim=1) + torch.cat([body.pos_embed[:, :placed], around], dim=1)
+    answer: Tensor = body.norm_pre(body.pos_drop(found))
+    return answer
 
 
 def vit_blocks(body: Any) -> list[Any]:

@@ -65,7 +65,7 @@ class MaskDecoder(nn.Module):
         if self.detailed:
             own.insert(0, self.obj_score_token.weight)
         count = sum(map(len, own))
-        asked = torch.cat([torch.cat(own).expand(len(prompts), -1, -1), prompts], dim=1)
+        asked = torch.cat([torch.cat(own).expand(prompts.shape[0], -1, -1), prompts], dim=1)
         tokens, image = self.transformer(scene, asked)
         scores = self.iou_prediction_head(tokens[:, count - MASKS - 1])
         return Attended(tokens[:, count - MASKS : count], image, scores.sigmoid() if self.detailed else scores)
@@ -76,16 +76,23 @@ class MaskDecoder(nn.Module):
         if not len(rows):
             return attended.image.new_zeros(0, *(4 * side for side in maps[0].shape[-2:]))
         needed, row = rows.unique(return_inverse=True)
-        image = attended.image[needed].transpose(1, 2).unflatten(2, maps[0].shape[-2:])
-        upscaled = self._upscaled(image, maps)
-        weights = torch.stack([head(attended.tokens[:, k]) for k, head in enumerate(self.output_hypernetworks_mlps)], 1)
-        return torch.einsum("kc,kchw->khw", weights[rows, masks], upscaled[row])
+        upscaled = self._upscaled(attended.image[needed], maps)
+        return torch.einsum("kc,kchw->khw", self._weights(attended)[rows, masks], upscaled[row])
+
+    def all_logits(self, attended: Attended, maps: tuple[Tensor, ...]) -> Tensor:
+        """All masks [P, 4, 4 h, 4 w] of each prompt."""
+        return torch.einsum("pkc,pchw->pkhw", self._weights(attended), self._upscaled(attended.image, maps))
 
     def finer(self, maps: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """SAM 2's maps at strides 8 and 4 with as many channels as are added."""
         return self.conv_s1(maps[0]), self.conv_s0(maps[1])
 
-    def _upscaled(self, image: Tensor, maps: tuple[Tensor, ...]) -> Tensor:
+    def _weights(self, attended: Attended) -> Tensor:
+        """What each mask makes of the upscaled picture, [P, 4, width / 8]."""
+        return torch.stack([head(attended.tokens[:, k]) for k, head in enumerate(self.output_hypernetworks_mlps)], 1)
+
+    def _upscaled(self, flat: Tensor, maps: tuple[Tensor, ...]) -> Tensor:
+        image = flat.transpose(1, 2).unflatten(2, maps[0].shape[-2:])
         if not self.detailed:
             return self.output_upscaling(image)
         first, norm, _, second, _ = self.output_upscaling

@@ -23,14 +23,21 @@ from everymask.models.prompted.small import SmallPyramid
 from everymask.models.prompted.tiny_vit import TinyViT
 from everymask.models.prompted.two_way import Scene
 from everymask.models.prompted.vit import VIT_SIZES, ImageEncoderViT
-from everymask.models.specs.prompted import SAM, SAM2, PromptedModelSpec, PromptedSmall
+from everymask.models.specs.prompted import (
+    AROUND_ZERO,
+    SAM,
+    SAM2,
+    STABLE,
+    PromptedModelSpec,
+    PromptedSmall,
+    finds_nothing,
+    is_not_limited,
+)
 
 WIDTH = 256
 # Places of the picture, over all prompts side by side: on processors what does not fit into their caches costs time.
 _PLACES_AT_ONCE = {"cpu": 1 << 12}
 _PLACES_ELSEWHERE = 1 << 18
-_STABLE = 0.98
-_AROUND_ZERO = 0.05
 _MOST_LOGIT = 32.0
 
 
@@ -39,7 +46,6 @@ class PromptedNetwork(Network):
 
     encoder_prefix = "image_encoder."
     small_maps = ("prompt_encoder", "mask_decoder")
-    exportable = False
 
     def __init__(
         self, spec: PromptedModelSpec, num_classes: int = 1, *, pretrained_encoder: Path | None = None
@@ -60,10 +66,7 @@ class PromptedNetwork(Network):
         return ("prompt_encoder", "mask_decoder")
 
     def forward(self, images: Tensor, windows: Tensor | None = None) -> object:
-        raise ConfigError(
-            f"a {type(self.spec).__name__} answers prompts, and finds nothing unasked",
-            hint="give it points or boxes (--points, --boxes, Predictor.session), or ask for everything (--everything)",
-        )
+        raise finds_nothing(self.spec)
 
     def embed(self, images: Tensor) -> Embedding:
         """See pictures [B, C, h, w], whose sides are at most the square's: zeros fill it at right and bottom."""
@@ -95,12 +98,27 @@ class PromptedNetwork(Network):
         logits, scores, numbers = (torch.cat(column) for column in zip(*found, strict=True))
         return MaskOutputs(logits, scores, numbers)
 
+    def all_masks(
+        self, seen: Embedding, points: Tensor, labels: Tensor, masks: Tensor, given: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The one that is the answer alone, and the three of which one point may mean each."""
+        shown = torch.where(given > 0, self._shown(masks), self._shown(None))
+        attended = self.mask_decoder.attend(self._seen(seen, shown), self.prompt_encoder.embedded(points, labels))
+        return self.mask_decoder.all_logits(attended, seen.maps), attended.scores
+
     def _scene(self, seen: Embedding, masks: Tensor | None) -> Scene:
-        image = seen.maps[0]
-        places = self.prompt_encoder.places((image.shape[-2], image.shape[-1]))
+        return self._seen(seen, self._shown(masks))
+
+    def _shown(self, masks: Tensor | None) -> Tensor:
+        """What masks add to the picture."""
         if masks is not None and self.follows_video:
             masks = masks.clamp(-_MOST_LOGIT, _MOST_LOGIT)
-        return self.mask_decoder.scene(image + self.prompt_encoder.map(masks), places)
+        return self.prompt_encoder.map(masks)
+
+    def _seen(self, seen: Embedding, shown: Tensor) -> Scene:
+        image = seen.maps[0]
+        places = self.prompt_encoder.places((image.shape[-2], image.shape[-1]))
+        return self.mask_decoder.scene(image + shown, places)
 
     def _several(self, seen: Embedding, attended: Attended, least: float) -> MaskOutputs:
         """Those of the three readings of each prompt that are good enough."""
@@ -118,7 +136,7 @@ class PromptedNetwork(Network):
         alone = self._chosen(seen, attended, chosen)
         if not self.follows_video:
             return alone
-        shaky = _stability(alone.logits) < _STABLE
+        shaky = _stability(alone.logits) < STABLE
         if not shaky.any():
             return alone
         best = attended.scores[:, 1:].argmax(dim=1) + 1
@@ -162,10 +180,7 @@ class PromptedNetwork(Network):
         return ClassRows({}, 0, frozenset())
 
     def with_detections(self, most: int) -> Network:
-        raise ConfigError(
-            f"a {type(self.spec).__name__} gives what prompts point at, so that no number of detections limits it",
-            hint="leave out the number of detections",
-        )
+        raise is_not_limited(self.spec)
 
 
 def _image_encoder(spec: PromptedModelSpec, pretrained: Path | None) -> nn.Module:
@@ -184,5 +199,5 @@ def _image_encoder(spec: PromptedModelSpec, pretrained: Path | None) -> nn.Modul
 
 def _stability(logits: Tensor) -> Tensor:
     """How little masks [K, h, w] change with the threshold, [K]: 1 not at all, and where there is none."""
-    sure, possible = ((logits > threshold).sum((1, 2)) for threshold in (_AROUND_ZERO, -_AROUND_ZERO))
+    sure, possible = ((logits > threshold).sum((1, 2)) for threshold in (AROUND_ZERO, -AROUND_ZERO))
     return torch.where(possible > 0, sure / possible.clamp(min=1), 1.0)

@@ -56,12 +56,15 @@ class PromptEncoder(nn.Module):
 
     def tokens(self, points: Tensor, labels: Tensor) -> Tensor:
         """Points [P, N, 2] xy in pixels of the square and their labels [P, N] as [P, T, width]."""
-        points = points + 0.5
         if points.shape[1] and (self.always_padded or not (labels >= CORNERS).any()):
             points = torch.cat([points, points.new_zeros(len(points), 1, 2)], dim=1)
             labels = torch.cat([labels, labels.new_full((len(labels), 1), PADDING)], dim=1)
+        return self.embedded(points, labels)
+
+    def embedded(self, points: Tensor, labels: Tensor) -> Tensor:
+        """The same of points among which the one that means nothing is already, where there is one: [P, N, width]."""
         kinds = torch.cat([kind.weight for kind in (self.not_a_point_embed, *self.point_embeddings)])
-        places = self.pe_layer(points / self.side).masked_fill(labels[..., None] == PADDING, 0)
+        places = self.pe_layer((points + 0.5) / self.side).masked_fill(labels[..., None] == PADDING, 0)
         return places + kinds[labels + 1]
 
     def map(self, masks: Tensor | None) -> Tensor:

@@ -41,7 +41,7 @@ class CrossAttention(nn.Module):
         return self._heads(self.v_proj(x))
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        prompts = max(len(query), len(key))
+        prompts = max(query.shape[0], key.shape[0])
         query, key, value = (part.expand(prompts, -1, -1, -1) for part in (query, key, value))
         return self.out_proj(F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2))
 

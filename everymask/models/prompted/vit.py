@@ -79,8 +79,8 @@ def _attended(qkv: Tensor, down: Tensor, across: Tensor) -> Tensor:
     by_row = torch.einsum("bhwc,hkc->bhwk", query, down).contiguous()
     by_column = torch.einsum("bhwc,wkc->bhwk", query, across).contiguous()
     bias = (by_row[..., :, None] + by_column[..., None, :]).view(batch, height * width, height * width)
-    flat = qkv.reshape(batch, height * width, 3, -1)
-    found = F.scaled_dot_product_attention(flat[:, :, 0], flat[:, :, 1], flat[:, :, 2], attn_mask=bias)
+    flat = qkv.reshape(batch, 1, height * width, 3, -1)
+    found = F.scaled_dot_product_attention(flat[..., 0, :], flat[..., 1, :], flat[..., 2, :], attn_mask=bias[:, None])
     return found.view(batch, height, width, -1)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,7 @@ from everymask.models.blocks.layers import ChannelNorm
 from everymask.models.queries.losses import Answer
 from everymask.models.queries.network import QueryNetwork
 from everymask.models.specs.queries import EOMT_PATCH, EoMT
+from everymask.models.tracing import tracing
 
 _POWER = 0.9
 _DOUBLINGS = 2
@@ -54,6 +56,7 @@ class EoMTNetwork(QueryNetwork):
         self.class_predictor = nn.Linear(width, 1 + num_classes)
         self.steps: Tensor
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+        self._traced_at = 0
 
     @property
     def exact_parts(self) -> tuple[str, ...]:
@@ -67,7 +70,7 @@ class EoMTNetwork(QueryNetwork):
         x = vit_tokens(self.backbone, images)
         for block in blocks[:first]:
             x = block(x)
-        x = torch.cat([self.query.weight.to(x.dtype).expand(len(x), -1, -1), x], dim=1)
+        x = torch.cat([self.query.weight.to(x.dtype).expand(x.shape[0], -1, -1), x], dim=1)
         found = []
         for block, share in zip(blocks[first:], self.masked_shares(), strict=True):
             seen = None
@@ -76,6 +79,12 @@ class EoMTNetwork(QueryNetwork):
                 seen = self._seen(x, found[-1].masks, grid, share, generator)
             x = block(x, attn_mask=seen)
         return [*found, self._answer(x, grid)]
+
+    def train(self, mode: bool = True) -> Self:
+        """As usual. A graph needs as many masks as the network did when it was last set to a mode."""
+        super().train(mode)
+        self._traced_at = 0 if self.steps.is_meta else int(self.steps)
+        return self
 
     def loss(self, batch: Batch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """As `QueryNetwork.loss`; counts the steps."""
@@ -90,7 +99,8 @@ class EoMTNetwork(QueryNetwork):
         0, in the third the second's, and so on, as one less what is over, to the power of 0.9.
         """
         parts = self.spec.blocks + 2
-        done = parts * float(self.steps) / self.spec.annealing if self.spec.annealing else float(parts)
+        steps = self._traced_at if tracing() else int(self.steps)
+        done = parts * steps / self.spec.annealing if self.spec.annealing else float(parts)
         over = [min(max(done - 1 - row, 0.0), 1.0) for row in range(self.spec.blocks)]
         return [float((1 - share) ** _POWER) for share in over]
 
@@ -114,6 +124,6 @@ class EoMTNetwork(QueryNetwork):
         if self.training and share < 1:
             held = torch.rand(hidden.shape[:2], generator=generator).to(hidden.device) <= share
             hidden = hidden & held[:, :, None]
-        seen = x.new_zeros(len(x), 1, x.shape[1], x.shape[1])
+        seen = x.new_zeros(x.shape[0], 1, x.shape[1], x.shape[1])
         seen[:, 0, :queries, -patches:].masked_fill_(hidden, -torch.inf)
         return seen

@@ -63,7 +63,7 @@ class MaskedDecoder(nn.Module):
         for plane, level in zip(maps, self.level_embed.weight.unbind(), strict=True):
             pixels.append(plane.flatten(2).transpose(1, 2) + level)
             positions.append(sine_positions((plane.shape[2], plane.shape[3]), plane.shape[1], plane))
-        queries = self.queries_features.weight.expand(len(finest), -1, -1)
+        queries = self.queries_features.weight.expand(finest.shape[0], -1, -1)
         answers = [self._answer(queries, finest)]
         for number, layer in enumerate(self.layers):
             turn = number % LEVELS

@@ -32,7 +32,6 @@ class QueryNetwork(Network):
     spec: QueryModelSpec
     class_predictor: nn.Linear
     divisor = 32
-    exportable = False
 
     def __init__(self, spec: QueryModelSpec, num_classes: int) -> None:
         super().__init__()

@@ -15,6 +15,10 @@ from everymask.models.specs.regions import ENCODERS
 
 SAMEncoder: TypeAlias = Literal["vit_t", "vit_b", "vit_l", "vit_h", "tiny_vit"]
 SAM2Encoder: TypeAlias = Literal["hiera_t", "hiera_s", "hiera_b+", "hiera_l"]
+STABLE = 0.98
+"""Where a mask of SAM 2 that is the answer alone changes more with the threshold, the best of three takes its place."""
+AROUND_ZERO = 0.05
+"""By how much the threshold is changed for that, to either side."""
 _PATCH = 16
 _HEAD = 32  # channels for each head of the attention
 
@@ -137,6 +141,22 @@ def prompted_preprocess(spec: PromptedModelSpec) -> Preprocess:
         return Preprocess(resize=resize, divisor=spec.side)
     means, stds = (0.5,) * spec.channels, (0.25,) * spec.channels
     return Preprocess(spec.channels, mean=means, std=stds, resize=resize, divisor=spec.side)
+
+
+def finds_nothing(spec: PromptedSpec) -> ConfigError:
+    """What is raised where a network that answers prompts is not asked."""
+    return ConfigError(
+        f"a {type(spec).__name__} answers prompts, and finds nothing unasked",
+        hint="give it points or boxes (--points, --boxes, Predictor.session), or ask for everything (--everything)",
+    )
+
+
+def is_not_limited(spec: PromptedSpec) -> ConfigError:
+    """What is raised where the objects of a network that answers prompts are to be limited."""
+    return ConfigError(
+        f"a {type(spec).__name__} gives what prompts point at, so that no number of detections limits it",
+        hint="leave out the number of detections",
+    )
 
 
 def _check_encoder(encoder: str, known: tuple[str, ...]) -> None:
