@@ -17,9 +17,7 @@ from everymask.models.panoptic.fpn import PanopticRCNN
 from everymask.models.prompted.network import PromptedNetwork
 from everymask.models.queries.eomt import EoMTNetwork
 from everymask.models.queries.mask2former import Mask2FormerNetwork
-from everymask.models.regions.fast_rcnn import FastRCNNNetwork
-from everymask.models.regions.rcnn import RCNN
-from everymask.models.regions.rcnn_classic import RCNNClassicNetwork
+from everymask.models.regions.build import build_regions
 from everymask.models.semantic.build import build_semantic
 from everymask.models.specs.any_spec import AnySpec
 from everymask.models.specs.change import ChangeSpec
@@ -28,7 +26,7 @@ from everymask.models.specs.onestage import OneStageSpec
 from everymask.models.specs.panoptic import PanopticFPN
 from everymask.models.specs.prompted import PromptedSpec
 from everymask.models.specs.queries import EoMT, Mask2Former
-from everymask.models.specs.regions import FasterRCNN, FastRCNN, RCNNClassic
+from everymask.models.specs.regions import FasterRCNN
 from everymask.models.specs.semantic import SemanticSpec
 
 NetworkOutputs: TypeAlias = RegionOutputs | SemanticOutputs | PanopticOutputs | QueryOutputs
@@ -44,12 +42,8 @@ def build(spec: AnySpec, num_classes: int, *, pretrained_encoder: Path | None = 
     match spec:
         case PanopticFPN():
             return PanopticRCNN(spec, num_classes, pretrained_encoder=pretrained_encoder)
-        case RCNNClassic():
-            return RCNNClassicNetwork(spec, num_classes, pretrained_encoder=pretrained_encoder)
-        case FastRCNN():
-            return FastRCNNNetwork(spec, num_classes, pretrained_encoder=pretrained_encoder)
         case FasterRCNN():
-            return RCNN(spec, num_classes, pretrained_encoder=pretrained_encoder)
+            return build_regions(spec, num_classes, pretrained_encoder=pretrained_encoder)
         case SemanticSpec():
             return build_semantic(spec, num_classes, pretrained_encoder=pretrained_encoder)
         case ChangeSpec():
