@@ -1,4 +1,4 @@
-"""Memory that ran out, whichever library says so, as a fault of the one picture that was too much; memory given back."""
+"""Memory that ran out, whichever library says so, as a fault of the one picture that was too much; and given back."""
 
 from __future__ import annotations
 
