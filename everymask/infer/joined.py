@@ -64,9 +64,9 @@ def predict_joined(
                 answer = window_outputs(predictor, shown, wanted)
             joined.add(answer.segmentation(0, wanted), place, at)
             cut = max(cut, answer.cut_below(0) or 0.0)
+            give_back()
         if seen is not None:
             seen(pixels[row.first - row.start : row.done - row.start])
-        give_back()
     found = joined.finished()
     if "duplicate-iou" in predictor.task.options:
         found = without_duplicates(found, predictor.duplicate_iou)
