@@ -93,6 +93,7 @@ def evaluate(
     max_detections: int | None = None,
     void: Void = "ignored",
     calibration: bool = False,
+    boundary: bool = False,
     classes: Mapping[str, str] | None = None,
     batch: int = 1,
     progress: Progress | None = None,
@@ -112,13 +113,14 @@ def evaluate(
     listed in the log; the data set may declare some that the model does not know, but show none of them.
     `max_detections` is how many objects per picture count (None: as many as the model gives), `void` whether what a
     label map says where there is no truth is ignored or wrong. `calibration` asks whether the model is as sure of the
-    pixels' classes as it is right, where there is truth. Memory holds one batch of pictures and what the metrics keep
-    of them. `progress(done, total)` is called after every picture. Of several processes each, by its `rank`, predicts
-    its share of the pictures, and all get the scores of all.
+    pixels' classes as it is right, where there is truth, `boundary` for boundary PQ beside PQ. Memory holds one batch
+    of pictures and what the metrics keep of them. `progress(done, total)` is called after every picture. Of several
+    processes each, by its `rank`, predicts its share of the pictures, and all get the scores of all.
 
     `DataError` when the data set cannot be read, is empty or shows a class that the model does not know; `ConfigError`
     when it has no such split, or no truth of the model's kind, for `classes` that there are not, and for the
-    calibration of a model that finds objects; `UnusableHere` names the picture that is too much for the memory.
+    calibration of a model that finds objects, or boundary PQ of one that gives no panoptic maps; `UnusableHere` names
+    the picture that is too much for the memory.
 
     >>> report = evaluate(load("runs/a"), "data", split="val")
     """
@@ -127,6 +129,8 @@ def evaluate(
     dataset = _annotated(_part(_read(dataset, predictor), split, predictor.splits))
     if max_detections is not None:
         predictor = predictor.with_detections(max_detections)
+    if boundary:
+        predictor.task.refuse("boundary")
     if calibration:
         predictor = predictor.with_scores()
     dataset = dataset.for_task(task.name, rule=rule_of(predictor.labels))
@@ -135,7 +139,9 @@ def evaluate(
     mapped = map_classes(dataset.labels, predictor.labels, classes, unknown)
     share = replace(dataset, records=dataset.records[rank.index :: rank.count])
     judge = partial(_judge, predictor, share, mapped, unknown, batch, progress)
-    metrics, seconds = rank.combined(lambda: judge(predictor.metrics(Judging(void, calibration))), _merged)
+    metrics, seconds = rank.combined(
+        lambda: judge(predictor.metrics(Judging(void, calibration, boundary=boundary))), _merged
+    )
     return Report(metrics[0][1], len(dataset), seconds / len(dataset), dict(metrics[1:]))
 
 

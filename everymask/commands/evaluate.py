@@ -25,6 +25,8 @@ class Evaluate(Scoring):
     """How many objects per picture count; otherwise what the model was trained for."""
     merge: str | None = None
     """Judge panoptic maps: things as MODEL finds them, and stuff as this model of label maps says."""
+    boundary: bool = False
+    """Also boundary PQ of panoptic maps: how well the segments' borders fit. Label maps always have boundary IoU."""
     calibration: bool = False
     """Also whether a model of label maps is as sure as it is right: ECE, MCE, and the bins they are taken from."""
 
@@ -44,6 +46,7 @@ def run(options: Evaluate) -> None:
                 max_detections=options.max_detections,
                 void=options.void,
                 calibration=options.calibration,
+                boundary=options.boundary,
                 classes=class_names(options),
                 progress=move,
                 rank=rank,

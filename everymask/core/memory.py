@@ -1,8 +1,10 @@
-"""Memory that ran out, whichever library says so, as a fault of the one picture that was too much."""
+"""Memory that ran out, whichever library says so, as a fault of the one picture that was too much; and given back."""
 
 from __future__ import annotations
 
+import ctypes
 import gc
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -40,6 +42,18 @@ def room_for(name: object, hint: str) -> Iterator[None]:
             raise
         error.__traceback__ = None  # its frames hold what filled the memory
         raise UnusableHere(f"{printable(name)}: not enough memory to predict the picture", hint=hint) from error
+
+
+def give_back() -> None:
+    """Have memory that was freed go back to the system.
+
+    glibc keeps it where larger and smaller pieces came and went, so that a process that works in steps grows with each
+    (malloc_trim(3)). Other systems do so by themselves.
+    """
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other C libraries than glibc have none
+        if trim is not None:
+            trim(0)
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from everymask.data.panoptic import (
     PanopticRule,
     connected_segments,
     paint_segments,
+    read_grey_segments,
     read_segments,
 )
 from everymask.data.pictures.read import read_image
@@ -286,12 +287,13 @@ class Dataset:
         """
         self.require("panoptic")
         record = self.records[index]
-        painting = self.coding.painting if isinstance(self.coding, PanopticCoding) else None
-        if painting is not None:
-            return self._made(record, painting)
+        coding = self.coding if isinstance(self.coding, PanopticCoding) else PanopticCoding()
+        if coding.painting is not None:
+            return self._made(record, coding.painting)
         if not isinstance(record.truth, PanopticFile):
             raise other_truth(record, "a panoptic map")
-        found = read_segments(record.truth.file, record.truth.segments)
+        read = read_grey_segments if coding.grey else read_segments
+        found = read(record.truth.file, record.truth.segments)
         check_size(found.ids.shape, record.size, record.truth.file, "panoptic map")
         return found
 

@@ -16,6 +16,7 @@ from everymask.core.masks import Masks
 from everymask.core.segmentation import InstanceSet, PanopticMap, Segment
 from everymask.data.coding import LabelCoding, read_colours
 from everymask.data.painting import lay
+from everymask.data.pictures.read import read_label_map
 from everymask.errors import ConfigError, DataError, listed, printable, unknown
 
 BACKGROUND = "background"
@@ -97,15 +98,17 @@ class PanopticCoding:
     """A pixel's segment is stored as a colour, its number R + 256 G + 65536 B, and 0 where there is no truth.
 
     Source: COCO's panoptic format (https://cocodataset.org/#format-data). With a `painting` it is made of other truth.
+    Where maps are `grey` the numbers are stored as they are, and those that are not listed have no truth.
     """
 
     painting: PanopticPainting | None = None
+    grey: bool = False
 
     @property
     def stored(self) -> Any:
         """How segments are stored, as JSON."""
         if self.painting is None:
-            return "segments"
+            return "numbers" if self.grey else "segments"
         return ["painted", self.painting.background, None if self.painting.maps is None else self.painting.maps.stored]
 
     def sentence(self, labels: Labels) -> str:
@@ -113,7 +116,7 @@ class PanopticCoding:
         things = len(labels.things)
         classes = f"of {things} countable and {len(labels) - things} other classes"
         if self.painting is None:
-            return f"panoptic maps hold segments as colours, {classes}"
+            return f"panoptic maps hold segments as {'numbers' if self.grey else 'colours'}, {classes}"
         if self.painting.maps is None:
             return f"panoptic maps are painted from objects, things over stuff and smaller ones over larger, {classes}"
         return f"panoptic maps are made of label maps, each connected piece of a thing by itself, {classes}"
@@ -177,6 +180,13 @@ def read_segments(file: Path, segments: Sequence[Segment]) -> PanopticMap:
             f"not listed; the first is at x {x}, y {y}",
             hint="list every segment with its class, or paint 0 where there is no truth",
         )
+    return PanopticMap(ids, tuple(segments))
+
+
+def read_grey_segments(file: Path, segments: Sequence[Segment]) -> PanopticMap:
+    """The segment numbers [H, W] int32 of a file that holds them as they are; others have no truth."""
+    ids = read_label_map(file).astype(np.int32)
+    ids[~np.isin(ids, [one.id for one in segments])] = 0
     return PanopticMap(ids, tuple(segments))
 
 

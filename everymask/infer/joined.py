@@ -7,6 +7,7 @@ from collections.abc import Callable
 from everymask.classical.splitting import split_map
 from everymask.core.arrays import Array
 from everymask.core.joining.grid import Grid, Stretch
+from everymask.core.memory import give_back
 from everymask.core.sample import Sample
 from everymask.core.segmentation import Segmentation
 from everymask.data.feed.pipelines import check_dates, naming
@@ -63,6 +64,7 @@ def predict_joined(
                 answer = window_outputs(predictor, shown, wanted)
             joined.add(answer.segmentation(0, wanted), place, at)
             cut = max(cut, answer.cut_below(0) or 0.0)
+            give_back()
         if seen is not None:
             seen(pixels[row.first - row.start : row.done - row.start])
     found = joined.finished()

@@ -29,7 +29,8 @@ from everymask.viz.semantic import draw_panoptic
 
 
 def _metrics(labels: Labels, spec: AnySpec | None, judging: Judging) -> dict[str, Metric[PanopticMap]]:
-    return {"quality": PanopticMetric(labels)}
+    boundary = {"boundary": PanopticMetric(labels, boundary=True)} if judging.boundary else {}
+    return {"quality": PanopticMetric(labels), **boundary}
 
 
 def _network(gpu: bool) -> tuple[ModelSpec, str]:
@@ -102,7 +103,7 @@ PANOPTIC = Task(
     recipe=or_queries(resolve_panoptic, PanopticSettings),
     feed=PanopticPipeline,
     metrics=_metrics,
-    options=frozenset({"tile"}),
+    options=frozenset({"boundary", "tile"}),
     tagged=True,
     draw=_draw,
     folder=_folder,

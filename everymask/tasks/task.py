@@ -38,6 +38,7 @@ OPTIONS = {
     "split-objects": "objects are split where every pixel has a class",
     "outline": "what a detector has found is outlined",
     "merge": "stuff is added to objects",
+    "boundary": "boundary PQ is of panoptic maps, and boundary IoU is always given",
 }
 """Options that do not mean something for every task, and why."""
 
@@ -55,13 +56,14 @@ class Judging:
     """How predictions are compared with truth; each task takes what belongs to it.
 
     `void` says whether what a label map shows where there is no truth is ignored or wrong, `calibration` asks whether
-    the model is as sure of the pixels' classes as it is right. `limits` are those of predictions that were made
-    elsewhere; else the network's own hold.
+    the model is as sure of the pixels' classes as it is right, and `boundary` for boundary PQ beside PQ. `limits` are
+    those of predictions that were made elsewhere; else the network's own hold.
     """
 
     void: Void = "ignored"
     calibration: bool = False
     limits: Limits | None = None
+    boundary: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,7 +93,7 @@ def test_d20_cityscapes_pairs_by_the_endings_of_names(tmp_path):
 
 def test_cityscapes_without_label_ids_says_how_to_make_them(shared):
     with pytest.raises(DataError, match="createTrainIdLabelImgs"):
-        read_dataset(shared / "format_fixtures" / "cityscapes_dataset" / "dataset")
+        read_dataset(shared / "format_fixtures" / "cityscapes_dataset" / "dataset", task="semantic")
 
 
 def test_ade20k_counts_from_one_and_0_has_no_truth(tmp_path):

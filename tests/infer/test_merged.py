@@ -84,7 +84,11 @@ def test_it_is_judged_by_panoptic_quality(tmp_path: Path, caplog: pytest.LogCapt
     stuff = grey_model(labels_of(("sky", "Öl")), channels=3)
     cars = replace(DISCS, card=replace(DISCS.card, labels=labels_of(("car",)), preprocess=stuff.card.preprocess))
     both = Merged(cars, stuff)
-    report = evaluate(both, dataset)
+    report = evaluate(both, dataset, boundary=True)
+    assert report.others["boundary"].headline_name == "boundary PQ" and "boundary PQ" in report.numbers()
+    assert report.others["boundary"].headline <= report.headline
+    with pytest.raises(ConfigError, match="boundary IoU is always given"):
+        evaluate(stuff, dataset, boundary=True)
     assert report.headline_name == "PQ" and report.pictures == 4
     assert set(report.scores.per_class) == {"car", "sky", "Öl"} and report.scores.per_class["car"].thing
     assert "the data set counts Öl one by one, which is stuff for the model" in caplog.text

@@ -36,6 +36,12 @@ from everymask.data.formats.label_studio.files import (
 from everymask.data.formats.labelmaps.ade20k import looks_like_ade20k, read_ade20k, write_ade20k
 from everymask.data.formats.labelmaps.camvid import looks_like_camvid, read_camvid, write_camvid
 from everymask.data.formats.labelmaps.cityscapes import looks_like_cityscapes, read_cityscapes, write_cityscapes
+from everymask.data.formats.labelmaps.cityscapes_instances import (
+    has_cityscapes_instances,
+    looks_like_cityscapes_instances,
+    read_cityscapes_instances,
+    write_cityscapes_instances,
+)
 from everymask.data.formats.labelmaps.image_masks import looks_like_image_masks, read_image_masks, write_image_masks
 from everymask.data.formats.labelme.files import looks_like_labelme, read_labelme, write_labelme
 from everymask.data.formats.mask_files import looks_like_mask_files, read_mask_files, write_mask_files
@@ -210,6 +216,15 @@ FORMATS = (
         refuses=frozenset({"crowds"}),
     ),
     Format("camvid", looks_like_camvid, "train/ with trainannot/", read_camvid, write_camvid, "semantic", _MAPS),
+    Format(
+        "cityscapes-instances",
+        looks_like_cityscapes_instances,
+        "leftImg8bit/ with *_instanceIds.png in gtFine/",
+        read_cityscapes_instances,
+        write_cityscapes_instances,
+        "panoptic",
+        preferred=has_cityscapes_instances,
+    ),
     Format(
         "cityscapes",
         looks_like_cityscapes,

@@ -18,7 +18,7 @@ from everymask.metrics.panoptic.scores import (
     quality_interval,
     summary_of,
 )
-from everymask.metrics.panoptic.tallies import Tallies, confusion_of, pairs_of, stacked, tallies_of
+from everymask.metrics.panoptic.tallies import Tallies, confusion_of, edge_pairs, pairs_of, stacked, tallies_of
 from everymask.metrics.scores import scored_before
 
 
@@ -26,12 +26,13 @@ class PanopticMetric:
     """Collects predictions and truths picture by picture; `compute` may be called at any time, and again.
 
     Segments are matched as by panopticapi (see `everymask.metrics.panoptic.tallies`), and `labels.things` says which
-    classes are things. The scores do not depend on the order of the pictures, nor on which part of a split run saw
-    them.
+    classes are things; with `boundary` the quality is that of boundaries. The scores do not depend on the order of the
+    pictures, nor on which part of a split run saw them.
     """
 
-    def __init__(self, labels: Labels) -> None:
+    def __init__(self, labels: Labels, *, boundary: bool = False) -> None:
         self.labels = labels
+        self.boundary = boundary
         self._confusion = np.zeros((len(labels) + 1, len(labels) + 1), np.int64)
         self._pictures: dict[str, Tallies] = {}
 
@@ -56,15 +57,16 @@ class PanopticMetric:
         confusion = confusion_of(pairs, *tables, count)
         # What is predicted where there is no truth is neither right nor wrong.
         confusion[-1] = 0
-        self._pictures[sample.id] = tallies_of(pairs, *tables, count)
+        edges = edge_pairs(prediction, truth) if self.boundary else None
+        self._pictures[sample.id] = tallies_of(pairs, *tables, count, edges)
         self._confusion += confusion
 
     def merge(self, other: PanopticMetric) -> None:
         """Add all pictures of another part of the same run; `ConfigError` unless it was set up alike."""
-        if self.labels != other.labels:
-            raise ConfigError(
-                f"only metrics set up alike can be merged, but labels is {self.labels} here, {other.labels} there"
-            )
+        for name in ("labels", "boundary"):
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if mine != theirs:
+                raise ConfigError(f"only metrics set up alike can be merged, but {name} is {mine} here, {theirs} there")
         for id_ in other._pictures:
             if id_ in self._pictures:
                 raise scored_before(id_)
@@ -86,4 +88,5 @@ class PanopticMetric:
             confusion=self._confusion.copy(),
             pictures=tuple(PanopticPictureScore.of(id_, self._pictures[id_]) for id_ in ids),
             tallies=tallies,
+            boundary=self.boundary,
         )

@@ -84,7 +84,8 @@ class PanopticScores:
 
     `confusion` [K + 1, K + 1] counts pixels: row = true class, column = predicted class, the last of each = no class;
     the last row is 0, since what is predicted where there is no truth counts nowhere.
-    `pictures` and `tallies` [P, K] are in the order of their ids.
+    `pictures` and `tallies` [P, K] are in the order of their ids. With `boundary` the overlap of two segments is the
+    lesser of their IoU and their boundary IoU (Cheng et al. 2021), and names say so.
     """
 
     every: PanopticSummary
@@ -95,10 +96,23 @@ class PanopticScores:
     confusion: IntArray
     pictures: tuple[PanopticPictureScore, ...]
     tallies: Tallies
+    boundary: bool = False
 
-    brief = ("PQ", "SQ", "RQ")
     resamples = 10_000
-    headline_name = "PQ"
+
+    @property
+    def brief(self) -> tuple[str, ...]:
+        """The three qualities; of boundaries PQ alone."""
+        return ("boundary PQ",) if self.boundary else ("PQ", "SQ", "RQ")
+
+    @property
+    def headline_name(self) -> str:
+        """PQ, or boundary PQ."""
+        return f"{self._kind}PQ"
+
+    @property
+    def _kind(self) -> str:
+        return "boundary " if self.boundary else ""
 
     @property
     def headline(self) -> float:
@@ -124,14 +138,15 @@ class PanopticScores:
     def numbers(self) -> dict[str, float]:
         """PQ of all classes, things and stuff, and the two that it is the product of."""
         parts = {"SQ": self.every.sq, "RQ": self.every.rq}
-        return known({"PQ": self.every.pq, "PQ things": self.things.pq, "PQ stuff": self.stuff.pq, **parts})
+        numbers = {"PQ": self.every.pq, "PQ things": self.things.pq, "PQ stuff": self.stuff.pq, **parts}
+        return known({f"{self._kind}{name}": value for name, value in numbers.items()})
 
     def headlines(self) -> tuple[Headline, ...]:
         """PQ with its interval, and how things and stuff share in it."""
         pictures = counted(self.num_pictures, "validation picture")
         shares = f"things {_shown(self.things.pq)}, stuff {_shown(self.stuff.pq)}"
         return (
-            Headline("PQ", f"{self.every.pq:.3f}", f"{pictures}; {self._interval_in_words()}"),
+            Headline(self.headline_name, f"{self.every.pq:.3f}", f"{pictures}; {self._interval_in_words()}"),
             Headline("SQ", f"{self.every.sq:.3f}", f"mean IoU of matched segments; PQ of {shares}"),
             Headline("RQ", f"{self.every.rq:.3f}", "F1 of the segments, matched from IoU 0.50 on"),
         )
@@ -180,13 +195,13 @@ class PanopticScores:
         columns = ("class", "kind", "PQ", "SQ", "RQ", "segments", "found", "matched")
         title = counted(self.num_pictures, "picture")
         return (
-            Table(title, ("", "PQ", "SQ", "RQ", "classes"), (means[0], *bounds, *means[1:])),
-            Table("By class", columns, by_class),
+            Table(title, ("", self.headline_name, "SQ", "RQ", "classes"), (means[0], *bounds, *means[1:])),
+            Table("Boundaries by class" if self.boundary else "By class", columns, by_class),
         )
 
     def sentence(self, pictures: str) -> str:
         """PQ with its interval, and that of things and stuff."""
-        mean = f"PQ {self.every.pq:.3f} ({self._interval_in_words()})"
+        mean = f"{self.headline_name} {self.every.pq:.3f} ({self._interval_in_words()})"
         return f"{mean}, things {_shown(self.things.pq)}, stuff {_shown(self.stuff.pq)} on {pictures}"
 
     def resampled(self, resamples: int, seed: int) -> FloatArray:

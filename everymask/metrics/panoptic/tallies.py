@@ -14,6 +14,7 @@ import numpy as np
 from everymask.core.arrays import BoolArray, FloatArray, IntArray
 from everymask.core.segmentation import PanopticMap, Segment
 from everymask.errors import DataError
+from everymask.metrics.boundary import boundary_pixels, boundary_width
 
 _MATCH_IOU = 0.5
 
@@ -107,13 +108,36 @@ def pairs_of(prediction: PanopticMap, truth: PanopticMap, where: str) -> Pairs:
     side = len(prediction.segments) + 1
     codes = _rows(truth, starts, f"the truth of {where!r}") * side
     codes += _rows(prediction, starts, f"the prediction for {where!r}")
-    known, place = np.unique(codes, return_inverse=True)
-    pixels = np.rint(np.bincount(place, lengths, minlength=len(known))).astype(np.int64)
-    return Pairs(known // side, known % side, pixels)
+    return _counted(codes, lengths, side)
 
 
-def tallies_of(pairs: Pairs, prediction: Sequence[Segment], truth: Sequence[Segment], num_classes: int) -> Tallies:
-    """What was found of a picture, by class.
+def edge_pairs(prediction: PanopticMap, truth: PanopticMap) -> Pairs:
+    """The same of the pixels of each segment that are near its border, as boundary IoU takes them (see
+    `everymask.metrics.boundary`), for maps of which `pairs_of` has been asked.
+
+    0 stands for the inside of any segment, and pixels without truth for one more segment behind those of the truth.
+    """
+    width, edges = boundary_width(truth.size), []
+    for found in (truth, prediction):
+        rows = found.looked_up(range(1, len(found.segments) + 1), 0)
+        edges.append(np.where(boundary_pixels(rows, width), rows, 0).astype(np.int64))
+        if found is truth:
+            edges[0][rows == 0] = len(truth.segments) + 1
+    side = len(prediction.segments) + 1
+    codes = (edges[0] * side + edges[1]).reshape(-1)
+    starts = np.flatnonzero(np.append(True, codes[1:] != codes[:-1]))[: codes.size]
+    return _counted(codes[starts], np.diff(np.append(starts, codes.size)), side)
+
+
+def tallies_of(
+    pairs: Pairs,
+    prediction: Sequence[Segment],
+    truth: Sequence[Segment],
+    num_classes: int,
+    edges: Pairs | None = None,
+) -> Tallies:
+    """What was found of a picture, by class. With `edges` two segments overlap by the lesser of their IoU and their
+    boundary IoU (boundary PQ, Cheng et al. 2021).
 
     - two segments of one class match where their IoU is above one half; the union leaves out the predicted pixels that
       have no truth. A crowd is never matched, and never missed
@@ -130,6 +154,8 @@ def tallies_of(pairs: Pairs, prediction: Sequence[Segment], truth: Sequence[Segm
     same = (pairs.true > 0) & (pairs.found > 0) & (true_class[pairs.true] == found_class[pairs.found])
     true, found, common = (column[same] for column in (pairs.true, pairs.found, pairs.pixels))
     overlap = common / (true_area[true] + found_area[found] - common - untold[found])
+    if edges is not None:
+        overlap = np.minimum(overlap, _edge_overlap(edges, true, found, len(true_class), len(found_class)))
     hit = (overlap > _MATCH_IOU) & ~crowd[true]
     missed = (true_area > 0) & ~crowd
     missed[true[hit]] = missed[0] = False
@@ -153,6 +179,25 @@ def confusion_of(pairs: Pairs, prediction: Sequence[Segment], truth: Sequence[Se
     cells = true_class[pairs.true] * side + found_class[pairs.found]
     counts = np.bincount(cells, pairs.pixels, minlength=side * side)
     return np.rint(counts).astype(np.int64).reshape(side, side)
+
+
+def _edge_overlap(edges: Pairs, true: IntArray, found: IntArray, num_true: int, num_found: int) -> FloatArray:
+    """The boundary IoU of each pair of rows of two tables, `true` [M] and `found` [M]."""
+    codes, wanted = edges.true * num_found + edges.found, true * num_found + found
+    place = np.minimum(np.searchsorted(codes, wanted), len(codes) - 1)
+    common = np.where(codes[place] == wanted, edges.pixels[place], 0)
+    true_area = np.bincount(edges.true, edges.pixels, minlength=num_true)
+    found_area = np.bincount(edges.found, edges.pixels, minlength=num_found)
+    untold = _summed(edges, edges.true == num_true, num_found)
+    overlap: FloatArray = common / np.maximum(true_area[true] + found_area[found] - common - untold[found], 1)
+    return overlap
+
+
+def _counted(codes: IntArray, lengths: IntArray, side: int) -> Pairs:
+    """The pairs of rows true * `side` + found of so many pixels each, sorted."""
+    known, place = np.unique(codes, return_inverse=True)
+    pixels = np.rint(np.bincount(place, lengths, minlength=len(known))).astype(np.int64)
+    return Pairs(known // side, known % side, pixels)
 
 
 def _classes(segments: Sequence[Segment]) -> IntArray:

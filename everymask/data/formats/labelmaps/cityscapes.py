@@ -35,15 +35,27 @@ from everymask.errors import DataError
 
 LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 """The label id of each class that trains, in the order of the train ids."""
-_MOST_LABEL_ID = 33
-_PICTURES, _MAPS = "leftImg8bit", ("gtFine", "gtCoarse")
+MOST_LABEL_ID = 33
+PICTURES, MAPS = "leftImg8bit", ("gtFine", "gtCoarse")
+ANNOTATIONS = "labelIds", "labelTrainIds"
+"""Kinds of label maps, that which is read where there are both first."""
 _ENOUGH = 3  # so many maps without any label id above 18 are no accident
 _MIXED = "labelIds are 0-33, trainIds 0-18 and 255: the file's name and what it holds must agree"
 
 
 def looks_like_cityscapes(path: Path) -> bool:
     """Whether the folder has leftImg8bit/ beside gtFine/ or gtCoarse/."""
-    return (path / _PICTURES).is_dir() and any((path / name).is_dir() for name in _MAPS)
+    return (path / PICTURES).is_dir() and any((path / name).is_dir() for name in MAPS)
+
+
+def has_cityscapes(path: Path, kind: str) -> bool:
+    """Whether the folder has leftImg8bit/ and maps of that kind."""
+    return (path / PICTURES).is_dir() and any(_ends(file, kind) for file in files_below(maps_of(path), 2))
+
+
+def maps_of(root: Path) -> Path:
+    """The folder of the maps."""
+    return next((root / name for name in MAPS if (root / name).is_dir()), root / MAPS[0])
 
 
 def read_cityscapes(path: str | Path, *, policy: Policy = "strict", decode: bool = True) -> Dataset:
@@ -55,19 +67,21 @@ def read_cityscapes(path: str | Path, *, policy: Policy = "strict", decode: bool
     """
     root = Path(path)
     issues = IssueLog(policy)
-    maps = next((root / name for name in _MAPS if (root / name).is_dir()), root / _MAPS[0])
-    files, found = list(files_below(root / _PICTURES, 2)), list(files_below(maps, 2))
-    kind = next((kind for kind in ("labelIds", "labelTrainIds") if any(_ends(file, kind) for file in found)), None)
+    maps = maps_of(root)
+    files, found = list(files_below(root / PICTURES, 2)), list(files_below(maps, 2))
+    kind = next((kind for kind in ANNOTATIONS if any(_ends(file, kind) for file in found)), None)
     if kind is None:
         hint = "make them from the polygons with cityscapesScripts, createTrainIdLabelImgs"
         issues.error("no-pictures", f"expected {maps.name}/<split>/<city>/*_labelIds.png", file=root, hint=hint)
         raise refused(root, issues)
-    pairs, loose = _pairs(root, pictures_among(files), [file for file in found if _ends(file, kind)], kind, issues)
+    pairs, loose = cityscapes_pairs(
+        root, pictures_among(files), [file for file in found if _ends(file, kind)], kind, issues
+    )
     pictures = read_contents(pairs, issues, count_contents if decode else declared_contents)
     coding = label_id_coding() if kind == "labelIds" else numbers(len(CITYSCAPES), "Cityscapes' train ids", void=(255,))
     if kind == "labelIds":
         _note_train_ids(root, pictures, issues)
-    ending = f"_{_PICTURES}"
+    ending = f"_{PICTURES}"
     return semantic_dataset(
         root, "cityscapes", pictures, CITYSCAPES, coding, issues, hint=_MIXED, ending=ending, loose=loose
     )
@@ -84,16 +98,16 @@ def write_cityscapes(folder: str | Path, dataset: Dataset) -> None:
     stored = np.zeros(painted.labels.ignore + 1, np.uint8)
     stored[: len(LABEL_IDS)] = LABEL_IDS
     for index, record in enumerate(painted.records):
-        stem = file_stem(record).removesuffix(f"_{_PICTURES}")
+        stem = file_stem(record).removesuffix(f"_{PICTURES}")
         place = Path(record.split or "train") / stem.partition("_")[0]
-        copy_picture(replace(record, id=f"{stem}_{_PICTURES}"), root / _PICTURES / place)
+        copy_picture(replace(record, id=f"{stem}_{PICTURES}"), root / PICTURES / place)
         ids = stored[painted.label_map(index).ids]
         write_image(root / "gtFine" / place / f"{stem}_gtFine_labelIds.png", ids)
 
 
 def label_id_coding() -> LabelCoding:
     """The label ids 0-33; those that do not train have no truth."""
-    rows: dict[int, int | None] = dict.fromkeys(range(_MOST_LABEL_ID + 1))
+    rows: dict[int, int | None] = dict.fromkeys(range(MOST_LABEL_ID + 1))
     rows |= {value: name for name, value in enumerate(LABEL_IDS)}
     return LabelCoding("numbers", tuple(rows.items()), "Cityscapes' label ids as train ids")
 
@@ -102,7 +116,7 @@ def _ends(file: Path, kind: str) -> bool:
     return file.stem.endswith(f"_{kind}")
 
 
-def _pairs(
+def cityscapes_pairs(
     root: Path, pictures: list[Path], maps: list[Path], kind: str, issues: IssueLog
 ) -> tuple[list[Pair], list[Loose]]:
     """The pictures with label maps, and those of the test split without."""
@@ -111,10 +125,10 @@ def _pairs(
     loose: list[Loose] = []
     for picture in pictures:
         folder = picture.parent.parent.name
-        stem = picture.stem.removesuffix(f"_{_PICTURES}")
+        stem = picture.stem.removesuffix(f"_{PICTURES}")
         split = SPLIT_FOLDERS.get(folder.lower(), folder)
         if picture.stem == stem:
-            message = f"expected a name that ends in _{_PICTURES}"
+            message = f"expected a name that ends in _{PICTURES}"
             issues.error("picture-name", message, file=picture, value=picture.name)
         elif (file := known.pop((folder, stem), None)) is not None:
             pairs.append(Pair(picture, file, split))
@@ -125,7 +139,7 @@ def _pairs(
             message = "the picture has no label map"
             issues.error("mask-missing", message, file=picture, hint=f"expected {stem}_gtFine_{kind}.png")
     for file in known.values():
-        hint = f"expected {_PICTURES}/{file.parent.parent.name}/<city>/{file.stem.rsplit('_', 2)[0]}_{_PICTURES}.png"
+        hint = f"expected {PICTURES}/{file.parent.parent.name}/<city>/{file.stem.rsplit('_', 2)[0]}_{PICTURES}.png"
         issues.error("picture-missing", "the label map belongs to no picture", file=file, hint=hint)
     return pairs, loose
 
