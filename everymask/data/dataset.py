@@ -105,7 +105,7 @@ class Dataset:
             case LabelCoding() | Painting():
                 return "label maps"
             case PanopticCoding():
-                return "panoptic"
+                return "label maps" if self.coding.classes else "panoptic"
             case ChangeCoding():
                 return "change maps"
             case _:
@@ -134,8 +134,8 @@ class Dataset:
         """The same pictures with a class for every pixel as their truth: the objects, and background where none is.
 
         A smaller object hides a larger one. There is no truth where a crowd is and no object, and in regions that are
-        to be ignored, which hide and are hidden as objects are. `DataError` where the objects have no masks,
-        `ConfigError` for a panoptic data set.
+        to be ignored, which hide and are hidden as objects are. Of panoptic maps it is the classes of the segments, of
+        crowds too. `DataError` where the objects have no masks.
         """
         return self.for_task("semantic")
 
@@ -163,6 +163,12 @@ class Dataset:
         painting = PanopticPainting(background, coding, source)
         return replace(self, labels=labels, coding=PanopticCoding(painting))
 
+    def _flattened(self) -> Dataset:
+        """With the classes of its segments alone."""
+        assert isinstance(self.coding, PanopticCoding)
+        labels = replace(self.labels, things=frozenset())
+        return replace(self, labels=labels, coding=replace(self.coding, classes=True))
+
     def _check_rule(self, rule: PanopticRule | None) -> None:
         """`ConfigError` where a rule says something else than the data do."""
         if rule is None or not rule.strict or rule.applied(self.labels).things == self.labels.things:
@@ -180,7 +186,7 @@ class Dataset:
 
         Objects and label maps become panoptic by a `rule`. `ConfigError` where label maps were to be objects, where a
         rule is missing or names other classes, where only one of the two has two dates, and for a panoptic data set
-        that was to be something else; `DataError` as in `semantic`. Where it was not the user who named the task, `why`
+        that was to be objects; `DataError` as in `semantic`. Where it was not the user who named the task, `why`
         says what asks for it, and `hint` what to do instead.
         """
         match task:
@@ -206,6 +212,8 @@ class Dataset:
         asked = why or f"the task is {task}"
         if wanted == "panoptic" and self.kind != "change maps":
             return self._segmented(rule, asked)
+        if (self.kind, wanted) == ("panoptic", "label maps"):
+            return self._flattened()
         if self.kind == "panoptic":
             raise panoptic_refused(self, f"used where {asked}")
         if "change maps" in (self.kind, wanted):
@@ -253,6 +261,9 @@ class Dataset:
                 return SemanticMap(ids, ignore=ignore)
             case ChangeCoding():
                 return self.change_map(index)
+            case PanopticCoding(classes=True) as coding:
+                found = replace(self, coding=replace(coding, classes=False)).panoptic_map(index)
+                return SemanticMap(found.looked_up([one.class_id for one in found.segments], ignore), ignore=ignore)
             case None | PanopticCoding():
                 raise self._other_kind("label maps")
             case _:

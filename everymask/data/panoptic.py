@@ -98,21 +98,29 @@ class PanopticCoding:
     """A pixel's segment is stored as a colour, its number R + 256 G + 65536 B, and 0 where there is no truth.
 
     Source: COCO's panoptic format (https://cocodataset.org/#format-data). With a `painting` it is made of other truth.
-    Where maps are `grey` the numbers are stored as they are, and those that are not listed have no truth.
+    Where maps are `grey` the numbers are stored as they are, and those that are not listed have no truth. With `classes`
+    only the classes of the segments count, as in a label map.
     """
 
     painting: PanopticPainting | None = None
     grey: bool = False
+    classes: bool = False
 
     @property
     def stored(self) -> Any:
         """How segments are stored, as JSON."""
+        if self.classes:
+            return ["classes of", replace(self, classes=False).stored]
         if self.painting is None:
             return "numbers" if self.grey else "segments"
         return ["painted", self.painting.background, None if self.painting.maps is None else self.painting.maps.stored]
 
     def sentence(self, labels: Labels) -> str:
         """What the files hold, for logs and tables."""
+        if self.classes:
+            return (
+                f"label maps are the classes of segments, which are stored as {'numbers' if self.grey else 'colours'}"
+            )
         things = len(labels.things)
         classes = f"of {things} countable and {len(labels) - things} other classes"
         if self.painting is None:

@@ -127,7 +127,7 @@ def compare(before: Dataset, after: Dataset, *, progress: Callable[[int, int], N
             case None:
                 there = None if row is None else after.objects(row)
                 _compare_objects(before, record, before.objects(number), there, table, losses)
-            case LabelCoding() | Painting() | ChangeCoding():
+            case LabelCoding() | Painting() | ChangeCoding() | PanopticCoding(classes=True):
                 there_planes = {} if row is None else after.label_map(row).planes
                 for name, ids in before.label_map(number).planes.items():
                     _compare_maps(before, record, ids, there_planes.get(name), table, losses)

@@ -172,7 +172,7 @@ def _cut_truth(
     match dataset.coding:
         case None:
             return list(_cut_objects(dataset, row, windows, counts))
-        case LabelCoding() | Painting() | ChangeCoding():
+        case LabelCoding() | Painting() | ChangeCoding() | PanopticCoding(classes=True):
             whole = dataset.label_map(row)
             parts = (whole.each(partial(_cut, window=window)) for window in windows)
             return [write_map(file, part, dataset.labels) for part, file in zip(parts, maps, strict=True)]
