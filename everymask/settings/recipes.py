@@ -9,7 +9,6 @@ from everymask.data.feed.augment import Augment
 from everymask.data.feed.preprocess import Preprocess, Resize
 from everymask.data.fingerprint import Fingerprint
 from everymask.models.specs.any_spec import ModelSpec
-from everymask.models.specs.detr import RFDETR
 from everymask.models.specs.regions import REGION_KINDS, FasterRCNN, MaskRCNN, RegionModelSpec, mask_rcnn_small
 from everymask.settings.config import Domain, Optimizer, TrainConfig
 from everymask.settings.facts import Facts, Start, model_of, prepared_for, settled, steps_of, turned, usual_epochs
@@ -86,7 +85,7 @@ def model_for_weights(asked: ModelSpec, stored: ModelSpec) -> ModelSpec:
     is no such relation, a network takes over only what its encoder is. An RF-DETR stays as it is: its sizes share one
     encoder, so that only its settings say which one was asked for.
     """
-    if isinstance(asked, RFDETR):
+    if getattr(asked, "keeps_size", False):
         return asked
     shared = {column.name for column in fields(asked)} & {column.name for column in fields(stored)}
     if not isinstance(asked, type(stored)) and not isinstance(stored, type(asked)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 from everymask.data.feed.preprocess import Preprocess, Resize
 from everymask.errors import ConfigError
@@ -28,6 +28,7 @@ class RFDETR:
     those at least as sure as `score_threshold`.
     """
 
+    keeps_size: ClassVar[bool] = True
     encoder: str = "vit_small_patch14_dinov2"
     channels: int = 3
     patch: int = 16
