@@ -189,21 +189,29 @@ class Dataset:
         that was to be objects; `DataError` as in `semantic`. Where it was not the user who named the task, `why`
         says what asks for it, and `hint` what to do instead.
         """
-        if task is None:
-            return self
-        wanted = _wanted(task)
+        match task:
+            case None:
+                return self
+            case "semantic":
+                wanted: Kind = "label maps"
+            case "instance":
+                wanted = "objects"
+            case "panoptic":
+                wanted = "panoptic"
+            case "change":
+                wanted = "change maps"
+            case _:
+                assert_never(task)
         if rule is not None and rule.strict and wanted != "panoptic":
             raise ConfigError(f"things and stuff make panoptic maps, but the task is {task}", hint=_NO_RULE)
         if self.kind == wanted:
             self._check_rule(rule)
             return self
-        if (self.kind, wanted) == ("objects", "label maps"):
-            return self._painted()
+        if wanted == "label maps" and self.kind in ("objects", "panoptic"):
+            return self._painted() if self.kind == "objects" else self._flattened()
         asked = why or f"the task is {task}"
         if wanted == "panoptic" and self.kind != "change maps":
             return self._segmented(rule, asked)
-        if (self.kind, wanted) == ("panoptic", "label maps"):
-            return self._flattened()
         if self.kind == "panoptic":
             raise panoptic_refused(self, f"used where {asked}")
         if "change maps" in (self.kind, wanted):
@@ -357,21 +365,6 @@ class Dataset:
     def subset(self, indices: Sequence[int]) -> Dataset:
         """The records at `indices`, in that order."""
         return replace(self, records=tuple(self.records[index] for index in indices))
-
-
-def _wanted(task: TaskName) -> Kind:
-    """What a task learns from."""
-    match task:
-        case "semantic":
-            return "label maps"
-        case "instance":
-            return "objects"
-        case "panoptic":
-            return "panoptic"
-        case "change":
-            return "change maps"
-        case _:
-            assert_never(task)
 
 
 def not_annotated(count: int) -> str:
