@@ -47,9 +47,11 @@ def change_pieces(now: IntArray, was: IntArray | None, num_classes: int) -> Iter
 
     Class 0 did not change, and ids from `num_classes` on have no truth: both belong to no piece.
     """
-    before = 0 if was is None else was.astype(np.int32)
-    codes = before * num_classes + now
-    changed = (now > 0) & (now < num_classes) & ((was is None) | (np.asarray(before) < num_classes))
+    codes = now.astype(np.min_scalar_type(num_classes**2))
+    changed = (now > 0) & (now < num_classes)
+    if was is not None:
+        changed &= was < num_classes
+        codes += was.astype(codes.dtype) * codes.dtype.type(num_classes)
     for code in np.unique(codes[changed]).tolist():
         there = changed & (codes == code)
         _, numbers, facts, _ = cv2.connectedComponentsWithStats(there.view(np.uint8), connectivity=8)

@@ -21,7 +21,7 @@ from everymask.results.writing_semantic import SemanticFolder
 from everymask.viz.change import draw_change
 
 _COLUMNS = "file", "piece", "was", "is", "pixels", "share", "x1", "y1", "x2", "y2"
-_MOST_PIXELS = 1 << 28
+_MOST_PIXELS = 1 << 27
 
 _log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class ChangeFolder(SemanticFolder):
     - `vectors/<name>.geojson`: the outlines of these pieces in pixels, x to the right and y down, with their holes
 
     Pictures are named after the later date, which is the last of the `inputs`. The pieces need the whole map in memory,
-    a byte for each pixel; of pictures of more than 268 million pixels there are none, which is said in the log.
+    with up to ten bytes for each pixel; of pictures of more than 134 million pixels there are none, which the log says.
     """
 
     dates = 2

@@ -41,6 +41,8 @@ def test_pixels_that_touch_and_changed_alike_are_a_piece() -> None:
     assert [(piece.was, piece.now, piece.pixels, piece.box) for piece in pieces] == [
         (1, 2, 59, (3, 2, 14, 12)), (2, 1, 15, (20, 15, 25, 18)),
     ]  # fmt: skip
+    many = list(change_pieces(change.ids, change.was, 20))
+    assert [(piece.was, piece.now, piece.pixels) for piece in many] == [(1, 2, 59), (2, 1, 15)]
     plain = list(change_pieces(change.ids, None, 3))
     assert [(piece.was, piece.now) for piece in plain] == [(None, 1), (None, 2)]
 

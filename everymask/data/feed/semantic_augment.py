@@ -42,11 +42,14 @@ def varied_window(
 ) -> tuple[Window, Size]:
     """`jitter_window`, drawn up to ten times until no class fills more than `category_max` of what has truth in it.
 
-    With `category_max` 0 the first will do. Source: MMSegmentation's RandomCrop with cat_max_ratio.
+    With `category_max` 0 the first will do, and so does the whole picture, of which there is no other.
+    Source: MMSegmentation's RandomCrop with cat_max_ratio.
     """
     for _ in range(_ATTEMPTS):
         window, resized = jitter_window(truth.size, target, scale, generator, step=step)
-        if not category_max or _largest_share(truth, window) < category_max:
+        x1, y1, x2, y2 = window
+        whole = y2 - y1 > truth.size[0] - step and x2 - x1 > truth.size[1] - step
+        if not category_max or whole or _largest_share(truth, window) < category_max:
             break
     return window, resized
 
