@@ -21,7 +21,7 @@ from everymask.data.formats.crowds import Crowds, crowds_as_objects, note_crowds
 from everymask.data.formats.cvat.files import looks_like_cvat, read_cvat, write_cvat
 from everymask.data.formats.datumaro.files import looks_like_datumaro, read_datumaro, write_datumaro
 from everymask.data.formats.finding.archives import is_archive, unpacked
-from everymask.data.formats.finding.foreign import address_refused, note_passed_over, what_it_is
+from everymask.data.formats.finding.foreign import address_refused, missing_json, note_passed_over, what_it_is
 from everymask.data.formats.finding.named import exists
 from everymask.data.formats.finding.nearby import contents_of, is_part, is_small
 from everymask.data.formats.folders import files_in, folders_in
@@ -451,7 +451,7 @@ def _by_content(
 def _unknown(root: Path) -> DataError:
     """The error for what no format knows: what was looked for and found, and which folder nearby would do."""
     near = _nearest(root)
-    hint = f"did you mean {printable(near[0])} ({near[1]})?" if near else ""
+    hint = f"did you mean {printable(near[0])} ({near[1]})?" if near else missing_json(root)
     lonely = IssueLog("skip")
     find_pairs(root, lonely)
     unpaired = [issue for issue in lonely.noted() if issue.severity == "error"]

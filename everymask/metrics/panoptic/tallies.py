@@ -17,6 +17,7 @@ from everymask.errors import DataError
 from everymask.metrics.boundary import boundary_pixels, boundary_width
 
 _MATCH_IOU = 0.5
+_AT_ONCE = 1 << 15
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,15 +101,27 @@ def pairs_of(prediction: PanopticMap, truth: PanopticMap, where: str) -> Pairs:
             f"truth and prediction of {where!r} must be panoptic maps [H, W] of one size, but they are "
             f"{list(truth.ids.shape)} and {list(prediction.ids.shape)}"
         )
-    true, found = truth.ids.reshape(-1), prediction.ids.reshape(-1)
-    # Neighbours mostly are of one segment: what is looked at are runs of pixels that agree in both maps.
-    change = np.flatnonzero((true[1:] != true[:-1]) | (found[1:] != found[:-1])) + 1
-    starts = np.append(0, change)[: true.size]
-    lengths = np.diff(np.append(starts, true.size))
+    places, true, found = _runs(truth.ids.reshape(-1), prediction.ids.reshape(-1))
+    lengths = np.diff(np.append(places, truth.ids.size))
     side = len(prediction.segments) + 1
-    codes = _rows(truth, starts, f"the truth of {where!r}") * side
-    codes += _rows(prediction, starts, f"the prediction for {where!r}")
+    codes = _rows(truth, true, places, f"the truth of {where!r}") * side
+    codes += _rows(prediction, found, places, f"the prediction for {where!r}")
     return _counted(codes, lengths, side)
+
+
+def _runs(true: IntArray, found: IntArray) -> tuple[IntArray, IntArray, IntArray]:
+    """Where runs of pixels begin that are alike in two flat maps [N], since neighbours mostly are of one segment, and
+    what these hold there.
+    """
+    places, values, others = [np.arange(min(1, true.size))], [true[:1]], [found[:1]]
+    # As many at a time as stay in the processor's cache until they have been looked at.
+    for first in range(1, true.size, _AT_ONCE):
+        one, other = true[first - 1 : first + _AT_ONCE], found[first - 1 : first + _AT_ONCE]
+        change = np.flatnonzero((one[1:] != one[:-1]) | (other[1:] != other[:-1])) + 1
+        places.append(change + (first - 1))
+        values.append(one[change])
+        others.append(other[change])
+    return np.concatenate(places), np.concatenate(values), np.concatenate(others)
 
 
 def edge_pairs(prediction: PanopticMap, truth: PanopticMap) -> Pairs:
@@ -210,11 +223,10 @@ def _summed(pairs: Pairs, chosen: BoolArray, count: int) -> FloatArray:
     return np.bincount(pairs.found[chosen], pairs.pixels[chosen], minlength=count).astype(np.float64)
 
 
-def _rows(found: PanopticMap, places: IntArray, what: str) -> IntArray:
-    """[N]: the rows of the segments of pixels at `places` in the flattened map, counted from 1; 0 where none is."""
+def _rows(found: PanopticMap, ids: IntArray, places: IntArray, what: str) -> IntArray:
+    """The rows [N] of the segments of `ids` [N], which stand at `places` [N] of the map, counted from 1; 0 for 0."""
     numbers = np.array([0, *(segment.id for segment in found.segments)], np.int64)
     order = np.argsort(numbers, kind="stable")
-    ids = found.ids.reshape(-1)[places]
     rows: IntArray = order[np.minimum(np.searchsorted(numbers[order], ids), len(numbers) - 1)]
     wrong = np.flatnonzero(numbers[rows] != ids)
     if wrong.size:

@@ -36,8 +36,12 @@ def with_maps(
     bases = _bases(file, [one.name for one in listed])
     found = []
     for one in listed:
-        path = files.find(one.name, bases, file=file, where=f"{one.pointer}/file_name")
-        if path is not None:
+        where = f"{one.pointer}/file_name"
+        path = files.find(one.name, bases, file=file, where=where)
+        if path == one.record.image:
+            message, hint = "there is no map of this name, only the picture", f"put the maps into {file.stem}/"
+            issues.error("map-missing", message, file=file, where=where, value=one.name, hint=hint)
+        elif path is not None:
             found.append((one, path))
     look = _counted if decode else _opened
     with ThreadPoolExecutor(_THREADS) as pool:

@@ -67,6 +67,18 @@ def what_it_is(path: Path) -> tuple[str, str]:
     return _file(path)
 
 
+def missing_json(folder: Path) -> str:
+    """What to do where a folder, or one in it, has panoptic maps without the file that says what they show; else
+    nothing.
+    """
+    for place in (folder, *folders_in(folder)[:_LOOKED_AT]) if folder.is_dir() else ():
+        for maps in folders_in(place)[:_LOOKED_AT]:
+            if maps.name.lower().startswith("panoptic") and files_in(maps, (".png",)):
+                where, file = printable(maps.relative_to(folder)), printable(f"{maps.name}.json")
+                return f"{where} looks like panoptic maps: put {file}, which says what they show, beside that folder"
+    return ""
+
+
 def note_passed_over(folders: Iterable[Path], issues: IssueLog) -> None:
     """Warn of the files beside the pictures of a data set that show something in a form that is not read."""
     for folder in dict.fromkeys(folders):

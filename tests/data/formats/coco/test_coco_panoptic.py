@@ -226,3 +226,18 @@ def test_files_of_other_categories_are_not_joined(tmp_path: Path) -> None:
     file.write_text(json.dumps(document), "utf-8")
     with pytest.raises(DataError, match=r"the categories are not those of panoptic_train\.json"):
         read_coco_panoptic(tmp_path)
+
+
+def test_maps_without_their_json_are_named(written: Path) -> None:
+    (written / "annotations" / "panoptic.json").unlink()
+    with pytest.raises(DataError) as caught:
+        read_dataset(written)
+    assert caught.value.hint.startswith("annotations/panoptic looks like panoptic maps: put panoptic.json")
+
+
+def test_a_file_with_only_the_maps_missing_names_each(written: Path) -> None:
+    for file in (written / "annotations" / "panoptic").iterdir():
+        file.unlink()
+    with pytest.raises(DataError) as caught:
+        read_coco_panoptic(written)
+    assert [issue.where for issue in caught.value.issues] == [f"/annotations/{row}/file_name" for row in range(4)]
