@@ -44,8 +44,8 @@ CHANNELS = 5
 PREPROCESS = Preprocess(CHANNELS, mean=(0.5,) * CHANNELS, std=(0.25,) * CHANNELS)
 STEPS = 16
 ALL: dict[str, ModelSpec] = {name: with_channels(spec, CHANNELS) for name, spec in (SPECS | OTHER_ENCODERS).items()}
-# One of each kind, for what all networks of a kind share.
-KIND = list({type(ALL[name]): name for name in reversed(SPECS)}.values())
+# One of each kind, for what all networks of a kind share; what RF-DETR learns of boxes, that with masks learns too.
+KIND = list({type(ALL[name]): name for name in reversed(SPECS) if name != "rf-detr"}.values())
 # One of each family, and the one with a loss of its own, for what all networks of a family share.
 FAMILY = ["mask-rcnn", "deeplabv3", "pidnet"]
 # One of each family of encoders: convolutions, attention, without a map at stride 2, with channels last.

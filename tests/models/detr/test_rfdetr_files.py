@@ -11,12 +11,13 @@ from torch import Tensor
 
 from everymask.api import load, load_network
 from everymask.core.label_sets import coco_80_labels, coco_labels
+from everymask.core.labels import labels_of
 from everymask.errors import WeightsError
 from everymask.models.detr.network import RFDETRNetwork
 from everymask.models.foreign.detectors.rfdetr import from_rfdetr
 from everymask.models.foreign.files.stored import Stored
 from everymask.models.specs.detr import DETR
-from everymask.train.start import read_source
+from everymask.train.start import build_start, read_source
 from tests.models.detr.rfdetr_reference import CLASSES, as_authors, ours, reference
 
 _PATCHES = "backbone.0.encoder.encoder.embeddings.patch_embeddings.projection.weight"
@@ -43,6 +44,9 @@ def test_a_training_of_rfdetr_loads_with_what_lies_around_it(tmp_path: Path) -> 
     assert torch.equal(own[79], expected.classes.weight[rows[toothbrush]])
     source = read_source(str(file))
     assert source is not None and source.spec == module.spec and source.labels == coco_80_labels()
+    begun, told = build_start(module.spec, labels_of(["toothbrush", "cell"]), source, seed=0)
+    assert "classes kept: toothbrush; new classes: cell" in told and "started afresh" not in told
+    assert isinstance(begun, RFDETRNetwork) and torch.equal(begun.classes.weight[0], own[79])
 
 
 @pytest.mark.slow
