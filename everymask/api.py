@@ -33,8 +33,8 @@ def load(
     """A trained model, ready to predict: from a run folder, a `.safetensors` file, or a name of `everymask models`,
     whose weights are fetched and kept when they are first asked for; or from a checkpoint of the authors of HRNet,
     PIDNet, SAM, MobileSAM, SAM 2 or YOLOX (also in ONNX), of transformers' SegFormer, SAM or SAM 2, or of Detectron2,
-    mmdetection (RTMDet too), mmsegmentation or matterport's Mask R-CNN (docs/checkpoints.md), told by the names of its
-    tensors; or from a bundle (`.emz`) that `everymask export` wrote, which needs no torch. Or a method without a
+    rfdetr, mmdetection (RTMDet too), mmsegmentation or matterport's Mask R-CNN (docs/checkpoints.md), told by the names
+    of its tensors; or from a bundle (`.emz`) that `everymask export` wrote, which needs no torch. Or a method without a
     network, by its name or as a value of `everymask.classical.specs`, which needs none either.
 
     `device` is "auto" (the first GPU, else the CPU), "cpu", "cuda:1" and so on. `precision` "exact" keeps to float32;

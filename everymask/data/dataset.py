@@ -207,13 +207,11 @@ class Dataset:
         if self.kind == wanted:
             self._check_rule(rule)
             return self
-        if (self.kind, wanted) == ("objects", "label maps"):
-            return self._painted()
+        if wanted == "label maps" and self.kind in ("objects", "panoptic"):
+            return self._painted() if self.kind == "objects" else self._flattened()
         asked = why or f"the task is {task}"
         if wanted == "panoptic" and self.kind != "change maps":
             return self._segmented(rule, asked)
-        if (self.kind, wanted) == ("panoptic", "label maps"):
-            return self._flattened()
         if self.kind == "panoptic":
             raise panoptic_refused(self, f"used where {asked}")
         if "change maps" in (self.kind, wanted):

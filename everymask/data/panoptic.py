@@ -98,8 +98,8 @@ class PanopticCoding:
     """A pixel's segment is stored as a colour, its number R + 256 G + 65536 B, and 0 where there is no truth.
 
     Source: COCO's panoptic format (https://cocodataset.org/#format-data). With a `painting` it is made of other truth.
-    Where maps are `grey` the numbers are stored as they are, and those that are not listed have no truth. With `classes`
-    only the classes of the segments count, as in a label map.
+    Where maps are `grey` the numbers are stored as they are, and those that are not listed have no truth. With
+    `classes` only the classes of the segments count, as in a label map.
     """
 
     painting: PanopticPainting | None = None

@@ -102,9 +102,9 @@ def model_for_weights(asked: ModelSpec, stored: ModelSpec) -> ModelSpec:
     A kind without further settings takes over all that it shares with the stored model; one with settings of its own
     keeps them and takes over the behaviour profile. The kind stays: Mask R-CNN can begin as Faster R-CNN. From one that
     is no such relation, a network takes over only what its encoder is; `ConfigError` where it cannot have that. One
-    that is `sized` stays as it is.
+    that `keeps_size` stays as it is.
     """
-    if getattr(asked, "sized", False):
+    if getattr(asked, "keeps_size", False):
         return asked
     shared = {column.name for column in fields(asked)} & {column.name for column in fields(stored)}
     if not isinstance(asked, type(stored)) and not isinstance(stored, type(asked)):

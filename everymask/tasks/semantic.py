@@ -13,6 +13,7 @@ from everymask.data.change.coding import ChangeCoding
 from everymask.data.dataset import Dataset
 from everymask.data.feed.semantic_pipelines import SemanticPipeline
 from everymask.data.painting import Painting
+from everymask.data.panoptic import PanopticCoding
 from everymask.data.records import LabelMapFile
 from everymask.errors import printable
 from everymask.metrics.calibration import CalibrationMetric
@@ -66,7 +67,7 @@ def _sentence(found: SemanticMap, labels: Labels) -> str:
 
 
 def counted_pixels(dataset: Dataset) -> dict[str, int]:
-    """Pixels by class, the commonest first; those of maps painted from objects have not been counted."""
+    """Pixels by class, the commonest first; those of maps made of objects or segments have not been counted."""
     counts: Counter[int] = Counter()
     for pixels in _counted(dataset):
         counts.update(dict(enumerate(pixels)))
@@ -79,6 +80,8 @@ def shown_classes(dataset: Dataset) -> set[int] | None:
     if isinstance(painting, Painting):
         objects = annotated_classes(dataset)
         return {painting.background, *(painting.classes[class_id] for class_id in objects)} if objects else set()
+    if isinstance(painting, PanopticCoding):
+        return {class_id for record in dataset.records for class_id in record.truth.classes}
     pixels = _counted(dataset)
     return set(np.flatnonzero(np.sum(pixels, axis=0)).tolist()) if all(pixels) else None
 

@@ -107,6 +107,17 @@ th { font-weight: 500; text-align: left; }
 .pair { display: grid; grid-template-columns: 1fr 1fr; gap: 8px; }
 .pair figcaption { font-weight: 400; font-size: .8rem; color: var(--soft); margin: 2px 0 0; }
 img { display: block; width: 100%; height: auto; border-radius: 6px; }
+.below { grid-template-columns: 1fr; }
+.dates { margin-top: 8px; }
+.dates figcaption { font-weight: 400; font-size: .8rem; color: var(--soft); margin: 2px 0 0; }
+.slide { position: relative; container-type: inline-size; overflow: hidden; border-radius: 6px; }
+.slide img { border-radius: 0; }
+.slide > div {
+  position: absolute; inset: 0 auto 0 0; width: 50%; min-width: 18px; max-width: 100%; overflow: hidden;
+  resize: horizontal; border-right: 2px solid #fff; box-shadow: 1px 0 0 #000;
+}
+.slide > div::-webkit-resizer { background: repeating-linear-gradient(135deg, #fff 0 2px, #000 2px 4px); }
+.slide > div > img { width: 100cqw; max-width: none; }
 .issues { padding: 8px 16px; font-size: .9rem; }
 .issues li { padding: 6px 0; border-bottom: 1px solid var(--rule); }
 .issues li:last-child { border-bottom: 0; }

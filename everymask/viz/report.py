@@ -48,12 +48,17 @@ class ValidationRow:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """A picture twice, uint8 [H, W, 3]: with its truth and with its prediction drawn on it at `PICTURE_SIDE`."""
+    """A picture twice, uint8 [H, W, 3]: with its truth and with its prediction drawn on it at `PICTURE_SIDE`.
+
+    Of two dates both `dates` of it, the earlier first, come one over the other: how much is seen of each is set by
+    dragging a corner, without a script.
+    """
 
     title: str
     caption: str
     truth: ByteArray
     prediction: ByteArray
+    dates: tuple[ByteArray, ByteArray] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,14 +216,32 @@ def _panels(panels: Sequence[Panel], chosen: str) -> str:
             f"<figcaption>{word}</figcaption></figure>"
             for word, picture in (("truth", panel.truth), ("prediction", panel.prediction))
         )
-        shape = "pair landscape" if panel.truth.shape[1] > 1.2 * panel.truth.shape[0] else "pair"
+        shape = (
+            "pair below"
+            if panel.dates
+            else "pair landscape"
+            if panel.truth.shape[1] > 1.2 * panel.truth.shape[0]
+            else "pair"
+        )
         return (
             f'<article class="panel"><h3>{escaped(panel.title)}</h3><p>{escaped(panel.caption)}</p>'
-            f'<div class="{shape}">{pictures}</div></article>'
+            f'<div class="{shape}">{pictures}</div>{_dates(panel)}</article>'
         )
 
     shown = "".join(map(one, panels[:_PANELS]))
     return f'<p class="chosen">{escaped(chosen)}</p><div class="panels">{shown}</div>' if panels else ""
+
+
+def _dates(panel: Panel) -> str:
+    if panel.dates is None:
+        return ""
+    earlier, later = (
+        f'<img src="{picture_uri(picture)}" alt="{escaped(panel.title)}: {word}" loading="lazy">'
+        for word, picture in zip(("earlier", "later"), panel.dates, strict=True)
+    )
+    said = "earlier at the left, later at the right; drag the corner at the foot of the line"
+    slide = f'<div class="slide">{later}<div>{earlier}</div></div>'
+    return f'<figure class="dates">{slide}<figcaption>{said}</figcaption></figure>'
 
 
 def _dataset(statistics: Mapping[str, object]) -> str:

@@ -13,6 +13,7 @@ from everymask.data.doctor.examine import check
 from everymask.data.fingerprint import fingerprint
 from everymask.data.formats.table import read_dataset, write_dataset
 from everymask.errors import ConfigError
+from everymask.tasks.semantic import SEMANTIC
 from everymask.tasks.table import task_of
 from tests.data.panoptic_files import LABELS, ids_of, make_panoptic
 
@@ -40,6 +41,10 @@ def test_it_is_written_checked_and_measured_as_label_maps(tmp_path: Path) -> Non
     pixels = fingerprint(flat, seed=0).class_shares
     assert pixels == fingerprint(found, seed=0).class_shares
     assert check(flat).shares["car"].keys() == {"train", "val"}
+
+
+def test_what_it_shows_is_known_without_reading_a_map(tmp_path: Path) -> None:
+    assert SEMANTIC.shown(make_panoptic(tmp_path).semantic()) == {0, 1, 2}
 
 
 def test_its_identity_is_another(tmp_path: Path) -> None:

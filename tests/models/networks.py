@@ -17,7 +17,7 @@ from everymask.data.shapes import ShapesConfig, draw_shapes
 from everymask.models.base import Batch, Network, collate
 from everymask.models.build import build
 from everymask.models.specs.any_spec import ModelSpec
-from everymask.models.specs.change import ChangeSpec, FCSiam, TinyCD
+from everymask.models.specs.change import BIT, ChangeFormer, Changer, ChangeSpec, FCSiam, SNUNet, TinyCD
 from everymask.models.specs.detr import RFDETR, RFDETRSeg
 from everymask.models.specs.onestage import YOLOX, OneStageSpec, RTMDet, RTMDetIns
 from everymask.models.specs.panoptic import PanopticFPN
@@ -96,6 +96,10 @@ CHANGE: dict[str, ModelSpec] = {
     "fc-ef": FCSiam(head="multiclass", fusion="early", dropout=0.0),
     "fc-siam-conc": FCSiam(head="multiclass", fusion="concat", dropout=0.0),
     "fc-siam-diff": FCSiam(head="multiclass", fusion="difference", dropout=0.0),
+    "bit": BIT(head="multiclass", decoder_depth=2),
+    "snunet": SNUNet(head="multiclass", width=4),
+    "changeformer": ChangeFormer(head="multiclass", decoder_channels=32),
+    "changer-ex": Changer(head="multiclass", decoder_channels=32),
     "unet-early": UNet(encoder="resnet18", decoder_channels=_WIDTHS, fusion="early"),
     "unet-difference": UNet(encoder="resnet18", decoder_channels=_WIDTHS, fusion="difference"),
     "unet-original-concat": replace(unet_original(fusion="concat"), decoder_channels=_LEVELS),

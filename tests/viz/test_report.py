@@ -192,3 +192,19 @@ def test_many_classes_list_their_mistakes_instead_of_a_table(tmp_path: Path) -> 
     assert "<table" not in text
     assert "c3 → c7" in text
     assert "c5 → c5" not in text
+
+
+def test_both_dates_lie_on_each_other_and_nothing_runs(tmp_path: Path) -> None:
+    early, late = (np.full((60, 90, 3), grey, np.uint8) for grey in (20, 220))
+    content = full()
+    panel = replace(content.typical[0], title=EVIL, dates=(early, late))
+    write_report(tmp_path / "r.html", replace(content, typical=(panel,), worst=()))
+    text = (tmp_path / "r.html").read_text("utf-8")
+    page = Page(text)
+    assert text.count('<div class="slide">') == 1 and not page.handlers and "script" not in page.tags
+    (slide,) = re.findall(r'<div class="slide">(.*?)</div></div>', text)
+    greys = [
+        np.asarray(Image.open(io.BytesIO(base64.b64decode(found)))).mean()
+        for found in re.findall(r"base64,([^\"]+)", slide)
+    ]
+    assert greys == pytest.approx([220, 20], abs=2)  # the later one lies below

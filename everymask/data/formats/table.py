@@ -28,11 +28,7 @@ from everymask.data.formats.folders import files_in, folders_in
 from everymask.data.formats.geojson.files import looks_like_geojson, read_geojson, write_geojson
 from everymask.data.formats.imagej.files import looks_like_imagej, read_imagej, write_imagej
 from everymask.data.formats.instance_pngs import looks_like_instance_pngs, read_instance_pngs, write_instance_pngs
-from everymask.data.formats.label_studio.files import (
-    looks_like_label_studio,
-    read_label_studio,
-    write_label_studio,
-)
+from everymask.data.formats.label_studio.files import looks_like_label_studio, read_label_studio, write_label_studio
 from everymask.data.formats.labelmaps.ade20k import looks_like_ade20k, read_ade20k, write_ade20k
 from everymask.data.formats.labelmaps.camvid import looks_like_camvid, read_camvid, write_camvid
 from everymask.data.formats.labelmaps.cityscapes import looks_like_cityscapes, read_cityscapes, write_cityscapes
@@ -51,11 +47,7 @@ from everymask.data.formats.readings import Reading, judge
 from everymask.data.formats.rle_tables.files import looks_like_rle_table, read_rle_table, write_rle_table
 from everymask.data.formats.stacks.files import read_tiff_stacks, write_tiff_stacks
 from everymask.data.formats.stacks.recognition import looks_like_tiff_stacks
-from everymask.data.formats.supervisely.files import (
-    looks_like_supervisely,
-    read_supervisely,
-    write_supervisely,
-)
+from everymask.data.formats.supervisely.files import looks_like_supervisely, read_supervisely, write_supervisely
 from everymask.data.formats.via.files import looks_like_via, read_via, write_via
 from everymask.data.formats.voc.objects import looks_like_voc, read_voc, write_voc
 from everymask.data.formats.voc.semantic import (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from everymask.models.base import Network
 from everymask.models.build import build_bare, with_memory
 from everymask.models.card import Card
 from everymask.models.checkpoint import describes_itself, load_exactly
-from everymask.models.foreign.files.stored import SUFFIXES, read_stored
+from everymask.models.foreign.files.stored import SUFFIXES, classes_beside, read_stored
 from everymask.models.foreign.recognise import ONE_STAGE_ORIGINS, Foreign, recognised
 from everymask.models.foreign.translate import load_whole, translated
 from everymask.models.foreign.whole import Whole
@@ -117,10 +116,11 @@ def _labels(foreign: Foreign, path: Path, count: int) -> Labels:
         return coco_80_labels()
     if not foreign.origin.startswith("transformers") and count == len(CITYSCAPES):
         return CITYSCAPES
+    names = classes_beside(path)[:count]
     try:
-        names: dict[str, str] = json.loads((path.parent / "config.json").read_bytes())["id2label"]
-        labels = labels_of(names[str(class_id)] for class_id in range(count))
-    except (OSError, ValueError, KeyError, TypeError, DataError):
-        _log.warning("%s does not name its classes; they are called by their numbers, 0 to %d", path, count - 1)
-        return labels_of(f"class {class_id}" for class_id in range(count))
-    return labels
+        if len(names) == count:
+            return labels_of(names)
+    except DataError:  # such as two of one name
+        pass
+    _log.warning("%s does not name its classes; they are called by their numbers, 0 to %d", path, count - 1)
+    return labels_of(f"class {class_id}" for class_id in range(count))

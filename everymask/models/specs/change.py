@@ -10,10 +10,11 @@ from typing import Literal, TypeAlias, get_args
 from everymask.errors import ConfigError
 from everymask.models.specs.family import Family
 from everymask.models.specs.regions import Norm
-from everymask.models.specs.semantic import Fusion, Head
+from everymask.models.specs.semantic import MIT_ENCODERS, Fusion, Head
 
 TINYCD_ENCODERS = ("efficientnet_b4",)
 SIAMESE_ENCODER = "plain"
+RESIDUAL_ENCODERS = ("resnet18", "resnet34")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,15 +80,109 @@ class FCSiam(ChangeSpec):
             )
 
 
-ChangeModelSpec: TypeAlias = TinyCD | FCSiam
-CHANGE_KINDS: dict[str, type[ChangeModelSpec]] = {"tinycd": TinyCD, "fc-siam": FCSiam}
-ChangeName: TypeAlias = Literal["tinycd", "fc-ef", "fc-siam-conc", "fc-siam-diff"]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BIT(ChangeSpec):
+    """BIT (Chen et al. 2021): a ResNet without its last stage, whose map of each date becomes `tokens` of `width`
+    channels; layers of attention with `heads` of so many channels, among the tokens of both dates (encoder) and from
+    each date's pixels to its tokens (decoder). The defaults are the paper's.
+    """
+
+    encoder: str = "resnet18"
+    tokens: int = 4
+    width: int = 32
+    heads: int = 8
+    encoder_depth: int = 1
+    encoder_head: int = 64
+    decoder_depth: int = 8
+    decoder_head: int = 8
+
+    def __post_init__(self) -> None:
+        ChangeSpec.__post_init__(self)
+        _check_encoder(self, RESIDUAL_ENCODERS)
+        sizes = (self.tokens, self.width, self.heads, self.encoder_head, self.decoder_head)
+        _check_positive(*sizes, self.encoder_depth, self.decoder_depth)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SNUNet(ChangeSpec):
+    """SNUNet (Fang et al. 2022): a nested U-Net that sees both dates, with 16 (or 32) channels at its finest level."""
+
+    encoder: str = SIAMESE_ENCODER
+    width: int = 16
+
+    def __post_init__(self) -> None:
+        ChangeSpec.__post_init__(self)
+        _check_encoder(self, (SIAMESE_ENCODER,))
+        _check_positive(self.width)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeFormer(ChangeSpec):
+    """ChangeFormer (Bandara and Patel 2022): a Mix Transformer, and convolutions that say how its maps differ."""
+
+    encoder: str = "mit_b0"
+    decoder_channels: int = 256
+
+    def __post_init__(self) -> None:
+        ChangeSpec.__post_init__(self)
+        _check_encoder(self, MIT_ENCODERS)
+        _check_positive(self.decoder_channels)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changer(ChangeSpec):
+    """ChangerEx (Fang et al. 2023): dates that exchange columns and channels inside of the encoder, a ResNet or a Mix
+    Transformer, and are bent to lie on each other. `decoder_channels` is even.
+    """
+
+    encoder: str = "resnet18"
+    decoder_channels: int = 128
+
+    def __post_init__(self) -> None:
+        ChangeSpec.__post_init__(self)
+        _check_encoder(self, (*RESIDUAL_ENCODERS, *MIT_ENCODERS))
+        _check_positive(self.decoder_channels // 2)
+        if self.decoder_channels % 2:
+            raise ConfigError(f"decoder_channels must be even, but got {self.decoder_channels}")
+
+
+def _check_encoder(spec: ChangeSpec, known: tuple[str, ...]) -> None:
+    if spec.encoder not in known:
+        raise ConfigError(f"{type(spec).__name__}'s encoder is {' or '.join(known)}, but got {spec.encoder!r}")
+
+
+def _check_positive(*sizes: int) -> None:
+    if min(sizes) < 1:
+        raise ConfigError(f"numbers of layers and channels must be at least 1, but got {min(sizes)}")
+
+
+ChangeModelSpec: TypeAlias = TinyCD | FCSiam | BIT | SNUNet | ChangeFormer | Changer
+CHANGE_KINDS: dict[str, type[ChangeModelSpec]] = {
+    "tinycd": TinyCD,
+    "fc-siam": FCSiam,
+    "bit": BIT,
+    "snunet": SNUNet,
+    "changeformer": ChangeFormer,
+    "changer": Changer,
+}
+ChangeName: TypeAlias = Literal[
+    "tinycd", "fc-ef", "fc-siam-conc", "fc-siam-diff", "bit", "snunet-c16", "snunet-c32", "changeformer", "changer-ex"
+]
 _NAMED: dict[str, Callable[..., ChangeModelSpec]] = {
     "tinycd": TinyCD,
     "fc-ef": partial(FCSiam, fusion="early"),
     "fc-siam-conc": partial(FCSiam, fusion="concat"),
     "fc-siam-diff": partial(FCSiam, fusion="difference"),
+    "bit": BIT,
+    "snunet-c16": SNUNet,
+    "snunet-c32": partial(SNUNet, width=32),
+    "changeformer": ChangeFormer,
+    "changer-ex": Changer,
 }
 CHANGE_FAMILY = Family(
-    "changes", "networks that compare two dates", CHANGE_KINDS, _NAMED, (*TINYCD_ENCODERS, SIAMESE_ENCODER)
+    "changes",
+    "networks that compare two dates",
+    CHANGE_KINDS,
+    _NAMED,
+    (*TINYCD_ENCODERS, SIAMESE_ENCODER, *RESIDUAL_ENCODERS, *MIT_ENCODERS),
 )

@@ -28,7 +28,7 @@ class RFDETR:
     those at least as sure as `score_threshold`.
     """
 
-    sized: ClassVar[bool] = True
+    keeps_size: ClassVar[bool] = True
     """Its sizes share one encoder, so that only the settings say which one was asked for."""
     encoder: str = "vit_small_patch14_dinov2"
     channels: int = 3

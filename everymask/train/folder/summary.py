@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import everymask
+from everymask.core.arrays import Array, ByteArray
 from everymask.data.dataset import Dataset
 from everymask.errors import counted
 from everymask.evaluate import Report
@@ -24,6 +25,7 @@ from everymask.train.folder.layout import LOG
 from everymask.train.folder.log_lines import PLACE, read_log
 from everymask.train.folder.logs import spent
 from everymask.train.folder.progress import Progress
+from everymask.viz.draw import displayable, resized, scaled_size
 from everymask.viz.parts import PICTURE_SIDE
 from everymask.viz.report import (
     Panel,
@@ -121,10 +123,17 @@ def _panels(predictor: Predictor, val: Dataset, scores: Scores) -> tuple[tuple[P
         sides = ((task.truth_of(sample), val.labels.coloured_as(model)), (found, colours))
         drawing = Drawing(min_score=_DRAWN_FROM, names=task.tagged, side=PICTURE_SIDE, before=sample.before)
         truth, prediction = (task.draw(sample.image, one, labels, drawing) for one, labels in sides)
-        return Panel(row.id, row.caption, truth, prediction)
+        dates = None if sample.before is None else (_shown(sample.before), _shown(sample.image))
+        return Panel(row.id, row.caption, truth, prediction, dates)
 
     typical, worst = typical_and_worst(ranked)
     return tuple(map(panel, typical)), tuple(map(panel, worst))
+
+
+def _shown(image: Array) -> ByteArray:
+    """A picture as a page shows it."""
+    canvas = displayable(image)
+    return resized(canvas, scaled_size(canvas.shape[:2], PICTURE_SIDE))
 
 
 def _of_training(progress: Progress, peak: float, ended: str) -> tuple[Headline, ...]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from everymask.core.label_sets import coco_80_labels, coco_labels
-from everymask.core.labels import Labels
+from everymask.core.labels import Labels, labels_of
 from everymask.errors import WeightsError
 from everymask.models.foreign.files.stored import Stored
 from everymask.models.foreign.whole import Rule, Whole, numbered, part, renamed
@@ -124,9 +124,9 @@ _UNUSED = {
 def from_rfdetr(stored: Stored, tensors: Mapping[str, Tensor], file: str) -> Whole:
     """The network of a checkpoint; `WeightsError` where it is one that does not exist here.
 
-    Of 91 rows for classes those of COCO's 80 classes stay, which stand at their ids; other classes are called by their
-    numbers, the last of which `rfdetr` has to spare. How many windows there are, no tensor says: one where the
-    published network of that size has one, else two.
+    Of 91 rows for classes those of COCO's 80 classes stay, which stand at their ids; others are called as transformers'
+    `config.json` says, else by their numbers, the last of which `rfdetr` has to spare. How many windows there are, no
+    tensor says: one where the published network of that size has one, else two.
     """
     plain = {re.sub(r"^(model\.)+", "", name): tensor for name, tensor in tensors.items()}
     rules = _AUTHORS if SIGNS[0] in plain else _TRANSFORMERS
@@ -134,7 +134,7 @@ def from_rfdetr(stored: Stored, tensors: Mapping[str, Tensor], file: str) -> Who
     named, unused = renamed(plain, rules, _UNUSED, ORIGIN)
     named = _parted(_joined(named))
     spec, assumed = _spec_of(named)
-    named, labels, guessed = _with_classes(named)
+    named, labels, guessed = _with_classes(named, stored.classes)
     return Whole(ORIGIN, spec, named, labels, detr_preprocess(spec), unused, (*assumed, *guessed))
 
 
@@ -228,9 +228,13 @@ def _spec_of(named: Mapping[str, Tensor]) -> tuple[RFDETR, tuple[str, ...]]:
     return spec, () if same else (f"{windows} x {windows} windows are assumed, which the file does not say",)
 
 
-def _with_classes(named: dict[str, Tensor]) -> tuple[dict[str, Tensor], Labels, tuple[str, ...]]:
+def _with_classes(
+    named: dict[str, Tensor], names: tuple[str, ...]
+) -> tuple[dict[str, Tensor], Labels, tuple[str, ...]]:
     """The tensors with a row for each class, the classes, and what was assumed of them."""
     count = len(part(named, "classes.weight", ORIGIN, 2))
+    if len(set(names)) == count != _COCO_ROWS and all(name.strip() for name in names):
+        return named, labels_of(names), ()
     if count != _COCO_ROWS:
         return (
             named,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -53,7 +54,7 @@ def read_stored(path: Path) -> Stored:
     the prefix `module.` is dropped. `WeightsError` otherwise, `MissingExtra` for Keras files without h5py.
     """
     if path.suffix == ".safetensors":
-        return Stored(read_safetensors(path)[0])
+        return Stored(read_safetensors(path)[0], classes_beside(path))
     if not path.is_file():
         raise WeightsError(f"there is no model file {printable(path)}")
     _check_named_hash(path)
@@ -66,6 +67,15 @@ def read_stored(path: Path) -> Stored:
     if not tensors:
         raise WeightsError(f"{printable(path)} holds no tensors by name", hint="save the model's state_dict()")
     return Stored(tensors, *_words(content))
+
+
+def classes_beside(path: Path) -> tuple[str, ...]:
+    """The classes that transformers' `config.json` beside a file names, in their order; none where it does not."""
+    try:
+        names = json.loads((path.parent / "config.json").read_bytes())["id2label"]
+        return tuple(str(names[str(class_id)]) for class_id in range(len(names)))
+    except (OSError, ValueError, KeyError, TypeError):
+        return ()
 
 
 def views(tensors: Mapping[str, Tensor]) -> Iterator[Mapping[str, Tensor]]:
