@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from everymask.core.arrays import FloatArray, IntArray
 from everymask.models.specs.semantic import Head
@@ -153,25 +155,29 @@ def feature_map(name: str, plane: Tensor, frame: tuple[int, int]) -> FeatureMap:
 @contextmanager
 def taking_maps(module: nn.Module, frame: tuple[int, int]) -> Iterator[list[FeatureMap]]:
     """Within the block, the maps that the parts of a network give for one picture of a frame (H, W), in their order, up
-    to 12.
+    to 12. What a part gives when it is asked again says so in its name.
     """
     found: list[FeatureMap] = []
-    last = {name: False for name, _ in module.named_children()}
+    asked: Counter[str] = Counter()
 
-    def take(name: str, last_axis: bool, given: object) -> None:
-        planes = [given] if isinstance(given, Tensor) else list(given) if isinstance(given, list | tuple) else []
-        planes = [plane for plane in planes if isinstance(plane, Tensor) and plane.ndim == 4]
+    def take(name: str, given: object, *, channels_last: bool) -> None:
+        asked[name] += 1
+        several = given if isinstance(given, list | tuple) else (given,)
+        planes = [plane for plane in several if isinstance(plane, Tensor) and plane.ndim == 4]
         for number, plane in enumerate(planes, start=1):
-            shown = plane.permute(0, 3, 1, 2) if last_axis else plane
+            shown = plane.permute(0, 3, 1, 2) if channels_last else plane
+            called = f"{name} {number}" if len(planes) > 1 else name
+            called += f", call {asked[name]}" if asked[name] > 1 else ""
             if len(found) < _MOST_MAPS and min(shown.shape[2:]) > 1:
-                found.append(feature_map(f"{name} {number}" if len(planes) > 1 else name, shown, frame))
+                found.append(feature_map(called, shown, frame))
 
-    held = []
-    for name, child in module.named_children():
-        last[name] = str(getattr(getattr(child, "output_fmt", None), "value", "")) == "NHWC"
-        held.append(child.register_forward_hook(lambda _, __, given, name=name: take(name, last[name], given)))
+    def hooked(name: str, child: nn.Module) -> RemovableHandle:
+        channels_last = str(getattr(getattr(child, "output_fmt", None), "value", "")) == "NHWC"
+        return child.register_forward_hook(lambda _, __, given: take(name, given, channels_last=channels_last))
+
+    hooks = [hooked(name, child) for name, child in module.named_children()]
     try:
         yield found
     finally:
-        for hook in held:
+        for hook in hooks:
             hook.remove()

@@ -24,7 +24,7 @@ from everymask.models.specs.prompted import PromptedSmall
 from everymask.models.specs.queries import Mask2Former
 from everymask.models.specs.regions import MaskRCNN
 from everymask.models.specs.semantic import PLAIN_ENCODER, UNet
-from everymask.models.steps import pixel_steps
+from everymask.models.steps import pixel_steps, taking_maps
 from tests.models.networks import shared_network
 from tests.viz.test_report import Page
 
@@ -157,3 +157,21 @@ def test_a_page_is_written_where_nothing_is_found(tmp_path: Path) -> None:
 def test_what_has_no_steps_is_refused() -> None:
     with pytest.raises(ConfigError, match="answers prompts"):
         seen_by(PromptedSmall(side=64, width=32))
+
+
+def test_a_part_that_is_asked_again_says_so() -> None:
+    class Twice(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.part = torch.nn.Conv2d(1, 2, 1)
+
+        def forward(self, x: torch.Tensor) -> None:
+            self.part(x)
+            self.part(x[..., ::2, ::2])
+
+    network = Twice()
+    with taking_maps(network, (8, 8)) as maps:
+        network(torch.zeros(1, 1, 8, 8))
+    assert [(each.name, each.stride) for each in maps] == [("part", 1), ("part, call 2", 2)]
+    network(torch.zeros(1, 1, 8, 8))
+    assert len(maps) == 2  # no hook is left
