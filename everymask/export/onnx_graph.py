@@ -10,6 +10,7 @@ from everymask.errors import ConfigError, counted, printable, require
 from everymask.export.graph import Traced, quiet
 
 OPSET = 20
+_NEVER_IN_HALF = {"GridSample"}  # places within a map need their digits
 _IN_HALF = {"Conv", "ConvTranspose", "Gemm", "MatMul", "Relu", "HardSwish", "HardSigmoid", "MaxPool"}
 _MOST_BYTES = 2**31 - 2**20
 """What fits into one ONNX file: it is one message of protocol buffers."""
@@ -58,7 +59,7 @@ def in_half(graph: bytes, *, boxes: bool) -> bytes:
     tools: Any = require("onnxruntime.transformers.float16", "export")
     onnx: Any = require("onnx", "export")
     model = onnx.load_from_string(graph)
-    kept = set(tools.DEFAULT_OP_BLOCK_LIST)
+    kept = {*tools.DEFAULT_OP_BLOCK_LIST, *_NEVER_IN_HALF}
     if boxes:
         kept |= {node.op_type for node in model.graph.node} - _IN_HALF
     with quiet():

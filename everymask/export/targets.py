@@ -51,7 +51,7 @@ ROWS = (
         (),
         "",
         (),
-        "no: litert-torch brings 31 packages, jax among them; networks of one fixed size only",
+        "no: litert-torch brings 33 packages, jax among them, for networks of one fixed size; docs/export.md",
     ),
     Row("coreml", (), "", (), "not yet: its runtime is on macOS only, and nothing is called exported that was not run"),
     Row("executorch", (), "", (), "not yet: networks of one fixed size only, no detectors"),

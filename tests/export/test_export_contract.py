@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -13,19 +14,39 @@ from everymask.models.specs.any_spec import ModelSpec
 from everymask.runtimes.on_onnxruntime import OnnxRuntimeEngine
 from everymask.runtimes.on_openvino import OpenVinoEngine
 from tests.export.graphs import decided_network, onnx_of
-from tests.models.networks import CHANGE, DETECTORS, ONE_STAGE, PANOPTIC, REGIONS, SEMANTIC, bands_of, with_channels
+from tests.models.networks import (
+    CHANGE,
+    DETECTORS,
+    ONE_STAGE,
+    PANOPTIC,
+    QUERIES,
+    REGIONS,
+    SEMANTIC,
+    bands_of,
+    bare_network,
+    with_channels,
+)
 
 pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")
-# PyTorch's exporter takes 5 to 40 seconds for each.
 pytestmark = pytest.mark.slow
 
 CHANNELS = 3
 ALL: dict[str, ModelSpec] = {
-    name: with_channels(spec, CHANNELS) for name, spec in (REGIONS | PANOPTIC | SEMANTIC | CHANGE | ONE_STAGE).items()
+    name: with_channels(spec, CHANNELS)
+    for name, spec in (REGIONS | PANOPTIC | SEMANTIC | CHANGE | ONE_STAGE | QUERIES).items()
 }
-SIZES = ((64, 96), (160, 32))
-"""Neither is the size that the network was traced with, and one has sides of an odd number of cells."""
+MANY = "mask-rcnn-v2"
+ALL[MANY] = replace(REGIONS[MANY], score_threshold=0.26, rpn_post_nms=(300, 300)).with_detections(300)
+EXPORTED = (
+    MANY, "faster-rcnn-last", "panoptic-fpn-norms", "unet", "unet-transposed", "unet-original-paper",
+    "unet-original-bilinear", "unet++", "deeplabv3", "deeplabv3+", "pspnet", "upernet", "segformer", "fcn", "hrnet-ocr",
+    "lraspp", "pidnet", "tinycd", "fc-ef", "fc-siam-conc", "fc-siam-diff", "unet-difference", "unet-original-concat",
+    "yolox", "rtmdet-ins", "rtmdet", "mask2former-semantic", "eomt",
+)  # fmt: skip
+"""Those of which the others are made too: the exporter takes 5 to 30 seconds for each."""
+SHAPES = ((1, (64, 96)), (2, (160, 64)), (5, (96, 64)))
+"""How many pictures of which size: none is that with which networks are traced, and sides have odd numbers of cells."""
 
 
 def pictures(count: int, size: tuple[int, int], bands: int = CHANNELS) -> tuple[np.ndarray, np.ndarray]:
@@ -34,29 +55,48 @@ def pictures(count: int, size: tuple[int, int], bands: int = CHANNELS) -> tuple[
     return images, windows
 
 
-@pytest.mark.parametrize("name", ALL)
+def engines_of(graph: bytes) -> tuple[OnnxRuntimeEngine, OpenVinoEngine]:
+    return OnnxRuntimeEngine(graph, device="cpu", threads=1), OpenVinoEngine(graph, threads=1)
+
+
+@cache
+def kinds_of(spec: ModelSpec) -> set[type]:
+    """The network and all kinds of layers in it."""
+    return {type(part) for part in bare_network(spec).modules()}
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if name not in EXPORTED])
+def test_what_is_not_exported_here_is_made_of_the_same_layers(name: str) -> None:
+    known = set().union(*(kinds_of(ALL[other]) for other in EXPORTED))
+    alike = [ALL[other] for other in EXPORTED if kinds_of(ALL[other]) & {type(bare_network(ALL[name]))}]
+    assert alike and kinds_of(ALL[name]) <= known
+
+
+@pytest.mark.parametrize(
+    ("window", "objects"), [((0, 0, 0, 0), 0), ((0, 0, 1, 1), 1), ((0, 0, 160, 93), 300)], ids=["none", "one", "many"]
+)
+def test_none_one_and_many_objects(window: tuple[int, ...], objects: int) -> None:
+    """Where the picture has no area there are no proposals; where it is a pixel, they are all the same."""
+    own, engines = reference(decided_network(ALL[MANY])), engines_of(onnx_of(ALL[MANY]))
+    images, _ = pictures(1, (96, 160))
+    for shown, wanted in ((images, objects), (images * 0, 0)):
+        expected = own(shown, np.array([window]))
+        assert len(expected["scores"]) == wanted
+        for engine in engines:
+            found = apart(expected, engine(shown, np.array([window])))
+            assert found.difference < 1e-3 and found.unmatched == 0
+
+
+@pytest.mark.parametrize("name", EXPORTED)
 def test_the_graph_says_what_the_network_says(name: str) -> None:
     spec = ALL[name]
-    own, graph = reference(decided_network(spec)), onnx_of(spec)
-    engines = [OnnxRuntimeEngine(graph, device="cpu", threads=1), OpenVinoEngine(graph, threads=1)]
+    own, engines = reference(decided_network(spec)), engines_of(onnx_of(spec))
     alone = isinstance(spec, DETECTORS)
-    for engine in engines:
-        for size in SIZES:
-            images, windows = pictures(2, size, bands_of(spec))
-            for rows in (slice(0, 1), slice(1, 2)) if alone else (slice(0, 1), slice(0, 2)):
-                found = apart(own(images[rows], windows[rows]), engine(images[rows], windows[rows]))
+    for count, size in SHAPES:
+        images, windows = pictures(count, size, bands_of(spec))
+        for rows in [slice(row, row + 1) for row in range(count)] if alone else [slice(0, count)]:
+            expected = own(images[rows], windows[rows])
+            for engine in engines:
+                found = apart(expected, engine(images[rows], windows[rows]))
                 assert found.difference < 1e-3 and found.unmatched == 0, (engine.name, size, found)
-                assert not alone or found.detections == 14
-
-
-@pytest.mark.parametrize(("threshold", "most"), [(1.0, 100), (0.0, 1), (0.0, 300)])
-@pytest.mark.parametrize("name", ["mask-rcnn-v2"])
-def test_none_one_and_many_objects(name: str, threshold: float, most: int) -> None:
-    spec = replace(REGIONS[name], score_threshold=threshold, rpn_post_nms=(300, 300)).with_detections(most)
-    own, graph = reference(decided_network(spec)), onnx_of(spec)
-    images, windows = pictures(1, (96, 160))
-    expected = own(images, windows)
-    assert len(expected["scores"]) == (0 if threshold == 1 else most)
-    for engine in (OnnxRuntimeEngine(graph, device="cpu", threads=1), OpenVinoEngine(graph, threads=1)):
-        found = apart(expected, engine(images, windows))
-        assert found.difference < 1e-3 and found.unmatched == 0
+                assert not alone or name == MANY or found.detections == 14

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,6 @@ from everymask.export.check import Apart, apart
 from everymask.export.exporting import ExportConfig, export
 from everymask.export.graph import trace
 from everymask.export.layers import LayerApart, first_apart
-from everymask.export.onnx_graph import to_onnx
 from everymask.export.pictures import Chosen, choose_pictures, needed
 from everymask.export.triton import describe
 from everymask.models.build import build
@@ -39,11 +39,21 @@ from everymask.runtimes.on_openvino import calculates
 from everymask.settings.config import TrainConfig
 from everymask.train.folder.layout import BEST, CONFIG, SPLITS
 from tests.commands.small_models import MAPS, OBJECTS, make_model
+from tests.export.graphs import traced_once, written_once
 from tests.runtimes.bundles import small_bundle
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def once() -> Iterator[None]:
+    """Each network is traced and written once for all tests here: that takes nearly all of their time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exporting, "trace", traced_once())
+        patch.setattr(exporting, "to_onnx", written_once())
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -203,8 +213,10 @@ def test_a_layer_that_differs_in_a_runtime_is_named(
 ) -> None:
     """As where an optimisation of the runtime has a fault."""
 
+    written = exporting.to_onnx
+
     def faulty(traced: Any) -> bytes:
-        graph = onnx.load_from_string(to_onnx(traced))
+        graph = onnx.load_from_string(written(traced))
         layers = [node for node in graph.graph.node if node.op_type == "Conv"]
         weight = next(value for value in graph.graph.initializer if value.name == layers[3].input[1])
         weight.CopyFrom(onnx.numpy_helper.from_array(2 * onnx.numpy_helper.to_array(weight), weight.name))
@@ -238,7 +250,9 @@ def test_int8_wants_pictures_of_a_training(model: Path) -> None:
 
 @pytest.mark.slow
 def test_detectors_go_there_too(tmp_path: Path) -> None:
-    source = make_model(tmp_path, OBJECTS, 64)
+    # Three levels in place of five: the exporter takes time for each.
+    spec = replace(OBJECTS, encoder="resnet18", fpn_stages="last", shared_anchor_sizes=True)
+    source = make_model(tmp_path, spec, 64)
     assert run(["export", str(source), "--out", str(tmp_path / "m.emz"), "--max-detections", "5"]) == 0
     image = np.random.default_rng(0).integers(0, 256, (60, 64, 1)).astype(np.uint8)
     own, exported = load(source, precision="exact").with_detections(5), load(tmp_path / "m.emz")
