@@ -34,7 +34,7 @@ def test_options_of_several_numbers_leave_the_folder_alone(words: list[str], nam
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["train", "D", "--model", "maskrcnn"], "--model must be one of active-contour, adaptive, canny,"),
+        (["train", "D", "--model", "maskrcnn"], "--model must be one of active-contour, adaptive, bit, canny,"),
         (["train", "D", "--model=maskrcnn"], "did you mean mask-rcnn?"),
         (["train", "D", "--optimizer", "adam"], "--optimizer must be one of adamw, sgd, but got 'adam'"),
         (["check", "D", "--format", "COCO"], "did you mean coco?"),

@@ -23,7 +23,16 @@ from everymask.models.specs.onestage import YOLOX, OneStageSpec, RTMDet, RTMDetI
 from everymask.models.specs.panoptic import PanopticFPN
 from everymask.models.specs.prompted import SAM, SAM2, PromptedModelSpec, PromptedSmall
 from everymask.models.specs.queries import EoMT, Mask2Former, QuerySpec
-from everymask.models.specs.regions import ENCODERS, FasterRCNN, MaskRCNN, RegionModelSpec, faster_rcnn_v2, mask_rcnn_v2
+from everymask.models.specs.regions import (
+    ENCODERS,
+    FasterRCNN,
+    FastRCNN,
+    MaskRCNN,
+    RCNNClassic,
+    RegionModelSpec,
+    faster_rcnn_v2,
+    mask_rcnn_v2,
+)
 from everymask.models.specs.semantic import (
     FCN,
     LRASPP,
@@ -110,6 +119,11 @@ ONE_STAGE: dict[str, ModelSpec] = {
     "rtmdet-ins": RTMDetIns(),
     "rtmdet": RTMDet(),
 }
+SEARCHED: dict[str, ModelSpec] = {
+    "fast-rcnn": FastRCNN(**_BOXES),
+    "r-cnn": RCNNClassic(**(_BOXES | {"rpn_post_nms": (20, 20)}), crop_side=32),
+}
+"""Of boxes that are searched in the pictures."""
 DETECTORS = FasterRCNN | OneStageSpec | RFDETR
 """The specs of networks that find objects and nothing else."""
 _QUERIES: dict[str, Any] = {
@@ -148,7 +162,7 @@ DETR: dict[str, ModelSpec] = {
     "rf-detr-seg": RFDETRSeg(**_DETR),
     "rf-detr": RFDETR(**(_DETR | {"width": 64, "groups": 1})),
 }
-SPECS: dict[str, ModelSpec] = REGIONS | SEMANTIC | PANOPTIC | CHANGE | ONE_STAGE | QUERIES | DETR
+SPECS: dict[str, ModelSpec] = REGIONS | SEMANTIC | PANOPTIC | CHANGE | ONE_STAGE | QUERIES | DETR | SEARCHED
 PROMPTED: dict[str, PromptedModelSpec] = {
     "sam": SAM(encoder="vit_t", side=64),
     "mobile-sam": SAM(encoder="tiny_vit", side=64),
