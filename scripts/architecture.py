@@ -72,11 +72,17 @@ def modules() -> dict[str, Path]:
     return found
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    """The code of a file."""
+    return ast.parse(path.read_text("utf-8"))
+
+
 def imports(known: dict[str, Path]) -> dict[str, set[str]]:
     """Module -> the modules of this package that it imports, those for annotations only included."""
     found: dict[str, set[str]] = defaultdict(set)
     for module, path in known.items():
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("everymask"):
                 names = {f"{node.module}.{alias.name}" for alias in node.names}
                 found[module] |= {name for name in names if name in known} or {node.module}
@@ -94,7 +100,7 @@ def kinds() -> frozenset[str]:
     """
     found: set[str] = set()
     for module, path in modules().items():
-        tree = ast.parse(path.read_text("utf-8"))
+        tree = parsed(path)
         if module.startswith("everymask.tasks."):
             found |= _made_of(tree)
         if module in UNIONS:
@@ -108,7 +114,7 @@ def kinds() -> frozenset[str]:
 @cache
 def task_values() -> frozenset[str]:
     """The names of the values that are tasks."""
-    trees = [ast.parse(path.read_text("utf-8")) for path in sorted((PACKAGE / "tasks").glob("*.py"))]
+    trees = [parsed(path) for path in sorted((PACKAGE / "tasks").glob("*.py"))]
     made = [node for tree in trees for node in tree.body if isinstance(node, ast.Assign)]
     return frozenset(ast.unparse(node.targets[0]) for node in made if _calls(node.value, "Task"))
 
@@ -116,7 +122,7 @@ def task_values() -> frozenset[str]:
 @cache
 def task_names() -> frozenset[str]:
     """What users call the tasks, and what data sets do."""
-    tree = ast.parse((PACKAGE / "core" / "segmentation.py").read_text("utf-8"))
+    tree = parsed(PACKAGE / "core" / "segmentation.py")
     return frozenset(_members(tree, "TaskName")) | OTHER_NAMES
 
 
@@ -170,7 +176,7 @@ def asking(known: dict[str, Path]) -> list[Place]:
     for module, path in known.items():
         if module.startswith("everymask.tasks"):
             continue
-        for function in _functions(ast.parse(path.read_text("utf-8"))):
+        for function in _functions(parsed(path)):
             if any(asks(node) for node in _own_nodes(function)):
                 exhaustive = "assert_never" in {n.id for n in ast.walk(function) if isinstance(n, ast.Name)}
                 found.append(Place(path.relative_to(ROOT).as_posix(), function.name, exhaustive))

@@ -22,7 +22,7 @@ HEADS = pytest.mark.parametrize(("head", "classes", "channels"), [("binary", 2, 
 
 
 @HEADS
-@pytest.mark.parametrize("name", quick(SEMANTIC, ["unet", "deeplabv3", "segformer", "hrnet-ocr", "pidnet"]))
+@pytest.mark.parametrize("name", quick(SEMANTIC, ["unet", "deeplabv3", "segformer", "pidnet"]))
 def test_heads_of_all_kinds(name: str, head: str, classes: int, channels: int) -> None:
     module = bare_network(replace(SEMANTIC[name], head=head), classes)
     assert isinstance(module, SemanticModel)
@@ -32,7 +32,7 @@ def test_heads_of_all_kinds(name: str, head: str, classes: int, channels: int) -
 
 
 @HEADS
-@pytest.mark.parametrize("name", ["deeplabv3", "hrnet-ocr", "pidnet"])
+@pytest.mark.parametrize("name", quick(["deeplabv3", "hrnet-ocr", "pidnet"], ["deeplabv3", "pidnet"]))
 def test_losses_of_heads_of_all_kinds(name: str, head: str, classes: int, channels: int) -> None:
     module = own_network(replace(SEMANTIC[name], head=head), classes)
     losses = module.loss(map_batch(classes=classes), torch.Generator().manual_seed(0))
