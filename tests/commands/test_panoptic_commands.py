@@ -97,8 +97,22 @@ def test_all_verbs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert result.draw(names=False).shape == (64, 64, 3)
     assert call("evaluate", first, data, "--split", "val", "--calibration") == 2
     assert "things and stuff" in capsys.readouterr().err
-    assert call("train", data, "--model", "unet", "--out", tmp_path / "no") == 2
+    assert call("train", data, "--task", "instance", "--out", tmp_path / "no") == 2
     assert "panoptic" in capsys.readouterr().err
+    classes = (
+        "--weights",
+        "none",
+        "--batch",
+        3,
+        "--epochs",
+        1,
+        "--encoder",
+        "mobilenetv3_small_100",
+        "--device",
+        "cpu",
+    )
+    assert call("train", data, "--model", "unet", *classes, "--out", tmp_path / "runs" / "c") == 0
+    assert answer(capsys, "evaluate", tmp_path / "runs" / "c", data, "--split", "val")["mean_iou"] >= 0
 
 
 @pytest.mark.slow

@@ -21,6 +21,7 @@ import pytest
 from PIL import Image
 
 from everymask.data.dataset import Dataset
+from everymask.data.formats.labelmaps.cityscapes_instances import LABELS as CITY_LABELS
 from everymask.data.formats.table import FORMATS, Format, read_dataset, write_dataset
 from everymask.data.pictures.read import SUFFIXES
 from everymask.errors import EverymaskError
@@ -150,8 +151,8 @@ def damaged_map(data: bytes, draw: random.Random) -> bytes:
         return _with_other_chunk(data, draw)
     with Image.open(io.BytesIO(data)) as image:
         ids = np.array(image)
-    # Colours are no numbers of sixteen bits, and have their three channels already.
-    action = draw.randrange(5) if ids.ndim == 2 else draw.choice((0, 1, 4))
+    # Colours are no numbers of sixteen bits, which are no colours, and have their three channels already.
+    action = draw.choice((0, 1, 4) if ids.ndim == 3 else range(5) if ids.dtype == np.uint8 else (0, 1, 2, 4))
     if action == 0:
         ids[draw.randrange(len(ids)), draw.randrange(ids.shape[1])] = draw.randrange(256)
     elif action == 1:
@@ -180,12 +181,23 @@ def _with_other_chunk(data: bytes, draw: random.Random) -> bytes:
     return data[:8] + b"".join(rows)
 
 
+def as_cityscapes(dataset: Dataset) -> Dataset:
+    """The same segments as persons, riders and sky."""
+    (first,) = dataset.records[:1]
+    segments = tuple(replace(one, class_id=(11, 12, 10)[one.class_id]) for one in first.truth.segments)
+    return replace(
+        dataset, labels=CITY_LABELS, records=(replace(first, truth=replace(first.truth, segments=segments)),)
+    )
+
+
 def many_alike(folder: Path, known: Format, count: int) -> Dataset:
     """A data set that the format can hold: pictures, all of which show the same."""
     if known.name in SEMANTIC:
         whole = made(folder, known.name, splits=False)
     elif known.name in PANOPTIC:
         whole = make_panoptic(folder, splits=False)
+        if known.name == "cityscapes-instances":
+            whole = as_cityscapes(whole)
     elif known.name == "change-pairs":
         some_pairs(folder)
         whole = read_dataset(folder)
@@ -195,7 +207,7 @@ def many_alike(folder: Path, known: Format, count: int) -> Dataset:
     if known.name in CASES:  # an outline and runs: more of the time would go into drawing
         record = replace(record, truth=replace(record.objects, annotations=record.objects.annotations[:2]))
     # Some layouts are nothing without a split.
-    split = "train" if known.name in ("camvid", "cityscapes", "ade20k") else None
+    split = "train" if known.name in ("camvid", "cityscapes", "cityscapes-instances", "ade20k") else None
     return replace(whole, records=tuple(replace(record, id=f"q{n:03}x", split=split) for n in range(count)))
 
 

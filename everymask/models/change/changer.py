@@ -132,7 +132,7 @@ def bent(planes: Tensor, flow: Tensor) -> Tensor:
     A flow of 2 is about a pixel, as the reference has it: 1 is a part in w (or h) of half the map.
     """
     height, width = planes.shape[-2:]
-    y, x = (torch.linspace(-1, 1, length, device=flow.device, dtype=flow.dtype) for length in (height, width))
+    y, x = (_from_border_to_border(length, flow) for length in (height, width))
     places = torch.stack([x.expand(height, width), y[:, None].expand(height, width)], dim=-1)
     sizes = torch.stack([flow[:, 0] / width, flow[:, 1] / height], dim=-1)
     return F.grid_sample(planes, places + sizes, align_corners=True)
@@ -151,3 +151,9 @@ class MixFeedForward(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         mixed: Tensor = x + self.layers(x)
         return mixed
+
+
+def _from_border_to_border(length: int, like: Tensor) -> Tensor:
+    """`length` places from -1 to 1, whose number a graph may leave open, as it may not in `torch.linspace`."""
+    places = torch.arange(length, device=like.device, dtype=like.dtype)
+    return 2 * places / places[-1:].clamp(min=1) - 1
