@@ -139,9 +139,10 @@ class RCNNClassicNetwork(FastRCNNNetwork):
         """
         wanted = iou.new_full((iou.shape[1], 1 + self.num_classes), -1.0)
         wanted[:, 0] = 0
-        for row, kind in enumerate(label.tolist()):
+        kinds = label.cpu().tolist()
+        for row, kind in enumerate(kinds):
             wanted[iou[row] >= _NEGATIVE, kind] = 0
-        for row, kind in enumerate(label.tolist()):
+        for row, kind in enumerate(kinds):
             wanted[row, kind] = 1
         return wanted
 

@@ -55,7 +55,7 @@ def searched(images: Tensor, windows: Tensor, search: SelectiveSearch) -> list[T
     """Proposals [P, 4] of each of pictures [B, C, H, W] without their padding, which lie in `windows` [B, 4] xyxy."""
     proposals = []
     for image, window in zip(images, windows.to(images.device), strict=True):
-        left, top, right, bottom = window.tolist()
+        left, top, right, bottom = window.cpu().tolist()
         boxes = torch.from_numpy(_SEARCHES.boxes(shown(image[:, top:bottom, left:right]), search))
         placed = boxes.to(images.device) + window[[0, 1, 0, 1]].to(torch.float32)
         proposals.append(clip_boxes(placed, window))
