@@ -169,12 +169,10 @@ def _fastest_enough(config: TrainConfig, ground: Ground, limit: float) -> tuple[
     # The lightest first: the most memory that a process had never falls.
     for network in reversed(networks):
         trial = ground.decided(replace(config, model=network), None)
-        each = ground.rank.count
-        least = each * math.ceil(_LEAST_BATCH / each)
+        least = 2 * max(_LEAST_BATCH, ground.rank.count)
         batch, steps = trial.plan.batch, limit / probe(trial, ground.device, share, validate=False).step
-        while config.batch is None and not _is_gpu(ground) and steps < _ENOUGH and batch > least:
-            smaller = max(least, each * (batch // 2 // each))
-            batch, steps = smaller, steps * batch / smaller
+        while config.batch is None and not _is_gpu(ground) and steps < _ENOUGH and batch >= least:
+            batch, steps = batch // 2, 2 * steps
         found.insert(0, (network, batch, steps))
     enough = [one for one in found if one[2] >= _ENOUGH]
     network, batch, _ = enough[0] if enough else max(found, key=lambda one: one[2])

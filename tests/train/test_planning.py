@@ -13,7 +13,6 @@ from rich.console import Console
 
 import everymask.train.planning  # noqa: F401
 from everymask.cli import run
-from everymask.data.shapes import write_shapes
 from everymask.models.specs.regions import MaskRCNN, mask_rcnn_small
 from everymask.settings.config import TrainConfig
 from everymask.train.beginning import Beginning
@@ -58,18 +57,6 @@ def test_the_network_is_the_best_that_makes_enough_steps(
     assert any(note.startswith(f"MaskRCNN with {encoder}") for note in found.notes)
     assert found.seconds <= 120
     assert not (tmp_path / "run").exists(), "nothing is written"
-
-
-@pytest.mark.parametrize(("size", "usual"), [(288, 6), (352, 4), (64, 8)])
-def test_batches_shrink_to_four_where_time_is_short(
-    size: int, usual: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_shapes(tmp_path / "data", train=8, val=2, size=64)
-    given = settings(tmp_path / "data", tmp_path, time_limit="2m", size=size)
-    monkeypatch.setattr(PLANNING, "probe", Probe(resnet18=1e-6, mobilenetv3_small_100=1e-6))
-    assert forecast(given, console=QUIET).plan.batch == usual
-    monkeypatch.setattr(PLANNING, "probe", Probe(resnet18=9.0, mobilenetv3_small_100=5.0))
-    assert forecast(given, console=QUIET).plan.batch == 4
 
 
 def test_who_does_not_learn_reads_no_file_for_a_digest_of_it(
