@@ -22,6 +22,7 @@ from everymask.infer.decoding.panoptic import merge_panoptic
 from everymask.infer.predictor import Predictor
 from everymask.infer.result import Result
 from everymask.infer.sources import Source
+from everymask.infer.stream import results_of
 from everymask.infer.tiling import Tiling
 from everymask.metrics.scores import Metric
 from everymask.models.specs.panoptic import PanopticFPN
@@ -116,11 +117,7 @@ class Merged:
         self, sources: Iterable[Source], *, batch: int | None = None, tiling: Tiling | None = None
     ) -> Iterator[Result]:
         """Results one by one, as `attempts` gives them; raises the first `DataError`."""
-        with closing(self.attempts(sources, batch=batch, tiling=tiling)) as attempts:
-            for outcome in attempts:
-                if isinstance(outcome, DataError):
-                    raise outcome
-                yield outcome
+        yield from results_of(self.attempts(sources, batch=batch, tiling=tiling))
 
     def attempts(
         self, sources: Iterable[Source], *, batch: int | None = None, tiling: Tiling | None = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, overload
@@ -23,7 +22,7 @@ from everymask.infer.prompted.looks import Looks
 from everymask.infer.prompted.session import Session, look_at
 from everymask.infer.result import Result
 from everymask.infer.sources import Source, TwoDates, as_sample
-from everymask.infer.stream import predict_many, predict_one
+from everymask.infer.stream import predict_many, predict_one, results_of
 from everymask.infer.tiling import Tiling
 from everymask.infer.variants import TestTimeAugmentation, predict_variants
 from everymask.metrics.scores import Metric
@@ -118,11 +117,7 @@ class Predictor:
         self, sources: Iterable[Source], *, batch: int | None = None, tiling: Tiling | None = None
     ) -> Iterator[Result]:
         """Results one by one, in the order of the pictures, as `attempts` gives them; raises the first `DataError`."""
-        with closing(self.attempts(sources, batch=batch, tiling=tiling)) as attempts:
-            for outcome in attempts:
-                if isinstance(outcome, DataError):
-                    raise outcome
-                yield outcome
+        yield from results_of(self.attempts(sources, batch=batch, tiling=tiling))
 
     def attempts(
         self, sources: Iterable[Source], *, batch: int | None = None, tiling: Tiling | None = None

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 from everymask.classical.bases import MethodSpec
@@ -28,6 +29,15 @@ _MOST_PICTURES = 32
 _MOST_HELPERS = 4
 _GROUPS_AHEAD = 3
 _BYTES_AHEAD = 1 << 28
+
+
+def results_of(attempts: Generator[Result | DataError, None, None]) -> Iterator[Result]:
+    """The results that attempts give, up to the first `DataError`, which is raised; they are closed at once then."""
+    with closing(attempts):
+        for outcome in attempts:
+            if isinstance(outcome, DataError):
+                raise outcome
+            yield outcome
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,8 +76,8 @@ def inspect(
             f"{printable(model)} is an exported graph, whose steps cannot be seen",
             hint="inspect the run that it was made of",
         )
-    network, card = load_network(model)
     sample = as_sample(picture if before is None else TwoDates(before, picture))
+    network, card = load_network(model)
     return inspect_network(network, card, sample, None if data is None else known_of(sample, data, card))
 
 

@@ -60,18 +60,10 @@ class Engine(Protocol):
         """What the graph gives, by name, for what it takes, by name; it may be given more."""
 
 
-@dataclass(frozen=True, slots=True)
-class GraphBackend:
-    """A graph of the network that `spec` describes; `one_by_one` says that it takes one picture at a time."""
+class OneLane:
+    """What all backends of graphs say of pictures side by side."""
 
-    engine: Engine
-    spec: AnySpec
-    one_by_one: bool
-
-    @property
-    def device(self) -> str:
-        """The runtime and its device."""
-        return self.engine.name
+    __slots__ = ()
 
     @property
     def most_pixels(self) -> int:
@@ -86,6 +78,20 @@ class GraphBackend:
     def open_lanes(self) -> Executor:
         """As the protocol says."""
         return ThreadPoolExecutor(1)
+
+
+@dataclass(frozen=True, slots=True)
+class GraphBackend(OneLane):
+    """A graph of the network that `spec` describes; `one_by_one` says that it takes one picture at a time."""
+
+    engine: Engine
+    spec: AnySpec
+    one_by_one: bool
+
+    @property
+    def device(self) -> str:
+        """The runtime and its device."""
+        return self.engine.name
 
     def run(self, images: FloatArray, windows: IntArray, wanted: Wanted | None = None) -> Outputs:
         """As the protocol says."""

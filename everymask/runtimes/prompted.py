@@ -8,7 +8,6 @@ these, `points` [P, N, 2] float32 and `labels` [P, N] int64 (see `PromptArrays`;
 
 from __future__ import annotations
 
-from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +16,7 @@ from everymask.core.arrays import FloatArray, IntArray
 from everymask.infer.decoding.outputs import Outputs, Wanted
 from everymask.infer.decoding.prompted import EmbeddingArrays, MaskArrays, PromptArrays, chosen_masks
 from everymask.models.specs.prompted import SAM2, PromptedModelSpec, finds_nothing, is_not_limited
-from everymask.runtimes.backend import INPUTS, MAPS, MOST_PIXELS, PROMPTS, Engine
+from everymask.runtimes.backend import INPUTS, MAPS, PROMPTS, Engine, OneLane
 
 _UPSCALED = 4
 _PLACES_AT_ONCE = 1 << 12  # of the picture, over all prompts side by side
@@ -25,7 +24,7 @@ _CORNERS, _PADDING = 2, -1
 
 
 @dataclass(frozen=True, slots=True)
-class PromptedBackend:
+class PromptedBackend(OneLane):
     """The graphs of the network that `spec` describes; `digest` tells its looks at pictures from another's."""
 
     looking: Engine
@@ -37,20 +36,6 @@ class PromptedBackend:
     def device(self) -> str:
         """The runtime and its device."""
         return self.looking.name
-
-    @property
-    def most_pixels(self) -> int:
-        """As of other graphs."""
-        return MOST_PIXELS
-
-    @property
-    def lanes(self) -> int:
-        """One, as of other graphs."""
-        return 1
-
-    def open_lanes(self) -> Executor:
-        """As the protocol says."""
-        return ThreadPoolExecutor(1)
 
     def run(self, images: FloatArray, windows: IntArray, wanted: Wanted | None = None) -> Outputs:
         """It finds nothing unasked."""

@@ -76,7 +76,7 @@ def _spec(
         reasons.append(f"{len(facts.things)} classes are things, {stuff} stuff")
     shown = facts.num_classes if purpose.dense else measured.max_objects + stuff
     if _SPARE * shown > model.queries:
-        model = replace(model, queries=10 * math.ceil(_SPARE * shown / 10))
+        model = replace(model, queries=whole(_SPARE * shown, 10))
         reasons.append(f"{model.queries} queries: a picture holds up to {shown} of what they find")
     if purpose.limited:
         model = replace(model, max_detections=config.max_detections or max(model.max_detections, model.queries))
@@ -150,7 +150,7 @@ def _detr_spec(
     if start is None or not start.detects:
         model = replace(model, side=whole(preprocess.resize.long, model.patch))
         if _SPARE * measured.max_objects > model.queries:
-            queries = 10 * math.ceil(_SPARE * measured.max_objects / 10)
+            queries = whole(_SPARE * measured.max_objects, 10)
             model = replace(model, queries=queries, max_detections=max(model.max_detections, queries))
             reasons.append(f"{queries} queries: a picture holds up to {measured.max_objects} objects")
     return replace(model, max_detections=config.max_detections or model.max_detections)

@@ -11,7 +11,6 @@ from everymask.data.formats.crowds import CURE, count_crowds
 from everymask.errors import ConfigError, DataError, counted, printable
 from everymask.models.specs.any_spec import ModelSpec
 from everymask.models.specs.change import ChangeSpec
-from everymask.models.specs.detr import RFDETR
 from everymask.models.specs.named import with_options
 from everymask.models.specs.queries import QuerySpec
 from everymask.models.specs.semantic import SemanticModelSpec, SemanticSpec
@@ -70,7 +69,7 @@ def settle_task(
     task = asked_task(config, stored) or task_of(dataset)
     dataset = dataset.for_task(task.name, rule=config.rule)
     usual = type(stored)() if stored else usual_network(config, task, gpu)[0]
-    if isinstance(stored, RFDETR):
+    if stored is not None and getattr(stored, "keeps_size", False):
         usual = stored
     model = config.network or with_options(usual, config.encoder, config.norm, config.head, config.fusion)
     if stored is not None:
