@@ -25,6 +25,8 @@ from everymask.models.specs.prompted import SAM, SAM2, PromptedModelSpec, Prompt
 from everymask.models.specs.queries import EoMT, Mask2Former, QuerySpec
 from everymask.models.specs.regions import (
     ENCODERS,
+    CascadeMaskRCNN,
+    CascadeRCNN,
     FasterRCNN,
     FastRCNN,
     MaskRCNN,
@@ -69,6 +71,9 @@ REGIONS: dict[str, RegionModelSpec] = {
     "mask-rcnn-frozen": MaskRCNN(**_MASKS, norm="frozen"),
     "faster-rcnn": FasterRCNN(**_BOXES),
     "faster-rcnn-v2": faster_rcnn_v2(**_BOXES),
+    "cascade-mask-rcnn": CascadeMaskRCNN(**_MASKS),
+    "cascade-mask-rcnn-stages": CascadeMaskRCNN(**_MASKS, stage_masks=True, stage_scores="logits", fpn_bottom_up=True),
+    "cascade-rcnn": CascadeRCNN(**_BOXES),
     "faster-rcnn-last": FasterRCNN(**_BOXES, fpn_stages="last", shared_anchor_sizes=True),
 }
 _NARROW: dict[str, Any] = {"encoder": "resnet18", "decoder_channels": 64}
