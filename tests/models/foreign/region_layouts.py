@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 
 import torch
@@ -78,6 +79,27 @@ def detectron2(
     if stuff:
         _conv(shapes, "sem_seg_head.predictor", (stuff + 1, 128, 1, 1))
     return shapes
+
+
+def cascaded(shapes: Shapes, *, masks: bool = False) -> Shapes:
+    """Three box heads, whose boxes all classes share; with `masks` as many mask heads, as mmdetection has."""
+    out: Shapes = {}
+    for name, shape in shapes.items():
+        part = "box_head|box_predictor|mask_head" if masks else "box_head|box_predictor"
+        found = re.fullmatch(rf"(roi_heads\.(?:{part})\.)(.*)", name)
+        own = (4, *shape[1:]) if ".bbox_pred." in name else shape
+        out |= {f"{found[1]}{stage}.{found[2]}": own for stage in range(3)} if found else {name: shape}
+    return out
+
+
+def bottom_up(shapes: Shapes) -> Shapes:
+    """With the second way up of PAFPN, by names that mmdetection's are made of."""
+    width = shapes["backbone.fpn_output2.weight"][0]
+    out = dict(shapes)
+    for place in range(3):
+        _conv(out, f"neck.downsample_convs.{place}.conv", (width, width, 3, 3))
+        _conv(out, f"neck.pafpn_convs.{place}.conv", (width, width, 3, 3))
+    return out
 
 
 def _ends(depth: int) -> tuple[int, ...]:

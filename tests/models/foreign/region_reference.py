@@ -129,6 +129,50 @@ class Reference:
         return self.conv(x, "roi_heads.mask_head.predictor")[torch.arange(len(classes)), classes]
 
 
+class CascadeReference(Reference):
+    """With three box heads, whose boxes all classes share, and one mask head or as many."""
+
+    mmdetection = False
+
+    def detections(self, maps: list[Tensor], boxes: Tensor, inside: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
+        said = []
+        for stage, factor in enumerate(
+            ((0.1, 0.2), (0.05, 0.1), (0.033, 0.067) if self.mmdetection else (1 / 30, 1 / 15))
+        ):
+            x = self.pooled(maps, boxes, 7).flatten(1)
+            for layer in ("fc1", "fc2"):
+                x = self.linear(x, f"roi_heads.box_head.{stage}.{layer}").relu()
+            said.append(self.linear(x, f"roi_heads.box_predictor.{stage}.cls_score"))
+            deltas = self.linear(x, f"roi_heads.box_predictor.{stage}.bbox_pred")
+            spread = torch.tensor([factor[0], factor[0], factor[1], factor[1]])
+            boxes = clipped(decoded(deltas * spread, boxes), inside)
+        if self.mmdetection:
+            scores = (sum(said, torch.zeros(())) / 3).softmax(1)[:, :-1]
+        else:
+            scores = (sum((logits.softmax(1) for logits in said), torch.zeros(())) / 3)[:, :-1]
+        rows, classes = (scores > self.threshold).nonzero().unbind(1)
+        found, sure = boxes[rows], scores[rows, classes]
+        keep = batched_nms(found, sure, classes, 0.5)[:100]
+        return found[keep], classes[keep], sure[keep]
+
+    def linear(self, x: Tensor, name: str) -> Tensor:
+        return F.linear(x, self.tensors[f"{name}.weight"], self.tensors[f"{name}.bias"])
+
+    def masks(self, maps: list[Tensor], boxes: Tensor, classes: Tensor) -> Tensor:
+        if not self.mmdetection:
+            return super().masks(maps, boxes, classes)
+        sure = torch.zeros(())
+        for stage in range(3):
+            own = {
+                name.replace(f"mask_head.{stage}.", "mask_head."): tensor
+                for name, tensor in self.tensors.items()
+                if name.startswith(f"roi_heads.mask_head.{stage}.")
+            }
+            alone = Reference(own, stride_in_1x1=self.stride_in_1x1, level=self.level, threshold=self.threshold)
+            sure = sure + alone.masks(maps, boxes, classes).sigmoid() / 3
+        return sure.logit()
+
+
 def anchors(size: tuple[int, ...], stride: int, side: float) -> Tensor:
     """Row by row, at each place one for each ratio of height to width."""
     boxes = []

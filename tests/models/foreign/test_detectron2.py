@@ -89,7 +89,7 @@ def test_the_normalisation_that_older_files_store_is_taken() -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("roi_heads.box_predictor.0.cls_score.weight", "a Cascade R-CNN"),
+        ("roi_heads.box_predictor.0.cls_score.weight", "a cascade of 1 stages"),
         ("roi_heads.keypoint_head.conv_fcn1.weight", "a Keypoint R-CNN"),
         ("roi_heads.res5.0.conv1.weight", "a C4 network"),
         ("backbone.bottom_up.res4.0.conv2_offset.weight", "deformable"),
