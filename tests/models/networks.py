@@ -30,6 +30,7 @@ from everymask.models.specs.regions import (
     FasterRCNN,
     FastRCNN,
     MaskRCNN,
+    PointRend,
     RCNNClassic,
     RegionModelSpec,
     faster_rcnn_v2,
@@ -64,6 +65,7 @@ _BOXES: dict[str, Any] = {
     "anchor_sizes": (16, 32, 48, 64, 96),
 }
 _MASKS = _BOXES | {"mask_convs": (16, 16), "mask_channels": 16}
+_POINTS: dict[str, Any] = {"coarse_fcs": (32,), "point_fcs": (16, 16), "start_side": 8, "subdivisions": 2}
 REGIONS: dict[str, RegionModelSpec] = {
     "mask-rcnn": MaskRCNN(**_MASKS),
     "mask-rcnn-v2": mask_rcnn_v2(**_MASKS),
@@ -74,6 +76,7 @@ REGIONS: dict[str, RegionModelSpec] = {
     "cascade-mask-rcnn": CascadeMaskRCNN(**_MASKS),
     "cascade-mask-rcnn-stages": CascadeMaskRCNN(**_MASKS, stage_masks=True, stage_scores="logits", fpn_bottom_up=True),
     "cascade-rcnn": CascadeRCNN(**_BOXES),
+    "point-rend": PointRend(**_MASKS, **_POINTS),
     "faster-rcnn-last": FasterRCNN(**_BOXES, fpn_stages="last", shared_anchor_sizes=True),
 }
 _NARROW: dict[str, Any] = {"encoder": "resnet18", "decoder_channels": 64}

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from everymask.models.regions.cascade import CascadeNetwork
 from everymask.models.regions.fast_rcnn import FastRCNNNetwork
+from everymask.models.regions.point_rend import PointRendNetwork
 from everymask.models.regions.rcnn import RCNN
 from everymask.models.regions.rcnn_classic import RCNNClassicNetwork
-from everymask.models.specs.regions import CascadeMaskRCNN, CascadeRCNN, FasterRCNN, FastRCNN, RCNNClassic
+from everymask.models.specs.regions import CascadeMaskRCNN, CascadeRCNN, FasterRCNN, FastRCNN, PointRend, RCNNClassic
 
 
 def build_regions(spec: FasterRCNN, num_classes: int, *, pretrained_encoder: Path | None = None) -> RCNN:
@@ -18,6 +19,8 @@ def build_regions(spec: FasterRCNN, num_classes: int, *, pretrained_encoder: Pat
             return RCNNClassicNetwork(spec, num_classes, pretrained_encoder=pretrained_encoder)
         case CascadeRCNN() | CascadeMaskRCNN():
             return CascadeNetwork(spec, num_classes, pretrained_encoder=pretrained_encoder)
+        case PointRend():
+            return PointRendNetwork(spec, num_classes, pretrained_encoder=pretrained_encoder)
         case FastRCNN():
             return FastRCNNNetwork(spec, num_classes, pretrained_encoder=pretrained_encoder)
         case _:

@@ -92,6 +92,23 @@ def cascaded(shapes: Shapes, *, masks: bool = False) -> Shapes:
     return out
 
 
+def point_rend(shapes: Shapes, classes: int, *, side: int = 7, hidden: int = 32, older: bool = False) -> Shapes:
+    """With a coarse head and a point head in place of the mask head, by the names of today's files or of older ones."""
+    out = {name: shape for name, shape in shapes.items() if "mask_head" not in name}
+    width = shapes["backbone.fpn_output2.weight"][0]
+    coarse, points = (
+        ("mask_coarse_head", "mask_point_head") if older else ("mask_head.coarse_head", "mask_head.point_head")
+    )
+    _conv(out, f"roi_heads.{coarse}.reduce_spatial_dim_conv", (width, width, 2, 2))
+    _conv(out, f"roi_heads.{coarse}.coarse_mask_fc1", (hidden, width * side**2))
+    _conv(out, f"roi_heads.{coarse}.coarse_mask_fc2", (hidden, hidden))
+    _conv(out, f"roi_heads.{coarse}.prediction", (classes * side**2, hidden))
+    for k in (1, 2, 3):
+        _conv(out, f"roi_heads.{points}.fc{k}", (hidden, (width if k == 1 else hidden) + classes, 1))
+    _conv(out, f"roi_heads.{points}.predictor", (classes, hidden + classes, 1))
+    return out
+
+
 def bottom_up(shapes: Shapes) -> Shapes:
     """With the second way up of PAFPN, by names that mmdetection's are made of."""
     width = shapes["backbone.fpn_output2.weight"][0]

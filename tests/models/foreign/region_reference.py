@@ -173,6 +173,59 @@ class CascadeReference(Reference):
         return sure.logit()
 
 
+class PointReference(Reference):
+    """With PointRend's heads in place of the mask head: masks of 28 pixels a side, doubled three times."""
+
+    def masks(self, maps: list[Tensor], boxes: Tensor, classes: Tensor) -> Tensor:
+        return torch.stack([self.mask(maps[0], box, int(own)) for box, own in zip(boxes, classes, strict=True)])
+
+    def mask(self, finest: Tensor, box: Tensor, own: int) -> Tensor:
+        coarse = self.coarse(finest, box)
+        side = 28
+        mask = self.at(finest, box, coarse, grid(side))[own].view(side, side)
+        for _ in range(3):
+            side *= 2
+            mask = F.interpolate(mask[None, None], size=(side, side), mode="bilinear", align_corners=False)[0, 0]
+            rows = (-mask.abs()).flatten().topk(28 * 28).indices
+            points = torch.stack([(rows % side + 0.5) / side, (rows // side + 0.5) / side], dim=1)
+            mask.view(-1)[rows] = self.at(finest, box, coarse, points)[own]
+        return mask
+
+    def coarse(self, finest: Tensor, box: Tensor) -> Tensor:
+        """[classes, 7, 7]"""
+        head = "roi_heads.mask_head.coarse_head"
+        x = self.conv(
+            self.features(finest, box, grid(14)).view(1, -1, 14, 14), f"{head}.reduce_spatial_dim_conv", stride=2
+        )
+        x = x.relu().flatten(1)
+        for layer in ("coarse_mask_fc1", "coarse_mask_fc2"):
+            x = F.linear(x, self.tensors[f"{head}.{layer}.weight"], self.tensors[f"{head}.{layer}.bias"]).relu()
+        x = F.linear(x, self.tensors[f"{head}.prediction.weight"], self.tensors[f"{head}.prediction.bias"])
+        return x.view(-1, 7, 7)
+
+    def at(self, finest: Tensor, box: Tensor, coarse: Tensor, points: Tensor) -> Tensor:
+        """[classes, P]"""
+        head = "roi_heads.mask_head.point_head"
+        known = F.grid_sample(coarse[None], 2 * points[None, None] - 1, align_corners=False)[:, :, 0]
+        x = self.features(finest, box, points)[None]
+        for layer in ("fc1", "fc2", "fc3", "predictor"):
+            both = torch.cat([x, known], dim=1)
+            x = F.conv1d(both, self.tensors[f"{head}.{layer}.weight"], self.tensors[f"{head}.{layer}.bias"])
+            x = x if layer == "predictor" else x.relu()
+        return x[0]
+
+    def features(self, finest: Tensor, box: Tensor, points: Tensor) -> Tensor:
+        """[C, P]"""
+        places = box[:2] + points * (box[2:] - box[:2])
+        shares = places / torch.tensor([4.0 * finest.shape[3], 4.0 * finest.shape[2]])
+        return F.grid_sample(finest, 2 * shares[None, None] - 1, align_corners=False)[0, :, 0]
+
+
+def grid(side: int) -> Tensor:
+    middles = (torch.arange(side) + 0.5) / side
+    return torch.stack([middles.repeat(side), middles.repeat_interleave(side)], dim=1)
+
+
 def anchors(size: tuple[int, ...], stride: int, side: float) -> Tensor:
     """Row by row, at each place one for each ratio of height to width."""
     boxes = []

@@ -93,7 +93,7 @@ def test_the_normalisation_that_older_files_store_is_taken() -> None:
         ("roi_heads.keypoint_head.conv_fcn1.weight", "a Keypoint R-CNN"),
         ("roi_heads.res5.0.conv1.weight", "a C4 network"),
         ("backbone.bottom_up.res4.0.conv2_offset.weight", "deformable"),
-        ("roi_heads.mask_head.point_head.fc1.weight", "a PointRend"),
+        ("roi_heads.mask_head.coarse_head.reduce_channel_dim_conv.weight", "a PointRend"),
         ("roi_heads.box_head.fc1.scale", "1 tensor that no network here has: roi_heads.box_head.fc1.scale"),
     ],
 )

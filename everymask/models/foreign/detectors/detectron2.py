@@ -1,4 +1,4 @@
-"""Detectron2's Faster, Mask and Cascade R-CNN and Panoptic FPN on ResNets with a feature pyramid."""
+"""Detectron2's Faster, Mask and Cascade R-CNN, PointRend and Panoptic FPN on ResNets with a feature pyramid."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from everymask.core.label_sets import coco_panoptic_labels
 from everymask.core.labels import Labels
 from everymask.data.feed.preprocess import Resize
 from everymask.errors import WeightsError
+from everymask.models.foreign.detectors import point_rend
 from everymask.models.foreign.detectors.regions import (
     background_first,
     class_count,
@@ -26,6 +27,7 @@ from everymask.models.foreign.files.stored import Stored
 from everymask.models.foreign.whole import Rule, Whole, part, refuse_others, renamed
 from everymask.models.specs.panoptic import PanopticFPN
 from everymask.models.specs.profiles import CAFFE, DETECTRON2, RESNEXT
+from everymask.models.specs.regions import PointRend
 
 ORIGIN = "Detectron2"
 SIGNS = ("backbone.bottom_up.stem.conv1.weight", "backbone.res5.0.conv1.weight", "backbone.stem.conv1.weight",
@@ -70,7 +72,7 @@ _RELATIVES = (
     (r"^res\d_\d_branch", "Caffe2's names: an ImageNet encoder of Detectron2, which its own code converts"),
     (r"^backbone\.net\.", "ViTDet, whose encoder is a transformer"),
     (r"^roi_heads\.keypoint_", "a Keypoint R-CNN"),
-    (r"^roi_heads\.mask_head\.(point_head|coarse_head)|^roi_heads\.mask_(point|coarse)_head", "a PointRend"),
+    (r"^roi_heads\.mask_(head\.)?coarse_head\.reduce_channel_dim_conv\.", "a PointRend with narrower coarse masks"),
     (r"\.conv2_offset\.", "a network with deformable convolutions"),
     (r"^roi_heads\.res5\.", "a C4 network, without a feature pyramid"),
     (r"^backbone\.(res\d|stem)\.", "a network without a feature pyramid (C4 or DC5)"),
@@ -87,9 +89,9 @@ def from_detectron2(stored: Stored, tensors: Mapping[str, Tensor], file: str) ->
     encoder that Detectron2 begins with: ResNets are Caffe's, which stride in the 1x1 convolution and whose channels
     keep their spread; ResNeXts stride in the 3x3 and divide by it. Networks with group norm stride in the 3x3.
     """
-    reads = "Faster R-CNN, Mask R-CNN, Cascade R-CNN and Panoptic FPN on ResNets with a feature pyramid"
+    reads = "Faster R-CNN, Mask R-CNN, Cascade R-CNN, PointRend and Panoptic FPN on ResNets with a feature pyramid"
     refuse_others(tensors, _RELATIVES, ORIGIN, reads)
-    named, unused = renamed(tensors, (*_RESNET, *_HEADS, *_box_layers(tensors)), _UNUSED, ORIGIN)
+    named, unused = renamed(tensors, (*_RESNET, *point_rend.RULES, *_HEADS, *_box_layers(tensors)), _UNUSED, ORIGIN)
     if not any(name.startswith("roi_heads.") for name in named):
         raise WeightsError(
             "these are weights by Detectron2 of a network that only proposes regions, or of an encoder",
@@ -102,6 +104,9 @@ def from_detectron2(stored: Stored, tensors: Mapping[str, Tensor], file: str) ->
     profile = replace(DETECTRON2, stride_in_1x1=not grouped and normal[1] == CAFFE[1])
     labels, guessed = object_labels(count)
     changes: dict[str, Any] = {}
+    if point_rend.has_points(named):
+        named, changes = point_rend.points_apart(named, count, ORIGIN)
+        changes |= {"kind": PointRend}
     if "sem_seg_head.predictor.weight" in named:
         labels, guessed = _panoptic_labels(labels, len(part(named, "sem_seg_head.predictor.bias", ORIGIN, 1)) - 1)
         width = len(part(named, "sem_seg_head.p2.0.0.weight", ORIGIN, 4))

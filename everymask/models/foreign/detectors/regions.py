@@ -19,6 +19,7 @@ from everymask.models.specs.regions import (
     CascadeRCNN,
     FasterRCNN,
     MaskRCNN,
+    PointRend,
     RegionModelSpec,
     RegionProfile,
 )
@@ -122,6 +123,9 @@ def spec_of(named: Mapping[str, Tensor], profile: RegionProfile, origin: str, **
     if not widths:
         raise WeightsError(f"the weights by {origin} are not whole: the box head has no layers")
     values |= {"box_convs": convs, "box_fcs": tuple(widths)}
+    kind = changes.pop("kind", MaskRCNN)
+    if kind is PointRend:
+        return PointRend(**(values | changes))
     if not any(_PLANES.fullmatch(name) for name in named):
         return CascadeRCNN(**(values | changes)) if stages else FasterRCNN(**(values | changes))
     own = ".0" if "roi_heads.mask_predictor.0.mask_fcn_logits.weight" in named else ""
@@ -134,7 +138,7 @@ def spec_of(named: Mapping[str, Tensor], profile: RegionProfile, origin: str, **
     }
     if stages:
         return CascadeMaskRCNN(stage_masks=bool(own), **(values | changes))
-    return changes.pop("kind", MaskRCNN)(**(values | changes))
+    return kind(**(values | changes))
 
 
 def class_count(named: Mapping[str, Tensor], origin: str) -> int:
