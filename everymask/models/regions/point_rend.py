@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from everymask.models.base import ClassRows
-from everymask.models.blocks.points import at_points, unsure_points
+from everymask.models.blocks.points import unsure_points
 from everymask.models.regions.mask_targets import point_targets
 from everymask.models.regions.point_heads import CoarseHead, PointHead
 from everymask.models.regions.rcnn import RCNN
@@ -105,9 +105,7 @@ class PointRendNetwork(RCNN):
     ) -> Tensor:
         """[N, P]: logits of the planes [N] at `points` [N, P, 2] of the boxes [N, 4], xy in 0-1."""
         fine = self._fine(pooler, boxes, image_index, points)
-        sides = coarse.flatten(0, 1)
-        each = points.repeat_interleave(coarse.shape[1], dim=0)
-        known = at_points(sides, each).unflatten(0, (-1, coarse.shape[1])).transpose(1, 2)
+        known = F.grid_sample(coarse, 2 * points[:, :, None] - 1, align_corners=False)[..., 0].transpose(1, 2)
         return cast(PointHead, self.roi_heads["point_head"])(fine, known, planes)  # type: ignore[no-any-return,unused-ignore]
 
     @staticmethod

@@ -319,8 +319,9 @@ class RCNN(Network):
         weights = profile.box_weights if weights is None else weights
         boxes = decode_boxes(deltas, torch.cat(proposals)[:, None], weights, clamp=profile.clamp_growth)
         parts = boxes.split([picture.shape[0] for picture in proposals])
-        inclusive = profile.inclusive_boxes
-        cut = [clip_boxes(part, window, inclusive=inclusive) for part, window in zip(parts, windows, strict=True)]
+        inclusive, least = profile.inclusive_boxes, profile.least_side
+        pairs = zip(parts, windows, strict=True)
+        cut = [clip_boxes(part, window, inclusive=inclusive, least=least) for part, window in pairs]
         return torch.cat(cut)
 
     def _select(self, scores: Tensor, boxes: Tensor, counts: list[int]) -> tuple[RegionOutputs, Tensor]:

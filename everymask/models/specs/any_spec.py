@@ -45,6 +45,7 @@ FAMILIES: tuple[Family, ...] = (
 )
 _MOST = 1_000_000
 _NEWER = {"pruned": False, "fpn_bottom_up": False}
+_NEWER_PROFILE = {"roi_ends": "edge", "anchor_origin": "corner"}
 """Settings that older versions do not know, and what says the same as their absence."""
 KINDS: dict[str, type[ModelSpec]] = {name: kind for family in FAMILIES for name, kind in family.kinds.items()}
 AnySpec: TypeAlias = ModelSpec | Method
@@ -60,6 +61,9 @@ def spec_to_json(spec: AnySpec) -> dict[str, Any]:
     for name, usual in _NEWER.items():  # what older versions read too
         if values.get(name) == usual:
             del values[name]
+    profile = values.get("profile")
+    if isinstance(profile, dict):
+        values["profile"] = {name: value for name, value in profile.items() if _NEWER_PROFILE.get(name) != value}
     return {"kind": kind} | values
 
 

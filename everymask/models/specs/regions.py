@@ -48,6 +48,9 @@ class RegionProfile:
     """The stem's 3x3 max-pool pads one pixel on each side, or (TensorFlow's "same") only at right and bottom."""
     anchor_rounding: bool = True
     """Base anchors are rounded to whole pixels."""
+    anchor_origin: Literal["corner", "cell"] = "corner"
+    """Anchors lie around the corner of each cell, or in its middle, where their sides are those of the stride's square,
+    rounded at each ratio and then made as large as the anchor (Detectron of 2018 and maskrcnn-benchmark)."""
     anchor_ratio: Literal["h/w", "w/h"] = "h/w"
     """What `anchor_ratios` of the spec divide."""
     anchor_stride: Literal["image/feature", "fixed"] = "image/feature"
@@ -67,6 +70,9 @@ class RegionProfile:
     """Sampling points per RoIAlign bin and axis; 0 means as many as the bin has pixels."""
     box_weights: tuple[float, float, float, float] = (10.0, 10.0, 5.0, 5.0)
     """Factors on (dx, dy, dw, dh) that the box head predicts."""
+    roi_ends: Literal["edge", "pixel"] = "edge"
+    """Where regions are cut out a box ends at the far edge of its last pixel, or where that pixel begins (Detectron of
+    2018 and maskrcnn-benchmark)."""
     clamp_growth: bool = True
     """A box may grow by at most 1000/16 in one regression step."""
     inclusive_boxes: bool = False
@@ -75,6 +81,11 @@ class RegionProfile:
     """Each class of a proposal is a candidate detection, or only its best class."""
     mask_paste: MaskPaste = "torchvision"
     """How the small mask becomes pixels: sub-pixel rule, rounding of the box, and > or >= 0.5."""
+
+    @property
+    def least_side(self) -> int:
+        """How many pixels of a box are left where it is cut to a picture that it lies outside of."""
+        return 1 if self.roi_ends == "pixel" else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,6 +30,8 @@ def mmdetection_level(boxes: Tensor) -> Tensor:
 class Reference:
     """Detections of one picture [1, 3, H, W], normalised, blue first, whose first `inside` (h, w) are no padding."""
 
+    epsilon = 1e-5
+
     def __init__(
         self, tensors: Mapping[str, Tensor], *, stride_in_1x1: bool, level: Callable[[Tensor], Tensor], threshold: float
     ) -> None:
@@ -49,7 +51,7 @@ class Reference:
             self.tensors[f"{name}.norm.{kind}"][:, None, None]
             for kind in ("weight", "bias", "running_mean", "running_var")
         )
-        return (x - mean) / (var + 1e-5).sqrt() * w + b
+        return (x - mean) / (var + self.epsilon).sqrt() * w + b
 
     def pyramid(self, image: Tensor) -> list[Tensor]:
         x = F.max_pool2d(self.conv(image, "backbone.bottom_up.stem.conv1", stride=2, padding=3).relu(), 3, 2, 1)
@@ -219,6 +221,73 @@ class PointReference(Reference):
         places = box[:2] + points * (box[2:] - box[:2])
         shares = places / torch.tensor([4.0 * finest.shape[3], 4.0 * finest.shape[2]])
         return F.grid_sample(finest, 2 * shares[None, None] - 1, align_corners=False)[0, :, 0]
+
+
+class BenchmarkReference(Reference):
+    """maskrcnn-benchmark: boxes end with their last pixel, background is first, norms add nothing to the variance."""
+
+    epsilon = 0.0
+
+    def proposals(self, maps: list[Tensor], inside: tuple[int, int]) -> Tensor:
+        head, kept = "proposal_generator.rpn_head", []
+        for place, (x, stride) in enumerate(zip(maps, STRIDES, strict=True)):
+            features = self.conv(x, f"{head}.conv", padding=1).relu()
+            scores = self.conv(features, f"{head}.objectness_logits")[0].permute(1, 2, 0).flatten()
+            deltas = self.conv(features, f"{head}.anchor_deltas")[0].permute(1, 2, 0).reshape(-1, 4)
+            boxes = last_pixels(decoded(deltas, all_pixels(cell_anchors(x.shape[-2:], stride))))
+            top = scores.sort(descending=True).indices[:1000]
+            kept.append((boxes[top], scores[top], torch.full_like(top, place)))
+        boxes, scores, levels = (torch.cat(column) for column in zip(*kept, strict=True))
+        boxes = clipped(boxes, (inside[0] - 1, inside[1] - 1))
+        return boxes[batched_nms(all_pixels(boxes), scores, levels, 0.7)[:1000]]
+
+    def pooled(self, maps: list[Tensor], boxes: Tensor, side: int) -> Tensor:
+        levels = self.level(all_pixels(boxes))
+        out = maps[0].new_zeros(len(boxes), maps[0].shape[1], side, side)
+        for place in range(4):
+            rows = (levels == place).nonzero()[:, 0]
+            out[rows] = roi_align(maps[place], [boxes[rows]], side, 1 / STRIDES[place], 2, aligned=False)
+        return out
+
+    def detections(self, maps: list[Tensor], boxes: Tensor, inside: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
+        x = self.pooled(maps, boxes, 7).flatten(1)
+        for layer in ("box_head.fc1", "box_head.fc2"):
+            x = self.linear(x, f"roi_heads.{layer}").relu()
+        scores = self.linear(x, "roi_heads.box_predictor.cls_score").softmax(1)
+        deltas = self.linear(x, "roi_heads.box_predictor.bbox_pred").view(len(boxes), -1, 4)
+        each = decoded(deltas / torch.tensor([10.0, 10, 5, 5]), all_pixels(boxes)[:, None].expand_as(deltas))
+        each = clipped(last_pixels(each), (inside[0] - 1, inside[1] - 1))
+        rows, classes = (scores[:, 1:] > self.threshold).nonzero().unbind(1)
+        found, sure = each[rows, classes + 1], scores[rows, classes + 1]
+        keep = batched_nms(all_pixels(found), sure, classes, 0.5)[:100]
+        return found[keep], classes[keep], sure[keep]
+
+    def linear(self, x: Tensor, name: str) -> Tensor:
+        return F.linear(x, self.tensors[f"{name}.weight"], self.tensors[f"{name}.bias"])
+
+    def masks(self, maps: list[Tensor], boxes: Tensor, classes: Tensor) -> Tensor:
+        return super().masks(maps, boxes, classes + 1)
+
+
+def cell_anchors(size: tuple[int, ...], stride: int) -> Tensor:
+    """[N, 4] with their last pixels, eight strides large."""
+    boxes = []
+    for y in range(size[0]):
+        for x in range(size[1]):
+            for ratio in (0.5, 1.0, 2.0):
+                w = round(math.sqrt(stride * stride / ratio))
+                w, h = 8 * w, 8 * round(w * ratio)
+                cx, cy = x * stride + (stride - 1) / 2, y * stride + (stride - 1) / 2
+                boxes.append((cx - (w - 1) / 2, cy - (h - 1) / 2, cx + (w - 1) / 2, cy + (h - 1) / 2))
+    return torch.tensor(boxes)
+
+
+def all_pixels(boxes: Tensor) -> Tensor:
+    return boxes + torch.tensor([0.0, 0, 1, 1])
+
+
+def last_pixels(boxes: Tensor) -> Tensor:
+    return boxes - torch.tensor([0.0, 0, 1, 1])
 
 
 def grid(side: int) -> Tensor:

@@ -17,8 +17,9 @@ from torch import Tensor
 from everymask.errors import WeightsError
 from everymask.models.foreign.files.stored import Stored, read_stored
 from everymask.models.foreign.translate import translated
+from tests.models.foreign.benchmark_layout import benchmark, with_background
 from tests.models.foreign.openmmlab_layouts import SETTINGS, mmdetection
-from tests.models.foreign.region_layouts import Shapes, detectron2, hollow
+from tests.models.foreign.region_layouts import Shapes, bottom_up, cascaded, detectron2, hollow, point_rend
 from tests.models.foreign.test_mmsegmentation import layout
 
 pytestmark = pytest.mark.slow
@@ -36,7 +37,11 @@ def keras(shapes: Shapes) -> Shapes:
 
 LAYOUTS: dict[str, Callable[[], Shapes]] = {
     "detectron2": lambda: SMALL,
+    "detectron2-cascade": lambda: cascaded(SMALL),
+    "detectron2-point-rend": lambda: point_rend(SMALL, 2),
     "mmdetection": lambda: mmdetection(SMALL),
+    "mmdetection-cascade-pafpn": lambda: mmdetection(bottom_up(cascaded(SMALL, masks=True))),
+    "maskrcnn-benchmark": lambda: benchmark(with_background(SMALL)),
     "mmsegmentation": lambda: layout("pspnet_r50"),
     "mmsegmentation-segformer": lambda: layout("segformer_mit-b0"),
     "mmsegmentation-pidnet": lambda: layout("pidnet-s"),

@@ -71,7 +71,7 @@ def _with_background(rows: Tensor, count: int) -> Tensor:
 
 
 def _widths(named: Mapping[str, Tensor], pattern: str) -> tuple[int, ...]:
-    widths = []
+    widths: list[int] = []
     while (tensor := named.get(pattern.format(len(widths)))) is not None:
         widths.append(len(tensor))
     return tuple(widths)
