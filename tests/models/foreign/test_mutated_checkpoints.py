@@ -44,6 +44,7 @@ LAYOUTS: dict[str, Callable[[], Shapes]] = {
     "maskrcnn-benchmark": lambda: benchmark(with_background(SMALL)),
     "mmsegmentation": lambda: layout("pspnet_r50"),
     "mmsegmentation-segformer": lambda: layout("segformer_mit-b0"),
+    "mmsegmentation-ocrnet": lambda: layout("ocrnet_hr18"),
     "mmsegmentation-pidnet": lambda: layout("pidnet-s"),
     "matterport": lambda: keras(matterport(2, width=8, shared=8, hidden=8)),
 }
