@@ -17,7 +17,7 @@ from everymask.models.card import Card
 from everymask.models.checkpoint import check_fit, load_exactly
 from everymask.models.foreign.detectors import benchmark, detectron2, matterport, mmdetection, rfdetr
 from everymask.models.foreign.files.stored import Stored, views
-from everymask.models.foreign.maps import mmsegmentation
+from everymask.models.foreign.maps import keras_unet, mmsegmentation
 from everymask.models.foreign.whole import Whole
 
 _Translate: TypeAlias = Callable[[Stored, Mapping[str, Tensor], str], Whole]
@@ -47,6 +47,8 @@ def translated(stored: Stored, path: Path) -> Whole | None:
                     around = {name: _AROUND for name in stored.tensors if not name.endswith(tuple(view))}
                     whole = replace(whole, unused={**whole.unused, **around})
                 return whole
+        if keras_unet.is_keras(view):
+            return _checked(keras_unet.from_keras_unet, stored, view, path)
     return None
 
 

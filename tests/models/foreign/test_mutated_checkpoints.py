@@ -24,11 +24,13 @@ from tests.models.foreign.test_mmsegmentation import layout
 
 pytestmark = pytest.mark.slow
 h5py = pytest.importorskip("h5py", reason="h5py is an extra")
+from tests.models.foreign.keras_layout import KerasUNet  # noqa: E402
 from tests.models.foreign.matterport_layout import matterport, write  # noqa: E402
 
 COUNT = 1000
 SHARE = 20  # of which one in so many is of tensors in memory, whose networks take longer
 SMALL = detectron2(18, 2, width=16, hidden=32)
+UNET = KerasUNet((2, 4), norms=True)
 
 
 def keras(shapes: Shapes) -> Shapes:
@@ -46,6 +48,9 @@ LAYOUTS: dict[str, Callable[[], Shapes]] = {
     "mmsegmentation-segformer": lambda: layout("segformer_mit-b0"),
     "mmsegmentation-ocrnet": lambda: layout("ocrnet_hr18"),
     "mmsegmentation-pidnet": lambda: layout("pidnet-s"),
+    "keras-unet": lambda: {
+        f"{layer}/{kind}": values.shape for layer, own in UNET.layers for kind, values in own.items()
+    },
     "matterport": lambda: keras(matterport(2, width=8, shared=8, hidden=8)),
 }
 
@@ -117,7 +122,17 @@ def a_keras_file(path: Path) -> None:
     write(path, {name: np.ones([min(side, 2) for side in shapes[name]], "f4") for name in sorted(shapes)[::6]})
 
 
-FILES = {"a.pkl": a_pickle, "a.pth": a_torch_file, "b.pth": an_older_torch_file, "a.h5": a_keras_file}
+def a_keras_archive(path: Path) -> None:
+    UNET.write(path)
+
+
+FILES = {
+    "a.keras": a_keras_archive,
+    "a.pkl": a_pickle,
+    "a.pth": a_torch_file,
+    "b.pth": an_older_torch_file,
+    "a.h5": a_keras_file,
+}
 
 
 @pytest.mark.filterwarnings("ignore")
