@@ -34,7 +34,7 @@ def main(data: Path, folder: Path, name: str, epochs: int) -> None:
         weights="none",
         epochs=epochs,
         batch=8,
-        crop=(128, 128),
+        size=128,
         optimizer="adamw",
         lr=2e-3,
         max_detections=500,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from everymask.models.regions.cascade import CascadeNetwork
 from everymask.models.regions.fast_rcnn import FastRCNNNetwork
-from everymask.models.regions.point_rend import PointRendNetwork
 from everymask.models.regions.rcnn import RCNN
 from everymask.models.regions.rcnn_classic import RCNNClassicNetwork
+from everymask.models.regions.refined.cascade import CascadeNetwork
+from everymask.models.regions.refined.point_rend import PointRendNetwork
 from everymask.models.specs.regions import CascadeMaskRCNN, CascadeRCNN, FasterRCNN, FastRCNN, PointRend, RCNNClassic
 
 

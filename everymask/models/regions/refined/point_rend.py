@@ -12,8 +12,8 @@ from torch import Tensor
 from everymask.models.base import ClassRows
 from everymask.models.blocks.points import unsure_points
 from everymask.models.regions.mask_targets import point_targets
-from everymask.models.regions.point_heads import CoarseHead, PointHead
 from everymask.models.regions.rcnn import RCNN
+from everymask.models.regions.refined.point_heads import CoarseHead, PointHead
 from everymask.models.regions.roi_align import Pooler, RegionPooler
 from everymask.models.regions.roi_heads import mask_loss
 from everymask.models.regions.samples import Known, Sampled, image_index

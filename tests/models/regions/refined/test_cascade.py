@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from everymask.errors import ConfigError
-from everymask.models.regions.cascade import CascadeNetwork
+from everymask.models.regions.refined.cascade import CascadeNetwork
 from everymask.models.regions.samples import Known, Sampled
 from everymask.models.specs.regions import CascadeMaskRCNN, CascadeRCNN, FasterRCNN
 from tests.models.networks import REGIONS, object_batch, own_network, shared_network

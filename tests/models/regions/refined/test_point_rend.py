@@ -11,7 +11,7 @@ from everymask.core.masks import Masks
 from everymask.errors import ConfigError
 from everymask.models.fine_tune import fit_weights
 from everymask.models.regions.mask_targets import point_targets
-from everymask.models.regions.point_rend import PointRendNetwork
+from everymask.models.regions.refined.point_rend import PointRendNetwork
 from everymask.models.regions.roi_align import build_pooler
 from everymask.models.specs.regions import PointRend
 from tests.models.networks import REGIONS, object_batch, own_network, shared_network
