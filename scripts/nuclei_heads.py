@@ -14,11 +14,12 @@ from pathlib import Path
 import everymask as em
 from everymask.models.specs.regions import cascade_mask_rcnn_small, mask_rcnn_small, point_rend_small
 
+SMALL = {"encoder": "mobilenetv3_small_100", "rpn_post_nms": (200, 100), "box_samples": 32}
 SPECS = {
-    "mask": mask_rcnn_small(),
-    "pafpn": mask_rcnn_small(fpn_bottom_up=True),
-    "cascade": cascade_mask_rcnn_small(),
-    "point-rend": point_rend_small(),
+    "mask": mask_rcnn_small(**SMALL),
+    "pafpn": mask_rcnn_small(**SMALL, fpn_bottom_up=True),
+    "cascade": cascade_mask_rcnn_small(**SMALL),
+    "point-rend": point_rend_small(**SMALL),
 }
 
 

@@ -65,7 +65,7 @@ _BOXES: dict[str, Any] = {
     "anchor_sizes": (16, 32, 48, 64, 96),
 }
 _MASKS = _BOXES | {"mask_convs": (16, 16), "mask_channels": 16}
-_POINTS: dict[str, Any] = {"coarse_fcs": (32,), "point_fcs": (16, 16), "start_side": 8, "subdivisions": 2}
+_POINTS: dict[str, Any] = {"coarse_fcs": (32,), "point_fcs": (16, 16), "start_side": 7, "subdivisions": 2}
 REGIONS: dict[str, RegionModelSpec] = {
     "mask-rcnn": MaskRCNN(**_MASKS),
     "mask-rcnn-v2": mask_rcnn_v2(**_MASKS),

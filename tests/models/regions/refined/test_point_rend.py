@@ -61,9 +61,9 @@ def test_the_least_sure_pixels_are_asked_again() -> None:
     twin._at = at  # type: ignore[method-assign, assignment]
     twin._coarse = lambda *given: torch.zeros(1)  # type: ignore[method-assign, assignment, misc]
     masks = twin._subdivided(None, torch.zeros(1, 4), torch.zeros(1), torch.ones(1))  # type: ignore[arg-type]
-    assert masks.shape == (1, 32, 32) and [points.shape for points in asked] == [(1, 64, 2)] * 3
+    assert masks.shape == (1, 28, 28) and [points.shape for points in asked] == [(1, 49, 2)] * 3
     assert (asked[1][..., 0] - 0.5).abs().max() < 0.15 and (asked[2][..., 0] - 0.5).abs().max() < 0.05
-    assert torch.equal(masks[0] > 0, (torch.arange(32) >= 16).expand(32, 32))
+    assert torch.equal(masks[0] > 0, (torch.arange(28) >= 14).expand(28, 28))
 
 
 def test_features_of_points_are_those_of_the_map() -> None:
