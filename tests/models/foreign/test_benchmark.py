@@ -12,7 +12,7 @@ from everymask.errors import WeightsError
 from everymask.models.build import build
 from everymask.models.foreign.files.stored import Stored
 from everymask.models.foreign.translate import translated
-from everymask.models.regions.boxes import cell_anchors
+from everymask.models.regions.boxes import cell_anchors, clip_boxes
 from everymask.models.specs.any_spec import spec_from_json, spec_to_json
 from everymask.models.specs.profiles import BENCHMARK
 from everymask.models.specs.regions import FasterRCNN, MaskRCNN
@@ -92,3 +92,10 @@ def test_detections_are_those_of_the_reference() -> None:
     torch.testing.assert_close(own.scores, scores, atol=1e-4, rtol=0)
     torch.testing.assert_close(own.boxes, all_pixels(boxes), atol=1e-2, rtol=0)
     torch.testing.assert_close(own.mask_logits, masks, atol=1e-3, rtol=1e-3)
+
+
+def test_of_boxes_outside_of_a_picture_a_pixel_at_its_edge_is_left() -> None:
+    window, boxes = torch.tensor([0, 0, 40, 20]), torch.tensor([[-9.0, -8, -2, -1], [50, 30, 60, 40], [5, 5, 9, 9]])
+    found = clip_boxes(boxes, window, least=BENCHMARK.least_side)
+    assert found.tolist() == [[0, 0, 1, 1], [39, 19, 40, 20], [5, 5, 9, 9]]
+    assert clip_boxes(boxes, window).tolist()[:2] == [[0, 0, 0, 0], [40, 20, 40, 20]]
