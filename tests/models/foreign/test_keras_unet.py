@@ -71,6 +71,7 @@ def test_the_last_layer_tells_what_classes_are(classes: int, last: str, head: st
     assert (found.preprocess.mean, found.preprocess.std) == ((0.0,), (1.0,))
 
 
+@pytest.mark.slow
 def test_a_file_predicts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     KerasUNet(classes=1, last="sigmoid").write(tmp_path / "unet.h5")
     model = everymask.load(tmp_path / "unet.h5", device="cpu")

@@ -28,6 +28,7 @@ from tests.models.foreign.keras_layout import KerasUNet  # noqa: E402
 from tests.models.foreign.matterport_layout import matterport, write  # noqa: E402
 
 COUNT = 1000
+LARGE = ("mmsegmentation-ocrnet",)  # whose networks take ten times as long to build
 SHARE = 20  # of which one in so many is of tensors in memory, whose networks take longer
 SMALL = detectron2(18, 2, width=16, hidden=32)
 UNET = KerasUNet((2, 4), norms=True)
@@ -69,12 +70,13 @@ def test_tensors_that_are_missing_strange_or_of_other_shapes(name: str) -> None:
     draw = random.Random(0)
     whole = hollow(LAYOUTS[name]())
     refused = 0
-    for _ in range(COUNT // SHARE):
+    count = COUNT // SHARE // (5 if name in LARGE else 1)
+    for _ in range(count):
         tensors = dict(whole)
         for victim in draw.sample(sorted(tensors), draw.choice((1, 1, 3))):
             mutate(tensors, victim, draw)
         refused += is_refused_or_read(lambda tensors=tensors: translated(Stored(tensors), Path("a.pth")))
-    assert refused > 0.8 * COUNT // SHARE
+    assert refused > 0.8 * count
 
 
 def mutate(tensors: dict[str, Tensor], victim: str, draw: random.Random) -> None:
