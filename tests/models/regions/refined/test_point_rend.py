@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -98,3 +100,8 @@ def test_classes_keep_rows_and_columns_by_name() -> None:
     assert (found[:2, 2] == 0).all()
     coarse = "roi_heads.coarse_head.prediction.weight"
     torch.testing.assert_close(module.state_dict()[coarse][49:98], tensors[coarse][3 * 49 :])
+
+
+def test_pictures_in_which_nothing_is_found_have_no_masks() -> None:
+    sure = replace(SPEC, score_threshold=0.999)  # type: ignore[type-var]
+    assert shared_network(sure)(torch.zeros(2, 3, 64, 64)).mask_logits.shape == (0, 28, 28)
