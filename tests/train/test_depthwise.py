@@ -44,6 +44,14 @@ def test_they_calculate_as_without_autocast() -> None:
     assert torch.equal(copy.deepcopy(network)(x), plain(x))
 
 
+def test_a_copy_in_bfloat16_predicts_as_any_other() -> None:
+    """As validations make one of a network that is in training."""
+    network, plain = mixed(), mixed().to(torch.bfloat16)
+    exact_depthwise(network)
+    x = torch.rand(2, 6, 9, 9, dtype=torch.bfloat16)
+    assert torch.equal(copy.deepcopy(network).to(torch.bfloat16)(x), plain(x))
+
+
 @pytest.mark.parametrize("name", ["mobilenetv3_small_100", "tf_efficientnet_lite0"])
 def test_encoders_whose_convolutions_pad_by_themselves_too(name: str) -> None:
     body = timm.create_model(name, features_only=True)

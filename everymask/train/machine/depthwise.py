@@ -19,9 +19,11 @@ def exact_depthwise(module: nn.Module) -> None:
 
 
 class _Exact(nn.Module):
+    weight: Tensor
+
     def forward(self, x: Tensor) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
-            found: Tensor = super().forward(x.float())
+            found: Tensor = super().forward(x.to(self.weight.dtype))
         return found
 
 
