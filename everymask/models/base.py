@@ -168,13 +168,15 @@ class ClassRows:
 
     `counts` tells by the tensor's name how many rows a class has; the rows of `background` classes (0 or 1) stand
     before those of the first. `classifiers` are the tensors among them that decide on the class. Of a panoptic network
-    `kinds` tells which tensors have rows for things or for stuff alone.
+    `kinds` tells which tensors have rows for things or for stuff alone. `squares` are tensors that have a column, too,
+    for each of their rows.
     """
 
     counts: Mapping[str, int]
     background: int
     classifiers: frozenset[str]
     kinds: Mapping[str, ClassKind] = field(default_factory=dict)
+    squares: frozenset[str] = frozenset()
 
 
 class Network(nn.Module):
