@@ -18,10 +18,11 @@ from everymask.core.labels import labels_of
 from everymask.data.shapes import write_shapes
 from everymask.models.checkpoint import read_model
 from everymask.models.prompted.network import PromptedNetwork
-from everymask.models.specs.prompted import PromptedSmall
+from everymask.models.specs.prompted import SAM, PromptedSmall
 from everymask.settings.config import TrainConfig
 from everymask.train.folder.logs import read_log
 from everymask.train.run import Run, train
+from everymask.train.start import build_start
 
 pytestmark = pytest.mark.slow
 QUIET = Console(quiet=True)
@@ -108,3 +109,33 @@ def test_it_is_fine_tuned_from_a_run_its_decoder_alone(run: Run, shapes: Path, t
     counters = {name for name in before if name.endswith("num_batches_tracked")}
     learned = {name.split(".")[0] for name in before.keys() - same - counters}
     assert learned <= {"prompt_encoder", "mask_decoder"} and "mask_decoder" in learned
+
+
+def test_low_rank_updates_are_merged_when_saved_and_resume_bit_for_bit(
+    shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls, loss = [], PromptedNetwork.loss
+
+    def stop(self: PromptedNetwork, *arguments: Any) -> dict[str, torch.Tensor]:
+        calls.append(1)
+        if len(calls) == 6:
+            os.kill(os.getpid(), signal.SIGINT)
+        return loss(self, *arguments)
+
+    config = settings(shapes, tmp_path / "whole", model=SAM(encoder="vit_t", side=64), layers="lora2", epochs=2)
+    whole = train(config, console=QUIET)
+    monkeypatch.setattr(PromptedNetwork, "loss", stop)
+    calls += [1] * 4
+    config = replace(config, out=str(tmp_path / "parts"))
+    assert train(config, console=QUIET).reason == "interrupted"
+    train(replace(config, resume=True), console=QUIET)
+    first, second = weights(whole.folder), weights(tmp_path / "parts")
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert not any("lora" in name for name in first)
+    notes = [entry["text"] for entry in read_log(whole.folder / "log.jsonl") if entry["kind"] == "note"]
+    assert any("low-rank updates of rank 2" in note for note in notes)
+    encoder = [name for name in first if name.startswith("image_encoder.")]
+    with torch.random.fork_rng():
+        start = build_start(SAM(encoder="vit_t", side=64), labels_of(["object"]), None, 0)[0].state_dict()
+    changed = {name for name in encoder if not torch.equal(first[name], start[name])}
+    assert changed == {name for name in encoder if name.endswith("attn.qkv.weight")}
