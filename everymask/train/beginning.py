@@ -28,6 +28,7 @@ from everymask.settings.plan import Plan, plan_of
 from everymask.tasks.choice import asked_task, settle_task, unseen_classes, usual_network
 from everymask.tasks.instance import has_masks
 from everymask.tasks.task import Pipeline, Task
+from everymask.train.embeddings import keep_embeddings
 from everymask.train.folder.given import Given, bring_back, read_decided, read_preprocess
 from everymask.train.folder.layout import BEST
 from everymask.train.layers import frozen_parameters, learning_parameters
@@ -122,8 +123,9 @@ class Ground:
         adapted = adapted_for(module, plan)
         for phase in plan.phases:
             learning_parameters(module, phase.selection, frozen_parameters(module))
+        kept = keep_embeddings(module, plan)
         order = Order(len(train_set), plan.batch, plan.accumulate, plan.seed, self.rank)
-        said = self.notes if config.resume else (*self.notes, *plan.reasons, *notes, beginning, *adapted)
+        said = self.notes if config.resume else (*self.notes, *plan.reasons, *notes, beginning, *adapted, *kept)
         return Beginning(
             self.task,
             plan,

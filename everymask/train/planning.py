@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from everymask.errors import counted
 from everymask.evaluate import evaluate
 from everymask.models.base import Batch
 from everymask.models.card import Card
+from everymask.models.prompted.network import PromptedNetwork
 from everymask.models.specs.any_spec import ModelSpec
 from everymask.models.specs.named import with_options
 from everymask.settings.config import TrainConfig
@@ -223,6 +225,8 @@ def probe(begun: Beginning, device: torch.device, budget: float, *, validate: bo
 
     def watched(first: int, last: int) -> Iterator[Batch]:
         began, source = time.monotonic(), begun.batches(device, first, last)
+        if isinstance(begun.module, PromptedNetwork) and begun.module.kept:
+            source = repeat(next(source))  # most steps of a training are of pictures that were seen
         while True:
             times.append(time.monotonic())
             steps = (len(times) - 1) / passes

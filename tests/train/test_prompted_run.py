@@ -26,6 +26,7 @@ from everymask.train.start import build_start
 
 pytestmark = pytest.mark.slow
 QUIET = Console(quiet=True)
+SAM_TINY = SAM(encoder="vit_t", side=64)
 
 
 @pytest.fixture(scope="module")
@@ -64,20 +65,7 @@ def test_a_run_says_how_good_its_answers_are(run: Run) -> None:
 def test_an_interrupted_run_goes_on_to_the_same_weights(
     run: Run, shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls, loss = [], PromptedNetwork.loss
-
-    def stop(self: PromptedNetwork, *arguments: Any) -> dict[str, torch.Tensor]:
-        calls.append(1)
-        if len(calls) == 2:
-            os.kill(os.getpid(), signal.SIGINT)
-        return loss(self, *arguments)
-
-    monkeypatch.setattr(PromptedNetwork, "loss", stop)
-    config = settings(shapes, tmp_path / "c")
-    assert train(config, console=QUIET).reason == "interrupted"
-    resumed = train(replace(config, resume=True), console=QUIET)
-    assert (resumed.reason, resumed.steps) == ("finished", 4)
-    first, second = weights(run.folder), weights(resumed.folder)
+    first, second = weights(run.folder), interrupted_and_resumed(settings(shapes, tmp_path / "c"), monkeypatch)
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
@@ -111,31 +99,69 @@ def test_it_is_fine_tuned_from_a_run_its_decoder_alone(run: Run, shapes: Path, t
     assert learned <= {"prompt_encoder", "mask_decoder"} and "mask_decoder" in learned
 
 
-def test_low_rank_updates_are_merged_when_saved_and_resume_bit_for_bit(
-    shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture(scope="module")
+def adapted(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("runs") / "lora"
+    return train(settings(shapes, folder, model=SAM_TINY, layers="lora2"), console=QUIET)
+
+
+def interrupted_and_resumed(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> dict[str, torch.Tensor]:
+    """The weights of a training that was interrupted in its second step."""
     calls, loss = [], PromptedNetwork.loss
 
     def stop(self: PromptedNetwork, *arguments: Any) -> dict[str, torch.Tensor]:
         calls.append(1)
-        if len(calls) == 6:
+        if len(calls) == 2:
             os.kill(os.getpid(), signal.SIGINT)
         return loss(self, *arguments)
 
-    config = settings(shapes, tmp_path / "whole", model=SAM(encoder="vit_t", side=64), layers="lora2", epochs=2)
-    whole = train(config, console=QUIET)
     monkeypatch.setattr(PromptedNetwork, "loss", stop)
-    calls += [1] * 4
-    config = replace(config, out=str(tmp_path / "parts"))
     assert train(config, console=QUIET).reason == "interrupted"
-    train(replace(config, resume=True), console=QUIET)
-    first, second = weights(whole.folder), weights(tmp_path / "parts")
-    assert all(torch.equal(first[name], second[name]) for name in first)
-    assert not any("lora" in name for name in first)
-    notes = [entry["text"] for entry in read_log(whole.folder / "log.jsonl") if entry["kind"] == "note"]
-    assert any("low-rank updates of rank 2" in note for note in notes)
+    return weights(train(replace(config, resume=True), console=QUIET).folder)
+
+
+def noted(run: Run) -> str:
+    return "\n".join(entry["text"] for entry in read_log(run.folder / "log.jsonl") if entry["kind"] == "note")
+
+
+def test_low_rank_updates_are_merged_when_saved_and_resume_bit_for_bit(
+    adapted: Run, shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = weights(adapted.folder)
+    second = interrupted_and_resumed(settings(shapes, tmp_path / "a", model=SAM_TINY, layers="lora2"), monkeypatch)
+    assert first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+    assert not any("lora" in name for name in first) and "low-rank updates of rank 2" in noted(adapted)
     encoder = [name for name in first if name.startswith("image_encoder.")]
-    with torch.random.fork_rng():
-        start = build_start(SAM(encoder="vit_t", side=64), labels_of(["object"]), None, 0)[0].state_dict()
+    start = build_start(SAM_TINY, labels_of(["object"]), None, 0)[0].state_dict()
     changed = {name for name in encoder if not torch.equal(first[name], start[name])}
     assert changed == {name for name in encoder if name.endswith("attn.qkv.weight")}
+
+
+def test_a_frozen_encoder_sees_each_picture_once_and_resumes_bit_for_bit(
+    adapted: Run, shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    seen, encoded = [], PromptedNetwork.encoded
+
+    def counted(self: PromptedNetwork, square: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        seen.append(self.kept is not None and self.training)
+        return encoded(self, square)
+
+    monkeypatch.setattr(PromptedNetwork, "encoded", counted)
+    config = settings(shapes, tmp_path / "a", weights=str(adapted.folder), model=None, layers="heads", epochs=2)
+    whole = train(config, console=QUIET)
+    assert sum(seen) == 4 and "sees each picture once" in noted(whole) and "not varied" in noted(whole)
+    files = list((tmp_path / "cache" / "everymask" / "embeddings").glob("*/*.safetensors"))
+    assert len(files) == 4
+    files[0].write_bytes(b"damaged")
+    files[1].unlink()
+    first, second = (
+        weights(whole.folder),
+        interrupted_and_resumed(replace(config, out=str(tmp_path / "b")), monkeypatch),
+    )
+    assert all(torch.equal(first[name], second[name]) for name in first) and sum(seen) == 6
+    before = weights(adapted.folder)
+    assert {name.split(".")[0] for name in first if not torch.equal(first[name], before[name])} <= {
+        "prompt_encoder",
+        "mask_decoder",
+    }
