@@ -47,7 +47,10 @@ def resolve_prompted(config: TrainConfig, measured: Fingerprint, facts: Facts) -
     usual = prompted_preprocess(spec)
     preprocess = replace(fed, resize=usual.resize, divisor=usual.divisor)
     if config.batch is None and isinstance(spec, PromptedSmall) and not facts.gpu and not whole:
-        config = replace(config, batch=max(1, min(_BATCH, measured.pictures // facts.processes)) * facts.processes)
+        config = replace(
+            config,
+            batch=max(1, min(_BATCH, measured.pictures // (facts.processes * config.accumulate))) * facts.processes,
+        )
         reasons.append(f"batches of {config.batch} on a CPU: many small steps, which a network from scratch needs")
     steps = steps_of(config, (spec.side, spec.side), measured, facts, reasons)
     epochs = config.epochs or _epochs(steps.per_epoch, whole, reasons)
