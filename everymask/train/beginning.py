@@ -28,7 +28,7 @@ from everymask.settings.plan import Plan, plan_of
 from everymask.tasks.choice import asked_task, settle_task, unseen_classes, usual_network
 from everymask.tasks.instance import has_masks
 from everymask.tasks.task import Pipeline, Task
-from everymask.train.embeddings import keep_embeddings
+from everymask.train.folder.embeddings import keep_embeddings
 from everymask.train.folder.given import Given, bring_back, read_decided, read_preprocess
 from everymask.train.folder.layout import BEST
 from everymask.train.layers import frozen_parameters, learning_parameters

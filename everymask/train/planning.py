@@ -23,7 +23,6 @@ from everymask.errors import counted
 from everymask.evaluate import evaluate
 from everymask.models.base import Batch
 from everymask.models.card import Card
-from everymask.models.prompted.network import PromptedNetwork
 from everymask.models.specs.any_spec import ModelSpec
 from everymask.models.specs.named import with_options
 from everymask.settings.config import TrainConfig
@@ -225,7 +224,7 @@ def probe(begun: Beginning, device: torch.device, budget: float, *, validate: bo
 
     def watched(first: int, last: int) -> Iterator[Batch]:
         began, source = time.monotonic(), begun.batches(device, first, last)
-        if isinstance(begun.module, PromptedNetwork) and begun.module.kept:
+        if begun.module.kept is not None:
             source = repeat(next(source))  # most steps of a training are of pictures that were seen
         while True:
             times.append(time.monotonic())

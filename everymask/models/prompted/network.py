@@ -5,9 +5,8 @@ Networks: Kirillov et al. 2023 (SAM), Zhang et al. 2023 (MobileSAM), Ravi et al.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeAlias, assert_never
+from typing import assert_never
 
 import numpy as np
 import torch
@@ -35,8 +34,6 @@ from everymask.models.specs.prompted import (
     is_not_limited,
 )
 
-Keeping: TypeAlias = "Callable[[Tensor, PromptedNetwork], tuple[Tensor, ...]]"
-"""Gives what a network has `encoded` of pictures [B, C, side, side], each by itself."""
 WIDTH = 256
 # Places of the picture, over all prompts side by side: on processors what does not fit into their caches costs time.
 _PLACES_AT_ONCE = {"cpu": 1 << 12}
@@ -48,8 +45,6 @@ class PromptedNetwork(Network):
     """The network of a spec: see `embed` and `answer`."""
 
     encoder_prefix = "image_encoder."
-    kept: Keeping | None = None
-    """What keeps the maps of an encoder that does not learn, while others do."""
     small_maps = ("prompt_encoder", "mask_decoder")
 
     def __init__(
@@ -62,6 +57,7 @@ class PromptedNetwork(Network):
         width = spec.width if isinstance(spec, PromptedSmall) else WIDTH
         self.image_encoder = _image_encoder(spec, pretrained_encoder)
         self.draws = isinstance(spec, PromptedSmall)
+        self.looks_once = not self.draws  # a small encoder is as fast as a disk
         self.prompt_encoder = PromptEncoder(width, spec.side, always_padded=self.follows_video, drawn=self.draws)
         self.mask_decoder = MaskDecoder(width, detailed=not isinstance(spec, SAM), present=self.follows_video)
         if self.draws:

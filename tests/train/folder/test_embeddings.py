@@ -15,7 +15,7 @@ from everymask.models.prompted.network import PromptedNetwork
 from everymask.models.specs.prompted import SAM, PromptedSmall
 from everymask.settings.facts import Facts
 from everymask.settings.plan import Plan
-from everymask.train.embeddings import Embeddings, keep_embeddings
+from everymask.train.folder.embeddings import Embeddings, keep_embeddings
 from tests.models.networks import own_network
 from tests.settings.test_prompted_recipes import plan, start_of
 

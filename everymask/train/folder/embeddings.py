@@ -18,8 +18,6 @@ from everymask.infer.decoding.prompted import EmbeddingArrays
 from everymask.infer.prompted.looks import digest_of, read_embedding, write_embedding
 from everymask.models.base import Network
 from everymask.models.header import digest_of as digest_of_tensors
-from everymask.models.prompted.network import PromptedNetwork
-from everymask.models.specs.prompted import PromptedSmall
 from everymask.settings.plan import Plan
 from everymask.train.layers import frozen_parameters, learning_parameters
 
@@ -46,7 +44,7 @@ class Embeddings:
     _told: bool = field(default=False, init=False)
 
     @torch.no_grad()
-    def __call__(self, images: Tensor, network: PromptedNetwork) -> tuple[Tensor, ...]:
+    def __call__(self, images: Tensor, network: Network) -> tuple[Tensor, ...]:
         """The maps [B, C, h, w] float32 of pictures [B, C, side, side], each encoded by itself, so that they are the
         same whatever is beside it.
 
@@ -58,7 +56,7 @@ class Embeddings:
         found = [self._one(image, network) for image in images]
         return tuple(torch.stack(maps).to(images.device) for maps in zip(*found, strict=True))
 
-    def _one(self, image: Tensor, network: PromptedNetwork) -> tuple[Tensor, ...]:
+    def _one(self, image: Tensor, network: Network) -> tuple[Tensor, ...]:
         shown = image.detach().float().cpu().contiguous().numpy()
         picture = digest_of(shown)
         path = self.folder / self._network / f"{picture}.safetensors"
@@ -102,10 +100,10 @@ class Embeddings:
 def keep_embeddings(
     module: Network, plan: Plan, folder: Path | None = None, *, budget: int = BUDGET
 ) -> tuple[str, ...]:
-    """Let a network that answers prompts keep what its encoder sees, where that does not learn and pictures come
-    unvaried; a line about it. A small network is as fast as the disk.
+    """Let a network that looks once keep what its encoder sees, where that does not learn and pictures come unvaried; a
+    line about it.
     """
-    if not isinstance(module, PromptedNetwork) or isinstance(module.spec, PromptedSmall):
+    if not module.looks_once:
         return ()
     frozen = frozen_parameters(module)
     learning = {name for phase in plan.phases for name in learning_parameters(module, phase.selection, frozen)}
@@ -119,8 +117,9 @@ def keep_embeddings(
     return (f"the encoder sees each picture once: what it sees is kept in {folder}, up to {budget >> 30} GB",)
 
 
-def _digest(module: PromptedNetwork) -> str:
-    whole = ((name, value.detach().cpu().contiguous()) for name, value in module.image_encoder.state_dict().items())
+def _digest(module: Network) -> str:
+    encoder = module.get_submodule(module.encoder_prefix.removesuffix("."))
+    whole = ((name, value.detach().cpu().contiguous()) for name, value in encoder.state_dict().items())
     return digest_of_tensors(
         (name, str(value.dtype), list(value.shape), value.reshape(-1).view(torch.uint8).numpy())
         for name, value in whole
