@@ -1,21 +1,28 @@
-"""Panoptic quality of many pictures, beside panopticapi's way to it."""
+"""Panoptic quality of many pictures, beside panopticapi."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
+import io
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
 
 from benchmarks.compare import Bar, Disagreement, compare
-from benchmarks.page import Section
-from everymask.core.arrays import IntArray
+from benchmarks.page import Section, Unavailable
+from everymask.core.arrays import ByteArray, IntArray
 from everymask.core.randomness import rng
 from everymask.core.sample import Sample
 from everymask.core.segmentation import PanopticMap, Segment, expected
+from everymask.data.formats.coco.panoptic_writing import categories_of, segment_entries, write_segments
+from everymask.data.panoptic import colours_of, numbers_of, read_numbers
 from everymask.data.scenery import LABELS, draw_scene
 from everymask.data.shapes import ShapesConfig
 from everymask.metrics.panoptic.metric import PanopticMetric
@@ -25,14 +32,15 @@ PICTURES = 40
 MOST_OBJECTS = 12
 SETTING = f"""{PICTURES} made-up pictures of 640 × 480 pixels: up to {MOST_OBJECTS} shapes before sky, ground and water
 (`everymask.data.scenery`), and for each a prediction that is bent by some pixels, with some segments of another class
-and some missing. Both sides start from the maps of segment numbers and the tables of segments in memory, and end with
-PQ, SQ and RQ of all classes, things and stuff; everymask also with those of each class and picture, the confusion of
-pixels and a bootstrap interval of 1,000 draws. The peer is the algorithm of panopticapi's `pq_compute_single_core`,
-written down by its definition, since the package could not be installed: of each picture the areas of its predicted
-segments and all pairs of segments by `numpy.unique`, these over numbers of 64 bits, then loops over dictionaries. The
-areas of true segments are given, as the annotation file states them."""
-_OFFSET = 1 << 32
-_VOID = 0
+and some missing. Both sides end with PQ, SQ and RQ of all classes, things and stuff; everymask also with those of each
+class and picture, the confusion of pixels and a bootstrap interval of 1,000 draws. The peer is panopticapi's own
+`pq_compute_single_core` and `pq_average` (`pip install --no-deps panopticapi-lite`), in one process. Of decoded colours
+both start from arrays [H, W, 3] in memory, which its `Image.open` gives; of files from PNGs, which everymask wrote and
+which both must decode. The tables of segments are in memory."""
+
+
+Means: TypeAlias = dict[str, tuple[float, float, float]]
+"""PQ, SQ and RQ of all classes, things and stuff."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +50,6 @@ class Picture:
     id: str
     truth: PanopticMap
     found: PanopticMap
-    areas: dict[int, int]
-    """The pixels of the true segments."""
 
 
 def made_up(count: int = PICTURES) -> list[Picture]:
@@ -52,7 +58,7 @@ def made_up(count: int = PICTURES) -> list[Picture]:
     pictures = []
     for index in range(count):
         truth = expected(PanopticMap, draw_scene(config, index).truth, "scene")
-        pictures.append(Picture(f"{index:04}", truth, _bent(truth, index), truth.areas()))
+        pictures.append(Picture(f"{index:04}", truth, _bent(truth, index)))
     return pictures
 
 
@@ -71,89 +77,94 @@ def _bent(truth: PanopticMap, index: int) -> PanopticMap:
     return PanopticMap(numbers, tuple(one for one in table if one.id in there))
 
 
-def by_everymask(pictures: Sequence[Picture]) -> dict[str, tuple[float, float, float]]:
-    """PQ, SQ and RQ of all classes, things and stuff."""
+def by_everymask(pictures: Sequence[Picture], open_map: Callable[[str], IntArray]) -> Means:
+    """The qualities of maps that `open_map` opens by their names."""
     metric = PanopticMetric(LABELS)
     blank = np.broadcast_to(np.uint8(0), (*SIZE, 1))
-    for picture in pictures:
-        metric.update(picture.found, picture.truth, Sample(blank, id=picture.id))
+    for one in pictures:
+        found, truth = (
+            replace(side, ids=open_map(f"{name}/{one.id}.png"))
+            for name, side in (("found", one.found), ("truth", one.truth))
+        )
+        metric.update(found, truth, Sample(blank, id=one.id))
     scores = metric.compute()
     means = {"all": scores.every, "things": scores.things, "stuff": scores.stuff}
     return {name: (mean.pq, mean.sq, mean.rq) for name, mean in means.items()}
 
 
-def by_pairs(pictures: Sequence[Picture]) -> dict[str, tuple[float, float, float]]:
-    """The same, one pair of segments after the other."""
-    sums: dict[int, list[float]] = defaultdict(lambda: [0.0, 0, 0, 0])
-    for picture in pictures:
-        _add_picture(picture, sums)
-    kinds = {"all": range(len(LABELS)), "things": LABELS.things, "stuff": set(range(len(LABELS))) - LABELS.things}
-    return {name: _means([sums[k] for k in kind if k in sums]) for name, kind in kinds.items()}
+def by_panopticapi(entries: Sequence[tuple[dict[str, Any], dict[str, Any]]], root: Path) -> Means:
+    """The same by panopticapi, of the maps in `truth/` and `found/`."""
+    from panopticapi.evaluation import pq_compute_single_core
+
+    categories = {entry["id"]: entry for entry in categories_of(LABELS)}
+    with redirect_stdout(io.StringIO()):
+        stat = pq_compute_single_core(0, entries, str(root / "truth"), str(root / "found"), categories)
+    kinds = {"all": None, "things": True, "stuff": False}
+    means = {name: stat.pq_average(categories, isthing=kind)[0] for name, kind in kinds.items()}
+    return {name: (mean["pq"], mean["sq"], mean["rq"]) for name, mean in means.items()}
 
 
-def _add_picture(picture: Picture, sums: dict[int, list[float]]) -> None:
-    true, found = ({one.id: one for one in side.segments} for side in (picture.truth, picture.found))
-    true_area, found_area = picture.areas, _areas(picture.found.ids)
-    codes = picture.truth.ids.astype(np.uint64) * np.uint64(_OFFSET) + picture.found.ids.astype(np.uint64)
-    numbers, counts = np.unique(codes, return_counts=True)
-    pairs = {
-        (int(number) // _OFFSET, int(number) % _OFFSET): int(count)
-        for number, count in zip(numbers, counts, strict=True)
-    }
-    true_hit, found_hit = set(), set()
-    for (t, p), common in pairs.items():
-        if t not in true or p not in found or true[t].crowd or true[t].class_id != found[p].class_id:
-            continue
-        iou = common / (true_area[t] + found_area[p] - common - pairs.get((_VOID, p), 0))
-        if iou > 0.5:
-            sums[true[t].class_id][0] += iou
-            sums[true[t].class_id][1] += 1
-            true_hit.add(t)
-            found_hit.add(p)
-    crowds = {}
-    for t, one in true.items():
-        if one.crowd:
-            crowds[one.class_id] = t
-        elif t not in true_hit:
-            sums[one.class_id][2] += 1
-    for p, one in found.items():
-        ignored = pairs.get((_VOID, p), 0) + pairs.get((crowds.get(one.class_id, -1), p), 0)
-        if p not in found_hit and ignored / found_area[p] <= 0.5:
-            sums[one.class_id][3] += 1
+@contextmanager
+def _opened_from(colours: dict[str, ByteArray]) -> Iterator[None]:
+    """Let panopticapi take what it opens from memory."""
+    from panopticapi import evaluation
+
+    def open_array(path: str) -> ByteArray:
+        return colours["/".join(Path(path).parts[-2:])]
+
+    kept, evaluation.Image = evaluation.Image, SimpleNamespace(open=open_array)
+    try:
+        yield
+    finally:
+        evaluation.Image = kept
 
 
-def _areas(ids: IntArray) -> dict[int, int]:
-    numbers, counts = np.unique(ids, return_counts=True)
-    return dict(zip(numbers.tolist(), counts.tolist(), strict=True))
-
-
-def _means(rows: list[list[float]]) -> tuple[float, float, float]:
-    judged = [row for row in rows if sum(row[1:])]
-    whole = [row[1] + (row[2] + row[3]) / 2 for row in judged]
-    qualities = [[row[0] / count for row, count in zip(judged, whole, strict=True)]]
-    qualities += [[row[0] / row[1] if row[1] else 0.0 for row in judged]]
-    qualities += [[row[1] / count for row, count in zip(judged, whole, strict=True)]]
-    pq, sq, rq = (float(np.mean(column)) for column in qualities)
-    return pq, sq, rq
-
-
-def _same(mine: dict[str, tuple[float, float, float]], theirs: dict[str, tuple[float, float, float]]) -> str:
+def _same(mine: Means, theirs: Means) -> str:
     farthest = max(abs(a - b) for name in mine for a, b in zip(mine[name], theirs[name], strict=True))
     if farthest > 1e-9:
         raise Disagreement(f"{mine} and {theirs}")
     return f"PQ {mine['all'][0]:.3f} on both sides, no number farther apart than {max(farthest, 1e-16):.0e}"
 
 
+def _entry(one: Picture, found: PanopticMap) -> dict[str, Any]:
+    return {"image_id": one.id, "file_name": f"{one.id}.png", "segments_info": segment_entries(found)}
+
+
 def run() -> Section:
-    """Panoptic quality, beside panopticapi's way to it."""
+    """Panoptic quality, beside panopticapi."""
+    try:
+        import panopticapi  # noqa: F401
+    except ImportError:
+        raise Unavailable("panopticapi is not installed: pip install --no-deps panopticapi-lite") from None
     pictures = made_up()
-    row = compare(
-        f"PQ of {PICTURES} pictures",
-        partial(by_everymask, pictures),
-        partial(by_pairs, pictures),
-        peer="panopticapi's algorithm",
-        same=_same,
-        count=PICTURES,
+    entries = [(_entry(one, one.truth), _entry(one, one.found)) for one in pictures]
+    sides = [(f"{name}/{one.id}.png", getattr(one, name)) for one in pictures for name in ("truth", "found")]
+    colours = {name: colours_of(side.ids) for name, side in sides}
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        for name, side in sides:
+            write_segments(root / name, side, name)
+        peer = partial(by_panopticapi, entries, root)
+        with _opened_from(colours):
+            decoded = compare(
+                f"PQ of {PICTURES} pictures, of decoded colours",
+                partial(by_everymask, pictures, lambda name: numbers_of(colours[name])),
+                peer,
+                peer="panopticapi",
+                same=_same,
+                count=PICTURES,
+            )
+        files = compare(
+            f"PQ of {PICTURES} pictures, of files",
+            partial(by_everymask, pictures, lambda name: read_numbers(root / name)),
+            peer,
+            peer="panopticapi",
+            same=_same,
+            count=PICTURES,
+        )
+    bars = tuple(
+        Bar(f"faster than panopticapi, {what}", row.ratio, 10.0)
+        for what, row in (("of decoded colours", decoded), ("of files", files))
     )
-    bars = (Bar("faster than panopticapi's algorithm", row.ratio, 10.0),)
-    return Section("Panoptic quality", SETTING, (), "1 on both sides", times=(row,), bars=bars)
+    packages = ("panopticapi-lite", "pillow", "opencv-python-headless")
+    return Section("Panoptic quality", SETTING, packages, "1 on both sides", times=(decoded, files), bars=bars)

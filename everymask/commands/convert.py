@@ -63,6 +63,7 @@ def run(options: Convert) -> None:
     from everymask.commands.conversion.report import answer_of, show_answer
     from everymask.commands.sources import nothing_left
     from everymask.core.files import whole_folder
+    from everymask.data.conversion.losses import given_up
     from everymask.data.conversion.writing import refuse_losses, write_measured
     from everymask.data.formats.table import for_format
 
@@ -80,10 +81,13 @@ def run(options: Convert) -> None:
         # Cutting decodes every picture too, by rows, and the strict policy stops where one is damaged.
         decode = changes.tiles is None or changes.fractions is not None or options.on_defect == "skip"
         found = _read(sources, options, decode=decode)
-        made = make([for_format(dataset, options.to) for dataset in found], changes, spare, options.on_defect)
+        fit = [for_format(dataset, options.to) for dataset in found]
+        made = make(fit, changes, spare, options.on_defect)
         if not len(made.dataset):
             raise nothing_left(options.data, made.dataset.issues)
         losses = write_measured(folder, made.dataset, options.to, progress)
+        for dataset in fit:
+            losses.others += given_up(dataset)
         if options.strict:
             refuse_losses(made.dataset, options.to, [found for found in (made.hidden, losses) if found is not None])
     if options.json:

@@ -59,7 +59,7 @@ def run(options: Demo) -> None:
             f"{printable(data)} is there already, and no demo has finished drawing it",
             hint="choose another --out, or remove the folder if a demo left it",
         )
-    shapes = write_shapes(data, train=TRAINING, val=HELD_OUT, seed=options.seed)
+    shapes = write_shapes(data, train=TRAINING, val=HELD_OUT, seed=options.seed, vivid=True)
     show(f"drew {counted(len(shapes), 'picture')} of {', '.join(shapes.labels.names)}: {data}")
     ended = train(replace(demo_recipe(str(data), str(folder), seed=options.seed), weights="none"))
     say_result(ended)

@@ -37,6 +37,7 @@ from everymask.data.records import (
     draw_shapes,
     label_file,
     other_truth,
+    things_of,
 )
 from everymask.errors import ConfigError, DataError, Issue, counted, listed, printable
 
@@ -51,6 +52,7 @@ _TWO_DATES = (
     "what changed needs two dates: folders A/ and B/ (before/ and after/) with label/, or another --task",
     "leave out --task; a semantic network compares two dates with --fusion difference, concat or early",
 )
+STUFF_LEFT_OUT = "stuff-left-out"
 _NO_RULE = "leave out --things and --stuff"
 Coding: TypeAlias = LabelCoding | Painting | PanopticCoding | ChangeCoding
 """How what the files hold becomes a class, or a segment, for every pixel."""
@@ -169,6 +171,27 @@ class Dataset:
         labels = replace(self.labels, things=frozenset())
         return replace(self, labels=labels, coding=replace(self.coding, classes=True))
 
+    def _things(self, asked: str, wanted: Kind) -> Dataset:
+        """With its things as objects; an issue counts the segments of stuff, which are none."""
+        coding = self.coding
+        assert isinstance(coding, PanopticCoding)
+        if coding.painting is not None or wanted != "objects":
+            raise panoptic_refused(self, f"used where {asked}")
+        things = sorted(self.labels.things)
+        if not things:
+            raise ConfigError(
+                f"{printable(self.root)} has nothing but stuff, of which there are no objects, and {asked}",
+                hint="set isthing to 1 for the classes that are counted one by one",
+            )
+        colours = tuple(self.labels.colours[row] for row in things)
+        labels = Labels(tuple(self.labels.names[row] for row in things), colours)
+        found = [things_of(record, things, coloured=not coding.grey) for record in self.records]
+        left = sum(count for _, count in found)
+        note = f"{counted(left, 'segment')} of stuff, of which there are no objects: left out"
+        issues = (Issue(STUFF_LEFT_OUT, note, str(self.root), severity="warning", count=left),) if left else ()
+        records = tuple(record for record, _ in found)
+        return replace(self, labels=labels, records=records, coding=None, issues=(*self.issues, *issues))
+
     def _check_rule(self, rule: PanopticRule | None) -> None:
         """`ConfigError` where a rule says something else than the data do."""
         if rule is None or not rule.strict or rule.applied(self.labels).things == self.labels.things:
@@ -184,9 +207,10 @@ class Dataset:
         """The same pictures with the truth of a task: a class for every pixel (`semantic`), objects, or both at once
         (`panoptic`), or what changed between two dates; None: as it is.
 
-        Objects and label maps become panoptic by a `rule`. `ConfigError` where label maps were to be objects, where a
-        rule is missing or names other classes, where only one of the two has two dates, and for a panoptic data set
-        that was to be objects; `DataError` as in `semantic`. Where it was not the user who named the task, `why`
+        Objects and label maps become panoptic by a `rule`, and the things of panoptic maps objects. `ConfigError` where
+        label maps were to be objects, where a rule is missing or names other classes, where only one of the two has two
+        dates, and where panoptic maps that have no things, or are made by a rule, were to be objects; `DataError` as in
+        `semantic`. Where it was not the user who named the task, `why`
         says what asks for it, and `hint` what to do instead.
         """
         match task:
@@ -213,7 +237,7 @@ class Dataset:
         if wanted == "panoptic" and self.kind != "change maps":
             return self._segmented(rule, asked)
         if self.kind == "panoptic":
-            raise panoptic_refused(self, f"used where {asked}")
+            return self._things(asked, wanted)
         if "change maps" in (self.kind, wanted):
             hint = hint or _TWO_DATES[self.kind == "change maps"]
         flat = (self.kind, wanted) == ("label maps", "objects")

@@ -200,10 +200,15 @@ def read_grey_segments(file: Path, segments: Sequence[Segment]) -> PanopticMap:
 
 def read_numbers(file: Path) -> IntArray:
     """The numbers [H, W] int32 that the colours of a file stand for; `DataError` as `read_colours`."""
-    colours = read_colours(file)
-    padded = np.zeros((*colours.shape[:2], 4), np.uint8)
-    padded[..., :3] = colours
-    ids: IntArray = padded.view("<i4")[..., 0].astype(np.int32, copy=False)
+    return numbers_of(read_colours(file))
+
+
+def numbers_of(colours: ByteArray) -> IntArray:
+    """The numbers [H, W] int32 that colours [H, W, 3] stand for: R + 256 G + 65536 B."""
+    padded = cv2.cvtColor(np.ascontiguousarray(colours), cv2.COLOR_RGB2RGBA)
+    ids: IntArray = np.asarray(padded).view("<i4")[..., 0].astype(np.int32, copy=False)
+    # The fourth byte is the opacity that OpenCV has put there.
+    ids &= MOST_SEGMENT
     return ids
 
 

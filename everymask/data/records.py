@@ -9,10 +9,11 @@ from typing import ClassVar, Protocol, TypeAlias
 
 import numpy as np
 
-from everymask.core.arrays import Array, FloatArray
+from everymask.core.arrays import Array, FloatArray, IntArray
 from everymask.core.masks import Masks
 from everymask.core.segmentation import Segment
 from everymask.data.issues import IssueLog
+from everymask.data.panoptic import read_numbers
 from everymask.data.pictures.read import read_label_map
 from everymask.errors import DataError, printable
 
@@ -40,10 +41,18 @@ class Rle:
 
 @dataclass(frozen=True, slots=True)
 class MaskFile:
-    """An object painted in a picture file: the pixels that equal `value`, or all that are not 0 where it is None."""
+    """An object painted in a picture file: the pixels that equal `value`, or all that are not 0 where it is None.
+
+    With `coloured` the file holds numbers as the colours of panoptic maps do: R + 256 G + 65536 B.
+    """
 
     file: Path
     value: int | None = None
+    coloured: bool = False
+
+    def numbers(self) -> IntArray:
+        """What the file holds, [H, W]; `DataError` where it cannot be read."""
+        return read_numbers(self.file) if self.coloured else read_label_map(self.file)
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +284,21 @@ def other_truth(record: Record, expected: str) -> DataError:
     return DataError(f"{printable(record.image)}: expected {expected}, but the picture {record.truth.found}")
 
 
+def things_of(record: Record, things: Sequence[int], *, coloured: bool) -> tuple[Record, int]:
+    """A picture with a panoptic map as one of objects, its segments of the classes `things` in their order, and how
+    many segments it has besides; what is not annotated stays so.
+    """
+    if not isinstance(record.truth, PanopticFile):
+        return record, 0
+    file, segments = record.truth.file, record.truth.segments
+    objects = tuple(
+        Annotation(things.index(one.class_id), MaskFile(file, one.id, coloured), crowd=one.crowd, id=one.id)
+        for one in segments
+        if one.class_id in things
+    )
+    return replace(record, truth=Objects(objects)), len(segments) - len(objects)
+
+
 def label_file(record: Record) -> Path:
     """The label file of a picture; `DataError` where its truth is something else."""
     if isinstance(record.truth, LabelMapFile):
@@ -322,15 +346,15 @@ def draw_shapes(shapes: Sequence[Shape], size: tuple[int, int], picture: Path) -
     """
     polygons: list[tuple[int, Polygons]] = []
     runs: list[tuple[int, Rle]] = []
-    painted: dict[Path, list[tuple[int, int | None]]] = {}
+    painted: dict[MaskFile, list[tuple[int, int | None]]] = {}
     for row, shape in enumerate(shapes):
         match shape:
             case Polygons():
                 polygons.append((row, shape))
             case Rle():
                 runs.append((row, shape))
-            case MaskFile(file, value):
-                painted.setdefault(file, []).append((row, value))
+            case MaskFile(_, value):
+                painted.setdefault(replace(shape, value=None), []).append((row, value))
             case BoxOnly():
                 raise DataError(f"{printable(picture)}: object {row + 1} has a box and no mask, while others have")
     rows, parts = [], [Masks.empty(size)]
@@ -346,9 +370,9 @@ def draw_shapes(shapes: Sequence[Shape], size: tuple[int, int], picture: Path) -
     return Masks.concatenate(parts)[np.argsort(np.array(rows, np.int64), kind="stable")]
 
 
-def _painted(file: Path, values: Sequence[int | None], size: tuple[int, int]) -> Masks:
-    ids = read_label_map(file)
-    check_size(ids.shape, size, file, "mask")
+def _painted(file: MaskFile, values: Sequence[int | None], size: tuple[int, int]) -> Masks:
+    ids = file.numbers()
+    check_size(ids.shape, size, file.file, "mask")
     if None in values:
         parts = [Masks.from_dense((ids != 0 if value is None else ids == value)[None]) for value in values]
         return Masks.concatenate(parts)

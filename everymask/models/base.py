@@ -168,13 +168,19 @@ class ClassRows:
 
     `counts` tells by the tensor's name how many rows a class has; the rows of `background` classes (0 or 1) stand
     before those of the first. `classifiers` are the tensors among them that decide on the class. Of a panoptic network
-    `kinds` tells which tensors have rows for things or for stuff alone.
+    `kinds` tells which tensors have rows for things or for stuff alone. `squares` are tensors that have a column, too,
+    for each of their rows.
     """
 
     counts: Mapping[str, int]
     background: int
     classifiers: frozenset[str]
     kinds: Mapping[str, ClassKind] = field(default_factory=dict)
+    squares: frozenset[str] = frozenset()
+
+
+Keeping: TypeAlias = "Callable[[Tensor, Network], tuple[Tensor, ...]]"
+"""Gives what a network has `encoded` of pictures [B, C, side, side], each by itself."""
 
 
 class Network(nn.Module):
@@ -198,6 +204,10 @@ class Network(nn.Module):
     small_maps: tuple[str, ...] = ()
     one_by_one: bool = False
     exportable: bool = True
+    looks_once: bool = False
+    """Whether what its encoder sees of a picture is all that is needed of it, and costs more to see than to keep."""
+    kept: Keeping | None = None
+    """What keeps the maps of an encoder that does not learn, while others do."""
 
     @property
     def exact_parts(self) -> tuple[str, ...]:
@@ -246,6 +256,10 @@ class Network(nn.Module):
             f"a session answers prompts, but a {type(self.spec).__name__} answers once and takes none",
             hint="predict without prompts",
         )
+
+    def encoded(self, square: Tensor) -> tuple[Tensor, ...]:
+        """What an encoder that `looks_once` makes of pictures [B, C, side, side], float32."""
+        raise NotImplementedError
 
     def answer(self, seen: Embedding, prompts: PromptBatch) -> MaskOutputs:
         """The masks that prompts for one picture ask for, where `embed` has seen it."""

@@ -59,6 +59,8 @@ def fit_weights(
             rows = of_classes.counts.get(name)
             kind = of_classes.kinds.get(name)
             known = None if source_labels is None else names_of(source_labels, kind)
+            if source is not None and known is not None and name in of_classes.squares and source.ndim == 2:
+                source = _with_columns(target, source, of_classes.background, names_of(labels, kind), known)
             if source is None:
                 reset.append(name)
             elif rows and known is not None and _fits(source, target, rows * (of_classes.background + len(known))):
@@ -116,6 +118,17 @@ def has_as_many_classes(module: Network, tensors: Mapping[str, Tensor]) -> bool:
 def _fits(source: Tensor, target: Tensor, rows: int) -> bool:
     """Whether a tensor has so many rows, each as wide as the target's."""
     return source.shape[1:] == target.shape[1:] and len(source) == rows
+
+
+def _with_columns(
+    target: Tensor, source: Tensor, background: int, names: Sequence[str], source_names: Sequence[str]
+) -> Tensor:
+    """A source whose columns are those of the target; those of new classes are 0."""
+    if source.shape[1] != background + len(source_names):
+        return source
+    columns = source.new_zeros(source.shape[0], target.shape[1])
+    _copy_rows(columns.t(), source.t(), 1, background, names, source_names)
+    return columns
 
 
 def _copy_rows(

@@ -115,7 +115,8 @@ class TrainConfig:
     auto: trained weights of the network, else of its encoder, from the cache or fetched (which is said), else from
     scratch; required: those, or an error."""
     layers: str = "all"
-    """Which layers learn: heads, 3+, 4+, 5+, all, a regular expression, or phases such as "heads:5,4+:10,all"."""
+    """Which layers learn: heads, 3+, 4+, 5+, all, lora (heads, and low-rank updates of the encoder's attention; lora16:
+    of rank 16), a regular expression, or phases such as "heads:5,4+:10,all"."""
 
     epochs: int | None = None
     """Rounds through the training pictures; left open, without a GPU as many as half an hour has room for."""

@@ -16,6 +16,7 @@ from everymask.settings.config import TrainConfig
 from everymask.settings.plan import Plan
 
 _TURNED = 0.5, 0.75
+_MANY_EPOCHS, _FEW_STEPS = 300, 3_000
 _LEFT_OPEN = ("weight_decay", "clip_norm", "ema")
 
 Model = TypeVar("Model", bound=ModelSpec)
@@ -160,11 +161,15 @@ def usual_epochs(
 ) -> int:
     """Rounds of so many steps each that make the `usual` number of steps: from scratch, from an encoder, and from what
     is called `trained`, a whole network.
+
+    Few pictures are not seen thousands of times: after 300 rounds as many steps are enough as a network takes to learn
+    anything.
     """
     steps, words = (usual[0], "scratch") if start is None else (usual[1], "an encoder")
     if start is not None and start.detects:
         steps, words = usual[2], trained
-    epochs = min(300, max(10, math.ceil(steps / per_epoch)))
+    most = max(_MANY_EPOCHS, math.ceil(_FEW_STEPS / per_epoch))
+    epochs = min(most, max(10, math.ceil(steps / per_epoch)))
     reasons.append(f"{epochs} epochs of {per_epoch} steps: about {steps:,} steps are usual from {words}")
     return epochs
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from everymask.data.feed.augment import Augment
 from everymask.data.feed.preprocess import Resize
 from everymask.data.fingerprint import Fingerprint
 from everymask.errors import ConfigError
@@ -18,10 +19,12 @@ from everymask.models.specs.prompted import (
 from everymask.settings.config import TrainConfig
 from everymask.settings.facts import Facts, Start, model_of, prepared_for, settled, steps_of, turned
 from everymask.settings.plan import Plan, PromptedSettings, plan_of
+from everymask.settings.schedule import layer_phases
 
 _ANY = 1 << 30
 _LARGEST = 512
 _STEPS = 3_000
+_BATCH = 4
 _FINE_TUNED = 1_500
 
 
@@ -32,10 +35,10 @@ def resolve_prompted(config: TrainConfig, measured: Fingerprint, facts: Facts) -
     `plan_of`. Sources: AdamW and the losses as SAM (Kirillov et al. 2023); fine-tuning at 1e-4.
     """
     reasons: list[str] = []
-    config = turned(config, measured, reasons)
     start = facts.start
     whole = start is not None and start.detects
     model = model_of(config, PROMPTED_KINDS, PromptedSmall())
+    config = _varied(config, model, measured, whole, reasons)
     spec = _sized(model, config, measured, start, reasons)
     if start is not None:  # whose own resizing is that of any network of its kind
         start = replace(start, preprocess=replace(start.preprocess, resize=Resize(1, spec.side, "shrink")))
@@ -43,9 +46,16 @@ def resolve_prompted(config: TrainConfig, measured: Fingerprint, facts: Facts) -
     spec = replace(spec, channels=fed.channels)
     usual = prompted_preprocess(spec)
     preprocess = replace(fed, resize=usual.resize, divisor=usual.divisor)
+    if config.batch is None and isinstance(spec, PromptedSmall) and not facts.gpu and not whole:
+        config = replace(
+            config,
+            batch=max(1, min(_BATCH, measured.pictures // (facts.processes * config.accumulate))) * facts.processes,
+        )
+        reasons.append(f"batches of {config.batch} on a CPU: many small steps, which a network from scratch needs")
     steps = steps_of(config, (spec.side, spec.side), measured, facts, reasons)
     epochs = config.epochs or _epochs(steps.per_epoch, whole, reasons)
-    lr = config.lr or (1e-4 if whole else 2e-3) * math.sqrt(steps.pictures / 8)
+    share = steps.pictures / 8
+    lr = config.lr or (1e-4 * math.sqrt(share) if whole else 5e-3 * math.sqrt(min(1.0, share)))
     if config.lr is None:
         reasons.append(f"lr {lr:.3g} for {steps.pictures} pictures per step")
     settings = settled(
@@ -53,13 +63,13 @@ def resolve_prompted(config: TrainConfig, measured: Fingerprint, facts: Facts) -
         facts,
         steps,
         epochs,
-        warmup=250,
+        warmup=250 if whole else 50,
         model=spec,
         optimizer=config.optimizer or "adamw",
         lr=lr,
         head_lr=config.head_lr or 1.0,
         clip_norm=5.0,
-        ema=None if whole else 0.998,
+        ema=None if whole else 0.99,
         weight_decay=0.05,
     )
     return plan_of(settings, PromptedSettings, measured, preprocess, tuple(reasons))
@@ -93,6 +103,20 @@ def _sized(
     side = min(_LARGEST, max(64, 32 * math.ceil(measured.long / 32)))
     reasons.append(f"pictures are resized to {side} pixels: a typical one is {measured.long:.0f} long")
     return replace(model, side=side)
+
+
+def _varied(
+    config: TrainConfig, model: PromptedModelSpec, measured: Fingerprint, whole: bool, reasons: list[str]
+) -> TrainConfig:
+    """How pictures are varied: as asked; not at all where a large encoder that does not learn would see each anew."""
+    fixed = whole and all(phase.selection == "heads" for phase in layer_phases(config.layers))
+    if not fixed or isinstance(model, PromptedSmall) or config.augment != Augment():
+        return turned(config, measured, reasons)
+    reasons.append(
+        "pictures are not varied, so that the encoder, which does not learn, sees each once (with any --augment option "
+        "they are, and seen anew each time)"
+    )
+    return replace(config, domain=config.domain or measured.domain, augment=Augment.none())
 
 
 def _in_float32(config: TrainConfig, spec: PromptedModelSpec, facts: Facts, reasons: list[str]) -> TrainConfig:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from everymask.errors import ConfigError
 
-PRESETS = ("heads", "3+", "4+", "5+", "all")
+PRESETS = ("heads", "3+", "4+", "5+", "all", "lora")
+_LORA = re.compile(r"lora(\d*)")
+_LORA_RANK, _MOST_RANK = 8, 256
 _SECONDS = {"h": 3600, "m": 60, "s": 1}
 
 
@@ -22,8 +24,9 @@ class Phase:
 def layer_phases(text: str) -> tuple[Phase, ...]:
     """The phases of `"heads:5,4+:10,all"`: 5 epochs of the heads, then 10 of stage 4 and up, then everything.
 
-    A selection is `heads`, `3+`, `4+`, `5+`, `all`, or a regular expression over parameter names (without commas).
-    Every phase but the last needs its number of epochs. `ConfigError` says which part cannot be read.
+    A selection is `heads`, `3+`, `4+`, `5+`, `all`, `lora` (or `lora16`, with another rank than 8), or a regular
+    expression over parameter names (without commas). Every phase but the last needs its number of epochs. `ConfigError`
+    says which part cannot be read.
     """
     phases: list[Phase] = []
     parts = [part.strip() for part in text.split(",")]
@@ -41,7 +44,29 @@ def layer_phases(text: str) -> tuple[Phase, ...]:
         _check_selection(selection)
         end += int(count) if count else 0
         phases.append(Phase(selection, end if count and not last else None))
+    ranks = sorted({rank for phase in phases if (rank := lora_rank(phase.selection))})
+    if len(ranks) > 1:
+        raise ConfigError(
+            f"layers: updates have one rank, but {text!r} has {' and '.join(map(str, ranks))}",
+            hint="write the same lora in every phase",
+        )
     return tuple(phases)
+
+
+def lora_rank(selection: str) -> int:
+    """The rank of the low-rank updates that a selection lets learn; 0 where it is none of `lora`, `lora16` and so on.
+
+    `ConfigError` for a rank outside 1-256.
+    """
+    found = _LORA.fullmatch(selection)
+    if found is None:
+        return 0
+    rank = int(found[1] or _LORA_RANK)
+    if not 1 <= rank <= _MOST_RANK:
+        raise ConfigError(
+            f"layers: the rank of {selection!r} must be 1-{_MOST_RANK}", hint="lora16 has the rank 16, lora the usual 8"
+        )
+    return rank
 
 
 def phase_at(phases: tuple[Phase, ...], epoch: int) -> Phase:
@@ -50,7 +75,7 @@ def phase_at(phases: tuple[Phase, ...], epoch: int) -> Phase:
 
 
 def _check_selection(selection: str) -> None:
-    if selection in PRESETS:
+    if selection in PRESETS or lora_rank(selection):
         return
     try:
         re.compile(selection)

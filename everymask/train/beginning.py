@@ -28,13 +28,14 @@ from everymask.settings.plan import Plan, plan_of
 from everymask.tasks.choice import asked_task, settle_task, unseen_classes, usual_network
 from everymask.tasks.instance import has_masks
 from everymask.tasks.task import Pipeline, Task
+from everymask.train.folder.embeddings import keep_embeddings
 from everymask.train.folder.given import Given, bring_back, read_decided, read_preprocess
 from everymask.train.folder.layout import BEST
 from everymask.train.layers import frozen_parameters, learning_parameters
 from everymask.train.loader import Order, read_batches
 from everymask.train.pictures import divided, gone_on_with, read_pictures, seen, validation
 from everymask.train.semantic_losses import set_criterion
-from everymask.train.start import Source, build_start, read_source
+from everymask.train.start import Source, adapted_for, build_start, read_source
 
 _OF_BOXES = "train a detector of boxes, such as --model faster-rcnn, rtmdet-tiny or yolox-nano"
 
@@ -119,10 +120,12 @@ class Ground:
             plan = self.rank.agreed(self.task.recipe(config, self.measured, facts))
         module, beginning = build_start(plan.model, self.task.known(train_set.labels), source, plan.seed)
         set_criterion(module, plan.task_settings)
+        adapted = adapted_for(module, plan)
         for phase in plan.phases:
             learning_parameters(module, phase.selection, frozen_parameters(module))
+        kept = keep_embeddings(module, plan)
         order = Order(len(train_set), plan.batch, plan.accumulate, plan.seed, self.rank)
-        said = self.notes if config.resume else (*self.notes, *plan.reasons, *notes, beginning)
+        said = self.notes if config.resume else (*self.notes, *plan.reasons, *notes, beginning, *adapted, *kept)
         return Beginning(
             self.task,
             plan,

@@ -9,7 +9,8 @@ from torch import nn
 
 from everymask.errors import ConfigError
 from everymask.models.base import Network
-from everymask.settings.schedule import PRESETS
+from everymask.models.blocks.lora import ADAPTED
+from everymask.settings.schedule import PRESETS, lora_rank
 
 
 def frozen_parameters(module: nn.Module) -> frozenset[str]:
@@ -22,10 +23,11 @@ def learning_parameters(
 ) -> dict[str, nn.Parameter]:
     """The parameters that `selection` lets learn; `ConfigError` when there are none.
 
-    `heads` is everything outside the encoder, `3+` adds its stages 3 to 5, and so on; `all` is everything; anything
-    else is a regular expression searched for in parameter names. Those in `frozen` never learn.
+    `heads` is everything outside the encoder, `3+` adds its stages 3 to 5, and so on; `lora` adds the low-rank updates
+    that the encoder was given; `all` is everything; anything else is a regular expression searched for in parameter
+    names. Those in `frozen` never learn.
     """
-    if selection not in PRESETS and selection.isalnum():
+    if selection not in PRESETS and selection.isalnum() and not lora_rank(selection):
         near = difflib.get_close_matches(selection, PRESETS, n=1, cutoff=0.75)
         if near:
             raise ConfigError(f"layers: there is no preset {selection!r}", hint=f"did you mean {near[0]!r}?")
@@ -60,7 +62,9 @@ def is_selected(module: Network, name: str, selection: str) -> bool:
     """Whether the parameter of that name learns under the selection."""
     if selection == "all":
         return True
+    stage = module.encoder_stage(name)
+    if lora_rank(selection):
+        return stage is None or name.rpartition(".")[2].startswith(ADAPTED)
     if selection not in PRESETS:
         return re.search(selection, name) is not None
-    stage = module.encoder_stage(name)
     return stage is None or (selection != "heads" and stage >= int(selection[0]))

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -223,6 +224,8 @@ def probe(begun: Beginning, device: torch.device, budget: float, *, validate: bo
 
     def watched(first: int, last: int) -> Iterator[Batch]:
         began, source = time.monotonic(), begun.batches(device, first, last)
+        if begun.module.kept is not None:
+            source = repeat(next(source))  # most steps of a training are of pictures that were seen
         while True:
             times.append(time.monotonic())
             steps = (len(times) - 1) / passes

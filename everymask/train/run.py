@@ -16,6 +16,7 @@ from everymask.data.dataset import Dataset
 from everymask.evaluate import Report, evaluate
 from everymask.infer.predictor import Predictor
 from everymask.models.base import Network
+from everymask.models.blocks.lora import merged
 from everymask.models.card import Card
 from everymask.models.checkpoint import load_model, save_model
 from everymask.settings.config import TrainConfig
@@ -96,7 +97,7 @@ def _finish(folder: Path, begun: Beginning, outcome: Outcome, judge: _Judge) -> 
     """Whatever ended the run, there are weights to predict with, and a report."""
     # Where nothing was validated, weights that lie there are those with which an earlier part of the run ended.
     if outcome.progress.best is None or not (folder / BEST).exists():
-        save_model(folder / BEST, outcome.module, judge.card)
+        save_model(folder / BEST, merged(outcome.module), judge.card)
     predictor = None
     if outcome.reason != "interrupted" and begun.val:
         predictor = judge.predictor(*load_model(folder / BEST))
@@ -131,7 +132,7 @@ class _Judge:
         return build_predictor(module, card, str(self.device), precision="exact" if self.exact else "auto")
 
     def validate(self, pictures: Dataset, module: nn.Module) -> Validation:
-        predictor = self.predictor(module, self.card)  # type: ignore[arg-type]
+        predictor = self.predictor(merged(module), self.card)  # type: ignore[arg-type]
         self.last = evaluate(
             predictor,
             pictures,
@@ -143,4 +144,4 @@ class _Judge:
 
     def keep(self, module: nn.Module, result: Validation) -> None:
         self.best = self.last
-        save_model(self.folder / BEST, module, replace(self.card, metrics=result.numbers))
+        save_model(self.folder / BEST, merged(module), replace(self.card, metrics=result.numbers))

@@ -21,6 +21,7 @@ from everymask.data.feed.preprocess import Preprocess, Resize
 from everymask.errors import MachineError, WeightsError
 from everymask.models.base import Network
 from everymask.models.blocks.encoders import imagenet_weights
+from everymask.models.blocks.lora import ADAPTED, adapt
 from everymask.models.build import build, build_bare
 from everymask.models.catalog import catalog, published_as, weights_named
 from everymask.models.checkpoint import describes_itself, read_model
@@ -42,7 +43,9 @@ from everymask.models.specs.any_spec import ModelSpec
 from everymask.models.specs.named import with_options
 from everymask.models.specs.onestage import published_preprocess
 from everymask.settings.facts import Start
+from everymask.settings.plan import Plan
 from everymask.settings.recipes import model_for_weights
+from everymask.settings.schedule import lora_rank
 from everymask.settings.semantic_recipes import LONGEST
 from everymask.train.folder.layout import BEST
 
@@ -213,6 +216,23 @@ def build_start(spec: ModelSpec, labels: Labels, source: Source | None, seed: in
         origin = f"weights {source.origin}; " if source.origin else ""
         return module, f"{parameters}; {origin}{fit_weights(module, labels, source.tensors, source.labels)}"
     return module, f"{parameters}; {_fit_foreign(module, labels, source.foreign)}"
+
+
+def adapted_for(module: Network, plan: Plan) -> tuple[str, ...]:
+    """Give the encoder low-rank updates, drawn by the seed, where a phase of the plan lets such learn; a line about it.
+
+    `ConfigError` where the encoder has no attention.
+    """
+    rank = max(lora_rank(phase.selection) for phase in plan.phases)
+    if not rank:
+        return ()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(rng(plan.seed, "lora").integers(2**63)))
+        adapt(module, rank, alpha=rank)
+    count = sum(
+        value.numel() for name, value in module.named_parameters() if name.rpartition(".")[2].startswith(ADAPTED)
+    )
+    return (f"low-rank updates of rank {rank} beside the encoder's attention, {count:,} parameters, merged when saved",)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from everymask.models.base import Batch, Network
+from everymask.train.machine.depthwise import exact_depthwise
 
 
 class TrainStep(nn.Module):
@@ -17,6 +18,8 @@ class TrainStep(nn.Module):
 
     def __init__(self, module: Network, device: torch.device, *, bf16: bool) -> None:
         super().__init__()
+        if bf16 and device.type == "cpu":
+            exact_depthwise(module)
         self.module = module
         self.device = device
         self.bf16 = bf16

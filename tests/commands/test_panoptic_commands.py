@@ -62,6 +62,22 @@ def test_objects_are_converted_by_a_rule(tmp_path: Path, capsys: pytest.CaptureF
     assert "did you mean square" in capsys.readouterr().err
 
 
+def test_things_are_converted_to_objects_and_what_is_lost_is_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_scenes(tmp_path / "data", train=2, val=1, size=64)
+    convert = ("convert", tmp_path / "data", "--out")
+    found = answer(capsys, *convert, tmp_path / "coco", "--to", "coco")
+    whole = read_dataset(tmp_path / "data")
+    segments = [one.class_id in whole.labels.things for row in range(3) for one in whole.panoptic_map(row).segments]
+    assert (found["loss"]["compared"], found["loss"]["lossy"]) == (sum(segments), 0)
+    assert sum(found["loss"]["others"].values()) == len(segments) - sum(segments) > 0
+    assert read_dataset(tmp_path / "coco").kind == "objects"
+    assert call(*convert, tmp_path / "no", "--to", "coco", "--strict") == 3 and not (tmp_path / "no").exists()
+    again = {"compared": sum(segments), **answer(capsys, *convert, tmp_path / "maps", "--to", "image-masks")["loss"]}
+    assert again["lossy"] == 0 and [what for what in again["others"] if "one region with others" in what]
+
+
 @pytest.mark.slow
 def test_all_verbs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Train, go on, evaluate, compare, predict, judge what was predicted, and JSON there and back."""

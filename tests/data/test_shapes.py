@@ -59,6 +59,16 @@ def test_whole_shapes_have_the_area_of_their_class(drawn):
         assert abs(filled - expected[LABELS.names[sample.truth.class_ids[0]]]) < 0.12
 
 
+def test_vivid_shapes_are_brighter_than_what_lies_behind():
+    config = ShapesConfig(8, (96, 128), 3, seed=7, vivid=True)
+    for index in range(config.pictures):
+        sample = draw_shapes(config, index)
+        masks = [sample.truth.masks.to_dense(row) for row in range(len(sample.truth.masks))]
+        saturation = np.ptp(sample.image.astype(int), axis=2)
+        behind = np.median(saturation[~np.any(masks, axis=0)])
+        assert all(np.median(saturation[mask]) > behind + 30 for mask in masks)
+
+
 def test_written_sets_are_read_back(tmp_path):
     written = write_shapes(tmp_path / "shapes", train=6, val=3, seed=2, size=64)
     found = read_coco(tmp_path / "shapes")

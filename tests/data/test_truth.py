@@ -209,7 +209,7 @@ def test_panoptic_truth_is_checked_and_chooses_its_task(panoptic: Dataset) -> No
 
 def test_what_cannot_take_panoptic_truth_yet_says_so(panoptic: Dataset) -> None:
     for refused in (
-        lambda: panoptic.for_task("instance"),
+        lambda: panoptic.for_task("change"),
         lambda: panoptic.label_map(0),
         lambda: panoptic.objects(0),
     ):

@@ -43,6 +43,7 @@ EXPORTED = (
     "unet-original-bilinear", "unet++", "deeplabv3", "deeplabv3+", "pspnet", "upernet", "segformer", "fcn", "hrnet-ocr",
     "lraspp", "pidnet", "tinycd", "fc-ef", "fc-siam-conc", "fc-siam-diff", "unet-difference", "unet-original-concat",
     "yolox", "rtmdet-ins", "rtmdet", "mask2former-semantic", "eomt", "bit", "snunet", "changeformer", "changer-ex",
+    "cascade-mask-rcnn-stages", "point-rend",
 )  # fmt: skip
 """Those of which the others are made too: the exporter takes 5 to 30 seconds for each."""
 SHAPES = ((1, (64, 96)), (2, (160, 64)), (5, (96, 64)))

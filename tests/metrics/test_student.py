@@ -14,7 +14,7 @@ from everymask.metrics.student import mean_interval, t_quantile
 @pytest.mark.parametrize("freedom", [1, 2, 3, 4, 5, 9, 30, 31, 999])
 @pytest.mark.parametrize("level", [0.5, 0.95, 0.99])
 def test_quantiles_are_scipys(freedom: int, level: float) -> None:
-    """Asked of the tail beyond it: of a quantile, the oldest scipy that is allowed is less sure."""
+    """Asked of the tail beyond it: of that the oldest scipy allowed is sure, of the quantile it is not."""
     assert stats.t.sf(t_quantile(level, freedom), freedom) == pytest.approx((1 - level) / 2, rel=1e-9)
 
 

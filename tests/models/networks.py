@@ -25,9 +25,12 @@ from everymask.models.specs.prompted import SAM, SAM2, PromptedModelSpec, Prompt
 from everymask.models.specs.queries import EoMT, Mask2Former, QuerySpec
 from everymask.models.specs.regions import (
     ENCODERS,
+    CascadeMaskRCNN,
+    CascadeRCNN,
     FasterRCNN,
     FastRCNN,
     MaskRCNN,
+    PointRend,
     RCNNClassic,
     RegionModelSpec,
     faster_rcnn_v2,
@@ -62,6 +65,7 @@ _BOXES: dict[str, Any] = {
     "anchor_sizes": (16, 32, 48, 64, 96),
 }
 _MASKS = _BOXES | {"mask_convs": (16, 16), "mask_channels": 16}
+_POINTS: dict[str, Any] = {"coarse_fcs": (32,), "point_fcs": (16, 16), "start_side": 7, "subdivisions": 2}
 REGIONS: dict[str, RegionModelSpec] = {
     "mask-rcnn": MaskRCNN(**_MASKS),
     "mask-rcnn-v2": mask_rcnn_v2(**_MASKS),
@@ -69,6 +73,10 @@ REGIONS: dict[str, RegionModelSpec] = {
     "mask-rcnn-frozen": MaskRCNN(**_MASKS, norm="frozen"),
     "faster-rcnn": FasterRCNN(**_BOXES),
     "faster-rcnn-v2": faster_rcnn_v2(**_BOXES),
+    "cascade-mask-rcnn": CascadeMaskRCNN(**_MASKS),
+    "cascade-mask-rcnn-stages": CascadeMaskRCNN(**_MASKS, stage_masks=True, stage_scores="logits", fpn_bottom_up=True),
+    "cascade-rcnn": CascadeRCNN(**_BOXES),
+    "point-rend": PointRend(**_MASKS, **_POINTS),
     "faster-rcnn-last": FasterRCNN(**_BOXES, fpn_stages="last", shared_anchor_sizes=True),
 }
 _NARROW: dict[str, Any] = {"encoder": "resnet18", "decoder_channels": 64}

@@ -101,7 +101,8 @@ def test_same_detections_on_real_pictures(
     network = predictor.backend.module
     assert isinstance(network, RCNN)
     found, equal, pixels = 0, 0, 0
-    for index in range(PICTURES):
+    pictures = PICTURES if torch.get_num_threads() == 2 else PICTURES // 4
+    for index in range(pictures):
         picture = photographs[index].image
         expected = expected_detections(reference, network, preprocess, picture, to_the_bit=not ready)
         instances = predictor.predict(picture).instances
@@ -112,7 +113,7 @@ def test_same_detections_on_real_pictures(
             equal += np.count_nonzero(mine & soft)
             pixels += np.count_nonzero(mine | soft)
         found += len(instances)
-    assert found >= 40, "the weights must give real detections, or equality means nothing"
+    assert found >= 2 * pictures, "the weights must give real detections, or equality means nothing"
     assert equal / pixels >= 0.999
 
 

@@ -40,6 +40,13 @@ def test_the_small_network_sees_the_pictures_at_their_size() -> None:
     assert plan(None, size=160).model == PromptedSmall(side=160)
 
 
+def test_a_small_network_from_scratch_takes_many_small_steps() -> None:
+    found = plan(None)
+    assert found.batch == 4 and found.warmup_steps <= 50 and any("batches of 4" in reason for reason in found.reasons)
+    assert plan(None, replace(FACTS, processes=2)).batch == 8 and plan(None, batch=6).batch == 6
+    assert plan(None, batch=32).lr == plan(None, batch=8).lr > found.lr, "large batches get no higher rate"
+
+
 def test_trained_weights_are_fine_tuned_gently_at_their_side() -> None:
     for model in (SAM(encoder="tiny_vit"), SAM2()):
         found = plan(model, replace(FACTS, start=start_of(model, foreign=True)))

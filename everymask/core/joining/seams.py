@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from everymask.core.joining.grid import Box, Grid, moved
 from everymask.core.masks import Masks
 
 _SAME_IOU = 0.5
+_Couples: TypeAlias = list[tuple[int, int]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -21,19 +23,22 @@ class _Seen:
     class_ids: IntArray
     masks: Masks
 
-    def same(self, other: _Seen, *, disjoint: bool) -> list[tuple[int, int]]:
+    def meeting(self, other: _Seen, *, disjoint: bool) -> tuple[_Couples, _Couples]:
         """The numbers of things of both that are one: with an IoU above one half, each other's best, and of one class
-        unless things are `disjoint`.
+        unless things are `disjoint`; and of all that share a pixel.
         """
         if not len(self.numbers) or not len(other.numbers):
-            return []
+            return [], []
         overlaps = self.masks.iou(other.masks)
+        ones, others = np.nonzero(overlaps)
+        touching = list(zip(self.numbers[ones].tolist(), other.numbers[others].tolist(), strict=True))
         if not disjoint:
             overlaps[self.class_ids[:, None] != other.class_ids] = 0
         best, back = overlaps.argmax(axis=1), overlaps.argmax(axis=0)
         rows = np.arange(len(best))
         chosen = rows[(overlaps[rows, best] > _SAME_IOU) & (back[best] == rows)]
-        return list(zip(self.numbers[chosen].tolist(), other.numbers[best[chosen]].tolist(), strict=True))
+        same = list(zip(self.numbers[chosen].tolist(), other.numbers[best[chosen]].tolist(), strict=True))
+        return same, touching
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,6 +75,8 @@ class Seams:
         self.own: list[int] = []
         self._sides: dict[tuple[int, int], _Seen] = {}
         self._below: dict[tuple[int, int], _Seen] = {}
+        self._touching: _Couples = []
+        self._cut: list[bool] = []
 
     def add(self, class_ids: IntArray, masks: Masks, row: int, column: int) -> None:
         """The things of a window, whose masks are in its frame."""
@@ -99,32 +106,59 @@ class Seams:
         leaves = own < areas if self._disjoint else np.ones(len(own), np.bool_)
         self.pieces += [piece if kept else None for piece, kept in zip(packed, leaves.tolist(), strict=True)]
         self._areas += areas.tolist()
+        (x1, y1, x2, y2), (height, width) = window, self._grid.size
+        ends = np.array([x1 > 0, y1 > 0, x2 < width, y2 < height])
+        reached = np.concatenate([masks.windows[:, :2] <= 0, masks.windows[:, 2:] >= (x2 - x1, y2 - y1)], axis=1)
+        self._cut += (reached & ends).any(axis=1).tolist()
         self.own += own.tolist()
 
     def groups(self) -> IntArray:
         """[N]: of each thing the lowest number of those that are the same."""
-        return np.array([self._root(number) for number in range(len(self._parents))], np.int64)
+        return np.array([_root(self._parents, number) for number in range(len(self._parents))], np.int64)
 
     def kept(self, groups: IntArray) -> BoolArray:
         """[N]: whether a thing is there at all, alone or with those of its group.
 
-        What windows saw of it beyond their cells must not be most of it: else it is for their neighbours to say.
+        What windows saw of it beyond their cells must not be most of it: else it is for their neighbours to say. Where
+        neighbours saw something there that is left to others in turn, as windows may that do not agree over the class
+        or the place of a thing at their seam, that with the largest share in its own cell stays, if its window does not
+        cut it off.
         """
         own = np.bincount(groups, self.own, minlength=len(groups))
         largest = np.zeros(len(groups), np.int64)
         np.maximum.at(largest, groups, self._areas)
         there: BoolArray = (2 * own > largest) | (largest == 0)
+        shares = own / np.maximum(largest, 1)
+        cut = np.bincount(groups, self._cut, minlength=len(groups)) > 0
+        for cluster in self._clusters(groups):
+            whole = [number for number in cluster if not cut[number]]
+            if whole and not there[cluster].any():
+                there[max(whole, key=shares.__getitem__)] = True
         return there[groups]
 
+    def _clusters(self, groups: IntArray) -> list[list[int]]:
+        """The groups that windows saw at one place, two or more of them: those that share pixels, directly or not."""
+        parents = list(range(len(groups)))
+        for pair in self._touching:
+            low, high = sorted(_root(parents, int(groups[number])) for number in pair)
+            parents[high] = low
+        clusters: dict[int, list[int]] = {}
+        for number in sorted({int(groups[number]) for pair in self._touching for number in pair}):
+            clusters.setdefault(_root(parents, number), []).append(number)
+        return [cluster for cluster in clusters.values() if len(cluster) > 1]
+
     def _join(self, before: _Seen, after: _Seen) -> None:
-        for one, other in before.same(after, disjoint=self._disjoint):
-            low, high = sorted((self._root(one), self._root(other)))
+        same, touching = before.meeting(after, disjoint=self._disjoint)
+        self._touching += touching
+        for one, other in same:
+            low, high = sorted((_root(self._parents, one), _root(self._parents, other)))
             self._parents[high] = low
 
-    def _root(self, number: int) -> int:
-        while self._parents[number] != number:
-            self._parents[number] = number = self._parents[self._parents[number]]
-        return number
+
+def _root(parents: list[int], number: int) -> int:
+    while parents[number] != number:
+        parents[number] = number = parents[parents[number]]
+    return number
 
 
 def shapes_of(boxes: FloatArray, size: tuple[int, int]) -> Masks:

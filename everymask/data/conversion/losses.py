@@ -15,7 +15,7 @@ from everymask.core.segmentation import InstanceSet, PanopticMap
 from everymask.data.change.coding import ChangeCoding
 from everymask.data.coding import LabelCoding
 from everymask.data.conversion.pairing import Reasons, pair_objects
-from everymask.data.dataset import Dataset, Kind
+from everymask.data.dataset import STUFF_LEFT_OUT, Dataset, Kind
 from everymask.data.formats.folders import file_stem
 from everymask.data.painting import Painting, visible
 from everymask.data.panoptic import PanopticCoding
@@ -178,6 +178,20 @@ def hidden_by_painting(dataset: Dataset, *, progress: Callable[[int, int], None]
         if progress is not None:
             progress(number + 1, len(dataset))
     return losses
+
+
+def given_up(dataset: Dataset) -> Counter[str]:
+    """What panoptic data have given up to be label maps or objects, where they were made so (`Dataset.for_task`)."""
+    lost: Counter[str] = Counter()
+    for issue in dataset.issues:
+        if issue.code == STUFF_LEFT_OUT:
+            lost["segments of stuff are left out, of which there are no objects"] += issue.count
+    if isinstance(dataset.coding, PanopticCoding) and dataset.coding.classes:
+        counts = (number for record in dataset.records for number in Counter(record.truth.class_ids).values())
+        joined = sum(number for number in counts if number > 1)
+        if joined:
+            lost["segments are one region with others of their class"] += joined
+    return lost
 
 
 def _names_table(before: Dataset, after: Dataset) -> IntArray:

@@ -13,7 +13,6 @@ from everymask.core.forms.rings import ring_areas
 from everymask.core.forms.rle import runs_from_string
 from everymask.data.coding import count_values
 from everymask.data.dataset import Dataset
-from everymask.data.pictures.read import read_label_map
 from everymask.data.records import Annotation, BoxOnly, MaskFile, Polygons, Rle
 
 _QUANTILES = {"min": 0.0, "5 %": 0.05, "25 %": 0.25, "median": 0.5, "75 %": 0.75, "95 %": 0.95, "max": 1.0}
@@ -124,7 +123,7 @@ def _areas(objects: tuple[Annotation, ...]) -> Iterable[float]:
                 yield float(runs_from_string(counts)[1::2].sum())
             case MaskFile(file, value):
                 if file not in painted:
-                    painted[file] = Counter(count_values(read_label_map(file)))
+                    painted[file] = Counter(count_values(annotation.shape.numbers()))
                 area = painted[file].total() - painted[file][0] if value is None else painted[file][value]
                 yield float(area)
             case BoxOnly():

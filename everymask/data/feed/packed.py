@@ -35,7 +35,7 @@ from everymask.data.records import (
     Truth,
 )
 
-_POLYGONS, _RLE, _MASK_FILE, _MASK_VALUE, _BOX_ONLY = range(5)
+_POLYGONS, _RLE, _MASK_FILE, _MASK_VALUE, _BOX_ONLY, _MASK_COLOUR = range(6)
 _OBJECTS, _LABEL_MAP, _PANOPTIC, _OTHER = range(4)
 
 
@@ -133,8 +133,9 @@ class PackedRecords(Sequence[Record]):
                 case Rle(counts):
                     self._kinds[row], self._places[row] = _RLE, len(texts)
                     texts.append(counts)
-                case MaskFile(file, value):
-                    self._kinds[row], self._places[row] = (_MASK_FILE if value is None else _MASK_VALUE), len(texts)
+                case MaskFile(file, value, coloured):
+                    numbered = _MASK_COLOUR if coloured else _MASK_VALUE
+                    self._kinds[row], self._places[row] = (_MASK_FILE if value is None else numbered), len(texts)
                     texts.append(_encoded(str(file)))
                     values[row] = value or 0
                 case BoxOnly():
@@ -228,7 +229,8 @@ class PackedRecords(Sequence[Record]):
             return Polygons(tuple(self._points[begin:end] for begin, end in pairwise(corners)))
         if kind == _RLE:
             return Rle(self._texts[place])
-        return MaskFile(Path(_decoded(self._texts[place])), int(self._values[row]) if kind == _MASK_VALUE else None)
+        file = Path(_decoded(self._texts[place]))
+        return MaskFile(file, None if kind == _MASK_FILE else int(self._values[row]), kind == _MASK_COLOUR)
 
 
 def _kind(truth: Truth) -> int:

@@ -373,7 +373,8 @@ def write_dataset(folder: str | Path, dataset: Dataset, format: str) -> None:  #
 
 
 def for_format(dataset: Dataset, format: str) -> Dataset:  # noqa: A002
-    """The data set with the truth that a format holds: objects, or label maps that are painted of them.
+    """The data set with the truth that a format holds: objects, which the things of panoptic maps are too, or label
+    maps that are painted of them.
 
     `ConfigError` for an unknown `format` and where label maps are to become objects; `DataError` where boxes are to
     become label maps.

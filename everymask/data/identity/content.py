@@ -162,8 +162,8 @@ def _shape_bytes(shape: Shape, seen: Mapping[Path, Seen]) -> bytes:
             return b"".join((b"polygons", struct.pack(f"<{len(plain)}q", *map(len, plain)), *plain))
         case Rle(counts):
             return b"rle" + counts
-        case MaskFile(file, value):
-            return f"mask {seen[file].digest} {value}".encode()
+        case MaskFile(file, value, coloured):
+            return f"mask {seen[file].digest} {value}{' coloured' if coloured else ''}".encode()
         case BoxOnly():
             return b"box"
         case _:

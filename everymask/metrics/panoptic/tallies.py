@@ -18,6 +18,7 @@ from everymask.metrics.boundary import boundary_pixels, boundary_width
 
 _MATCH_IOU = 0.5
 _AT_ONCE = 1 << 15
+_DENSE = 1 << 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -208,8 +209,14 @@ def _edge_overlap(edges: Pairs, true: IntArray, found: IntArray, num_true: int, 
 
 def _counted(codes: IntArray, lengths: IntArray, side: int) -> Pairs:
     """The pairs of rows true * `side` + found of so many pixels each, sorted."""
-    known, place = np.unique(codes, return_inverse=True)
-    pixels = np.rint(np.bincount(place, lengths, minlength=len(known))).astype(np.int64)
+    if codes.max(initial=0) < max(_DENSE, codes.size):
+        # So few pairs are possible that counting all is faster than sorting those that occur.
+        counts = np.bincount(codes, lengths)
+        known = np.flatnonzero(counts)
+        pixels = np.rint(counts[known]).astype(np.int64)
+    else:
+        known, place = np.unique(codes, return_inverse=True)
+        pixels = np.rint(np.bincount(place, lengths, minlength=len(known))).astype(np.int64)
     return Pairs(known // side, known % side, pixels)
 
 

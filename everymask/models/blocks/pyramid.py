@@ -17,13 +17,19 @@ class FeaturePyramid(nn.Module):
     """Top-down pathway with lateral connections; parameters are named as in torchvision.
 
     From C2-C5 come P2-P5 at strides 4-32, each with `out_channels` channels, and P6 at stride 64, which is P5 at every
-    second pixel. From fewer maps come as many, and one more.
+    second pixel. From fewer maps come as many, and one more. With `bottom_up` the maps then go up again, each half as
+    large and joined by the next (Liu et al. 2018, "Path aggregation network").
     """
 
-    def __init__(self, in_channels: tuple[int, ...], out_channels: int, norm: Norm | None) -> None:
+    def __init__(
+        self, in_channels: tuple[int, ...], out_channels: int, norm: Norm | None, *, bottom_up: bool = False
+    ) -> None:
         super().__init__()
         self.inner_blocks = nn.ModuleList(conv_norm(channels, out_channels, 1, norm) for channels in in_channels)
         self.layer_blocks = nn.ModuleList(conv_norm(out_channels, out_channels, 3, norm) for _ in in_channels)
+        again = len(in_channels) - 1 if bottom_up else 0
+        self.down_blocks = nn.ModuleList(_halving(out_channels, norm) for _ in range(again))
+        self.up_blocks = nn.ModuleList(conv_norm(out_channels, out_channels, 3, norm) for _ in range(again))
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_uniform_(module.weight, a=1)
@@ -36,7 +42,20 @@ class FeaturePyramid(nn.Module):
             above = F.interpolate(laterals[level + 1], size=laterals[level].shape[-2:], mode="nearest")
             laterals[level] = laterals[level] + above
         pyramid = [block(x) for block, x in zip(self.layer_blocks, laterals, strict=True)]
+        for level, halve in enumerate(self.down_blocks):
+            pyramid[level + 1] = pyramid[level + 1] + halve(pyramid[level])
+        for level, block in enumerate(self.up_blocks, start=1):
+            pyramid[level] = block(pyramid[level])
         return [*pyramid, F.max_pool2d(pyramid[-1], kernel_size=1, stride=2)]
+
+
+def _halving(channels: int, norm: Norm | None) -> nn.Sequential:
+    """A 3x3 convolution at every second pixel. Members: 0 convolution, 1 norm."""
+    block = conv_norm(channels, channels, 3, norm)
+    convolution = block[0]
+    assert isinstance(convolution, nn.Conv2d)
+    convolution.stride = (2, 2)
+    return block
 
 
 class PyramidBackbone(nn.Module):
@@ -45,10 +64,12 @@ class PyramidBackbone(nn.Module):
     With `frozen` the encoder's batch norms are fixed: their statistics never move, whatever `train()` says.
     """
 
-    def __init__(self, body: nn.Module, channels: int, norm: Norm | None, *, frozen: bool) -> None:
+    def __init__(
+        self, body: nn.Module, channels: int, norm: Norm | None, *, frozen: bool, bottom_up: bool = False
+    ) -> None:
         super().__init__()
         self.body = body
-        self.fpn = FeaturePyramid(encoder_channels(body), channels, norm)
+        self.fpn = FeaturePyramid(encoder_channels(body), channels, norm, bottom_up=bottom_up)
         self.frozen = frozen
         if frozen:
             for module in self._encoder_norms():

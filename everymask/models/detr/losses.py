@@ -12,8 +12,8 @@ from torchvision.ops import box_convert, generalized_box_iou, generalized_box_io
 
 from everymask.errors import require
 from everymask.models.blocks.overlap import dice_loss
+from everymask.models.blocks.points import at_points, draw_points, unsure_points
 from everymask.models.detr.mask_head import MaskFactors
-from everymask.models.queries.points import at_points, draw_points, unsure_points
 from everymask.models.regions.boxes import paired_iou
 from everymask.models.shares import count_per_process
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from everymask.models.queries.points import at_points
+from everymask.models.blocks.points import at_points
 
 _EPS = 1e-6
 

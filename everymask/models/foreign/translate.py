@@ -15,21 +15,21 @@ from everymask.models.base import Network
 from everymask.models.build import build_bare, with_memory
 from everymask.models.card import Card
 from everymask.models.checkpoint import check_fit, load_exactly
-from everymask.models.foreign.detectors import detectron2, matterport, mmdetection, rfdetr
+from everymask.models.foreign.detectors import benchmark, detectron2, matterport, mmdetection, rfdetr
 from everymask.models.foreign.files.stored import Stored, views
-from everymask.models.foreign.maps import mmsegmentation
+from everymask.models.foreign.maps import keras_unet, mmsegmentation
 from everymask.models.foreign.whole import Whole
 
 _Translate: TypeAlias = Callable[[Stored, Mapping[str, Tensor], str], Whole]
 # Names of which one is in every checkpoint of a program, and in no other's.
 _PROGRAMS: tuple[tuple[tuple[str, ...], _Translate], ...] = (
     (detectron2.SIGNS, detectron2.from_detectron2),
+    (benchmark.SIGNS, benchmark.from_benchmark),
     (mmdetection.SIGNS, mmdetection.from_mmdetection),
     (mmsegmentation.SIGNS, mmsegmentation.from_mmsegmentation),
     (matterport.SIGNS, matterport.from_matterport),
     (rfdetr.SIGNS, rfdetr.from_rfdetr),
 )
-_BENCHMARK = "roi_heads.box.feature_extractor.fc6.weight"
 _AROUND = "what the training had around the network"
 _log = logging.getLogger(__name__)
 
@@ -40,12 +40,6 @@ def translated(stored: Stored, path: Path) -> Whole | None:
     `WeightsError` where it is of a network that does not exist here, or damaged.
     """
     for view in views(stored.tensors):
-        if _BENCHMARK in view:
-            raise WeightsError(
-                f"{printable(path)} holds weights of maskrcnn-benchmark, whose anchors and boxes are not those of any "
-                "network here",
-                hint="take the same network by Detectron2 or mmdetection",
-            )
         for signs, translate in _PROGRAMS:
             if any(sign in view for sign in signs):
                 whole = _checked(translate, stored, view, path)
@@ -53,6 +47,8 @@ def translated(stored: Stored, path: Path) -> Whole | None:
                     around = {name: _AROUND for name in stored.tensors if not name.endswith(tuple(view))}
                     whole = replace(whole, unused={**whole.unused, **around})
                 return whole
+        if keras_unet.is_keras(view):
+            return _checked(keras_unet.from_keras_unet, stored, view, path)
     return None
 
 

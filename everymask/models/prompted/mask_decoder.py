@@ -6,6 +6,7 @@ A token for each mask decides, so that what is not good enough is left out befor
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -31,11 +32,13 @@ class Attended:
 
 
 class MaskDecoder(nn.Module):
-    """SAM's decoder; with `detailed` SAM 2's, which adds two finer maps and knows whether there is an object at all."""
+    """SAM's decoder. SAM 2's is also `detailed`, which adds two finer maps, and `present` tells whether there is an
+    object at all.
+    """
 
-    def __init__(self, width: int, *, detailed: bool) -> None:
+    def __init__(self, width: int, *, detailed: bool, present: bool) -> None:
         super().__init__()
-        self.detailed = detailed
+        self.detailed, self.present = detailed, present
         self.transformer = TwoWayTransformer(width)
         self.iou_token = nn.Embedding(1, width)
         self.mask_tokens = nn.Embedding(MASKS, width)
@@ -48,12 +51,22 @@ class MaskDecoder(nn.Module):
         )
         self.output_hypernetworks_mlps = nn.ModuleList(MLP(width, width, width, width // 8) for _ in range(MASKS))
         self.iou_prediction_head = MLP(width, width, width, MASKS)
-        if detailed:
+        if present:
             self.obj_score_token = nn.Embedding(1, width)
             self.pred_obj_score_head = MLP(width, width, width, 1)
             self.pred_obj_score_head.requires_grad_(False)  # whoever points at something says that there is something
+        if detailed:
             self.conv_s0 = nn.Conv2d(width, width // 8, 1)
             self.conv_s1 = nn.Conv2d(width, width // 4, 1)
+
+    def begin_without_details(self) -> None:
+        """Let finer maps say nothing at first.
+
+        They show all edges alike; a network that has learned nothing yet would follow them, and not its prompts.
+        """
+        for convolution in (self.conv_s0, self.conv_s1):
+            nn.init.zeros_(convolution.weight)
+            nn.init.zeros_(cast(Tensor, convolution.bias))
 
     def scene(self, image: Tensor, places: Tensor) -> Scene:
         """The picture before any prompt: `image` [P or 1, width, h, w], `places` [1, width, h, w]."""
@@ -62,13 +75,13 @@ class MaskDecoder(nn.Module):
     def attend(self, scene: Scene, prompts: Tensor) -> Attended:
         """What the prompts' tokens [P, T, width] make of the picture."""
         own = [self.iou_token.weight, self.mask_tokens.weight]
-        if self.detailed:
+        if self.present:
             own.insert(0, self.obj_score_token.weight)
         count = sum(map(len, own))
         asked = torch.cat([torch.cat(own).expand(prompts.shape[0], -1, -1), prompts], dim=1)
         tokens, image = self.transformer(scene, asked)
         scores = self.iou_prediction_head(tokens[:, count - MASKS - 1])
-        return Attended(tokens[:, count - MASKS : count], image, scores.sigmoid() if self.detailed else scores)
+        return Attended(tokens[:, count - MASKS : count], image, scores.sigmoid() if self.present else scores)
 
     def logits(self, attended: Attended, maps: tuple[Tensor, ...], chosen: Tensor) -> Tensor:
         """The masks [K, 4 h, 4 w] that are `chosen` [P, 4], prompt by prompt; `maps` as the network embeds pictures."""

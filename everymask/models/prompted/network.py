@@ -56,8 +56,12 @@ class PromptedNetwork(Network):
         self.follows_video = isinstance(spec, SAM2)
         width = spec.width if isinstance(spec, PromptedSmall) else WIDTH
         self.image_encoder = _image_encoder(spec, pretrained_encoder)
-        self.prompt_encoder = PromptEncoder(width, spec.side, always_padded=self.follows_video)
-        self.mask_decoder = MaskDecoder(width, detailed=not isinstance(spec, SAM))
+        self.draws = isinstance(spec, PromptedSmall)
+        self.looks_once = not self.draws  # a small encoder is as fast as a disk
+        self.prompt_encoder = PromptEncoder(width, spec.side, always_padded=self.follows_video, drawn=self.draws)
+        self.mask_decoder = MaskDecoder(width, detailed=not isinstance(spec, SAM), present=self.follows_video)
+        if self.draws:
+            self.mask_decoder.begin_without_details()
         if self.follows_video:
             self.no_mem_embed = nn.Parameter(torch.zeros(1, 1, width))
 
@@ -74,10 +78,17 @@ class PromptedNetwork(Network):
         if max(images.shape[-2:]) > side:
             raise ConfigError(f"pictures must be at most {side} x {side} pixels, but got {list(images.shape[-2:])}")
         square = F.pad(images, (0, side - images.shape[-1], 0, side - images.shape[-2]))
+        return self._embedding(self.encoded(square))
+
+    def encoded(self, square: Tensor) -> tuple[Tensor, ...]:
+        """What the encoder makes of pictures [B, C, side, side]: a map, or one and two finer ones."""
         found = self.image_encoder(square.to(next(self.image_encoder.parameters()).dtype))
-        if isinstance(found, Tensor):
-            return Embedding((found.float(),))
-        image, *finer = (each.float() for each in found)
+        return (found.float(),) if isinstance(found, Tensor) else tuple(each.float() for each in found)
+
+    def _embedding(self, maps: tuple[Tensor, ...]) -> Embedding:
+        if not self.mask_decoder.detailed:
+            return Embedding(maps)
+        image, *finer = maps
         if self.follows_video:
             image = image + self.no_mem_embed.float().view(1, WIDTH, 1, 1)
         return Embedding((image, *self.mask_decoder.finer((finer[0], finer[1]))))
@@ -87,12 +98,13 @@ class PromptedNetwork(Network):
         tokens = self.prompt_encoder.tokens(prompts.points, prompts.labels)
         most = _PLACES_AT_ONCE.get(tokens.device.type, _PLACES_ELSEWHERE)
         at_once = max(1, most // seen.maps[0][0, 0].numel())
-        scene = self._scene(seen, None) if prompts.masks is None else None
+        scene = None if self.draws or prompts.masks is not None else self._scene(seen, None, None)
         found = []
         for first in range(0, len(tokens), at_once):
             part = slice(first, first + at_once)
             masks = None if prompts.masks is None else prompts.masks[part]
-            attended = self.mask_decoder.attend(scene or self._scene(seen, masks), tokens[part])
+            drawn = self._drawn(seen, prompts.points[part], prompts.labels[part])
+            attended = self.mask_decoder.attend(scene or self._scene(seen, masks, drawn), tokens[part])
             answered = self._several(seen, attended, prompts.least) if prompts.several else self._one(seen, attended)
             found.append((answered.logits, answered.scores, first + answered.prompts))
         logits, scores, numbers = (torch.cat(column) for column in zip(*found, strict=True))
@@ -103,11 +115,19 @@ class PromptedNetwork(Network):
     ) -> tuple[Tensor, Tensor]:
         """The one that is the answer alone, and the three of which one point may mean each."""
         shown = torch.where(given > 0, self._shown(masks), self._shown(None))
+        drawn = self._drawn(seen, points, labels)
+        shown = shown if drawn is None else shown + drawn
         attended = self.mask_decoder.attend(self._seen(seen, shown), self.prompt_encoder.embedded(points, labels))
         return self.mask_decoder.all_logits(attended, seen.maps), attended.scores
 
-    def _scene(self, seen: Embedding, masks: Tensor | None) -> Scene:
-        return self._seen(seen, self._shown(masks))
+    def _scene(self, seen: Embedding, masks: Tensor | None, drawn: Tensor | None) -> Scene:
+        shown = self._shown(masks)
+        return self._seen(seen, shown if drawn is None else shown + drawn)
+
+    def _drawn(self, seen: Embedding, points: Tensor, labels: Tensor) -> Tensor | None:
+        """Prompts as they are drawn on the picture, where the network does that."""
+        height, width = seen.maps[0].shape[-2:]
+        return self.prompt_encoder.drawing(points, labels, (height, width)) if self.draws else None
 
     def _shown(self, masks: Tensor | None) -> Tensor:
         """What masks add to the picture."""
@@ -149,7 +169,12 @@ class PromptedNetwork(Network):
 
     def loss(self, batch: Batch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Of some objects of each picture, pointed at as a user would: see `click_losses`. Crowds teach nothing."""
-        seen = self.embed(batch.images)
+        if self.kept is None:
+            seen = self.embed(batch.images)
+        else:
+            right, below = (self.spec.side - size for size in (batch.images.shape[-1], batch.images.shape[-2]))
+            square = F.pad(batch.images, (0, right, 0, below))
+            seen = self._embedding(self.kept(square, self))
         side = 4 * seen.maps[0].shape[-1]
         draw = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))
         objects = drawn_objects(batch.truths, self.spec.side, side, draw)
@@ -165,7 +190,8 @@ class PromptedNetwork(Network):
 
         def ask(prompts: PromptBatch) -> tuple[Tensor, Tensor]:
             tokens = self.prompt_encoder.tokens(prompts.points, prompts.labels)
-            attended = self.mask_decoder.attend(self._scene(seen, prompts.masks), tokens)
+            drawn = self._drawn(seen, prompts.points, prompts.labels)
+            attended = self.mask_decoder.attend(self._scene(seen, prompts.masks, drawn), tokens)
             chosen = torch.zeros_like(attended.scores, dtype=torch.bool)
             chosen[:, 1:] = prompts.several
             chosen[:, 0] = not prompts.several

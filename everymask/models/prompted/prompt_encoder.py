@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from everymask.models.prompted.layers import LayerNorm2d
@@ -13,6 +14,7 @@ CORNERS = 2
 """The label of a box's first corner; the other one's is 3, points have 1 (object) and 0 (not)."""
 PADDING = -1
 _KINDS = 4
+_SPOT = 1.0  # places of the map: the standard deviation of a drawn point
 
 
 class RandomPositions(nn.Module):
@@ -34,10 +36,11 @@ class RandomPositions(nn.Module):
 class PromptEncoder(nn.Module):
     """Prompts for pictures of `side` pixels as tokens and maps of `width` channels.
 
-    SAM gives points without a box one more point that means nothing; SAM 2 (`always_padded`) also boxes.
+    SAM gives points without a box one more point that means nothing; SAM 2 (`always_padded`) also boxes. With `drawn`
+    prompts are drawn on the map too (see `drawing`).
     """
 
-    def __init__(self, width: int, side: int, *, always_padded: bool) -> None:
+    def __init__(self, width: int, side: int, *, always_padded: bool, drawn: bool) -> None:
         super().__init__()
         self.side, self.always_padded = side, always_padded
         self.pe_layer = RandomPositions(width)
@@ -53,6 +56,8 @@ class PromptEncoder(nn.Module):
             nn.Conv2d(16, width, 1),
         )
         self.no_mask_embed = nn.Embedding(1, width)
+        if drawn:
+            self.drawn_embeddings = nn.Embedding(_KINDS + 1, width)
 
     def tokens(self, points: Tensor, labels: Tensor) -> Tensor:
         """Points [P, N, 2] xy in pixels of the square and their labels [P, N] as [P, T, width]."""
@@ -75,9 +80,32 @@ class PromptEncoder(nn.Module):
             return self.no_mask_embed.weight.view(1, -1, 1, 1)
         return self.mask_downscaling(masks[:, None])
 
+    def drawing(self, points: Tensor, labels: Tensor, size: tuple[int, int]) -> Tensor:
+        """Points and labels as in `tokens` where they are on a map of `size` (h, w), [P, width, h, w]: round spots, as
+        RITM draws clicks (Sofiiuk et al. 2022) but soft, and what lies in the box.
+        """
+        (height, width), (rows, columns) = size, self._axes(size, points.device)
+        across = columns * self.side - points[..., :1] - 0.5  # [P, N, w], in pixels
+        down = rows * self.side - points[..., 1:] - 0.5
+        near = [
+            torch.exp(-0.5 * (off * count / (self.side * _SPOT)) ** 2)
+            for off, count in ((down, height), (across, width))
+        ]
+        spots = near[0][..., :, None] * near[1][..., None, :]
+        kinds = F.one_hot(labels + 1, _KINDS + 1)[..., 1:].to(spots)
+        first, second = (labels == CORNERS)[..., None], (labels == CORNERS + 1)[..., None]
+        inside = [((~first | (off >= 0)) & (~second | (off <= 0))).all(dim=1) for off in (down, across)]
+        boxed = (labels >= CORNERS).any(dim=1)[:, None, None] & inside[0][:, :, None] & inside[1][:, None, :]
+        drawn = torch.cat([torch.einsum("pnhw,pnk->pkhw", spots, kinds), boxed[:, None].to(spots)], dim=1)
+        return torch.einsum("pkhw,kc->pchw", drawn, self.drawn_embeddings.weight)
+
+    def _axes(self, size: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor]:
+        """The middles of rows and columns in 0-1."""
+        rows, columns = ((torch.arange(count, device=device) + 0.5) / count for count in size)
+        return rows, columns
+
     def places(self, size: tuple[int, int]) -> Tensor:
         """Where the places of an embedding of `size` (h, w) lie, [1, width, h, w]."""
-        device = self.no_mask_embed.weight.device
-        rows, columns = ((torch.arange(count, device=device) + 0.5) / count for count in size)
+        rows, columns = self._axes(size, self.no_mask_embed.weight.device)
         grid = torch.stack([columns.expand(size), rows[:, None].expand(size)], dim=-1)
         return self.pe_layer(grid).permute(2, 0, 1)[None]

@@ -11,7 +11,7 @@ from everymask.data.feed.preprocess import Preprocess, Resize
 from everymask.models.published.weights import Weights
 from everymask.models.specs.panoptic import PanopticFPN
 from everymask.models.specs.profiles import CAFFE, DETECTRON2, RESNEXT
-from everymask.models.specs.regions import FasterRCNN, MaskRCNN
+from everymask.models.specs.regions import CascadeMaskRCNN, FasterRCNN, MaskRCNN
 
 _SERVER = "https://dl.fbaipublicfiles.com/detectron2/"
 _CITYSCAPES = ("person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle")
@@ -46,6 +46,10 @@ _ROWS: dict[str, tuple[tuple[str, str, float, float, float], ...]] = {
         ("panoptic_fpn_R_50_3x", "139514569/c10459", 0.400, 0.365, 0.415),
         ("panoptic_fpn_R_101_3x", "139514519/cafdb1", 0.424, 0.385, 0.430),
     ),
+    "Misc": (
+        ("cascade_mask_rcnn_R_50_FPN_1x", "138602847/e9d89b", 0.421, 0.364, 0),
+        ("cascade_mask_rcnn_R_50_FPN_3x", "144998488/480dd8", 0.443, 0.385, 0),
+    ),
     "Cityscapes": (("mask_rcnn_R_50_FPN", "142423278/af9cf5", 0, 0.365, 0),),
 }
 # Parameters by configuration, and whether it is that for Cityscapes.
@@ -67,12 +71,14 @@ _PARAMS: dict[tuple[str, bool], int] = {
     ("panoptic_fpn_R_50_1x", False): 45_978_347,
     ("panoptic_fpn_R_50_3x", False): 45_978_347,
     ("panoptic_fpn_R_101_3x", False): 64_918_251,
+    ("cascade_mask_rcnn_R_50_FPN_1x", False): 71_985_183,
+    ("cascade_mask_rcnn_R_50_FPN_3x", False): 71_985_183,
     ("mask_rcnn_R_50_FPN", True): 43_960_069,
 }
 
 
 def detectron2_rows() -> tuple[Weights, ...]:
-    """Of its model zoo Faster R-CNN, Mask R-CNN and Panoptic FPN on ResNets with a feature pyramid."""
+    """Of its model zoo Faster, Mask and Cascade R-CNN and Panoptic FPN on ResNets with a feature pyramid."""
     return tuple(
         _row(folder, config, file, dict(zip(("box AP", "mask AP", "PQ"), metrics, strict=True)))
         for folder, rows in _ROWS.items()
@@ -90,6 +96,8 @@ def _row(folder: str, config: str, file: str, metrics: dict[str, float]) -> Weig
     options |= {"encoder": _ENCODERS[title], "rpn_post_nms": (1000, 1000)}
     options["profile"] = replace(DETECTRON2, stride_in_1x1=not resnext)
     kind: type[FasterRCNN] = FasterRCNN if config.startswith("faster") else MaskRCNN
+    if config.startswith("cascade"):
+        kind = CascadeMaskRCNN
     if config.startswith("panoptic"):
         kind, labels = PanopticFPN, coco_panoptic_labels()
         options["things"] = tuple(sorted(labels.things))

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from everymask.models.blocks.overlap import dice_loss
+from everymask.models.blocks.points import at_points, draw_points, unsure_points
 from everymask.models.queries.matching import match
-from everymask.models.queries.points import at_points, draw_points, unsure_points
 from everymask.models.queries.targets import Targets
 from everymask.models.shares import count_per_process, per_process
 from everymask.models.specs.queries import QuerySpec

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from everymask.errors import require
-from everymask.models.queries.points import at_points
+from everymask.models.blocks.points import at_points
 from everymask.models.queries.targets import Targets
 from everymask.models.specs.queries import QuerySpec
 

@@ -24,6 +24,17 @@ def base_anchors(sizes: tuple[float, ...], ratios: tuple[float, ...], profile: R
     return anchors.round() if profile.anchor_rounding else anchors
 
 
+def cell_anchors(sizes: tuple[float, ...], ratios: tuple[float, ...], stride: int) -> Tensor:
+    """[A, 4] anchors in the middle of a cell of `stride` pixels: of its square the sides at each ratio (h/w), rounded,
+    and then as many times larger as `size` is than the stride.
+    """
+    widths = torch.sqrt(stride**2 / torch.tensor(ratios, dtype=torch.float64)).round()
+    heights = (widths * torch.tensor(ratios, dtype=torch.float64)).round()
+    factors = torch.tensor(sizes, dtype=torch.float64) / stride
+    half = torch.stack([torch.outer(side, factors).flatten() for side in (widths, heights)], dim=1) / 2
+    return torch.cat([stride / 2 - half, stride / 2 + half], dim=1).float()
+
+
 def anchors_for(maps: list[Tensor], image_size: tuple[int, int], spec: FasterRCNN) -> list[Tensor]:
     """Anchors of each level, [h * w * A, 4]: row after row, at each place all ratios, of each ratio all sizes."""
     profile = spec.profile
@@ -38,8 +49,11 @@ def anchors_for(maps: list[Tensor], image_size: tuple[int, int], spec: FasterRCN
         xs = torch.arange(width, device=x.device) * step_x
         centre_y, centre_x = torch.meshgrid(ys, xs, indexing="ij")
         centres = torch.stack([centre_x, centre_y, centre_x, centre_y], dim=-1).reshape(-1, 1, 4)
-        base = base_anchors(own_sizes, spec.anchor_ratios, profile).to(x.device)
-        anchors = (centres + base).reshape(-1, 4)
+        if profile.anchor_origin == "cell":
+            base = cell_anchors(own_sizes, spec.anchor_ratios, nominal)
+        else:
+            base = base_anchors(own_sizes, spec.anchor_ratios, profile)
+        anchors = (centres + base.to(x.device)).reshape(-1, 4)
         if profile.inclusive_boxes:
             anchors = anchors - anchors.new_tensor([0, 0, 1, 1])
         levels.append(anchors)
@@ -70,11 +84,15 @@ def _size_and_centre(boxes: Tensor) -> tuple[Tensor, Tensor]:
     return size, boxes[..., :2] + 0.5 * size
 
 
-def clip_boxes(boxes: Tensor, window: Tensor, *, inclusive: bool = False) -> Tensor:
-    """Boxes [..., 4] cut to a window (x1, y1, x2, y2) that broadcasts; inclusive far corners end at x2 - 1, y2 - 1."""
+def clip_boxes(boxes: Tensor, window: Tensor, *, inclusive: bool = False, least: int = 0) -> Tensor:
+    """Boxes [..., 4] cut to a window (x1, y1, x2, y2) that broadcasts; inclusive far corners end at x2 - 1, y2 - 1.
+
+    Of what lies outside `least` pixels at the window's edge are left.
+    """
     near, far = window.to(boxes).split(2, dim=-1)
     far = far - (1 if inclusive else 0)
-    return torch.minimum(torch.maximum(boxes, torch.cat([near, near], dim=-1)), torch.cat([far, far], dim=-1))
+    low, high = torch.cat([near, near + least], dim=-1), torch.cat([far - least, far], dim=-1)
+    return torch.minimum(torch.maximum(boxes, low), high)
 
 
 def box_iou(a: Tensor, b: Tensor) -> Tensor:

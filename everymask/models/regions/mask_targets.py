@@ -28,6 +28,20 @@ def mask_targets(masks: Masks, rows: IntArray, boxes: FloatArray, side: int) -> 
     return targets
 
 
+def point_targets(masks: Masks, rows: IntArray, boxes: FloatArray, points: FloatArray) -> FloatArray:
+    """[N, P]: 1 where mask `rows[i]` covers a point of `points[i]` [P, 2] (xy in 0-1 of `boxes[i]`, xyxy), else 0."""
+    targets = np.zeros(points.shape[:2], np.float32)
+    for target, row, (x1, y1, x2, y2), own in zip(targets, rows, boxes.tolist(), points, strict=True):
+        left, top, right, bottom = masks.windows[row].tolist()
+        if right <= left or bottom <= top:
+            continue
+        xs = np.floor(x1 + own[:, 0] * (x2 - x1)).astype(np.int64) - left
+        ys = np.floor(y1 + own[:, 1] * (y2 - y1)).astype(np.int64) - top
+        inside = (xs >= 0) & (xs < right - left) & (ys >= 0) & (ys < bottom - top)
+        target[inside] = masks.crop(int(row))[ys[inside], xs[inside]]
+    return targets
+
+
 def _cell_weights(start: float, stop: float, cells: int, length: int, first: int, last: int) -> FloatArray:
     """[cells, last - first]: how much each pixel of the window counts in each cell along one axis."""
     extent = max(stop - start, 1.0)

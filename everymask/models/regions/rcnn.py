@@ -20,7 +20,6 @@ from everymask.models.regions.boxes import (
     box_iou,
     clip_boxes,
     decode_boxes,
-    encode_boxes,
     frames,
     not_smaller_than,
     suppress,
@@ -40,9 +39,10 @@ from everymask.models.regions.roi_heads import (
     mask_loss,
 )
 from everymask.models.regions.rpn import RegionProposalNetwork
+from everymask.models.regions.samples import Known, Sampled, image_index
 from everymask.models.regions.steps import LookedAt, anchor_steps, region_steps
 from everymask.models.regions.truths import trainable
-from everymask.models.specs.regions import FasterRCNN, MaskRCNN
+from everymask.models.specs.regions import FasterRCNN, MaskRCNN, Weighted
 from everymask.models.steps import AnchorSteps, Steps, feature_map
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -73,7 +73,8 @@ class RCNN(Network):
             pretrained=pretrained_encoder,
         )
         fpn_norm = head_norm(spec) if spec.fpn_norm else None
-        self.backbone = PyramidBackbone(body, spec.fpn_channels, fpn_norm, frozen=spec.norm == "frozen")
+        frozen = spec.norm == "frozen"
+        self.backbone = PyramidBackbone(body, spec.fpn_channels, fpn_norm, frozen=frozen, bottom_up=spec.fpn_bottom_up)
         self.rpn = RegionProposalNetwork(spec)
         self.roi_heads = nn.ModuleDict(
             {"box_head": build_box_head(spec), "box_predictor": BoxPredictor(spec.box_fcs[-1], num_classes)}
@@ -105,8 +106,7 @@ class RCNN(Network):
     def look_at(self, proposals: list[Tensor], maps: list[Tensor], images: Tensor, windows: Tensor) -> LookedAt:
         """What becomes of each picture's `proposals` [P, 4]."""
         pooler = self._pooler(maps, images)
-        class_logits, box_deltas = self._classify(pooler, proposals)
-        scores, boxes = self._probable(class_logits), self._refined(box_deltas, proposals, windows)
+        scores, boxes = self._judged(pooler, proposals, windows)
         found, rows = self._select(scores, boxes, [picture.shape[0] for picture in proposals])
         own = None
         if isinstance(self.spec, MaskRCNN):
@@ -158,24 +158,29 @@ class RCNN(Network):
         truths, boxes, labels = self._truths(batch)
         windows = batch.windows.to(images.device)
         proposals, losses = self.proposals_and_losses(maps, images, windows, boxes, generator)
-        regions, matches, region_labels = self._sample(proposals, boxes, labels, generator)
-        pooler = self._pooler(maps, images)
-        class_logits, box_deltas = self._classify(pooler, regions)
-        positive = [label > 0 for label in region_labels]
-        targets = [
-            encode_boxes(truth[match[chosen]], region[chosen], self.spec.profile.box_weights)
-            for truth, match, region, chosen in zip(boxes, matches, regions, positive, strict=True)
-        ]
-        flat_labels = torch.cat(region_labels)
-        losses |= box_losses(class_logits, box_deltas, flat_labels, torch.cat(targets))
+        sampled = self._sample(proposals, boxes, labels, generator)
+        known = Known(truths, boxes, labels, windows)
+        return losses | self._head_losses(self._pooler(maps, images), sampled, known, generator)
+
+    def _head_losses(
+        self, pooler: Pooler, sampled: Sampled, known: Known, generator: torch.Generator | None
+    ) -> dict[str, Tensor]:
+        """What the heads lose on the sampled regions; `generator` draws what they draw besides."""
+        class_logits, box_deltas = self._classify(pooler, sampled.regions)
+        targets = sampled.targets(known.boxes, self.spec.profile.box_weights)
+        losses = box_losses(class_logits, box_deltas, torch.cat(sampled.labels), targets)
         if isinstance(self.spec, MaskRCNN):
-            chosen = [region[keep] for region, keep in zip(regions, positive, strict=True)]
-            rows = [match[keep] for match, keep in zip(matches, positive, strict=True)]
-            own_labels = flat_labels[flat_labels > 0]
-            planes = self._mask_logits(pooler, torch.cat(chosen), _image_index(chosen), own_labels)
-            wanted = self._mask_targets(truths, chosen, rows).to(planes.device)
-            losses["loss_mask"] = mask_loss(planes, wanted)
+            losses |= self._mask_losses(pooler, sampled.positives(), known, generator)
         return losses
+
+    def _mask_losses(
+        self, pooler: Pooler, positives: Sampled, known: Known, generator: torch.Generator | None
+    ) -> dict[str, Tensor]:
+        """What the mask head loses on regions that all have a truth."""
+        regions = positives.regions
+        planes = self._mask_logits(pooler, torch.cat(regions), image_index(regions), torch.cat(positives.labels))
+        wanted = self._mask_targets(known.objects, positives, planes.shape[-1]).to(planes.device)
+        return {"loss_mask": mask_loss(planes, wanted)}
 
     def proposals_and_losses(
         self,
@@ -254,21 +259,37 @@ class RCNN(Network):
 
     def _sample(
         self, proposals: list[Tensor], boxes: list[Tensor], labels: list[Tensor], generator: torch.Generator | None
-    ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-        """Regions to train on in each picture [R, 4], the truth each matches [R], and its label [R] (0 background)."""
+    ) -> Sampled:
+        """Regions to train on."""
+        return self._sample_at(0.5, proposals, boxes, labels, generator)
+
+    def _sample_at(
+        self,
+        iou: float,
+        proposals: list[Tensor],
+        boxes: list[Tensor],
+        labels: list[Tensor],
+        generator: torch.Generator | None,
+    ) -> Sampled:
+        """Of the proposals and truths of each picture those to train on; they stand for what they overlap by `iou`."""
         regions, matches, region_labels = [], [], []
         for picture_proposals, truth, label in zip(proposals, boxes, labels, strict=True):
             candidates = torch.cat([picture_proposals, truth])
-            match = match_boxes(box_iou(truth, candidates), 0.5, 0.5, rescue=False)
+            match = match_boxes(box_iou(truth, candidates), iou, iou, rescue=False)
             positive, negative = sample_boxes(match >= 0, match == BACKGROUND, self.spec.box_samples, 0.25, generator)
             rows = torch.cat([positive, negative])
             regions.append(candidates[rows])
             matches.append(match[rows])
             region_labels.append(torch.cat([label[match[positive]], label.new_zeros(len(negative))]))
-        return regions, matches, region_labels
+        return Sampled(regions, matches, region_labels)
+
+    def _judged(self, pooler: Pooler, proposals: list[Tensor], windows: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores [R, 1 + classes] (row 0: background) and boxes [R, 1 + classes, 4] of what is in the `proposals`."""
+        class_logits, box_deltas = self._classify(pooler, proposals)
+        return self._probable(class_logits), self._refined(box_deltas, proposals, windows)
 
     def _classify(self, pooler: Pooler, regions: list[Tensor]) -> tuple[Tensor, Tensor]:
-        pooled = pooler.pool(torch.cat(regions), _image_index(regions), BOX_SIDE)
+        pooled = pooler.pool(torch.cat(regions), image_index(regions), BOX_SIDE)
         logits, deltas = self.roi_heads["box_predictor"](self.roi_heads["box_head"](pooled))
         return logits.float(), deltas.float()
 
@@ -280,21 +301,27 @@ class RCNN(Network):
         return predictor.own_class(features, planes).float()
 
     @staticmethod
-    def _mask_targets(truths: list[InstanceSet], boxes: list[Tensor], rows: list[Tensor]) -> Tensor:
+    def _mask_targets(truths: list[InstanceSet], positives: Sampled, side: int) -> Tensor:
         parts = [
-            mask_targets(truth.masks, row.cpu().numpy(), box.cpu().numpy(), 2 * MASK_SIDE)
-            for truth, box, row in zip(truths, boxes, rows, strict=True)
+            mask_targets(truth.masks, row.cpu().numpy(), box.cpu().numpy(), side)
+            for truth, box, row in zip(truths, positives.regions, positives.matches, strict=True)
             if truth.masks is not None
         ]
         return torch.from_numpy(np.concatenate(parts))
 
-    def _refined(self, deltas: Tensor, proposals: list[Tensor], windows: Tensor) -> Tensor:
-        """[R, 1 + classes, 4]: the box of each region as each class would have it, cut to its picture."""
+    def _refined(
+        self, deltas: Tensor, proposals: list[Tensor], windows: Tensor, weights: Weighted | None = None
+    ) -> Tensor:
+        """[R, 1 + classes, 4]: the box of each region as each class would have it, cut to its picture. `weights` are
+        the factors on deltas, None those of the profile.
+        """
         profile = self.spec.profile
-        boxes = decode_boxes(deltas, torch.cat(proposals)[:, None], profile.box_weights, clamp=profile.clamp_growth)
+        weights = profile.box_weights if weights is None else weights
+        boxes = decode_boxes(deltas, torch.cat(proposals)[:, None], weights, clamp=profile.clamp_growth)
         parts = boxes.split([picture.shape[0] for picture in proposals])
-        inclusive = profile.inclusive_boxes
-        cut = [clip_boxes(part, window, inclusive=inclusive) for part, window in zip(parts, windows, strict=True)]
+        inclusive, least = profile.inclusive_boxes, profile.least_side
+        pairs = zip(parts, windows, strict=True)
+        cut = [clip_boxes(part, window, inclusive=inclusive, least=least) for part, window in pairs]
         return torch.cat(cut)
 
     def _select(self, scores: Tensor, boxes: Tensor, counts: list[int]) -> tuple[RegionOutputs, Tensor]:
@@ -303,12 +330,12 @@ class RCNN(Network):
         """
         pairs = zip(scores.split(counts), boxes.split(counts), strict=True)
         found = [self._select_in_picture(*pair) for pair in pairs]
-        image_index = _image_index([picture[0] for picture in found])
+        pictures = image_index([picture[0] for picture in found])
         kept_boxes, class_ids, kept_scores, cut, _ = (torch.cat(column) for column in zip(*found, strict=True))
         starts = itertools.accumulate(counts, initial=0)
         rows = torch.cat([own[4] + start for own, start in zip(found, starts, strict=False)])
         paste = self.spec.profile.mask_paste
-        return RegionOutputs(kept_boxes, class_ids, kept_scores, None, image_index, paste, cut), rows
+        return RegionOutputs(kept_boxes, class_ids, kept_scores, None, pictures, paste, cut), rows
 
     def _select_in_picture(self, scores: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Boxes, class ids and scores of what is found, the score [1] of the surest that may be missing, and the region
@@ -353,8 +380,3 @@ def _sharing(module: Module) -> Module:
     twin = copy.copy(module)
     twin._modules = dict(module._modules)
     return twin
-
-
-def _image_index(boxes: list[Tensor]) -> Tensor:
-    """[N]: which picture each box of the concatenated lists belongs to."""
-    return torch.cat([own.new_full((own.shape[0],), picture, dtype=torch.int64) for picture, own in enumerate(boxes)])

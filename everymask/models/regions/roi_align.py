@@ -62,6 +62,8 @@ class RegionPooler:
     def pool(self, boxes: Tensor, image_index: Tensor, size: int) -> Tensor:
         """Features [N, C, size, size] of boxes [N, 4] in the network's frame; `image_index` [N] says whose."""
         profile, levels = self.profile, self.levels(boxes)
+        if profile.roi_ends == "pixel":
+            boxes = boxes - boxes.new_tensor([0, 0, 1, 1])
         if profile.roi_align == "crop-and-resize":
             shapes = torch.stack([numbers(x.shape[-2:], boxes) for x in self.maps])[levels]
             rois = _crop_and_resize_boxes(boxes, shapes, size, self.image_size)

@@ -64,12 +64,14 @@ class FullyConnectedHead(nn.Module):
 
 
 class BoxPredictor(nn.Module):
-    """Class logits [N, 1 + classes] (row 0: background) and deltas [N, 1 + classes, 4]."""
+    """Class logits [N, 1 + classes] (row 0: background) and deltas [N, 1 + classes, 4]; with `shared_box` [N, 1, 4],
+    which are those of every class.
+    """
 
-    def __init__(self, width: int, num_classes: int) -> None:
+    def __init__(self, width: int, num_classes: int, *, shared_box: bool = False) -> None:
         super().__init__()
         self.cls_score = nn.Linear(width, 1 + num_classes)
-        self.bbox_pred = nn.Linear(width, 4 * (1 + num_classes))
+        self.bbox_pred = nn.Linear(width, 4 * (1 if shared_box else 1 + num_classes))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         x = x.to(self.cls_score.weight.dtype)

@@ -104,7 +104,7 @@ class RegionProposalNetwork(nn.Module):
             profile.rpn_box_weights,
             clamp=profile.clamp_growth,
         )
-        boxes = clip_boxes(boxes, windows[:, None, :], inclusive=profile.inclusive_boxes)
+        boxes = clip_boxes(boxes, windows[:, None, :], inclusive=profile.inclusive_boxes, least=profile.least_side)
         return Candidates(boxes, logits.gather(1, chosen).sigmoid(), chosen, groups)
 
     @torch.no_grad()

@@ -44,6 +44,9 @@ FAMILIES: tuple[Family, ...] = (
     DETR,
 )
 _MOST = 1_000_000
+_NEWER = {"pruned": False, "fpn_bottom_up": False}
+_NEWER_PROFILE = {"roi_ends": "edge", "anchor_origin": "corner"}
+"""Settings that older versions do not know, and what says the same as their absence."""
 KINDS: dict[str, type[ModelSpec]] = {name: kind for family in FAMILIES for name, kind in family.kinds.items()}
 AnySpec: TypeAlias = ModelSpec | Method
 """How to build a network, or to run a method that needs none."""
@@ -55,8 +58,12 @@ def spec_to_json(spec: AnySpec) -> dict[str, Any]:
     """The spec as plain JSON values, with its kind under `"kind"`."""
     kind = next(name for name, cls in _ALL.items() if type(spec) is cls)
     values = asdict(spec)
-    if not values.get("pruned", True):  # what older versions read too
-        del values["pruned"]
+    for name, usual in _NEWER.items():  # what older versions read too
+        if values.get(name) == usual:
+            del values[name]
+    profile = values.get("profile")
+    if isinstance(profile, dict):
+        values["profile"] = {name: value for name, value in profile.items() if _NEWER_PROFILE.get(name) != value}
     return {"kind": kind} | values
 
 

@@ -79,8 +79,8 @@ class SAM2(PromptedSpec):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptedSmall(PromptedSpec):
-    """A convolutional encoder, whose maps meet at stride 8, before SAM 2's decoder in `width` channels. Nobody has
-    published weights of it.
+    """A convolutional encoder, whose maps meet at stride 8, before SAM's decoder in `width` channels, to which maps of
+    strides 4 and 2 are added; prompts are drawn on the map too. Nobody has published weights of it.
     """
 
     encoder: str = "mobilenetv3_small_100"

@@ -48,6 +48,9 @@ class RegionProfile:
     """The stem's 3x3 max-pool pads one pixel on each side, or (TensorFlow's "same") only at right and bottom."""
     anchor_rounding: bool = True
     """Base anchors are rounded to whole pixels."""
+    anchor_origin: Literal["corner", "cell"] = "corner"
+    """Anchors lie around the corner of each cell, or in its middle, where their sides are those of the stride's square,
+    rounded at each ratio and then made as large as the anchor (Detectron of 2018 and maskrcnn-benchmark)."""
     anchor_ratio: Literal["h/w", "w/h"] = "h/w"
     """What `anchor_ratios` of the spec divide."""
     anchor_stride: Literal["image/feature", "fixed"] = "image/feature"
@@ -67,6 +70,9 @@ class RegionProfile:
     """Sampling points per RoIAlign bin and axis; 0 means as many as the bin has pixels."""
     box_weights: tuple[float, float, float, float] = (10.0, 10.0, 5.0, 5.0)
     """Factors on (dx, dy, dw, dh) that the box head predicts."""
+    roi_ends: Literal["edge", "pixel"] = "edge"
+    """Where regions are cut out a box ends at the far edge of its last pixel, or where that pixel begins (Detectron of
+    2018 and maskrcnn-benchmark)."""
     clamp_growth: bool = True
     """A box may grow by at most 1000/16 in one regression step."""
     inclusive_boxes: bool = False
@@ -75,6 +81,11 @@ class RegionProfile:
     """Each class of a proposal is a candidate detection, or only its best class."""
     mask_paste: MaskPaste = "torchvision"
     """How the small mask becomes pixels: sub-pixel rule, rounding of the box, and > or >= 0.5."""
+
+    @property
+    def least_side(self) -> int:
+        """How many pixels of a box are left where it is cut to a picture that it lies outside of."""
+        return 1 if self.roi_ends == "pixel" else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +104,8 @@ class FasterRCNN:
     fpn_stages: Stages = "all"
     """The pyramid stands on the ends of the encoder's stages (strides 4 to 32), or on the first block and the end of
     the last one (both at stride 32), as in torchvision's MobileNetV3 detectors."""
+    fpn_bottom_up: bool = False
+    """After the way down the maps go up again, each with what finer ones found (PAFPN: Liu et al. 2018)."""
     anchor_sizes: tuple[int, ...] = (32, 64, 128, 256, 512)
     anchor_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
     shared_anchor_sizes: bool = False
@@ -168,6 +181,94 @@ class MaskRCNN(FasterRCNN):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PointRend(MaskRCNN):
+    """Mask R-CNN with PointRend (Kirillov et al. 2020): a coarse mask of each object, then what it is at points, again
+    and again where that is least sure.
+
+    Masks have `start_side` * 2 ** `subdivisions` pixels a side: 224 by Detectron2's defaults, which these are. The
+    settings of Mask R-CNN's mask head (`mask_...`) are not used.
+    """
+
+    coarse_side: int = 7
+    """Of the coarse mask, which sees twice as many places a side of the finest map."""
+    coarse_fcs: tuple[int, ...] = (1024, 1024)
+    point_fcs: tuple[int, ...] = (256, 256, 256)
+    train_points: int = 196
+    """Of each object, three quarters of them where the coarse mask is least sure."""
+    start_side: int = 28
+    """First every pixel of a mask of this side is asked, then as many of each finer one."""
+    subdivisions: int = 3
+
+    def __post_init__(self) -> None:
+        MaskRCNN.__post_init__(self)
+        if self.fpn_stages != "all":
+            raise ConfigError('points are read from the map of stride 4: leave fpn_stages at "all"')
+        if min(self.coarse_side, self.start_side, self.train_points) < 1 or not self.coarse_fcs or not self.point_fcs:
+            raise ConfigError(
+                "coarse_side, start_side and train_points must be at least 1, and coarse_fcs and point_fcs have a layer"
+            )
+        if not 0 <= self.subdivisions <= 5:
+            raise ConfigError(f"subdivisions must lie between 0 and 5, but are {self.subdivisions}")
+
+
+Weighted: TypeAlias = tuple[float, float, float, float]
+StageScores = Literal["probabilities", "logits"]
+_STAGE_WEIGHTS: tuple[Weighted, ...] = ((10.0, 10.0, 5.0, 5.0), (20.0, 20.0, 10.0, 10.0), (30.0, 30.0, 15.0, 15.0))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CascadeRCNN(FasterRCNN):
+    """Cascade R-CNN (Cai and Vasconcelos 2018): box heads one after the other. Each sees the boxes that the one
+    before has moved, and learns to tell better ones from worse.
+
+    Of `profile` the box weights are not used. Defaults: the paper's and Detectron2's.
+    """
+
+    stage_ious: tuple[float, ...] = (0.5, 0.6, 0.7)
+    """By how much a box overlaps with an object that it stands for, in each stage."""
+    stage_box_weights: tuple[Weighted, ...] = _STAGE_WEIGHTS
+    """Factors on (dx, dy, dw, dh) that the box head of each stage predicts, of a box that all classes share."""
+    stage_losses: tuple[float, ...] = (1.0, 0.5, 0.25)
+    """What the losses of each stage count."""
+    stage_scores: StageScores = "probabilities"
+    """What is averaged over the stages: probabilities (Detectron2), or what they are the softmax of (mmdetection)."""
+
+    def __post_init__(self) -> None:
+        # A class with slots is made anew by its decorator, which `super` without arguments does not find.
+        FasterRCNN.__post_init__(self)
+        _check_stages(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CascadeMaskRCNN(MaskRCNN):
+    """Cascade Mask R-CNN: `CascadeRCNN` with a mask head, which sees what the last stage has found."""
+
+    stage_ious: tuple[float, ...] = (0.5, 0.6, 0.7)
+    stage_box_weights: tuple[Weighted, ...] = _STAGE_WEIGHTS
+    stage_losses: tuple[float, ...] = (1.0, 0.5, 0.25)
+    stage_scores: StageScores = "probabilities"
+    stage_masks: bool = False
+    """Every stage has a mask head, and what they say is averaged (mmdetection)."""
+
+    def __post_init__(self) -> None:
+        MaskRCNN.__post_init__(self)
+        _check_stages(self)
+
+
+def _check_stages(spec: CascadeRCNN | CascadeMaskRCNN) -> None:
+    stages = len(spec.stage_ious)
+    if not stages or {len(spec.stage_box_weights), len(spec.stage_losses)} != {stages}:
+        raise ConfigError(
+            "stage_ious, stage_box_weights and stage_losses must have a value for each stage, but have "
+            f"{stages}, {len(spec.stage_box_weights)} and {len(spec.stage_losses)}"
+        )
+    if not all(0 < iou <= 1 for iou in spec.stage_ious):
+        raise ConfigError(f"stage_ious must lie above 0 and up to 1, but are {spec.stage_ious}")
+    if not all(weight > 0 for weights in spec.stage_box_weights for weight in weights):
+        raise ConfigError(f"stage_box_weights must be above 0, but are {spec.stage_box_weights}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FastRCNN(FasterRCNN):
     """Fast R-CNN (Girshick 2015), on a feature pyramid: selective search finds the boxes that the heads look at.
 
@@ -209,12 +310,16 @@ class RCNNClassic(FastRCNN):
         super(FastRCNN, self).__post_init__()
 
 
-RegionModelSpec: TypeAlias = FasterRCNN | MaskRCNN | FastRCNN | RCNNClassic
+CascadeSpec: TypeAlias = CascadeRCNN | CascadeMaskRCNN
+RegionModelSpec: TypeAlias = FasterRCNN | MaskRCNN | FastRCNN | RCNNClassic | CascadeSpec | PointRend
 REGION_KINDS: dict[str, type[RegionModelSpec]] = {
     "mask-rcnn": MaskRCNN,
     "faster-rcnn": FasterRCNN,
     "fast-rcnn": FastRCNN,
     "r-cnn": RCNNClassic,
+    "cascade-rcnn": CascadeRCNN,
+    "cascade-mask-rcnn": CascadeMaskRCNN,
+    "point-rend": PointRend,
 }
 
 
@@ -265,6 +370,22 @@ def fast_rcnn_small(**changes: Any) -> FastRCNN:
     return FastRCNN(**(_small(FastRCNN) | {"rpn_post_nms": (2000, 500), "search_side": 300} | changes))
 
 
+def cascade_mask_rcnn_small(**changes: Any) -> CascadeMaskRCNN:
+    """A Cascade Mask R-CNN that trains from scratch on a CPU, as `mask_rcnn_small`."""
+    return CascadeMaskRCNN(**(SMALL | changes))
+
+
+def cascade_rcnn_small(**changes: Any) -> CascadeRCNN:
+    """A Cascade R-CNN that trains from scratch on a CPU, as `faster_rcnn_small`."""
+    return CascadeRCNN(**(_small(CascadeRCNN) | changes))
+
+
+def point_rend_small(**changes: Any) -> PointRend:
+    """A PointRend that trains from scratch on a CPU, as `mask_rcnn_small`; its masks are 56 pixels wide."""
+    small = {"coarse_fcs": (256,), "point_fcs": (64, 64, 64), "start_side": 14, "subdivisions": 2, "train_points": 98}
+    return PointRend(**(SMALL | small | changes))
+
+
 def _small(kind: type[FasterRCNN]) -> dict[str, Any]:
     known = {column.name for column in fields(kind)}
     return {name: value for name, value in SMALL.items() if name in known}
@@ -280,6 +401,12 @@ RegionName: TypeAlias = Literal[
     "fast-rcnn",
     "fast-rcnn-small",
     "r-cnn",
+    "cascade-mask-rcnn",
+    "cascade-mask-rcnn-small",
+    "cascade-rcnn",
+    "cascade-rcnn-small",
+    "point-rend",
+    "point-rend-small",
 ]
 _NAMED: dict[RegionName, Callable[..., RegionModelSpec]] = {
     "mask-rcnn": MaskRCNN,
@@ -291,5 +418,11 @@ _NAMED: dict[RegionName, Callable[..., RegionModelSpec]] = {
     "fast-rcnn": FastRCNN,
     "fast-rcnn-small": fast_rcnn_small,
     "r-cnn": RCNNClassic,
+    "cascade-mask-rcnn": CascadeMaskRCNN,
+    "cascade-mask-rcnn-small": cascade_mask_rcnn_small,
+    "cascade-rcnn": CascadeRCNN,
+    "cascade-rcnn-small": cascade_rcnn_small,
+    "point-rend": PointRend,
+    "point-rend-small": point_rend_small,
 }
 REGIONS = Family("objects", "networks that find objects", REGION_KINDS, _NAMED, ENCODERS)

@@ -72,6 +72,27 @@ def test_a_thing_is_for_the_neighbour_to_say_where_most_of_it_is_there() -> None
     assert shown == "1" * 9 + "." + "2222" + "1" * 6 and segments == [(2, None), (1, 0.7)]
 
 
+def test_what_two_windows_leave_to_each_other_stays_once() -> None:
+    planes = np.zeros((1, 4, 12), np.bool_)
+
+    def found(*seen: tuple[int, int, int]) -> InstanceSet:
+        both = JoinedObjects(GRID)
+        for column, (start, stop, class_id) in enumerate(seen):
+            masks = Masks.from_dense(planes | ((np.arange(12) >= start) & (np.arange(12) < stop)))
+            both.add(InstanceSet(masks.boxes(), np.array([class_id]), np.array([0.5], np.float32), masks), 0, column)
+        return both.finished()
+
+    # Half of it is on either side of the seam, and the windows differ over its class.
+    halves = found((9, 11, 0), (1, 3, 1))
+    assert (halves.boxes.tolist(), halves.class_ids.tolist()) == ([[9, 0, 11, 4]], [0])
+    # Each sees most of it at the other's side: that stays of which more is the window's own.
+    assert found((10, 11, 0), (1, 3, 1)).class_ids.tolist() == [1]
+    assert found((9, 11, 0), (1, 2, 1)).class_ids.tolist() == [0]
+    # What a window cuts off is seen better elsewhere; and what a neighbour keeps needs nobody else.
+    assert len(found((9, 12, 0), (0, 3, 1))) == 0
+    assert found((9, 11, 0), (1, 6, 1)).class_ids.tolist() == [1]
+
+
 def test_a_thing_may_go_through_many_windows() -> None:
     stretches = Stretch(0, 12, 0, 11), Stretch(8, 20, 9, 19), Stretch(16, 28, 17, 28)
     grid = Grid((28, 28), stretches, stretches)

@@ -133,6 +133,18 @@ def test_segments_are_matched_as_the_paper_says(crowd: bool) -> None:
     assert total.matched.sum() > 20 and total.invented.all() and total.missed.all()
 
 
+def test_more_pairs_than_are_counted_one_by_one_are_matched_alike() -> None:
+    count = 300
+    ids = np.repeat(np.arange(1, count + 1, dtype=np.int32), 4).reshape(20, -1)
+    truth = PanopticMap(ids, tuple(Segment(number, number % 3) for number in range(1, count + 1)))
+    total = scored((truth, truth)).tallies.total()
+    assert total.matched.sum() == count == total.iou.sum()
+    shifted = replace(truth, ids=np.roll(ids, 2, axis=1))
+    assert scored((shifted, truth)).tallies.total().matched.sum() == 0
+    shifted = replace(truth, ids=np.roll(ids, 1, axis=1))
+    assert scored((shifted, truth)).tallies.total().iou.sum() == pytest.approx(count * 3 / 5)
+
+
 def test_what_has_no_truth_counts_nowhere() -> None:
     truth = of([[1, 1, 1, 0, 0, 0, 0]], Segment(1, 0))
     # Two thirds of it in common, and a pixel beside: only where there is truth does that make the union larger.

@@ -32,14 +32,17 @@ def _renamed(name: str) -> str:
     name = name.replace("proposal_generator.rpn_head.objectness_logits", "rpn_head.rpn_cls")
     name = name.replace("proposal_generator.rpn_head.anchor_deltas", "rpn_head.rpn_reg")
     name = re.sub(
-        r"^roi_heads\.box_(?:head|predictor)\.(\w+)", lambda found: f"roi_head.bbox_head.{_PLACES[found[1]]}", name
+        r"^roi_heads\.box_(?:head|predictor)\.(\d\.)?(\w+)",
+        lambda found: f"roi_head.bbox_head.{found[1] or ''}{_PLACES[found[2]]}",
+        name,
     )
     name = re.sub(
-        r"^roi_heads\.mask_head\.mask_fcn(\d)", lambda found: f"roi_head.mask_head.convs.{int(found[1]) - 1}.conv", name
+        r"^roi_heads\.mask_head\.(\d\.)?mask_fcn(\d)",
+        lambda found: f"roi_head.mask_head.{found[1] or ''}convs.{int(found[2]) - 1}.conv",
+        name,
     )
-    return name.replace("roi_heads.mask_head.deconv", "roi_head.mask_head.upsample").replace(
-        "roi_heads.mask_head.predictor", "roi_head.mask_head.conv_logits"
-    )
+    name = re.sub(r"^roi_heads\.mask_head\.(\d\.)?deconv", r"roi_head.mask_head.\1upsample", name)
+    return re.sub(r"^roi_heads\.mask_head\.(\d\.)?predictor", r"roi_head.mask_head.\1conv_logits", name)
 
 
 def mmsegmentation(text: str) -> dict[str, dict[str, tuple[int, ...]]]:

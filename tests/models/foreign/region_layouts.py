@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 
 import torch
@@ -78,6 +79,44 @@ def detectron2(
     if stuff:
         _conv(shapes, "sem_seg_head.predictor", (stuff + 1, 128, 1, 1))
     return shapes
+
+
+def cascaded(shapes: Shapes, *, masks: bool = False) -> Shapes:
+    """Three box heads, whose boxes all classes share; with `masks` as many mask heads, as mmdetection has."""
+    out: Shapes = {}
+    for name, shape in shapes.items():
+        part = "box_head|box_predictor|mask_head" if masks else "box_head|box_predictor"
+        found = re.fullmatch(rf"(roi_heads\.(?:{part})\.)(.*)", name)
+        own = (4, *shape[1:]) if ".bbox_pred." in name else shape
+        out |= {f"{found[1]}{stage}.{found[2]}": own for stage in range(3)} if found else {name: shape}
+    return out
+
+
+def point_rend(shapes: Shapes, classes: int, *, side: int = 7, hidden: int = 32, older: bool = False) -> Shapes:
+    """With a coarse head and a point head in place of the mask head, by the names of today's files or of older ones."""
+    out = {name: shape for name, shape in shapes.items() if "mask_head" not in name}
+    width = shapes["backbone.fpn_output2.weight"][0]
+    coarse, points = (
+        ("mask_coarse_head", "mask_point_head") if older else ("mask_head.coarse_head", "mask_head.point_head")
+    )
+    _conv(out, f"roi_heads.{coarse}.reduce_spatial_dim_conv", (width, width, 2, 2))
+    _conv(out, f"roi_heads.{coarse}.coarse_mask_fc1", (hidden, width * side**2))
+    _conv(out, f"roi_heads.{coarse}.coarse_mask_fc2", (hidden, hidden))
+    _conv(out, f"roi_heads.{coarse}.prediction", (classes * side**2, hidden))
+    for k in (1, 2, 3):
+        _conv(out, f"roi_heads.{points}.fc{k}", (hidden, (width if k == 1 else hidden) + classes, 1))
+    _conv(out, f"roi_heads.{points}.predictor", (classes, hidden + classes, 1))
+    return out
+
+
+def bottom_up(shapes: Shapes) -> Shapes:
+    """With the second way up of PAFPN, by names that mmdetection's are made of."""
+    width = shapes["backbone.fpn_output2.weight"][0]
+    out = dict(shapes)
+    for place in range(3):
+        _conv(out, f"neck.downsample_convs.{place}.conv", (width, width, 3, 3))
+        _conv(out, f"neck.pafpn_convs.{place}.conv", (width, width, 3, 3))
+    return out
 
 
 def _ends(depth: int) -> tuple[int, ...]:

@@ -89,11 +89,11 @@ def test_the_normalisation_that_older_files_store_is_taken() -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("roi_heads.box_predictor.0.cls_score.weight", "a Cascade R-CNN"),
+        ("roi_heads.box_predictor.0.cls_score.weight", "a cascade of 1 stages"),
         ("roi_heads.keypoint_head.conv_fcn1.weight", "a Keypoint R-CNN"),
         ("roi_heads.res5.0.conv1.weight", "a C4 network"),
         ("backbone.bottom_up.res4.0.conv2_offset.weight", "deformable"),
-        ("roi_heads.mask_head.point_head.fc1.weight", "a PointRend"),
+        ("roi_heads.mask_head.coarse_head.reduce_channel_dim_conv.weight", "a PointRend"),
         ("roi_heads.box_head.fc1.scale", "1 tensor that no network here has: roi_heads.box_head.fc1.scale"),
     ],
 )

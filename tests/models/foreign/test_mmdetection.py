@@ -96,11 +96,10 @@ def test_a_training_s_checkpoint_with_objects_beside_the_weights_is_read(tmp_pat
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("roi_head.bbox_head.0.fc_cls.weight", "a Cascade R-CNN"),
+        ("roi_head.mask_head.1.conv_res.conv.weight", "HTC or SCNet"),
         ("roi_head.mask_iou_head.fcs.0.weight", "Mask Scoring"),
         ("backbone.stages.0.blocks.0.attn.w_msa.qkv.weight", "Swin"),
-        ("neck.downsample_convs.0.conv.weight", "PAFPN"),
-        ("roi_head.semantic_head.lateral_convs.0.conv.weight", "1 tensor that no network here has"),
+        ("roi_head.track_head.fcs.0.weight", "1 tensor that no network here has"),
     ],
 )
 def test_relatives_are_refused_by_name(name: str, said: str) -> None:

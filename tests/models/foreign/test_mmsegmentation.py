@@ -17,10 +17,11 @@ from everymask.models.foreign.files.stored import Stored
 from everymask.models.foreign.translate import translated
 from everymask.models.foreign.whole import Whole
 from everymask.models.semantic.encoders import encode
-from everymask.models.specs.semantic import FCN, DeepLabV3, DeepLabV3Plus, PIDNet, PSPNet, SegFormer, UPerNet
+from everymask.models.specs.semantic import FCN, DeepLabV3, DeepLabV3Plus, HRNet, PIDNet, PSPNet, SegFormer, UPerNet
 from tests.conftest import DATA
 from tests.models.foreign.openmmlab_layouts import mmsegmentation
 from tests.models.foreign.region_layouts import filled, hollow
+from tests.models.networks import bare_network
 
 KEYS = DATA.parent / "specs" / "mmseg_key_names.txt"
 SPECS = {
@@ -36,6 +37,7 @@ SPECS = {
     ),
     "upernet_r50": UPerNet(encoder="resnet50c"),
     "segformer_mit-b0": SegFormer(decoder="mmsegmentation"),
+    "ocrnet_hr18": HRNet(ocr=True, align_corners=False),
     "pidnet-s": PIDNet(),
 }  # fmt: skip
 Shapes = dict[str, tuple[int, ...]]
@@ -47,7 +49,8 @@ def layout(name: str) -> Shapes:
         pytest.skip("the key lists of mmsegmentation's code lie in ../shared")
     layouts = mmsegmentation(KEYS.read_text())
     if name != "fcn_r50":
-        return next(shapes for config, shapes in layouts.items() if config.startswith(name))
+        shapes = next(shapes for config, shapes in layouts.items() if config.startswith(name))
+        return with_trunk(shapes) if "ocrnet" in name else shapes
     shapes = {key: shape for key, shape in layout("pspnet_r50").items() if not key.startswith("decode_head.")}
     for part, inputs in (("convs.0", 2048), ("convs.1", 512), ("conv_cat", 2560)):
         shapes[f"decode_head.{part}.conv.weight"] = (512, inputs, 3, 3)
@@ -57,6 +60,13 @@ def layout(name: str) -> Shapes:
     for head, width in (("decode_head", 512), ("auxiliary_head", 256)):
         shapes |= {f"{head}.conv_seg.weight": (21, width, 1, 1), f"{head}.conv_seg.bias": (21,)}
     return shapes
+
+
+def with_trunk(shapes: Shapes) -> Shapes:
+    """Of HRNet, whose list shows the first modules alone, all of the trunk: its names are those of its authors."""
+    own = {key: tuple(t.shape) for key, t in bare_network(HRNet()).state_dict().items() if key.startswith("backbone.")}
+    assert all(own.get(key) == shape for key, shape in shapes.items() if key.startswith("backbone."))
+    return shapes | {key: shape for key, shape in own.items() if not key.endswith("num_batches_tracked")}
 
 
 def whole_of(tensors: Mapping[str, Tensor], file: str = "iter_80000.pth", settings: str = "") -> Whole:
@@ -87,9 +97,13 @@ def test_settings_and_names_tell_strides_corners_and_size() -> None:
 
 
 def test_an_encoder_or_head_that_is_not_here_is_refused() -> None:
-    for name in ("ocrnet_hr18", "segnext"):
-        with pytest.raises(WeightsError, match="this version does not read"):
-            whole_of(hollow(layout(name)))
+    with pytest.raises(WeightsError, match="this version does not read"):
+        whole_of(hollow(layout("segnext")))
+    ocr = hollow(layout("ocrnet_hr18"))
+    with pytest.raises(WeightsError, match="on another encoder than HRNet"):
+        whole_of({name: tensor for name, tensor in ocr.items() if ".stage2." not in name})
+    with pytest.raises(WeightsError, match="on an HRNet other than hrnet_w18"):
+        whole_of(ocr | {"backbone.stage2.0.branches.0.0.conv1.weight": torch.zeros(40, 40, 3, 3)})
     tensors = hollow(layout("pspnet_r50"))
     with pytest.raises(WeightsError, match=r"1 tensor that no network here has: decode_head\.gate"):
         whole_of(tensors | {"decode_head.gate.weight": torch.zeros(1)})
@@ -163,13 +177,30 @@ class Decoders:
             torch.cat([to(self.unit(x, f"convs.{k}"), size) for k, x in enumerate(maps)], 1), "fusion_conv"
         )
 
+    def ocrnet(self, maps: list[Tensor]) -> Tensor:
+        """Regions guessed by the first head, what they look like, and what each pixel makes of them."""
+        joined = torch.cat([to(x, maps[0].shape[2:]) for x in maps], 1)
+        weight, bias = (self.tensors[f"decode_head.0.conv_seg.{kind}"] for kind in ("weight", "bias"))
+        guess = F.conv2d(self.unit(joined, "0.convs.0"), weight, bias).flatten(2).softmax(2)
+        pixels = self.unit(joined, "1.bottleneck")
+        regions = (guess @ pixels.flatten(2).transpose(1, 2)).transpose(1, 2)[..., None]
+        block = "1.object_context_block."
+        queries, keys = (
+            self.unit(self.unit(x, f"{block}{kind}_project.0"), f"{block}{kind}_project.1").flatten(2)
+            for x, kind in ((pixels, "query"), (regions, "key"))
+        )
+        values = self.unit(regions, f"{block}value_project").flatten(2).transpose(1, 2)
+        known = (queries.transpose(1, 2) @ keys / keys.shape[1] ** 0.5).softmax(2) @ values
+        known = self.unit(known.transpose(1, 2).unflatten(2, pixels.shape[2:]), f"{block}out_project")
+        return self.unit(torch.cat([known, pixels], 1), f"{block}bottleneck")
+
 
 def to(x: Tensor, size: tuple[int, ...]) -> Tensor:
     return F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=False)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["fcn_r50", *SPECS][:-1])
+@pytest.mark.parametrize("name", ["fcn_r50", *SPECS][:-2])
 def test_decoders_calculate_the_same(name: str) -> None:
     tensors = filled(layout(name))
     found = whole_of(tensors)
@@ -180,6 +211,22 @@ def test_decoders_calculate_the_same(name: str) -> None:
     with torch.no_grad():
         maps = encode(network.backbone, image)[-4:]
         theirs = decoders.classes(getattr(decoders, name.partition("_")[0])(maps), (64, 96))
+        own = network(image).logits
+    assert theirs.std() > 0.01
+    torch.testing.assert_close(own / theirs.std(), theirs / theirs.std(), atol=1e-4, rtol=0)
+
+
+@pytest.mark.slow
+def test_ocr_calculates_the_same() -> None:
+    tensors = filled(layout("ocrnet_hr18"))
+    network = build(whole_of(tensors).spec, 19).eval()
+    network.load_state_dict(dict(whole_of(tensors).tensors), strict=False)
+    decoders = Decoders(
+        {name.replace("decode_head.1.conv_seg", "decode_head.conv_seg"): t for name, t in tensors.items()}
+    )
+    image = torch.randn(1, 3, 64, 96, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        theirs = decoders.classes(decoders.ocrnet(network.backbone(image)), (64, 96))
         own = network(image).logits
     assert theirs.std() > 0.01
     torch.testing.assert_close(own / theirs.std(), theirs / theirs.std(), atol=1e-4, rtol=0)

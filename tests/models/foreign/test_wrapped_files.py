@@ -81,12 +81,6 @@ def test_a_model_of_ultralytics_says_what_it_is_and_runs_nothing(
         read_stored(tmp_path / "best.pt")
 
 
-def test_maskrcnn_benchmark_is_refused_by_name() -> None:
-    tensors = {"module.roi_heads.box.feature_extractor.fc6.weight": torch.zeros(1)}
-    with pytest.raises(WeightsError, match="holds weights of maskrcnn-benchmark"):
-        translated(Stored(tensors), Path("model.pth"))
-
-
 def test_views_end() -> None:
     deep = {"model." * 9 + "a": torch.zeros(1)}
     assert [next(iter(view)) for view in views(deep)] == ["model." * k + "a" for k in (9, 8, 7, 6)]

@@ -12,9 +12,9 @@ from everymask.core.masks import Masks
 from everymask.core.segmentation import InstanceSet, PanopticMap, Segment, Segmentation, SemanticMap
 from everymask.errors import ConfigError, DataError
 from everymask.models.base import Batch
+from everymask.models.blocks.points import at_points, unsure_points
 from everymask.models.build import build
 from everymask.models.queries.losses import Answer, query_losses
-from everymask.models.queries.points import at_points, unsure_points
 from everymask.models.queries.targets import Targets, query_targets
 from everymask.models.specs.queries import Mask2Former, mask2former_small
 

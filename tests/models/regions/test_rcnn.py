@@ -14,7 +14,10 @@ from everymask.errors import ConfigError, DataError
 from tests.models.networks import REGIONS, object_batch, own_network
 
 
-@pytest.mark.parametrize("name", ["mask-rcnn-v2", "faster-rcnn", "faster-rcnn-last"])
+@pytest.mark.parametrize(
+    "name",
+    ["mask-rcnn-v2", "faster-rcnn", "faster-rcnn-last", "cascade-mask-rcnn", "cascade-mask-rcnn-stages", "point-rend"],
+)
 def test_pictures_without_objects_train(name: str) -> None:
     empty = InstanceSet.empty((96, 96))
     losses = own_network(REGIONS[name]).loss(replace(object_batch(), truths=(empty, empty)))

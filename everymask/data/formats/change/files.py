@@ -138,11 +138,10 @@ def _of_one_size(found: Sequence[Dated], issues: IssueLog) -> list[Dated]:
         if not told:
             kept.append(one)
             continue
-        message, value = told
+        message, value, hint = told
         if one.label is None:
             issues.warn("unlabelled", f"{message}; the pair is not annotated, and is left out", file=one.before)
         else:
-            hint = "cut or resample one of them, so that a pixel shows the same place at both dates"
             issues.error("date-size", message, file=one.before, value=value, hint=hint)
     for issue in unread.noted():
         note = issues.error if issue.severity == "error" else issues.warn
@@ -150,14 +149,16 @@ def _of_one_size(found: Sequence[Dated], issues: IssueLog) -> list[Dated]:
     return kept
 
 
-def _difference(before: Header, after: Header) -> tuple[str, str] | None:
-    """How the dates differ, in words and values; None where they are alike."""
+def _difference(before: Header, after: Header) -> tuple[str, str, str] | None:
+    """How the dates differ, in words and values, and the cure; None where they are alike."""
     sizes = [f"{header.size[1]} x {header.size[0]}" for header in (before, after)]
     if sizes[0] != sizes[1]:
-        return f"the two dates differ in size: the later has {sizes[1]} pixels", sizes[0]
+        hint = "cut or resample one of them, so that a pixel shows the same place at both dates"
+        return f"the two dates differ in size: the later has {sizes[1]} pixels", sizes[0], hint
     kinds = [f"{header.channels} x {header.dtype}" for header in (before, after)]
     if kinds[0] != kinds[1]:
-        return f"the two dates are stored differently: the later as {kinds[1]}", kinds[0]
+        hint = "save both alike: in colours or in grey, with as many bits"
+        return f"the two dates are stored differently: the later as {kinds[1]}", kinds[0], hint
     return None
 
 

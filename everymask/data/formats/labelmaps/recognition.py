@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -151,6 +152,13 @@ def _is_smoothed(found: Mapping[int, int]) -> bool:
     return 255 in found and len(between) >= _SMOOTH and max(found) == 255 and ends > _ENDS * sum(found.values())
 
 
+def _are_of_one_map(pictures: Sequence[LabelledPicture], counts: Mapping[int, int]) -> bool:
+    """Whether most of the colours are in one map only, of several that have colours."""
+    maps = [picture.content.pixels or {} for picture in pictures if picture.content.coloured]
+    shared = Counter(code for pixels in maps for code in pixels)
+    return len(maps) > 1 and 2 * sum(times == 1 for times in shared.values()) >= len(counts)
+
+
 def _by_colours(
     root: Path, pictures: Sequence[LabelledPicture], table: ClassTable | None, issues: IssueLog
 ) -> Recognised | None:
@@ -176,6 +184,11 @@ def _by_colours(
         hint = (
             f"all but {_LISTED} colours fill {rare:.2%} of the pixels: edges were smoothed, or the maps were saved as "
             "JPEG. Export them without antialiasing, and list the colours in classes.csv"
+        )
+    if _are_of_one_map(pictures, counts):
+        hint = (
+            "most colours are in one map only, as numbers of segments are: if these are panoptic maps, put their JSON "
+            f"with segments_info beside their folder. If they are classes, {hint}"
         )
     issues.error("colours-unknown", message, file=table.file if table else root, hint=hint)
     if issues.policy == "strict" or len(found) > _MOST_GUESSED:

@@ -1,4 +1,4 @@
-"""Detectron2's Faster R-CNN, Mask R-CNN and Panoptic FPN on ResNets with a feature pyramid."""
+"""Detectron2's Faster, Mask and Cascade R-CNN, PointRend and Panoptic FPN on ResNets with a feature pyramid."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from everymask.core.label_sets import coco_panoptic_labels
 from everymask.core.labels import Labels
 from everymask.data.feed.preprocess import Resize
 from everymask.errors import WeightsError
+from everymask.models.foreign.detectors import point_rend
 from everymask.models.foreign.detectors.regions import (
     background_first,
     class_count,
@@ -26,6 +27,7 @@ from everymask.models.foreign.files.stored import Stored
 from everymask.models.foreign.whole import Rule, Whole, part, refuse_others, renamed
 from everymask.models.specs.panoptic import PanopticFPN
 from everymask.models.specs.profiles import CAFFE, DETECTRON2, RESNEXT
+from everymask.models.specs.regions import PointRend
 
 ORIGIN = "Detectron2"
 SIGNS = ("backbone.bottom_up.stem.conv1.weight", "backbone.res5.0.conv1.weight", "backbone.stem.conv1.weight",
@@ -50,10 +52,10 @@ _HEADS: tuple[Rule, ...] = (
     (r"^proposal_generator\.rpn_head\.conv\.(?=\w+$)", "rpn.head.conv.0.0."),
     (r"^proposal_generator\.rpn_head\.objectness_logits\.", "rpn.head.cls_logits."),
     (r"^proposal_generator\.rpn_head\.anchor_deltas\.", "rpn.head.bbox_pred."),
-    (r"^roi_heads\.box_predictor\.(cls_score|bbox_pred)\.(?=\w+$)", r"roi_heads.box_predictor.\1."),
+    (r"^roi_heads\.box_predictor\.([0-2]\.)?(cls_score|bbox_pred)\.(?=\w+$)", r"roi_heads.box_predictor.\1\2."),
     (
-        r"^roi_heads\.(box_head\.conv|mask_head\.mask_fcn)(\d)\.(norm\.)?(?=\w+$)",
-        lambda found: f"roi_heads.{found[1].partition('.')[0]}.{int(found[2]) - 1}.{1 if found[3] else 0}.",
+        r"^roi_heads\.(box_head\.(?:[0-2]\.)?|mask_head\.)(?:conv|mask_fcn)(\d)\.(norm\.)?(?=\w+$)",
+        lambda found: f"roi_heads.{found[1]}{int(found[2]) - 1}.{1 if found[3] else 0}.",
     ),
     (r"^roi_heads\.mask_head\.deconv\.", "roi_heads.mask_predictor.conv5_mask."),
     (r"^roi_heads\.mask_head\.predictor\.", "roi_heads.mask_predictor.mask_fcn_logits."),
@@ -69,9 +71,8 @@ _UNUSED = {
 _RELATIVES = (
     (r"^res\d_\d_branch", "Caffe2's names: an ImageNet encoder of Detectron2, which its own code converts"),
     (r"^backbone\.net\.", "ViTDet, whose encoder is a transformer"),
-    (r"^roi_heads\.box_head\.[012]\.|^roi_heads\.box_predictor\.[012]\.", "a Cascade R-CNN"),
     (r"^roi_heads\.keypoint_", "a Keypoint R-CNN"),
-    (r"^roi_heads\.mask_head\.(point_head|coarse_head)|^roi_heads\.mask_(point|coarse)_head", "a PointRend"),
+    (r"^roi_heads\.mask_(head\.)?coarse_head\.reduce_channel_dim_conv\.", "a PointRend with narrower coarse masks"),
     (r"\.conv2_offset\.", "a network with deformable convolutions"),
     (r"^roi_heads\.res5\.", "a C4 network, without a feature pyramid"),
     (r"^backbone\.(res\d|stem)\.", "a network without a feature pyramid (C4 or DC5)"),
@@ -88,9 +89,9 @@ def from_detectron2(stored: Stored, tensors: Mapping[str, Tensor], file: str) ->
     encoder that Detectron2 begins with: ResNets are Caffe's, which stride in the 1x1 convolution and whose channels
     keep their spread; ResNeXts stride in the 3x3 and divide by it. Networks with group norm stride in the 3x3.
     """
-    reads = "Faster R-CNN, Mask R-CNN and Panoptic FPN on ResNets with a feature pyramid"
+    reads = "Faster R-CNN, Mask R-CNN, Cascade R-CNN, PointRend and Panoptic FPN on ResNets with a feature pyramid"
     refuse_others(tensors, _RELATIVES, ORIGIN, reads)
-    named, unused = renamed(tensors, (*_RESNET, *_HEADS, *_box_layers(tensors)), _UNUSED, ORIGIN)
+    named, unused = renamed(tensors, (*_RESNET, *point_rend.RULES, *_HEADS, *_box_layers(tensors)), _UNUSED, ORIGIN)
     if not any(name.startswith("roi_heads.") for name in named):
         raise WeightsError(
             "these are weights by Detectron2 of a network that only proposes regions, or of an encoder",
@@ -103,6 +104,9 @@ def from_detectron2(stored: Stored, tensors: Mapping[str, Tensor], file: str) ->
     profile = replace(DETECTRON2, stride_in_1x1=not grouped and normal[1] == CAFFE[1])
     labels, guessed = object_labels(count)
     changes: dict[str, Any] = {}
+    if point_rend.has_points(named):
+        named, changes = point_rend.points_apart(named, count, ORIGIN)
+        changes |= {"kind": PointRend}
     if "sem_seg_head.predictor.weight" in named:
         labels, guessed = _panoptic_labels(labels, len(part(named, "sem_seg_head.predictor.bias", ORIGIN, 1)) - 1)
         width = len(part(named, "sem_seg_head.p2.0.0.weight", ORIGIN, 4))
@@ -121,14 +125,14 @@ def _unit(found: re.Match[str]) -> str:
 
 def _box_layers(tensors: Mapping[str, Tensor]) -> tuple[Rule, ...]:
     """Fully connected layers have names of their own, or follow convolutions and are counted with them."""
-    convs = sum(re.fullmatch(r"roi_heads\.box_head\.conv\d\.weight", name) is not None for name in tensors)
+    convs = sum(re.fullmatch(r"roi_heads\.box_head\.(0\.)?conv\d\.weight", name) is not None for name in tensors)
     first = convs + 1
 
     def layer(found: re.Match[str]) -> str:
-        place = int(found[1])
-        return f"roi_heads.box_head.{first + 2 * (place - 1) if convs else f'fc{5 + place}'}."
+        place = int(found[2])
+        return f"roi_heads.box_head.{found[1] or ''}{first + 2 * (place - 1) if convs else f'fc{5 + place}'}."
 
-    return ((r"^roi_heads\.box_head\.fc(\d)\.", layer),)
+    return ((r"^roi_heads\.box_head\.([0-2]\.)?fc(\d)\.", layer),)
 
 
 def _normalisation(named: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> tuple[Any, tuple[str, ...], bool]:

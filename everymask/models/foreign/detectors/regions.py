@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +14,15 @@ from everymask.core.labels import Labels, labels_of
 from everymask.data.feed.preprocess import Preprocess, Resize
 from everymask.errors import WeightsError
 from everymask.models.foreign.whole import numbered, part
-from everymask.models.specs.regions import FasterRCNN, MaskRCNN, RegionModelSpec, RegionProfile
+from everymask.models.specs.regions import (
+    CascadeMaskRCNN,
+    CascadeRCNN,
+    FasterRCNN,
+    MaskRCNN,
+    PointRend,
+    RegionModelSpec,
+    RegionProfile,
+)
 
 # Blocks of the third stage, channels of the first block's middle convolution and of each of its groups.
 _RESNETS = {
@@ -26,8 +35,10 @@ _RESNETS = {
     (23, 256, 8): "resnext101_32x8d",
     (23, 256, 4): "resnext101_64x4d",
 }
-_SCORES, _BOXES = "roi_heads.box_predictor.cls_score", "roi_heads.box_predictor.bbox_pred"
-_PLANES = "roi_heads.mask_predictor.mask_fcn_logits"
+_SCORES = re.compile(r"roi_heads\.box_predictor\.(\d\.)?cls_score\.(weight|bias)")
+_BOXES = re.compile(r"roi_heads\.box_predictor\.bbox_pred\.(weight|bias)")
+_PLANES = re.compile(r"roi_heads\.mask_predictor\.(\d\.)?mask_fcn_logits\.(weight|bias)")
+_STAGES = 3
 
 
 def resnet_of(named: Mapping[str, Tensor], prefix: str, origin: str) -> str:
@@ -47,20 +58,26 @@ def resnet_of(named: Mapping[str, Tensor], prefix: str, origin: str) -> str:
 
 def background_first(named: dict[str, Tensor]) -> dict[str, Tensor]:
     """The same with a row of background before those of the classes, where it was the last row of the class scores and
-    no row of boxes and masks. `WeightsError` where all classes share one box.
+    no row of boxes and masks. `WeightsError` where all classes share one box without a cascade, or one mask.
     """
-    moved = dict(named)
-    scores = named.get(f"{_SCORES}.bias")
-    for kind in ("weight", "bias"):
-        for name, rows, last in ((_SCORES, 1, True), (_BOXES, 4, False), (_PLANES, 1, False)):
-            tensor = named.get(f"{name}.{kind}")
-            if tensor is None:
-                continue
-            background = tensor[-1:] if last else tensor.new_zeros(rows, *tensor.shape[1:])
-            moved[f"{name}.{kind}"] = torch.cat([background, tensor[:-1] if last else tensor])
-            if scores is not None and not last and len(tensor) == rows != rows * (len(scores) - 1):
-                raise WeightsError("the classes share one box or mask here, which the networks of everymask do not")
+    moved, classes = dict(named), _classes(named)
+    for name, tensor in named.items():
+        if _SCORES.fullmatch(name):
+            moved[name] = torch.cat([tensor[-1:], tensor[:-1]])
+            continue
+        rows = 4 if _BOXES.fullmatch(name) else 1 if _PLANES.fullmatch(name) else 0
+        if not rows:
+            continue
+        if classes is not None and len(tensor) == rows != rows * classes:
+            raise WeightsError("the classes share one box or mask here, which the networks of everymask do not")
+        moved[name] = torch.cat([tensor.new_zeros(rows, *tensor.shape[1:]), tensor])
     return moved
+
+
+def _classes(named: Mapping[str, Tensor]) -> int | None:
+    """How many classes there are besides background, where anything says it."""
+    found = next((tensor for name, tensor in named.items() if _SCORES.fullmatch(name)), None)
+    return None if found is None or not found.ndim else len(found) - 1
 
 
 def reversed_channels(named: dict[str, Tensor], name: str) -> dict[str, Tensor]:
@@ -91,27 +108,43 @@ def spec_of(named: Mapping[str, Tensor], profile: RegionProfile, origin: str, **
         "rpn_post_nms": (1000, 1000),
         "profile": profile,
     }
-    convs = _count(named, "roi_heads.box_head.{}.0.weight")
+    if "backbone.fpn.down_blocks.0.0.weight" in named:
+        values["fpn_bottom_up"] = True
+    stages = _count(named, "roi_heads.box_predictor.{}.cls_score.weight")
+    if stages not in (0, _STAGES):
+        raise WeightsError(
+            f"the weights by {origin} are of a cascade of {stages} stages, and do not say by how much boxes overlap "
+            f"with objects in each; the usual are {_STAGES}"
+        )
+    head = "roi_heads.box_head.0" if stages else "roi_heads.box_head"
+    convs = _count(named, head + ".{}.0.weight")
     layers = [f"fc{6 + k}" for k in range(9)] if not convs else [str(convs + 1 + 2 * k) for k in range(9)]
-    widths = [named[f"roi_heads.box_head.{layer}.weight"].shape[0] for layer in layers
-              if f"roi_heads.box_head.{layer}.weight" in named]  # fmt: skip
+    widths = [len(named[f"{head}.{layer}.weight"]) for layer in layers if f"{head}.{layer}.weight" in named]
     if not widths:
         raise WeightsError(f"the weights by {origin} are not whole: the box head has no layers")
     values |= {"box_convs": convs, "box_fcs": tuple(widths)}
-    if f"{_PLANES}.weight" not in named:
-        return FasterRCNN(**(values | changes))
-    masks = _count(named, "roi_heads.mask_head.{}.0.weight")
+    kind = changes.pop("kind", MaskRCNN)
+    if kind is PointRend:
+        return PointRend(**(values | changes))
+    if not any(_PLANES.fullmatch(name) for name in named):
+        return CascadeRCNN(**(values | changes)) if stages else FasterRCNN(**(values | changes))
+    own = ".0" if "roi_heads.mask_predictor.0.mask_fcn_logits.weight" in named else ""
+    planes = f"roi_heads.mask_head{own}"
+    masks = _count(named, planes + ".{}.0.weight")
     values |= {
-        "mask_convs": tuple(len(named[f"roi_heads.mask_head.{k}.0.weight"]) for k in range(masks)),
-        "mask_norm": "roi_heads.mask_head.0.1.weight" in named,
-        "mask_channels": part(named, "roi_heads.mask_predictor.conv5_mask.weight", origin, 4).shape[1],
+        "mask_convs": tuple(len(named[f"{planes}.{k}.0.weight"]) for k in range(masks)),
+        "mask_norm": f"{planes}.0.1.weight" in named,
+        "mask_channels": part(named, f"roi_heads.mask_predictor{own}.conv5_mask.weight", origin, 4).shape[1],
     }
-    return changes.pop("kind", MaskRCNN)(**(values | changes))
+    if stages:
+        return CascadeMaskRCNN(stage_masks=bool(own), **(values | changes))
+    return kind(**(values | changes))
 
 
 def class_count(named: Mapping[str, Tensor], origin: str) -> int:
     """How many classes there are besides background, which has a row already."""
-    return len(part(named, f"{_SCORES}.bias", origin, 1)) - 1
+    first = "0." if "roi_heads.box_predictor.0.cls_score.bias" in named else ""
+    return len(part(named, f"roi_heads.box_predictor.{first}cls_score.bias", origin, 1)) - 1
 
 
 def object_labels(count: int, names: tuple[str, ...] = ()) -> tuple[Labels, tuple[str, ...]]:

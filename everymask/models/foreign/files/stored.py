@@ -21,7 +21,7 @@ from everymask.models.foreign.files.keras import read_keras
 from everymask.models.foreign.files.pickles import memory_was_short, read_pickle, read_torch
 from everymask.models.foreign.yolox import read_yolox_onnx
 
-SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".tar", ".safetensors", ".pkl", ".h5", ".hdf5", ".onnx")
+SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".tar", ".safetensors", ".pkl", ".h5", ".hdf5", ".keras", ".onnx")
 """How the files end that are looked into."""
 _NAMED_HASHES = (
     ("sha256", re.compile(r"-([0-9a-f]{8})\.pth$")),
@@ -46,8 +46,8 @@ class Stored:
 
 
 def read_stored(path: Path) -> Stored:
-    """What a checkpoint holds, without running code that lies in it: a `.safetensors`, PyTorch or Keras `.h5` file, a
-    pickle of numpy arrays, or YOLOX's ONNX file.
+    """What a checkpoint holds, without running code that lies in it: a `.safetensors`, PyTorch or Keras `.h5` or
+    `.keras` file, a pickle of numpy arrays, or YOLOX's ONNX file.
 
     A hash in the file's name (`...-bf2d0c1e.pth`, `model_final_f10217.pkl`) is checked, and so are a zip's checksums.
     Of a training checkpoint the network's part is taken, of averaged weights those only where there are no others, and
@@ -58,8 +58,9 @@ def read_stored(path: Path) -> Stored:
     if not path.is_file():
         raise WeightsError(f"there is no model file {printable(path)}")
     _check_named_hash(path)
-    if path.suffix.lower() in (".h5", ".hdf5"):
-        return Stored(read_keras(path))
+    if path.suffix.lower() in (".h5", ".hdf5", ".keras"):
+        tensors, layers = read_keras(path)
+        return Stored(tensors, settings=layers)
     if path.suffix.lower() == ".onnx":
         return Stored(read_yolox_onnx(path))
     content = read_pickle(path) if path.suffix.lower() == ".pkl" else _read_torch(path)

@@ -1,9 +1,10 @@
-"""mmsegmentation's FCN, PSPNet, DeepLabV3, DeepLabV3+, UPerNet, SegFormer and PIDNet."""
+"""mmsegmentation's FCN, PSPNet, DeepLabV3, DeepLabV3+, UPerNet, SegFormer, PIDNet, and HRNet with or without OCR."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import torch
@@ -13,17 +14,21 @@ from everymask.core.label_sets import ADE20K, CITYSCAPES, voc_labels
 from everymask.core.labels import Labels, labels_of
 from everymask.data.feed.preprocess import Preprocess, Resize
 from everymask.errors import WeightsError
+from everymask.models.blocks.hrnet_trunk import WIDTHS as HRNET_WIDTHS
 from everymask.models.foreign.detectors.openmmlab import normalisation_of
 from everymask.models.foreign.detectors.regions import resnet_of
 from everymask.models.foreign.files.stored import Stored
+from everymask.models.foreign.maps.mmsegmentation_hrnet import HRNET, hrnet_named
+from everymask.models.foreign.maps.mmsegmentation_hrnet import with_biases as hrnet_biases
 from everymask.models.foreign.maps.mmsegmentation_mit import MIT, mit_of, rejoined
 from everymask.models.foreign.maps.mmsegmentation_pidnet import PIDNET, with_biases
 from everymask.models.foreign.whole import Rule, Whole, numbered, part, renamed
 from everymask.models.semantic.pidnet import WIDTHS
 from everymask.models.specs.profiles import IMAGENET
-from everymask.models.specs.semantic import FCN, DeepLabV3, DeepLabV3Plus, PIDNet, PSPNet, SegFormer, UPerNet
+from everymask.models.specs.semantic import FCN, DeepLabV3, DeepLabV3Plus, HRNet, PIDNet, PSPNet, SegFormer, UPerNet
 
 ORIGIN = "mmsegmentation"
+_HRNET_SIGN = "backbone.stage2.0.branches.0.0.conv1.weight"
 SIGNS = ("decode_head.conv_seg.weight", "decode_head.0.conv_seg.weight")
 _Made: TypeAlias = tuple[Any, dict[str, Tensor], dict[str, str]]
 _RESNET: tuple[Rule, ...] = (
@@ -95,10 +100,11 @@ def from_mmsegmentation(stored: Stored, tensors: Mapping[str, Tensor], file: str
     ones; without them they are the usual ones. So is the size to which pictures are brought: a short side of 512 for
     ADE20K and VOC, none for others.
     """
-    if any(name.startswith("decode_head.0.") for name in tensors):
-        raise _refused("whose heads follow each other, such as OCRNet")
+    several = any(name.startswith("decode_head.0.") for name in tensors)
+    if several and _HRNET_SIGN not in tensors:
+        raise _refused("whose heads follow each other, on another encoder than HRNet")
     spec, named, unused = _made(stored, tensors, file)
-    rows = len(part(tensors, "decode_head.conv_seg.weight", ORIGIN, 4))
+    rows = len(part(tensors, f"decode_head.{'1.' if several else ''}conv_seg.weight", ORIGIN, 4))
     labels, guessed = _labels(rows, stored.classes)
     said = normalisation_of(stored.settings)
     normal, blue_first = said or (IMAGENET, False)
@@ -118,6 +124,8 @@ def _made(stored: Stored, tensors: Mapping[str, Tensor], file: str) -> _Made:
             encoder=mit_of(named, ORIGIN), decoder_channels=width, decoder="mmsegmentation", align_corners=aligned
         )
         return spec, named, unused
+    if _HRNET_SIGN in tensors:
+        return _on_hrnet(tensors, aligned=aligned)
     if "backbone.i_branch_layers.0.0.conv1.conv.weight" in tensors:
         named, unused = renamed(tensors, PIDNET, _UNUSED, ORIGIN)
         width = len(part(named, "backbone.pag3.f_x.0.weight", ORIGIN, 4))
@@ -130,6 +138,20 @@ def _made(stored: Stored, tensors: Mapping[str, Tensor], file: str) -> _Made:
         return PIDNet(encoder=encoder, auxiliary=auxiliary), with_biases(named), unused
     told = "".join(word for pattern, word in _BY_NAME if re.search(pattern, file))
     return _on_resnet(tensors, stored.settings + told, aligned=aligned)
+
+
+def _on_hrnet(tensors: Mapping[str, Tensor], *, aligned: bool) -> _Made:
+    named, unused = renamed(tensors, HRNET, _UNUSED, ORIGIN)
+    encoder = hrnet_named(len(part(named, _HRNET_SIGN, ORIGIN, 4)))
+    if encoder is None:
+        raise _refused(f"on an HRNet other than {', '.join(HRNET_WIDTHS)}")
+    ocr = "cls_head.weight" in named
+    spec = HRNet(encoder=encoder, ocr=ocr, align_corners=aligned)
+    if ocr:
+        width = len(part(named, "conv3x3_ocr.0.weight", ORIGIN, 4))
+        keys = len(part(named, "ocr_distri_head.object_context_block.f_pixel.0.weight", ORIGIN, 4))
+        spec = replace(spec, ocr_channels=width, ocr_key_channels=keys)
+    return spec, hrnet_biases(named), unused
 
 
 def _on_resnet(tensors: Mapping[str, Tensor], settings: str, *, aligned: bool) -> _Made:
@@ -178,7 +200,7 @@ def _on_resnet(tensors: Mapping[str, Tensor], settings: str, *, aligned: bool) -
 def _refused(network: str) -> WeightsError:
     return WeightsError(
         f"these are weights by mmsegmentation of a network {network}, which this version does not read",
-        hint="it reads FCN, PSPNet, DeepLabV3, DeepLabV3+ and UPerNet on ResNets, SegFormer, and PIDNet",
+        hint="it reads FCN, PSPNet, DeepLabV3, DeepLabV3+ and UPerNet on ResNets, SegFormer, PIDNet, OCRNet on HRNet",
     )
 
 

@@ -92,19 +92,24 @@ def test_a_pair_without_a_label_is_not_annotated(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("change", "message", "cure"),
     [
-        (lambda picture: picture[:-1], "differ in size: the later has 64 x 48"),
-        (lambda picture: picture[..., :1], "stored differently: the later as 3 x uint8"),
-        (lambda picture: picture[..., 0].astype(np.uint16), "stored differently: the later as 3 x uint8"),
+        (lambda picture: picture[:-1], "differ in size: the later has 64 x 48", "cut or resample"),
+        (lambda picture: picture[..., :1], "stored differently: the later as 3 x uint8", "save both alike"),
+        (
+            lambda picture: picture[..., 0].astype(np.uint16),
+            "stored differently: the later as 3 x uint8",
+            "save both alike",
+        ),
     ],
     ids=["size", "channels", "depth"],
 )
-def test_dates_that_are_not_alike_are_an_error(tmp_path: Path, change, message: str) -> None:  # type: ignore[no-untyped-def]
+def test_dates_that_are_not_alike_are_an_error(tmp_path: Path, change, message: str, cure: str) -> None:  # type: ignore[no-untyped-def]
     write_places(tmp_path)
     write_image(tmp_path / "A" / "p1.png", change(place(1)[0]))
     with pytest.raises(DataError, match=message) as caught:
         read_change_pairs(tmp_path)
+    assert caught.value.issues[0].hint.startswith(cure)
     assert codes(caught.value) == ["date-size"]
     (tmp_path / "label" / "p1.png").unlink()
     assert len(read_change_pairs(tmp_path)) == 2  # nobody has labelled it, so nothing is lost

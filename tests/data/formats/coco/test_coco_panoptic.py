@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -101,7 +102,7 @@ def test_what_conversion_loses_is_told_by_segment(tmp_path: Path) -> None:
 def test_only_panoptic_truth_is_written(tmp_path: Path) -> None:
     made = make_panoptic(tmp_path / "in")
     with pytest.raises(ConfigError, match="panoptic"):
-        write_dataset(tmp_path / "out", made, "coco")
+        write_dataset(tmp_path / "out", made.for_task("instance"), "coco-panoptic")
     wide = replace(made.panoptic_map(0), segments=(Segment(1 << 24, 0),))
     with pytest.raises(DataError, match=r"a\.png: segments are numbered 1 to 16,777,215, but one is 16777216"):
         write_segments(tmp_path / "x.png", wide, "a.png")
@@ -233,6 +234,17 @@ def test_maps_without_their_json_are_named(written: Path) -> None:
     with pytest.raises(DataError) as caught:
         read_dataset(written)
     assert caught.value.hint.startswith("annotations/panoptic looks like panoptic maps: put panoptic.json")
+
+
+def test_maps_in_a_folder_of_masks_without_their_json_are_guessed(tmp_path: Path) -> None:
+    made = make_panoptic(tmp_path / "source")
+    for name in ("images", "masks"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+    for record in made.records:
+        shutil.copy(record.image, tmp_path / "data" / "images" / record.image.name)
+        shutil.copy(record.truth.files[0], tmp_path / "data" / "masks" / record.image.name)
+    with pytest.raises(DataError, match="if these are panoptic maps, put their JSON"):
+        read_dataset(tmp_path / "data")
 
 
 def test_a_file_with_only_the_maps_missing_names_each(written: Path) -> None:

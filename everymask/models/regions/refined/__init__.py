@@ -1,0 +1,1 @@
+"""What refines what R-CNNs find: boxes stage by stage, masks point by point."""
