@@ -37,12 +37,16 @@ DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 # Each worker takes whole files: the longest come first, so that none is left alone with one at the end.
-LONGEST = ("test_ranks.py", "test_damaged_formats.py")
+LONGEST = (
+    "test_ranks.py", "test_damaged_formats.py", "test_export_contract.py", "test_torchvision_parity.py",
+    "test_devices.py", "test_identity.py",
+)  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """In their order, but for the longest files."""
-    items.sort(key=lambda item: item.path.name not in LONGEST)
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
 
 
 def pytest_collection_finish() -> None:

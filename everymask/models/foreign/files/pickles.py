@@ -23,6 +23,12 @@ _ARRAYS: dict[tuple[str, str], Any] = {
     ("_codecs", "encode"): lambda text, encoding: text.encode("latin1"),
 }
 _ARRAY_MODULES = ("numpy.core.", "numpy._core.")
+# By which numpy itself, of whatever version, says that an array or a number is made again.
+_ARRAY_MAKERS = {
+    "_reconstruct": np.zeros(1).__reduce__()[0],
+    "scalar": np.float64(0).__reduce__()[0],
+    "_frombuffer": np.zeros(1).__reduce_ex__(5)[0],
+}
 _TENSORS = ("_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_parameter")
 # Settings, dates and histories that trainings store beside the weights: nothing of them is needed.
 _SETTINGS = (
@@ -65,9 +71,8 @@ class _Arrays(pickle._Unpickler):  # type: ignore[name-defined,misc,unused-ignor
 
     def find_class(self, module: str, name: str) -> Any:
         known = _ARRAYS.get((module, name))
-        if known is None and module.startswith(_ARRAY_MODULES) and name in ("_reconstruct", "scalar", "_frombuffer"):
-            owner = np._core.numeric if name == "_frombuffer" else np._core.multiarray  # type: ignore[attr-defined]
-            known = getattr(owner, name)
+        if known is None and module.startswith(_ARRAY_MODULES):
+            known = _ARRAY_MAKERS.get(name)
         if known is None:
             raise pickle.UnpicklingError(f"it names {printable(f'{module}.{name}')}, which is no array")
         return known
