@@ -44,7 +44,7 @@ FAMILIES: tuple[Family, ...] = (
     DETR,
 )
 _MOST = 1_000_000
-_NEWER = {"pruned": False, "fpn_bottom_up": False}
+_NEWER = {"pruned": (), "fpn_bottom_up": False}
 _NEWER_PROFILE = {"roi_ends": "edge", "anchor_origin": "corner"}
 """Settings that older versions do not know, and what says the same as their absence."""
 KINDS: dict[str, type[ModelSpec]] = {name: kind for family in FAMILIES for name, kind in family.kinds.items()}
