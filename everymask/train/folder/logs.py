@@ -130,7 +130,7 @@ class Log:
         epoch = progress.step / self.steps_per_epoch
         shown = "  ".join(f"{name} {value:.3f}" for name, value in list(numbers.items())[:4])
         best = "  (best so far)" if progress.best_step == progress.step else ""
-        say(self.console, f"epoch {epoch:.3g}: {shown}{best}")
+        say(self.console, f"epoch {round(epoch, 2):.10g}: {shown}{best}")
         self._timed = (progress.step, time.monotonic())
 
     def _show(self, progress: Progress, numbers: str, now: float) -> None:

@@ -50,11 +50,13 @@ def test_without_a_terminal_there_are_lines(tmp_path: Path, monkeypatch: pytest.
     with Log(tmp_path, Console(file=text, width=20), tensorboard=False) as log:
         write_steps(log, 0, 2)
         log.validation(Progress(step=10, best_step=10), {"mask AP": 0.51234})
+        log.validation(Progress(step=29_804), {"mask AP": 0.5})
         log.note("[a note] of the user's :train:")
     lines = text.getvalue().splitlines()
     assert lines[1].startswith("epoch 1/4  step 2/40  loss 1.000 · ")
     assert lines[1].endswith("0:00:02 left")
-    assert lines[2:] == ["epoch 1: mask AP 0.512  (best so far)", "[a note] of the user's :train:"]
+    assert lines[2:4] == ["epoch 1: mask AP 0.512  (best so far)", "epoch 2980.4: mask AP 0.500"]
+    assert lines[4:] == ["[a note] of the user's :train:"]
 
 
 @pytest.mark.parametrize(("limit", "left"), [(1000.0, "0:06:20"), (60.0, "0:00:40"), (10.0, "0:00:00")])
