@@ -41,10 +41,7 @@ def objects_of(scene: PanopticMap) -> InstanceSet:
 
 def classes_of(scene: PanopticMap) -> SemanticMap:
     """The class of every pixel."""
-    table = np.zeros(max(segment.id for segment in scene.segments) + 1, np.int64)
-    for segment in scene.segments:
-        table[segment.id] = segment.class_id
-    return SemanticMap(table[scene.ids])
+    return SemanticMap(scene.looked_up([segment.class_id for segment in scene.segments], LABELS.ignore))
 
 
 def pointed(image: Array, objects: InstanceSet) -> ByteArray:

@@ -77,8 +77,11 @@ class PromptedNetwork(Network):
         side = self.spec.side
         if max(images.shape[-2:]) > side:
             raise ConfigError(f"pictures must be at most {side} x {side} pixels, but got {list(images.shape[-2:])}")
-        square = F.pad(images, (0, side - images.shape[-1], 0, side - images.shape[-2]))
-        return self._embedding(self.encoded(square))
+        return self._embedding(self.encoded(self._square(images)))
+
+    def _square(self, images: Tensor) -> Tensor:
+        side = self.spec.side
+        return F.pad(images, (0, side - images.shape[-1], 0, side - images.shape[-2]))
 
     def encoded(self, square: Tensor) -> tuple[Tensor, ...]:
         """What the encoder makes of pictures [B, C, side, side]: a map, or one and two finer ones."""
@@ -172,9 +175,7 @@ class PromptedNetwork(Network):
         if self.kept is None:
             seen = self.embed(batch.images)
         else:
-            right, below = (self.spec.side - size for size in (batch.images.shape[-1], batch.images.shape[-2]))
-            square = F.pad(batch.images, (0, right, 0, below))
-            seen = self._embedding(self.kept(square, self))
+            seen = self._embedding(self.kept(self._square(batch.images), self))
         side = 4 * seen.maps[0].shape[-1]
         draw = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))
         objects = drawn_objects(batch.truths, self.spec.side, side, draw)

@@ -167,10 +167,11 @@ class RCNN(Network):
     ) -> dict[str, Tensor]:
         """What the heads lose on the sampled regions; `generator` draws what they draw besides."""
         class_logits, box_deltas = self._classify(pooler, sampled.regions)
-        targets = sampled.targets(known.boxes, self.spec.profile.box_weights)
+        positives = sampled.positives()
+        targets = positives.targets(known.boxes, self.spec.profile.box_weights)
         losses = box_losses(class_logits, box_deltas, torch.cat(sampled.labels), targets)
         if isinstance(self.spec, MaskRCNN):
-            losses |= self._mask_losses(pooler, sampled.positives(), known, generator)
+            losses |= self._mask_losses(pooler, positives, known, generator)
         return losses
 
     def _mask_losses(

@@ -41,12 +41,11 @@ class Sampled:
         return Sampled(*([part[own] for part, own in zip(column, keep, strict=True)] for column in columns))
 
     def targets(self, boxes: list[Tensor], weights: Weighted) -> Tensor:
-        """[P, 4]: the deltas that make the truths' `boxes` [T, 4] of the positives."""
-        own = self.positives()
+        """[R, 4]: the deltas that make the truths' `boxes` [T, 4] of the regions, which all have one (`positives`)."""
         return torch.cat(
             [
                 encode_boxes(truth[match], region, weights)
-                for truth, match, region in zip(boxes, own.matches, own.regions, strict=True)
+                for truth, match, region in zip(boxes, self.matches, self.regions, strict=True)
             ]
         )
 

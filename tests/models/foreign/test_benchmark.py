@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from everymask.errors import WeightsError
-from everymask.models.build import build
 from everymask.models.foreign.files.stored import Stored
 from everymask.models.foreign.translate import translated
 from everymask.models.regions.boxes import cell_anchors, clip_boxes
@@ -18,6 +17,7 @@ from everymask.models.specs.profiles import BENCHMARK
 from everymask.models.specs.regions import FasterRCNN, MaskRCNN
 from tests.models.foreign.benchmark_layout import benchmark, with_background
 from tests.models.foreign.region_layouts import detectron2, filled, hollow
+from tests.models.foreign.region_parity import assert_same_detections, small_heads
 from tests.models.foreign.region_reference import BenchmarkReference, all_pixels, detectron2_level
 
 FILE = Path("e2e_mask_rcnn_R_50_FPN_1x.pth")
@@ -73,25 +73,11 @@ def test_the_profile_is_stored_and_others_stay_readable_by_older_versions() -> N
 @pytest.mark.slow
 def test_detections_are_those_of_the_reference() -> None:
     """Boxes within 0.01 pixels, scores within 1e-4: of plain functions on the tensors of the file."""
-    tensors = filled(with_background(detectron2(50, 4, width=32, hidden=64)), seed=2)
-    heads = ("objectness_logits", "anchor_deltas", "cls_score", "bbox_pred")
-    tensors |= {name: 0.02 * tensor for name, tensor in tensors.items() if name.split(".")[-2] in heads}
+    tensors = small_heads(filled(with_background(detectron2(50, 4, width=32, hidden=64)), seed=2))
     found = translated(Stored(benchmark(tensors)), FILE)
     assert found is not None
-    network = build(found.spec, 4).eval()
-    network.load_state_dict(dict(found.tensors), strict=False)
-    inside = (90, 120)
-    image = torch.randn(1, 3, 96, 128, generator=torch.Generator().manual_seed(1))
-    image[:, :, inside[0] :] = image[:, :, :, inside[1] :] = 0
     reference = BenchmarkReference(tensors, stride_in_1x1=True, level=detectron2_level, threshold=0.05)
-    with torch.no_grad():
-        boxes, classes, scores, masks = reference(image.flip(1), inside)
-        own = network(image, torch.tensor([[0, 0, inside[1], inside[0]]]))
-    assert len(boxes) == 100 == len(own.boxes) and len(set(classes.tolist())) > 1
-    assert torch.equal(own.class_ids, classes)
-    torch.testing.assert_close(own.scores, scores, atol=1e-4, rtol=0)
-    torch.testing.assert_close(own.boxes, all_pixels(boxes), atol=1e-2, rtol=0)
-    torch.testing.assert_close(own.mask_logits, masks, atol=1e-3, rtol=1e-3)
+    assert_same_detections(found, reference, ends=all_pixels)
 
 
 def test_of_boxes_outside_of_a_picture_a_pixel_at_its_edge_is_left() -> None:

@@ -23,6 +23,7 @@ from everymask.models.specs.panoptic import PanopticFPN
 from everymask.models.specs.regions import FasterRCNN, MaskRCNN
 from tests.conftest import DATA
 from tests.models.foreign.region_layouts import Shapes, detectron2, filled, hollow
+from tests.models.foreign.region_parity import assert_same_detections, small_heads
 from tests.models.foreign.region_reference import Reference, detectron2_level
 
 FILE = Path("model_final.pkl")
@@ -156,23 +157,8 @@ def test_the_digest_in_the_name_is_checked(tmp_path: Path) -> None:
 def test_detections_are_those_of_the_reference(resnext: bool) -> None:
     """Boxes within 0.01 pixels, scores within 1e-4: of plain functions on the tensors of the file."""
     shapes = detectron2(101 if resnext else 50, 4, width=32, hidden=64, resnext=resnext)
-    tensors = filled(shapes, seed=2)
-    heads = ("objectness_logits", "anchor_deltas", "cls_score", "bbox_pred")
-    tensors |= {name: 0.02 * tensor for name, tensor in tensors.items() if name.split(".")[-2] in heads}
+    tensors = small_heads(filled(shapes, seed=2))
     found = translated(Stored(tensors), FILE)
     assert found is not None
-    network = build(found.spec, 4).eval()
-    network.load_state_dict(dict(found.tensors), strict=False)
-    inside = (90, 120)
-    image = torch.randn(1, 3, 96, 128, generator=torch.Generator().manual_seed(1))
-    image[:, :, inside[0] :] = image[:, :, :, inside[1] :] = 0
-    with torch.no_grad():
-        boxes, classes, scores, masks = Reference(
-            tensors, stride_in_1x1=not resnext, level=detectron2_level, threshold=0.05
-        )(image.flip(1), inside)
-        own = network(image, torch.tensor([[0, 0, inside[1], inside[0]]]))
-    assert len(boxes) == 100 == len(own.boxes) and len(set(classes.tolist())) > 1
-    assert torch.equal(own.class_ids, classes)
-    torch.testing.assert_close(own.scores, scores, atol=1e-4, rtol=0)
-    torch.testing.assert_close(own.boxes, boxes, atol=1e-2, rtol=0)
-    torch.testing.assert_close(own.mask_logits, masks, atol=1e-3, rtol=1e-3)
+    reference = Reference(tensors, stride_in_1x1=not resnext, level=detectron2_level, threshold=0.05)
+    assert_same_detections(found, reference)

@@ -16,6 +16,7 @@ from everymask.models.foreign.translate import translated
 from everymask.models.foreign.whole import Whole
 from tests.models.foreign.openmmlab_layouts import SETTINGS, mmdetection
 from tests.models.foreign.region_layouts import detectron2, filled, hollow
+from tests.models.foreign.region_parity import small_heads
 from tests.models.foreign.region_reference import Reference, mmdetection_level
 
 FILE = Path("mask_rcnn_r50_fpn_1x_coco.pth")
@@ -110,9 +111,7 @@ def test_relatives_are_refused_by_name(name: str, said: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("style", ["pytorch", "caffe"])
 def test_detections_are_those_of_the_reference(style: str) -> None:
-    tensors = filled(detectron2(50, 4, width=32, hidden=64), seed=2)
-    heads = ("objectness_logits", "anchor_deltas", "cls_score", "bbox_pred")
-    tensors |= {name: 0.02 * tensor for name, tensor in tensors.items() if name.split(".")[-2] in heads}
+    tensors = small_heads(filled(detectron2(50, 4, width=32, hidden=64), seed=2))
     found = whole_of(Stored(mmdetection(tensors), (), SETTINGS[style]))
     network = build(found.spec, 4).eval()
     network.load_state_dict(dict(found.tensors), strict=False)

@@ -13,6 +13,7 @@ from everymask.models.foreign.files.stored import Stored
 from everymask.models.foreign.translate import translated
 from everymask.models.specs.regions import PointRend
 from tests.models.foreign.region_layouts import detectron2, filled, hollow, point_rend
+from tests.models.foreign.region_parity import small_heads
 from tests.models.foreign.region_reference import PointReference, detectron2_level
 
 FILE = Path("model_final.pkl")
@@ -38,10 +39,8 @@ def test_coarse_masks_that_are_no_squares_are_refused() -> None:
 @pytest.mark.slow
 def test_masks_are_those_of_the_reference() -> None:
     """224 pixels wide, at all pixels: of plain functions on the tensors of the file."""
-    tensors = filled(point_rend(detectron2(50, 3, width=16, hidden=64), 3), seed=2)
-    heads = ("objectness_logits", "anchor_deltas", "cls_score", "bbox_pred")
-    small = {name: 0.02 * tensor for name, tensor in tensors.items() if name.split(".")[-2] in heads}
-    tensors |= small | {name: 10 * tensor for name, tensor in small.items() if "cls_score.weight" in name}
+    tensors = small_heads(filled(point_rend(detectron2(50, 3, width=16, hidden=64), 3), seed=2))
+    tensors |= {name: 10 * tensor for name, tensor in tensors.items() if "cls_score.weight" in name}
     found = translated(Stored(tensors), FILE)
     assert found is not None
     network = build(found.spec, 3).eval()

@@ -73,18 +73,20 @@ class CascadeNetwork(RCNN):
         self, pooler: Pooler, sampled: Sampled, known: Known, generator: torch.Generator | None
     ) -> dict[str, Tensor]:
         spec, losses = self.spec, dict[str, Tensor]()
+        positives = sampled.positives()
         if isinstance(spec, CascadeMaskRCNN) and not spec.stage_masks:
-            losses |= self._mask_losses(pooler, sampled.positives(), known, generator)
+            losses |= self._mask_losses(pooler, positives, known, generator)
         for stage, (weights, share) in enumerate(zip(spec.stage_box_weights, spec.stage_losses, strict=True)):
             logits, deltas = self._classify_at(stage, pooler, sampled.regions)
             each = deltas.expand(-1, logits.shape[1], -1)
-            own = box_losses(logits, each, torch.cat(sampled.labels), sampled.targets(known.boxes, weights))
+            own = box_losses(logits, each, torch.cat(sampled.labels), positives.targets(known.boxes, weights))
             if isinstance(spec, CascadeMaskRCNN) and spec.stage_masks:
-                own["loss_mask"] = self._stage_mask_loss(stage, pooler, sampled.positives(), known)
+                own["loss_mask"] = self._stage_mask_loss(stage, pooler, positives, known)
             losses |= {f"{name}_{stage + 1}": share * loss for name, loss in own.items()}
             if stage + 1 < len(spec.stage_ious):
                 moved = self._moved(deltas.detach(), sampled.regions, known.windows, weights)
                 sampled = _matched(moved, known, spec.stage_ious[stage + 1])
+                positives = sampled.positives()
         return losses
 
     def _sample(
