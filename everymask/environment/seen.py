@@ -1,0 +1,200 @@
+"""What is seen of the machine, in one value that a bug report takes."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from everymask.core.cache import cache_folder
+from everymask.core.machine.cores import granted_cores, granted_memory, usable_cores
+from everymask.core.machine.processor import processor_name, vector_instructions
+from everymask.core.threads import ASLEEP, Waiting, choose_waiting, waiting
+from everymask.environment.extras import BASE, ExtraHere, extras_here, version_of
+from everymask.models.fetching import is_offline
+
+if TYPE_CHECKING:
+    from everymask.environment.calculating import Calculating
+
+_SETTINGS = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "CUDA_VISIBLE_DEVICES",
+    "ATEN_CPU_CAPABILITY",
+    "EVERYMASK_OFFLINE",
+    "EVERYMASK_RANK_TIMEOUT",
+    *ASLEEP,
+)
+_MOST_FILES = 100_000
+_SHARED = Path("/dev/shm")
+
+
+@dataclass(frozen=True, slots=True)
+class Processor:
+    """`cores` of the machine, the `usable` ones of this process, and how many cores' time a container is `granted`
+    (None: all); `vectors` of AVX2, AVX-512 and NEON.
+    """
+
+    name: str
+    kind: str
+    vectors: tuple[str, ...]
+    cores: int
+    usable: int
+    granted: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Bytes: of the machine (`total`, `available` now; None where that cannot be known), what a container is `granted`
+    (None: all), and of shared memory, by which processes hand over pictures.
+    """
+
+    total: int | None
+    available: int | None
+    granted: int | None
+    shared: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """Where files are kept that can be had again: `bytes` of so many `files` (of the first 100,000 if there are more);
+    whether it is `writable`. A user without a home has none: `folder` is empty.
+    """
+
+    folder: str
+    bytes: int
+    files: int
+    writable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """All of it; `str(environment)` is the text for a bug report.
+
+    `versions` are those of Python and of the packages that everymask always needs; `calculating` is what PyTorch says,
+    None where it is missing, and then `without_torch` says why. `settings` are the variables of the environment that
+    decide speed and what is fetched, as they were set before. `nvidia` says that there is a driver of NVIDIA's.
+    """
+
+    everymask: str
+    versions: dict[str, str | None]
+    extras: tuple[ExtraHere, ...]
+    system: str
+    processor: Processor
+    memory: Memory
+    waiting: Waiting
+    calculating: Calculating | None
+    without_torch: str
+    nvidia: bool
+    cache: Cache
+    offline: bool
+    settings: dict[str, str]
+
+    def __str__(self) -> str:
+        from everymask.environment.text import text
+
+        return text(self)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, with what is slow here; memory in bytes."""
+        from everymask.environment.slow import slow
+
+        told = asdict(self)
+        for row, extra in zip(told["extras"], self.extras, strict=True):
+            row |= {"installed": extra.installed, "command": extra.command}
+        if self.calculating is not None:
+            told["calculating"] |= {"train": self.calculating.train, "predict": self.calculating.predict}
+        return told | {"slow": list(slow(self))}
+
+
+def environment() -> Environment:
+    """Look at this machine; PyTorch is imported if it is there, as `everymask.load` and `everymask.train` do it.
+
+    Nothing of the user but the names and values of a few variables is read, and the home folder is written `~`.
+
+    >>> print(environment())
+    """
+    settings = {name: os.environ[name] for name in _SETTINGS if name in os.environ}
+    choose_waiting()
+    found: Calculating | None = None
+    why = ""
+    try:
+        from everymask.environment.calculating import calculating
+
+        found = calculating()
+    except (ImportError, OSError) as error:  # a library of the system that is missing is an OSError
+        why = str(error).splitlines()[0]
+    extras = extras_here()
+    return Environment(
+        everymask=str(version_of("everymask")),
+        versions={"python": platform.python_version(), **{name: version_of(name) for name in BASE}},
+        extras=extras,
+        system=_system(),
+        processor=_processor(),
+        memory=_memory(),
+        waiting=waiting(),
+        calculating=found,
+        without_torch=why,
+        nvidia=Path("/proc/driver/nvidia").exists() or shutil.which("nvidia-smi") is not None,
+        cache=_cache(),
+        offline=is_offline(),
+        settings=settings,
+    )
+
+
+def _system() -> str:
+    said = platform.platform()
+    with suppress(OSError, AttributeError):
+        said = f"{platform.freedesktop_os_release()['PRETTY_NAME']}, {said}"
+    return said
+
+
+def _processor() -> Processor:
+    return Processor(
+        name=processor_name(),
+        kind=platform.machine(),
+        vectors=vector_instructions(),
+        cores=os.cpu_count() or 1,
+        usable=len(usable_cores()),
+        granted=granted_cores(),
+    )
+
+
+def _memory() -> Memory:
+    total = available = shared = None
+    with suppress(ImportError):
+        import psutil
+
+        of_all = psutil.virtual_memory()
+        total, available = int(of_all.total), int(of_all.available)
+    with suppress(OSError):
+        shared = shutil.disk_usage(_SHARED).total
+    return Memory(total, available, granted_memory(), shared)
+
+
+def _cache() -> Cache:
+    try:
+        folder = cache_folder()
+    except RuntimeError:
+        return Cache("", 0, 0, writable=False)
+    count = size = 0
+    for place, _, names in os.walk(folder):
+        for name in names[: _MOST_FILES - count]:
+            with suppress(OSError):
+                size += (Path(place) / name).lstat().st_size
+                count += 1
+        if count >= _MOST_FILES:
+            break
+    parent = next(each for each in (folder, *folder.parents) if each.exists())
+    return Cache(short(folder), size, count, writable=os.access(parent, os.W_OK))
+
+
+def short(folder: Path) -> str:
+    """The path, which in the user's home begins with `~`: a report need not say who wrote it."""
+    with suppress(RuntimeError, ValueError):
+        return str("~" / folder.relative_to(Path.home()))
+    return str(folder)
