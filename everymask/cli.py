@@ -21,7 +21,8 @@ from typing import Annotated, Any, TypeAlias, assert_never
 import tyro
 
 import everymask
-from everymask.commands import check, compare, convert, demo, env, evaluate, models, plan, predict, train
+from everymask.commands import check, compare, convert, demo, evaluate, models, plan, predict, train
+from everymask.commands.doctor import env
 from everymask.commands.export import prune
 from everymask.commands.export import verb as export
 from everymask.commands.inspection import verb as inspection

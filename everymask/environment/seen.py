@@ -1,4 +1,4 @@
-"""What is seen of the machine, in one value that a bug report takes."""
+"""Looks at this machine."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import os
 import platform
 import shutil
 from contextlib import suppress
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from everymask.core.cache import cache_folder
 from everymask.core.machine.cores import granted_cores, granted_memory, usable_cores
 from everymask.core.machine.processor import processor_name, vector_instructions
-from everymask.core.threads import ASLEEP, Waiting, choose_waiting, waiting
-from everymask.environment.extras import BASE, ExtraHere, extras_here, version_of
+from everymask.core.threads import ASLEEP, choose_waiting, waiting
+from everymask.environment.extras import BASE, extras_here, version_of
+from everymask.environment.facts import Cache, Environment, Memory, Processor
 from everymask.models.fetching import is_offline
 
 if TYPE_CHECKING:
@@ -33,90 +33,12 @@ _MOST_FILES = 100_000
 _SHARED = Path("/dev/shm")
 
 
-@dataclass(frozen=True, slots=True)
-class Processor:
-    """`cores` of the machine, the `usable` ones of this process, and how many cores' time a container is `granted`
-    (None: all); `vectors` of AVX2, AVX-512 and NEON.
-    """
-
-    name: str
-    kind: str
-    vectors: tuple[str, ...]
-    cores: int
-    usable: int
-    granted: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """Bytes: of the machine (`total`, `available` now; None where that cannot be known), what a container is `granted`
-    (None: all), and of shared memory, by which processes hand over pictures.
-    """
-
-    total: int | None
-    available: int | None
-    granted: int | None
-    shared: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Cache:
-    """Where files are kept that can be had again: `bytes` of so many `files` (of the first 100,000 if there are more);
-    whether it is `writable`. A user without a home has none: `folder` is empty.
-    """
-
-    folder: str
-    bytes: int
-    files: int
-    writable: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Environment:
-    """All of it; `str(environment)` is the text for a bug report.
-
-    `versions` are those of Python and of the packages that everymask always needs; `calculating` is what PyTorch says,
-    None where it is missing, and then `without_torch` says why. `settings` are the variables of the environment that
-    decide speed and what is fetched, as they were set before. `nvidia` says that there is a driver of NVIDIA's.
-    """
-
-    everymask: str
-    versions: dict[str, str | None]
-    extras: tuple[ExtraHere, ...]
-    system: str
-    processor: Processor
-    memory: Memory
-    waiting: Waiting
-    calculating: Calculating | None
-    without_torch: str
-    nvidia: bool
-    cache: Cache
-    offline: bool
-    settings: dict[str, str]
-
-    def __str__(self) -> str:
-        from everymask.environment.text import text
-
-        return text(self)
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values, with what is slow here; memory in bytes."""
-        from everymask.environment.slow import slow
-
-        told = asdict(self)
-        for row, extra in zip(told["extras"], self.extras, strict=True):
-            row |= {"installed": extra.installed, "command": extra.command}
-        if self.calculating is not None:
-            told["calculating"] |= {"train": self.calculating.train, "predict": self.calculating.predict}
-        return told | {"slow": list(slow(self))}
-
-
 def environment() -> Environment:
     """Look at this machine; PyTorch is imported if it is there, as `everymask.load` and `everymask.train` do it.
 
     Nothing of the user but the names and values of a few variables is read, and the home folder is written `~`.
 
-    >>> print(environment())
+    >>> print(to_text(environment()))
     """
     settings = {name: os.environ[name] for name in _SETTINGS if name in os.environ}
     choose_waiting()

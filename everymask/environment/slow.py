@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from everymask.environment.facts import Environment, Processor
+
 if TYPE_CHECKING:
     from everymask.environment.calculating import Calculating
-    from everymask.environment.seen import Environment, Processor
 
 _LITTLE_MEMORY = 2 << 30
 _LITTLE_SHARED = 1 << 30

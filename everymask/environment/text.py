@@ -1,23 +1,24 @@
-"""The environment as text for a bug report."""
+"""The environment as a bug report takes it: text, or JSON."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, assert_never
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, assert_never
 
 from everymask.core.threads import Waiting
+from everymask.environment.extras import ExtraHere
+from everymask.environment.facts import Cache, Environment, Memory, Processor
 from everymask.environment.slow import slow
 from everymask.errors import counted, printable
 
 if TYPE_CHECKING:
     from everymask.environment.calculating import Calculating
-    from everymask.environment.extras import ExtraHere
-    from everymask.environment.seen import Cache, Environment, Memory, Processor
 
 _LABEL = 10
 
 
-def text(here: Environment) -> str:
+def to_text(here: Environment) -> str:
     """Lines of words and values, and at the end what is slow here and why."""
     lines = [f"everymask {here.everymask}, Python {here.versions['python']}", *_facts(here), "", "extras"]
     lines += [_line(extra.name, _extra(extra)) for extra in here.extras]
@@ -25,6 +26,16 @@ def text(here: Environment) -> str:
     lines += ["", "what is slow here and why" if reasons else "nothing is known that would be slow here"]
     lines += [f"- {reason}" for reason in reasons]
     return "\n".join(lines)
+
+
+def to_json(here: Environment) -> dict[str, Any]:
+    """Plain values, memory and files in bytes, with what is slow here."""
+    told = asdict(here)
+    for row, extra in zip(told["extras"], here.extras, strict=True):
+        row |= {"installed": extra.installed, "command": extra.command}
+    if here.calculating is not None:
+        told["calculating"] |= {"train": here.calculating.train, "predict": here.calculating.predict}
+    return told | {"slow": list(slow(here))}
 
 
 def _facts(here: Environment) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from everymask.environment.calculating import Calculating, Device
-from everymask.environment.seen import Cache, Environment, Memory, Processor
+from everymask.environment.facts import Cache, Environment, Memory, Processor
 
 GB = 10**9
 

@@ -17,6 +17,7 @@ from everymask.environment import seen
 from everymask.environment.calculating import Device
 from everymask.environment.extras import BASE, EXTRAS, Extra, extras_here, requirement_name
 from everymask.environment.seen import environment
+from everymask.environment.text import to_text
 from scripts import architecture
 from tests.environment.machines import GB, computer, torch_with
 
@@ -40,7 +41,7 @@ def test_an_extra_that_is_missing_says_how_to_have_it(monkeypatch: pytest.Monkey
     (found,) = extras_here()
     assert not found.installed
     assert found.packages["numpy"] and found.packages["no-such-package"] is None
-    told = str(computer(extras=(found,)))
+    told = to_text(computer(extras=(found,)))
     assert 'missing no-such-package: pip install "everymask[wings]" (flying)' in told
 
 
@@ -73,7 +74,8 @@ def test_the_precision_is_that_of_the_device_that_is_chosen() -> None:
     old_gpu = torch_with(Device("cuda:0", "V100", 16 * GB, bf16=False), bf16=True)
     assert (old_gpu.train, old_gpu.predict) == ("fp32", "float32")
     assert (torch_with().train, torch_with().predict) == ("bf16", "bfloat16")
-    assert "train fp32, predict float32, as cuda does not calculate in bfloat16" in str(computer(calculating=old_gpu))
+    told = to_text(computer(calculating=old_gpu))
+    assert "train fp32, predict float32, as cuda does not calculate in bfloat16" in told
 
 
 def test_without_torch_it_says_so_and_all_the_rest() -> None:
@@ -105,7 +107,7 @@ def test_a_user_without_a_home_has_no_cache(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(Path, "home", homeless)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    assert "none, as the user has no home" in str(environment())
+    assert "none, as the user has no home" in to_text(environment())
 
 
 def test_looking_imports_no_networks() -> None:

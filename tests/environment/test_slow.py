@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from everymask.environment.calculating import Device
-from everymask.environment.seen import Cache, Memory, Processor
+from everymask.environment.facts import Cache, Memory, Processor
 from everymask.environment.slow import slow
 from tests.environment.machines import GB, computer, torch_with
 

@@ -22,9 +22,10 @@ class Env:
 def run(options: Env) -> None:
     """Look at the machine, and print it."""
     from everymask.environment.seen import environment
+    from everymask.environment.text import to_json, to_text
 
     here = environment()
     if options.json:
-        show_json(here.to_json())
+        show_json(to_json(here))
     else:
-        show(str(here))
+        show(to_text(here))
