@@ -122,14 +122,15 @@ def unknown(what: str, value: object, choices: Iterable[str]) -> ConfigError:
     )
 
 
-def require(module: str, extra: str) -> ModuleType:
-    """Import an optional package, or say in one line how to install it."""
+def require(module: str, extra: str = "") -> ModuleType:
+    """Import an optional package, or say in one line how to install it: by an extra, or where none has it by itself."""
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] != module.partition(".")[0]:
             raise
-        raise MissingExtra(f'this needs {module}: pip install "everymask[{extra}]"') from None
+        wanted = f'"everymask[{extra}]"' if extra else module
+        raise MissingExtra(f"this needs {module}: pip install {wanted}") from None
 
 
 def printable(text: object, limit: int = 200) -> str:

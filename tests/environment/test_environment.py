@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -19,6 +18,7 @@ from everymask.environment.extras import BASE, EXTRAS, Extra, extras_here, requi
 from everymask.environment.seen import environment
 from everymask.environment.text import to_text
 from scripts import architecture
+from tests.absent import TORCH, without
 from tests.environment.machines import GB, computer, torch_with
 
 PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8"))["project"]
@@ -79,14 +79,9 @@ def test_the_precision_is_that_of_the_device_that_is_chosen() -> None:
 
 
 def test_without_torch_it_says_so_and_all_the_rest() -> None:
-    code = (
-        "import sys\nclass Absent:\n    def find_spec(self, name, *_):\n"
-        "        if name == 'torch': raise ModuleNotFoundError('No module named torch', name='torch')\n"
-        "sys.meta_path.insert(0, Absent())\nfrom everymask.cli import run\nsys.exit(run(['env']))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "there is no PyTorch: No module named torch" in done.stdout
+    done = without(TORCH, ["env"])
+    assert done.stdout.endswith("code 0\n"), done.stderr
+    assert "there is no PyTorch: No module named 'torch'" in done.stdout
     assert "processor" in done.stdout
 
 
