@@ -93,6 +93,9 @@ def _memory() -> Memory:
 
         of_all = psutil.virtual_memory()
         total, available = int(of_all.total), int(of_all.available)
+    if total is None and hasattr(os, "sysconf"):
+        with suppress(OSError, ValueError):
+            total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     with suppress(OSError):
         shared = shutil.disk_usage(_SHARED).total
     return Memory(total, available, granted_memory(), shared)

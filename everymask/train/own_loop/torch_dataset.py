@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from torch import Tensor
 from torchvision import tv_tensors
 
 from everymask.core.arrays import Array
@@ -14,7 +15,7 @@ from everymask.core.segmentation import InstanceSet
 from everymask.data.dataset import Dataset
 from everymask.infer.exchange.targets import to_torchvision
 
-Item: TypeAlias = tuple[tv_tensors.Image, dict[str, Any]]
+Item: TypeAlias = tuple[Tensor, dict[str, Any]]
 """A picture and its target."""
 
 
@@ -57,7 +58,7 @@ class TorchDataset(torch.utils.data.Dataset[Item]):
         return (image, target) if self.transforms is None else self.transforms(image, target)
 
 
-def as_lists(items: list[Item]) -> tuple[list[tv_tensors.Image], list[dict[str, Any]]]:
+def as_lists(items: list[Item]) -> tuple[list[Tensor], list[dict[str, Any]]]:
     """A `collate_fn` for pictures of different sizes: a list of pictures and one of targets, as detectors take them."""
     return [image for image, _ in items], [target for _, target in items]
 
