@@ -69,8 +69,8 @@ class DataError(EverymaskError):
 
     def __init__(self, message: str, *, hint: str = "", issues: Iterable[Issue] = (), total: int | None = None) -> None:
         super().__init__(message, hint=hint)
-        self.issues = tuple(issues)
-        self.total = len(self.issues) if total is None else total
+        self.issues: tuple[Issue, ...] = tuple(issues)
+        self.total: int = len(self.issues) if total is None else total
 
     def __str__(self) -> str:
         lines = [super().__str__(), *(f"  {issue}" for issue in self.issues[:_SHOWN])]
