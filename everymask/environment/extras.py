@@ -30,7 +30,7 @@ EXTRAS = (
         ("scikit-image", "scikit-learn", "filelock"),
     ),
     Extra("runtime", "prediction with exported models (.emz)", ("onnxruntime",)),
-    Extra("openvino", "the same, faster on Intel's processors", ("openvino",)),
+    Extra("openvino", "prediction with exported models, faster on Intel's processors", ("openvino",)),
     Extra("export", "writing exported models", ("onnx", "onnxscript")),
     Extra("serve", "prediction over HTTP", ("starlette", "uvicorn", "python-multipart")),
     Extra("prune", "networks with fewer channels", ("torch-pruning",)),

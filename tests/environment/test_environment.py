@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import sys
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,7 +16,7 @@ import torch
 import everymask
 from everymask.cli import run
 from everymask.environment import seen
-from everymask.environment.calculating import Device
+from everymask.environment.calculating import Device, calculating
 from everymask.environment.extras import BASE, EXTRAS, Extra, extras_here, requirement_name
 from everymask.environment.seen import environment
 from everymask.environment.text import to_text
@@ -76,6 +79,37 @@ def test_the_precision_is_that_of_the_device_that_is_chosen() -> None:
     assert (torch_with().train, torch_with().predict) == ("bf16", "bfloat16")
     told = to_text(computer(calculating=old_gpu))
     assert "train fp32, predict float32, as cuda does not calculate in bfloat16" in told
+
+
+def test_gpus_are_listed_with_their_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpus = [SimpleNamespace(name="H200", total_memory=140 * GB), SimpleNamespace(name="T4", total_memory=16 * GB)]
+    current = [0]
+
+    @contextmanager
+    def device(number: int) -> Iterator[None]:
+        current[0] = number
+        yield
+
+    for name, replacement in {
+        "is_available": lambda: True,
+        "device_count": lambda: len(gpus),
+        "get_device_properties": gpus.__getitem__,
+        "device": device,
+        "is_bf16_supported": lambda **_: current[0] == 0,
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, replacement)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr(torch.mps, "recommended_max_memory", lambda: 9 * GB)
+    found = calculating()
+    assert (found.chosen, found.train) == ("cuda", "bf16")
+    assert [(each.name, each.title, each.memory, each.bf16) for each in found.devices] == [
+        ("cuda:0", "H200", 140 * GB, True),
+        ("cuda:1", "T4", 16 * GB, False),
+        ("mps", "Apple", 9 * GB, False),
+    ]
+    assert "cuda:0 (H200, 140.0 GB), cuda:1 (T4, 16.0 GB), mps (Apple, 9.0 GB); auto takes cuda" in to_text(
+        computer(calculating=found)
+    )
 
 
 def test_without_torch_it_says_so_and_all_the_rest() -> None:

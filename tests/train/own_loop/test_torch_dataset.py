@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,6 +46,11 @@ def test_a_loader_gives_lists(shapes: em.Dataset) -> None:
     assert (len(images), len(targets), len(last)) == (3, 3, 1)
     assert [target["image_id"] for target in targets] == [0, 1, 2]
     assert isinstance(TorchDataset(shapes), torch.utils.data.Dataset)
+
+
+def test_worker_processes_can_have_it(shapes: em.Dataset) -> None:
+    sent: TorchDataset = pickle.loads(pickle.dumps(TorchDataset(shapes, v2.RandomHorizontalFlip(p=1))))
+    torch.testing.assert_close(sent[2][0], TorchDataset(shapes, v2.RandomHorizontalFlip(p=1))[2][0])
 
 
 def test_transforms_of_torchvision_move_picture_boxes_and_masks_together(shapes: em.Dataset) -> None:
