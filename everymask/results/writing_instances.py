@@ -45,7 +45,7 @@ class InstanceFolder(OutputFolder[InstanceSet]):
     ...         folder.add(result.sample, result.instances)
     """
 
-    columns = ("file", "object", "class", "score", "area", "x1", "y1", "x2", "y2", "cut")
+    columns: tuple[str, ...] = ("file", "object", "class", "score", "area", "x1", "y1", "x2", "y2", "cut")
 
     def _opened(self, stack: ExitStack) -> Sequence[BinaryIO]:
         table = stack.enter_context(self._table("predictions.json"))

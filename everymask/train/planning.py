@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from everymask.backends.pytorch import build_predictor, choose_device
+from everymask.backends.devices import choose_device
+from everymask.backends.pytorch import build_predictor
 from everymask.core.processes.rank import ALONE, Rank
 from everymask.data.dataset import Dataset
 from everymask.errors import counted

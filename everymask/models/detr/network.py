@@ -40,18 +40,21 @@ class RFDETRNetwork(Network):
 
     def __init__(self, spec: DetrModelSpec, num_classes: int, *, pretrained_encoder: Path | None = None) -> None:
         super().__init__()
-        self.spec, self.num_classes = spec, num_classes
+        self.spec = spec
+        self.num_classes: int = num_classes
         width, rows = spec.width, spec.groups * spec.queries
-        self.backbone = build_vit(spec.encoder, spec.channels, spec.patch, spec.side, pretrained=pretrained_encoder)
-        self.projector = Projector(MAPS * DETR_ENCODERS[spec.encoder], width)
-        self.proposals = nn.ModuleList(Proposals(width, num_classes) for _ in range(spec.groups))
-        self.queries = nn.Embedding(rows, width)
-        self.shifts = nn.Embedding(rows, 4)
+        self.backbone: nn.Module = build_vit(
+            spec.encoder, spec.channels, spec.patch, spec.side, pretrained=pretrained_encoder
+        )
+        self.projector: Projector = Projector(MAPS * DETR_ENCODERS[spec.encoder], width)
+        self.proposals: nn.ModuleList = nn.ModuleList(Proposals(width, num_classes) for _ in range(spec.groups))
+        self.queries: nn.Embedding = nn.Embedding(rows, width)
+        self.shifts: nn.Embedding = nn.Embedding(rows, 4)
         nn.init.zeros_(self.shifts.weight)
-        self.decoder = BoxDecoder(width, spec.heads, spec.read_heads, spec.layers, spec.points, spec.hidden)
-        self.classes = class_head(width, num_classes)
-        self.boxes = box_head(width)
-        self.masks = MaskHead(width, spec.layers) if isinstance(spec, RFDETRSeg) else None
+        self.decoder: BoxDecoder = BoxDecoder(width, spec.heads, spec.read_heads, spec.layers, spec.points, spec.hidden)
+        self.classes: nn.Linear = class_head(width, num_classes)
+        self.boxes: nn.Sequential = box_head(width)
+        self.masks: MaskHead | None = MaskHead(width, spec.layers) if isinstance(spec, RFDETRSeg) else None
 
     @property
     def exact_parts(self) -> tuple[str, ...]:
