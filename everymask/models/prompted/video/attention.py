@@ -36,8 +36,9 @@ class RotaryAttention(nn.Module):
         keys = torch.cat([turned(mapped, angles).flatten(1, 2), keys[:, keys.shape[1] - nowhere :]], dim=1)
         queries = turned(self.q_proj(query), angles)
         # With an axis of heads, so that no matrix of all pairs is made.
-        parts = (part[:, None] for part in (queries, keys, self.v_proj(value)))
-        return self.out_proj(F.scaled_dot_product_attention(*parts)[:, 0])
+        values = self.v_proj(value)
+        found = F.scaled_dot_product_attention(queries[:, None], keys[:, None], values[:, None])
+        return self.out_proj(found[:, 0])
 
 
 class MemoryAttentionLayer(nn.Module):
