@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from everymask.infer.running import Running
 from everymask.models.specs.prompted import SAM2
 
 _LOOKS = 1 << 26
+_NO_PICTURE = np.zeros((1, 1, 1), np.uint8)
 _MOST_ID = np.iinfo(np.uint16).max
 
 
@@ -40,6 +41,15 @@ class TrackedFrame:
     time: float | None
     result: Result
     hidden: tuple[int, ...]
+
+    @property
+    def objects(self) -> InstanceSet:
+        """The objects that are seen."""
+        return self.result.instances
+
+    def without_picture(self) -> TrackedFrame:
+        """The same with a picture of one pixel in place of the frame's, so that many can be kept."""
+        return replace(self, result=replace(self.result, sample=replace(self.result.sample, image=_NO_PICTURE)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +98,12 @@ class VideoSession:
     def nbytes(self) -> int:
         """What is remembered of the objects takes so much of memory."""
         return sum(memory.nbytes for memory in self._objects.values())
+
+    @property
+    def first(self) -> int:
+        """The first frame with a prompt; `ConfigError` where there is none."""
+        self._check_objects()
+        return min(frame for memory in self._objects.values() for frame in memory.prompted)
 
     def prompt(
         self,
@@ -153,10 +169,8 @@ class VideoSession:
         Frames with prompts show what these said. `ConfigError` where there is no object, or no such frame; `DataError`
         where a frame cannot be read.
         """
-        if not self._objects:
-            raise ConfigError("there is no object to be followed", hint="point at one first: prompt(1, 0, points=...)")
-        if start is None:
-            start = min(frame for memory in self._objects.values() for frame in memory.prompted)
+        self._check_objects()
+        start = self.first if start is None else start
         self._check_frame(start)
         return self._passed(range(start, -1, -1) if reverse else range(start, len(self)), reverse=reverse)
 
@@ -227,6 +241,10 @@ class VideoSession:
                 f"the number of an object must be a whole one from 1 to {_MOST_ID}, but got {object_id!r}"
             )
         self._check_frame(frame)
+
+    def _check_objects(self) -> None:
+        if not self._objects:
+            raise ConfigError("there is no object to be followed", hint="point at one first: prompt(1, 0, points=...)")
 
     def _check_frame(self, frame: int) -> None:
         if isinstance(frame, bool) or not isinstance(frame, int | np.integer) or not 0 <= frame < len(self):
