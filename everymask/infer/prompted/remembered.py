@@ -22,12 +22,13 @@ class ObjectMemory:
     Of the latter what is kept lies within six frames (pointers: fifteen) of the frame that was followed last, or of one
     that was pointed at, as a pass forwards or backwards may begin there. That is all that SAM 2 reads, so that answers
     are those of a memory that keeps everything; only who goes back into the middle of what was passed long ago finds
-    nothing there but the frames with prompts.
+    nothing there but the frames with prompts. `reached` are the first and the last frame that was followed.
     """
 
     prompted: dict[int, FollowedArrays] = field(default_factory=dict)
     passed: dict[int, FollowedArrays] = field(default_factory=dict)
     pointers: dict[int, FloatArray] = field(default_factory=dict)
+    reached: tuple[int, int] | None = None
 
     @property
     def nbytes(self) -> int:
@@ -45,10 +46,16 @@ class ObjectMemory:
     def keep(self, frame: int, found: FollowedArrays) -> None:
         """Keep what became of a frame without prompts, and forget what is no longer read."""
         self.passed[frame], self.pointers[frame] = found, found.pointer
+        low, high = self.reached or (frame, frame)
+        self.reached = min(low, frame), max(high, frame)
         starts = (frame, *self.prompted)
         for kept, reach in ((self.passed, _MAPS_NEAR), (self.pointers, _POINTERS_NEAR)):
             for other in [each for each in kept if all(abs(each - start) > reach for start in starts)]:
                 del kept[other]
+
+    def has_reached(self, frame: int) -> bool:
+        """Whether the object was followed to that frame, and beyond or not."""
+        return self.reached is not None and self.reached[0] <= frame <= self.reached[1]
 
     def recall(self, frame: int, count: int, *, reverse: bool) -> RecalledArrays | None:
         """What SAM 2 recalls in a frame of a video of `count` frames; None where nothing was pointed at yet.

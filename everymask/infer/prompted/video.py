@@ -213,7 +213,7 @@ class VideoSession:
             raise ConfigError(f"these are prompts for {counted(len(prompts), 'object')}", hint="prompt one at a time")
         earlier = self._asked.get((object_id, frame)) if box is None else None
         before = memory.prompted.get(frame, memory.passed.get(frame)) if box is None else None
-        recalls = frame in memory.passed if earlier is None else earlier.recalls
+        recalls = memory.has_reached(frame) if earlier is None else earlier.recalls
         if earlier is not None:
             prompts = earlier.prompts.with_more(prompts.points, prompts.labels)
         if before is None:
