@@ -11,12 +11,12 @@ import numpy as np
 from everymask.commands.prompting.answers import Prompting
 from everymask.commands.prompting.files import Asked, Kind, by_path, read_prompts
 from everymask.commands.sources import find_pictures
+from everymask.core.files import in_order
 from everymask.core.sample import Sample
 from everymask.data.issues import IssueLog
 from everymask.data.pictures.read import pictures_among, read_label_map
 from everymask.data.strict.csv_files import read_strict_csv
 from everymask.data.video.file import is_video
-from everymask.data.video.order import in_order
 from everymask.errors import ConfigError, DataError, counted, printable
 from everymask.infer.prompted.frames import Frames, FramesOfPictures, open_frames
 

@@ -1,1 +1,1 @@
-"""Frames of videos: files that are read forwards and backwards, and pictures in the order of their numbers."""
+"""Frames of video files, read forwards and backwards."""

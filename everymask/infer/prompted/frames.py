@@ -10,10 +10,10 @@ from typing import Protocol, TypeAlias
 import numpy as np
 
 from everymask.core.arrays import Array
+from everymask.core.files import in_order
 from everymask.core.sample import Sample
 from everymask.data.pictures.read import pictures_among
 from everymask.data.video.file import VideoFile, is_video
-from everymask.data.video.order import in_order
 from everymask.errors import ConfigError, DataError, printable
 from everymask.infer.sources import Source, as_sample
 

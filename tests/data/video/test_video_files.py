@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from everymask.core.files import in_order
 from everymask.data.video import file as files
 from everymask.data.video.file import VideoFile, is_video
-from everymask.data.video.order import in_order
 from everymask.errors import DataError
 from everymask.infer.prompted.frames import open_frames
 from tests.data.video.small_videos import number_of, write_video
