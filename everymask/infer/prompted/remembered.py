@@ -22,7 +22,7 @@ class ObjectMemory:
     Of the latter what is kept lies within six frames (pointers: fifteen) of the frame that was followed last, or of one
     that was pointed at, as a pass forwards or backwards may begin there. That is all that SAM 2 reads, so that answers
     are those of a memory that keeps everything; only who goes back into the middle of what was passed long ago finds
-    nothing there but the frames with prompts. `reached` are the first and the last frame that was followed.
+    nothing there but the frames with prompts. `reached` are the first and the last frame that was passed.
     """
 
     prompted: dict[int, FollowedArrays] = field(default_factory=dict)
@@ -46,15 +46,19 @@ class ObjectMemory:
     def keep(self, frame: int, found: FollowedArrays) -> None:
         """Keep what became of a frame without prompts, and forget what is no longer read."""
         self.passed[frame], self.pointers[frame] = found, found.pointer
-        low, high = self.reached or (frame, frame)
-        self.reached = min(low, frame), max(high, frame)
+        self.reach(frame)
         starts = (frame, *self.prompted)
         for kept, reach in ((self.passed, _MAPS_NEAR), (self.pointers, _POINTERS_NEAR)):
             for other in [each for each in kept if all(abs(each - start) > reach for start in starts)]:
                 del kept[other]
 
+    def reach(self, frame: int) -> None:
+        """A frame was passed, with prompts or without."""
+        low, high = self.reached or (frame, frame)
+        self.reached = min(low, frame), max(high, frame)
+
     def has_reached(self, frame: int) -> bool:
-        """Whether the object was followed to that frame, and beyond or not."""
+        """Whether that frame was passed."""
         return self.reached is not None and self.reached[0] <= frame <= self.reached[1]
 
     def recall(self, frame: int, count: int, *, reverse: bool) -> RecalledArrays | None:

@@ -52,14 +52,6 @@ class TrackedFrame:
         return replace(self, result=replace(self.result, sample=replace(self.result.sample, image=_NO_PICTURE)))
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """All prompts for an object in a frame; `recalls`: it was followed to there before."""
-
-    prompts: Prompts
-    recalls: bool
-
-
 class VideoSession:
     """A video in which objects are pointed at and followed: `Predictor.video`.
 
@@ -82,7 +74,7 @@ class VideoSession:
         self._predictor, self._frames = predictor, frames
         self._looks = Looks(_LOOKS)
         self._objects: dict[int, ObjectMemory] = {}
-        self._asked: dict[tuple[int, int], _Asked] = {}
+        self._asked: dict[tuple[int, int], Prompts] = {}
         self._reverse = False
 
     def __len__(self) -> int:
@@ -184,6 +176,8 @@ class VideoSession:
             others = [number for number in objects if number not in found]
             recalled = [objects[number].recall(frame, len(self), reverse=reverse) for number in others]
             answers = self._followed(seen, [Sought(each) for each in recalled])
+            for number in found:
+                objects[number].reach(frame)
             for number, answer in zip(others, answers, strict=True):
                 objects[number].keep(frame, answer)
                 found[number] = answer
@@ -203,7 +197,7 @@ class VideoSession:
 
     def _sought(
         self, object_id: int, frame: int, seen: Seen, memory: ObjectMemory, given: tuple[Numbers | None, ...]
-    ) -> tuple[_Asked, Sought]:
+    ) -> tuple[Prompts, Sought]:
         """All prompts for an object in a frame, and how the network is asked."""
         points, labels, box = given
         prompts = check_prompts(points, labels, box, seen.sample.size)
@@ -213,16 +207,15 @@ class VideoSession:
             raise ConfigError(f"these are prompts for {counted(len(prompts), 'object')}", hint="prompt one at a time")
         earlier = self._asked.get((object_id, frame)) if box is None else None
         before = memory.prompted.get(frame, memory.passed.get(frame)) if box is None else None
-        recalls = memory.has_reached(frame) if earlier is None else earlier.recalls
         if earlier is not None:
-            prompts = earlier.prompts.with_more(prompts.points, prompts.labels)
+            prompts = earlier.with_more(prompts.points, prompts.labels)
         if before is None:
             check_positive(prompts)
         masks = None if before is None else before.logits[None]
         alone = prompts.boxes is None and prompts.labels.shape[1] == 1
         arrays = prompts.arrays(seen.resizing.placement, masks, several=alone)
-        recalled = memory.recall(frame, len(self), reverse=self._reverse) if recalls else None
-        return _Asked(prompts, recalls), Sought(recalled, arrays)
+        recalled = memory.recall(frame, len(self), reverse=self._reverse) if memory.has_reached(frame) else None
+        return prompts, Sought(recalled, arrays)
 
     def _result(self, seen: Seen, found: dict[int, FollowedArrays], started: float) -> Result:
         """The objects that are seen in a frame, by their numbers."""
