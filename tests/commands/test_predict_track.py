@@ -18,6 +18,7 @@ from everymask.models.prompted.network import PromptedNetwork
 from everymask.models.specs.prompted import SAM, SAM2, prompted_labels, prompted_preprocess
 from tests.data.video.small_videos import write_video
 from tests.models.prompted.random_sam import scatter
+from tests.quick import quick
 
 COUNT = 4
 SIZE = (32, 48)
@@ -85,6 +86,7 @@ def test_objects_of_a_video_file_keep_their_numbers(
         assert (out / "overlays" / f"{frame:06d}.png").is_file()
 
 
+@pytest.mark.slow
 def test_frames_in_a_folder_are_named_and_may_be_few(model: Path, frames: Path) -> None:
     boxes = write(frames.parent / "boxes.csv", "file,x1,y1,x2,y2\nf10.png,5,5,30,30\nf10.png,0,0,48,32\n")
     assert track(model, frames, "--boxes", boxes, "--overlay", "none") == 0
@@ -108,24 +110,28 @@ def test_masks_show_objects(model: Path, frames: Path, clip: Path) -> None:
     assert track(model, clip, "--masks", frames.parent / "masks", "--overwrite") == 0
 
 
-@pytest.mark.parametrize(
-    ("options", "table", "said"),
-    [
-        ((), "", "must be pointed at"),
-        (("--everything",), "", "must be pointed at"),
-        (("--points", "p.csv"), "frame,x,y\n9,1,1\n", "there is no frame 9"),
-        (("--points", "p.csv"), "frame,x,y\nzero,1,1\n", "expected the number of a frame, but found 'zero'"),
-        (("--points", "p.csv"), "frame,x,y,object\n0,1,1,car\n", "expected the number of an object, but found 'car'"),
-        (("--points", "p.csv"), "frame,x,y\n0,100,1\n", "object 1 in frame 0: the point (100, 1) lies outside"),
-        (("--points", "p.csv"), "file,x,y\nclip.avi,1,1\n", "lacks the column frame"),
-        (("--points", "p.csv", "--resume"), "", "leave out resume"),
-        (("--points", "p.csv", "--tile", "64"), "", "without tiles"),
-    ],
-)
+REFUSED: list[tuple[tuple[str, ...], str, str]] = [
+    ((), "", "must be pointed at"),
+    (("--everything",), "", "must be pointed at"),
+    (("--points", "p.csv"), "frame,x,y\n9,1,1\n", "there is no frame 9"),
+    (("--points", "p.csv"), "frame,x,y\nzero,1,1\n", "expected the number of a frame, but found 'zero'"),
+    (("--points", "p.csv"), "frame,x,y,object\n0,1,1,car\n", "expected the number of an object, but found 'car'"),
+    (("--points", "p.csv"), "frame,x,y\n0,100,1\n", "object 1 in frame 0: the point (100, 1) lies outside"),
+    (("--points", "p.csv"), "file,x,y\nclip.avi,1,1\n", "lacks the column frame"),
+    (("--points", "p.csv", "--resume"), "", "leave out resume"),
+    (("--points", "p.csv", "--tile", "64"), "", "without tiles"),
+]
+
+
+@pytest.mark.parametrize("refused", quick(REFUSED, [REFUSED[0], REFUSED[2], REFUSED[5]]))
 def test_what_a_video_does_not_have_is_refused(
-    model: Path, clip: Path, options: tuple[str, ...], table: str, said: str, capsys: pytest.CaptureFixture[str],
+    model: Path,
+    clip: Path,
+    refused: tuple[tuple[str, ...], str, str],
+    capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
+    options, table, said = refused
     monkeypatch.chdir(clip.parent)
     write(clip.parent / "p.csv", table)
     assert track(model, clip, *options) != 0
@@ -142,6 +148,7 @@ def test_a_video_without_track_and_masks_without_one_are_refused(
     assert "add --track" in " ".join(capsys.readouterr().err.split())
 
 
+@pytest.mark.slow
 def test_a_network_without_memory_is_refused(tmp_path: Path, clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
     module = PromptedNetwork(SAM(encoder="vit_t", side=32))
     torch.save(module.state_dict(), tmp_path / "pictures.pth")
