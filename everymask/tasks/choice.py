@@ -68,7 +68,7 @@ def settle_task(
     """
     task = asked_task(config, stored) or task_of(dataset)
     dataset = dataset.for_task(task.name, rule=config.rule)
-    usual = type(stored)() if stored else usual_network(config, task, gpu)[0]
+    usual = type(stored)() if stored else task.network(gpu)[0]
     if stored is not None and getattr(stored, "keeps_size", False):
         usual = stored
     model = config.network or with_options(usual, config.encoder, config.norm, config.head, config.fusion)
@@ -113,11 +113,6 @@ def _check_binary(model: ChangeSpec, dataset: Dataset) -> None:
             f"{len(dataset.labels)} classes",
             hint=f"{cure}--fusion difference" if both else "choose --head multiclass",
         )
-
-
-def usual_network(config: TrainConfig, task: Task[Any], gpu: bool) -> tuple[ModelSpec, str]:
-    """The network where none is named, and why it; one whose encoder is named is of the usual size."""
-    return task.network(gpu or config.encoder is not None)
 
 
 def unseen_classes(train_set: Dataset, val_set: Dataset | None) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ from everymask.models.checkpoint import read_model
 from everymask.settings.config import TrainConfig
 from everymask.settings.facts import Facts, Start
 from everymask.settings.plan import Plan, plan_of
-from everymask.tasks.choice import asked_task, settle_task, unseen_classes, usual_network
+from everymask.tasks.choice import asked_task, settle_task, unseen_classes
 from everymask.tasks.instance import has_masks
 from everymask.tasks.task import Pipeline, Task
 from everymask.train.folder.embeddings import keep_embeddings
@@ -178,7 +178,7 @@ def read_ground(
     if (has_masks(model) or task.interactive) and train_set.boxes_only:
         raise DataError("the annotations are boxes without masks", hint=_OF_BOXES)
     unseen = unseen_classes(train_set, val_set)
-    chosen = (usual_network(given, task, gpu)[1],) if given.network is None is built else ()
+    chosen = (task.network(gpu)[1],) if given.network is None is built else ()
 
     held = f"{len(val_set)} for validation" if val_set else "none for validation"
     classes = counted(len(train_set.labels), "class", "es")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -31,11 +32,13 @@ from everymask.models.specs.any_spec import ModelSpec
 from everymask.settings.loss_terms import LOSS_NAMES
 from everymask.train.semantic_losses import build_loss
 from everymask.train.step import TrainStep
+from tests.export.graphs import thinned
 from tests.models.networks import (
+    DETR,
     OTHER_ENCODERS,
+    SEARCHED,
     SPECS,
     bands_of,
-    own_network,
     shared_network,
     some_batch,
     with_channels,
@@ -49,8 +52,15 @@ QUICK = quick(ALL, ["mask-rcnn", "segformer"])
 CPU = torch.device("cpu")
 
 
+@lru_cache(maxsize=4)
+def network(name: str) -> Network:
+    """The network in evaluation mode, to be left as it is; without layers that do once more what others show."""
+    whole = shared_network(ALL[name])
+    return whole if name in SEARCHED | DETR else thinned(copy.deepcopy(whole))
+
+
 def losses(name: str, device: torch.device, spoil: Callable[[Network], None] = lambda _: None) -> dict[str, float]:
-    module = own_network(ALL[name])
+    module = copy.deepcopy(network(name)).train()
     if device == GPU:
         on_gpu(module)
     spoil(module)
@@ -73,9 +83,9 @@ def test_predictions_on_a_gpu_are_those_of_the_cpu(name: str, dtype: torch.dtype
     images = np.random.default_rng(0).random((2, bands_of(ALL[name]), 67, 93), np.float32)
     windows = np.array([[0, 0, 93, 67], [0, 0, 50, 40]])
     wanted = Wanted((Placement((200, 270), (67, 93)),) * 2, ignore=255, scored=True)
-    expected = TorchBackend(ready_to_predict(shared_network(ALL[name])), CPU).run(images, windows)
+    expected = TorchBackend(ready_to_predict(network(name)), CPU).run(images, windows)
     with pretended_gpu():
-        module = ready_to_predict(on_gpu(copy.deepcopy(shared_network(ALL[name]))), dtype, GPU)
+        module = ready_to_predict(on_gpu(copy.deepcopy(network(name))), dtype, GPU)
         # Without its inference mode, in which torch lets no tensors pretend.
         found = TorchBackend.run.__wrapped__(TorchBackend(module, GPU), images, windows, wanted)  # type: ignore[attr-defined]
     if isinstance(expected, PanopticArrays):

@@ -15,7 +15,7 @@ from everymask.data.records import Annotation, Objects, Polygons, Record
 from everymask.errors import ConfigError, DataError
 from everymask.models.specs.any_spec import ModelSpec
 from everymask.models.specs.queries import Mask2Former, mask2former_small
-from everymask.models.specs.regions import MaskRCNN
+from everymask.models.specs.regions import MaskRCNN, mask_rcnn_small
 from everymask.models.specs.semantic import UNet
 from everymask.settings.config import TrainConfig
 from everymask.tasks.choice import asked_task, settle_task, unseen_classes
@@ -25,14 +25,19 @@ SQUARE = Polygons((np.array([[1, 1], [9, 1], [9, 9], [1, 9]], float),))
 
 
 @pytest.mark.parametrize(
-    ("task", "model"), [("instance", MaskRCNN(encoder="resnet18")), ("semantic", UNet(encoder="resnet18"))]
+    ("task", "gpu", "model"),
+    [
+        ("instance", True, MaskRCNN(encoder="resnet34")),
+        ("instance", False, mask_rcnn_small(encoder="resnet34")),
+        ("semantic", False, UNet(encoder="resnet34")),
+    ],
 )
-def test_an_encoder_alone_does_not_choose_the_task(task: TaskName, model: ModelSpec) -> None:
+def test_an_encoder_alone_chooses_neither_the_task_nor_the_size(task: TaskName, gpu: bool, model: ModelSpec) -> None:
     record = Record("a", Path("a.png"), (10, 10), Objects((Annotation(0, SQUARE),)))
     objects = Dataset(labels_of(["cat", "dog"]), (record,), "labelme", Path()).for_task(task)
-    config = TrainConfig(data="d", encoder="resnet18")
+    config = TrainConfig(data="d", encoder="resnet34")
     assert asked_task(config) is None
-    found = settle_task(config, objects)
+    found = settle_task(config, objects, gpu=gpu)
     assert (found[0].name, found[1]) == (task, model)
 
 
