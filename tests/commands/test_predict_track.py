@@ -155,3 +155,27 @@ def test_a_network_without_memory_is_refused(tmp_path: Path, clip: Path, capsys:
     points = write(tmp_path / "points.csv", "frame,x,y\n0,10,12\n")
     assert track(tmp_path / "pictures.pth", clip, "--points", points) != 0
     assert "follows nothing through a video" in " ".join(capsys.readouterr().err.split())
+
+
+def test_what_was_followed_is_judged_by_its_true_places(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for folder in ("found/ids", "masks"):
+        (tmp_path / folder).mkdir(parents=True)
+    for frame in range(5):
+        ids = np.zeros(SIZE, np.uint16)
+        ids[4:20, 5:25], ids[22:30, 30:45] = 3, 400
+        Image.fromarray(ids).save(tmp_path / "masks" / f"{frame}.png")
+        ids[ids == 400] = 0 if frame == 2 else 400
+        Image.fromarray(ids).save(tmp_path / "found" / "ids" / f"{frame}.png")
+    judged = ["evaluate", str(tmp_path / "found"), str(tmp_path / "masks"), "--track"]
+    assert run([*judged, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["objects"] == {"3": {"J": 1, "F": 1}, "400": {"J": pytest.approx(2 / 3), "F": pytest.approx(2 / 3)}}
+    assert told["frames"] == 3 and told["J&F"] == pytest.approx(5 / 6)
+    assert run(judged) == 0
+    assert "0.833" in capsys.readouterr().out
+    (tmp_path / "found" / "ids" / "3.png").unlink()
+    assert run(judged) != 0
+    assert "lacks 1 frame" in " ".join(capsys.readouterr().err.split())
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "found" / "ids" / "3.png")
+    assert run(judged) != 0
+    assert "is (8, 8), but the truth of the frame (32, 48)" in " ".join(capsys.readouterr().err.split())
