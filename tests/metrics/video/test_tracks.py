@@ -81,7 +81,7 @@ def test_objects_are_known_by_their_numbers_and_frames_counted_as_davis_does() -
     for frame in range(12):
         truth = objects({1: blob(1), 2: blob(2)} if frame < 6 else {1: blob(1)})
         good = {2: blob(2)} if frame < 6 else {}
-        found = objects(good | {9: blob(5)} | ({1: blob(1)} if frame < 8 else {1: blob(3)}))
+        found = objects(good | {9: blob(5)} | ({1: blob(3)} if frame in (8, 9) else {1: blob(1)}))
         for each in (metric, whole):
             each.update(found, truth, sample(frame))
     scores = metric.compute()
@@ -89,14 +89,14 @@ def test_objects_are_known_by_their_numbers_and_frames_counted_as_davis_does() -
     assert len(whole.compute().frames) == 12
     other_j, other_f = region_similarity(blob(3), blob(1)), contour_accuracy(blob(3), blob(1))
     assert other_j < 0.5
-    expected_j, expected_f = (7 + 3 * other_j) / 10, (7 + 3 * other_f) / 10
+    expected_j, expected_f = (8 + 2 * other_j) / 10, (8 + 2 * other_f) / 10
     assert scores.by_object()[1] == pytest.approx((expected_j, expected_f)) and scores.by_object()[2] == (1, 1)
     numbers = scores.numbers()
     assert numbers["J"] == pytest.approx((1 + expected_j) / 2) and numbers["F"] == pytest.approx((1 + expected_f) / 2)
     assert numbers["J&F"] == pytest.approx((numbers["J"] + numbers["F"]) / 2)
-    assert numbers["J recall"] == pytest.approx((1 + 0.7) / 2)
+    assert numbers["J recall"] == pytest.approx((1 + 0.8) / 2)
     # Ten frames are cut at 0, 2, 5, 7 and 9: the last quarter has frames 7, 8 and 9.
-    assert numbers["J decay"] == pytest.approx(0.5 * (1 - other_j))
+    assert numbers["J decay"] == pytest.approx(0.5 * (1 - (2 * other_j + 1) / 3))
 
 
 def test_parts_of_a_video_are_merged_and_nothing_counts_twice() -> None:
