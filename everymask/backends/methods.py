@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import assert_never
@@ -19,6 +20,7 @@ from everymask.errors import ConfigError
 from everymask.infer.decoding.found_objects import FoundObjects
 from everymask.infer.decoding.outputs import Outputs, SemanticArrays, Wanted
 from everymask.infer.decoding.prompted import EmbeddingArrays, MaskArrays, PromptArrays
+from everymask.infer.decoding.video import FollowedArrays, Sought
 from everymask.infer.predictor import Predictor
 from everymask.models.card import Card
 
@@ -72,6 +74,10 @@ class MethodBackend:
         raise ConfigError(f"{method_name(self.spec)} takes no prompts")
 
     def answer(self, seen: EmbeddingArrays, prompts: PromptArrays) -> MaskArrays:
+        """As `encode`."""
+        raise ConfigError(f"{method_name(self.spec)} takes no prompts")
+
+    def follow(self, seen: EmbeddingArrays, sought: Sequence[Sought]) -> list[FollowedArrays]:
         """As `encode`."""
         raise ConfigError(f"{method_name(self.spec)} takes no prompts")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,6 +11,7 @@ from threading import Barrier
 from typing import Literal, TypeAlias, assert_never, get_args
 from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -28,13 +29,16 @@ from everymask.infer.decoding.outputs import (
     Wanted,
 )
 from everymask.infer.decoding.prompted import EmbeddingArrays, MaskArrays, PromptArrays
+from everymask.infer.decoding.video import FollowedArrays, RecalledArrays, Sought
 from everymask.infer.predictor import Predictor
 from everymask.models.base import (
     Embedding,
+    Followed,
     Network,
     PanopticOutputs,
     PromptBatch,
     QueryOutputs,
+    Recalled,
     RegionOutputs,
     SemanticOutputs,
 )
@@ -137,15 +141,40 @@ class TorchBackend:
     @torch.inference_mode()
     def answer(self, seen: EmbeddingArrays, prompts: PromptArrays) -> MaskArrays:
         """As the protocol says."""
+        embedding, batch = self._embedding(seen), self._batch(prompts)
+        with _whole_float32():
+            found = self.module.answer(embedding, batch)
+        return MaskArrays(_array(found.logits), _array(found.scores), found.prompts.cpu().numpy())
+
+    @torch.inference_mode()
+    def follow(self, seen: EmbeddingArrays, sought: Sequence[Sought]) -> list[FollowedArrays]:
+        """As the protocol says."""
+        embedding = self._embedding(seen)
+        with _whole_float32():
+            return [_followed(self._found(embedding, each)) for each in sought]
+
+    def _found(self, seen: Embedding, sought: Sought) -> Followed:
+        if sought.mask is not None:
+            return self.module.adopt(seen, torch.from_numpy(sought.mask).to(self.where))
+        prompts = None if sought.prompts is None else self._batch(sought.prompts)
+        return self.module.follow(seen, None if sought.recalled is None else self._recalled(sought.recalled), prompts)
+
+    def _recalled(self, recalled: RecalledArrays) -> Recalled:
+        maps = torch.from_numpy(recalled.maps.view(np.int16)).view(torch.bfloat16).to(self.where).float()
+        ages, pointers, pointer_ages = (
+            torch.from_numpy(each).to(self.where)
+            for each in (recalled.map_ages, recalled.pointers, recalled.pointer_ages)
+        )
+        return Recalled(maps, ages, pointers, pointer_ages, recalled.oldest)
+
+    def _embedding(self, seen: EmbeddingArrays) -> Embedding:
         seen.check_seen_by(network_digest(self.module))
-        maps = tuple(torch.from_numpy(each[None]).to(self.where) for each in seen.maps)
+        return Embedding(tuple(torch.from_numpy(each[None]).to(self.where) for each in seen.maps))
+
+    def _batch(self, prompts: PromptArrays) -> PromptBatch:
         masks = None if prompts.masks is None else torch.from_numpy(prompts.masks).to(self.where)
         points, labels = (torch.from_numpy(each).to(self.where) for each in (prompts.points, prompts.labels))
-        with _whole_float32():
-            found = self.module.answer(
-                Embedding(maps), PromptBatch(points, labels, masks, prompts.several, prompts.least)
-            )
-        return MaskArrays(_array(found.logits), _array(found.scores), found.prompts.cpu().numpy())
+        return PromptBatch(points, labels, masks, prompts.several, prompts.least)
 
 
 def build_predictor(module: Network, card: Card, device: str = "auto", *, precision: Precision = "auto") -> Predictor:
@@ -199,6 +228,11 @@ def _regions(found: RegionOutputs) -> RegionArrays:
         found.paste,
         None if found.cut is None else _array(found.cut),
     )
+
+
+def _followed(found: Followed) -> FollowedArrays:
+    bits = found.map.to(torch.bfloat16).contiguous().view(torch.int16).cpu().numpy().view(np.uint16)
+    return FollowedArrays(_array(found.logits), float(found.score), float(found.presence), bits, _array(found.pointer))
 
 
 def _array(tensor: Tensor) -> FloatArray:

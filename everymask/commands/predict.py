@@ -22,6 +22,7 @@ from everymask.commands.running.merging import merged_with
 from everymask.commands.running.tiles import ByTiles, dates_of
 from everymask.commands.terminal import progress, show, show_json
 from everymask.core.memory import room_for
+from everymask.data.video.file import is_video
 from everymask.errors import ConfigError, DataError, Issue, UnusableHere, counted, printable
 
 if TYPE_CHECKING:
@@ -85,6 +86,13 @@ class Predict(Sharding):
     boxes: Path | None = None
     """Networks that answer prompts: a CSV file of boxes, with the columns file, x1, y1, x2 and y2 in pixels, such as
     predictions.csv of a detector."""
+    track: bool = False
+    """SAM 2.1: follow objects through a video, which is a video file, or a folder of frames in the order of the numbers
+    in their names. They are pointed at by --points or --boxes, in which a column frame counts from 0 (or file names a
+    frame) and object has their numbers, or by --masks."""
+    masks: Path | None = None
+    """With --track: a PNG with the objects' numbers at each pixel of the first frame, or a folder of such, called as
+    the frames that they show."""
     merge: str | None = None
     """Panoptic maps of two models: things as MODEL finds them, and stuff as this model of label maps says."""
     outline: str | None = None
@@ -102,12 +110,12 @@ class Predict(Sharding):
     @property
     def least(self) -> float:
         """The score below which objects are left out."""
-        return (0.0 if self.points or self.boxes else 0.5) if self.min_score is None else self.min_score
+        return (0.0 if self.points or self.boxes or self.track else 0.5) if self.min_score is None else self.min_score
 
     @property
     def prompting(self) -> Prompting:
         """What a network that answers prompts is asked."""
-        return Prompting(self.everything, self.points_per_side, self.points, self.boxes)
+        return Prompting(self.everything, self.points_per_side, self.points, self.boxes, self.masks, track=self.track)
 
 
 def run(options: Predict) -> None:
@@ -120,6 +128,9 @@ def run(options: Predict) -> None:
     loading = Loading(options.model, options, options.max_detections, options.duplicate_iou)
     if options.engine is not None:
         _run_in_shards(options, loading)
+        return
+    if options.track:
+        _run_track(options, loading)
         return
     passed_over: Counter[str] = Counter()
     pictures: Sequence[Path | TwoDates] = find_pictures(options.sources, passed_over)
@@ -194,7 +205,45 @@ def _check(options: Predict) -> None:
             "two models are merged picture by picture",
             hint="leave out everything, points, boxes, outline and engine",
         )
+    _check_track(options)
     check_order("predict", options.model, options.sources)
+
+
+def _check_track(options: Predict) -> None:
+    videos = [source for source in options.sources if is_video(source)]
+    if videos and not options.track:
+        raise ConfigError(
+            f"{printable(videos[0])} is a video",
+            hint="follow objects in it with --track, or write its frames as pictures: ffmpeg -i FILE frames/%06d.png",
+        )
+    if options.track and options.resume:
+        raise ConfigError(
+            "what is followed through a video is followed from where it was pointed at", hint="leave out resume"
+        )
+
+
+def _run_track(options: Predict, loading: Loading) -> None:
+    """Follow objects through a video, in constant memory."""
+    from everymask.commands.prompting.tracking import followed, frames_of, point
+    from everymask.results.writing_tracks import TrackFolder
+
+    model = load_in_fastest(options.model, options, (), lambda asked: loading.run_by(asked).load())
+    frames = frames_of(options.sources)
+    video = model.video(frames)
+    folder = TrackFolder(
+        options.out,
+        model.labels,
+        overwrite=options.overwrite,
+        inputs=options.sources,
+        overlay=options.overlay or "png",
+    )
+    point(video, frames, options.prompting)
+    with folder, progress("following") as move:
+        for done, (tracked, sample) in enumerate(followed(video, frames), start=1):
+            sure = model.task.keep_sure(tracked.objects, options.least)
+            folder.add_frame(tracked.frame, tracked.time, sample, sure)
+            move(done, len(frames))
+    _answer(folder, [], Counter(), options)
 
 
 def _run_in_shards(options: Predict, loading: Loading) -> None:

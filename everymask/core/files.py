@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all."""
+"""Files and folders that appear whole or not at all, and the order of names with numbers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 from everymask.errors import ConfigError, MachineError
 
 _LEFTOVER = re.compile(r"\.[0-9a-f]{32}(\.\w+)?")
+_NUMBER = re.compile(r"(\d+)")
 
 
 def clear_leftovers(folder: Path) -> None:
@@ -148,3 +149,14 @@ def write_json(path: str | Path, data: Any, *, indent: int | None = None) -> Non
     except UnicodeEncodeError:
         text = encode().encode("ascii")
     write_bytes(path, text + b"\n")
+
+
+def in_order(files: Iterable[Path]) -> list[Path]:
+    """Files by their paths, in which numbers count as numbers: frame2.png before frame10.png."""
+    return sorted(files, key=lambda file: ([number_key(part) for part in file.parts], str(file)))
+
+
+def number_key(name: str) -> list[tuple[int, str]]:
+    """By what names are sorted: their text and numbers in turn."""
+    pieces = _NUMBER.split(name.casefold())
+    return [(int(piece), "") if place % 2 else (0, piece) for place, piece in enumerate(pieces)]

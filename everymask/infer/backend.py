@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from typing import Protocol
 
 from everymask.core.arrays import FloatArray, IntArray
 from everymask.infer.decoding.outputs import Outputs, Wanted
 from everymask.infer.decoding.prompted import EmbeddingArrays, MaskArrays, PromptArrays
+from everymask.infer.decoding.video import FollowedArrays, Sought
 from everymask.models.specs.any_spec import AnySpec
 
 
@@ -51,4 +53,9 @@ class Backend(Protocol):
     def answer(self, seen: EmbeddingArrays, prompts: PromptArrays) -> MaskArrays:
         """The masks that prompts ask for in a picture that `encode` has seen; `WeightsError` where another network's
         `encode` did.
+        """
+
+    def follow(self, seen: EmbeddingArrays, sought: Sequence[Sought]) -> list[FollowedArrays]:
+        """Objects in a frame of a video that `encode` has seen, each by what is recalled of it and asked; errors as in
+        `answer`, and `ConfigError` where the network remembers nothing.
         """

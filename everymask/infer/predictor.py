@@ -18,8 +18,10 @@ from everymask.infer.decoding.duplicates import DUPLICATE_IOU, check_duplicate_i
 from everymask.infer.decoding.outputs import Outputs, Wanted
 from everymask.infer.prompted.clicking import answer_truth
 from everymask.infer.prompted.everything import Everything, find_everything
+from everymask.infer.prompted.frames import VideoSource, open_frames
 from everymask.infer.prompted.looks import Looks
 from everymask.infer.prompted.session import Session, look_at
+from everymask.infer.prompted.video import VideoSession
 from everymask.infer.result import Result
 from everymask.infer.sources import Source, TwoDates, as_sample
 from everymask.infer.stream import predict_many, predict_one, results_of
@@ -148,6 +150,14 @@ class Predictor:
         read, or the file is damaged or of another picture.
         """
         return Session(self, look_at(self, as_sample(source), self.looks, embedding))
+
+    def video(self, source: VideoSource) -> VideoSession:
+        """A video in which objects that are pointed at are followed from frame to frame (SAM 2).
+
+        It is a video file, a folder of frames in the order of the numbers in their names, a list of pictures, or an
+        array [T, H, W, C]. `ConfigError` where the model remembers nothing; `DataError` where the video cannot be read.
+        """
+        return VideoSession(self, open_frames(source))
 
     def everything(self, source: Source, wanted: Everything | None = None) -> Result:
         """All objects that points spread over a picture point at, surest first; errors as in `session`.

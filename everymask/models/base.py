@@ -163,6 +163,36 @@ class MaskOutputs:
 
 
 @dataclass(frozen=True, slots=True)
+class Recalled:
+    """What a network remembers of an object in a video, for one frame.
+
+    `maps` [M, c, h, w] are of frames, `map_ages` [M] int64 how many frames ago they were seen (0: frames with prompts,
+    whenever they were). `pointers` [K, width] say what the object was, `pointer_ages` [K] float32 how many frames ago;
+    `oldest` is the age that counts as 1.
+    """
+
+    maps: Tensor
+    map_ages: Tensor
+    pointers: Tensor
+    pointer_ages: Tensor
+    oldest: int
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """An object in a frame of a video: its mask's `logits` [h, w], -1,024 everywhere where it is hidden, the IoU that
+    the mask probably has (`score` []), the logit of its being there at all (`presence` []); and what is to be
+    remembered of it, `map` [c, h / 4, w / 4] and `pointer` [width].
+    """
+
+    logits: Tensor
+    score: Tensor
+    presence: Tensor
+    map: Tensor
+    pointer: Tensor
+
+
+@dataclass(frozen=True, slots=True)
 class ClassRows:
     """Which tensors of a network have rows for each class, in the order of the classes.
 
@@ -263,6 +293,21 @@ class Network(nn.Module):
 
     def answer(self, seen: Embedding, prompts: PromptBatch) -> MaskOutputs:
         """The masks that prompts for one picture ask for, where `embed` has seen it."""
+        raise NotImplementedError
+
+    def follow(self, seen: Embedding, recalled: Recalled | None, prompts: PromptBatch | None) -> Followed:
+        """An object in a frame that `embed` has seen, by what is recalled of it (None: nothing yet) and what one prompt
+        says of it here; `ConfigError` where the network remembers nothing.
+        """
+        raise ConfigError(
+            f"a {type(self.spec).__name__} looks at pictures one by one, and follows nothing through a video",
+            hint="take sam2.1-t, sam2.1-s, sam2.1-b+ or sam2.1-l",
+        )
+
+    def adopt(self, seen: Embedding, mask: Tensor) -> Followed:
+        """An object whose mask [H, W] (0 or 1) in a frame, of the size of the frame's file, is given; errors as in
+        `follow`.
+        """
         raise NotImplementedError
 
     def all_masks(

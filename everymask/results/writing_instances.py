@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from everymask.core.arrays import Array
+from everymask.core.arrays import Array, ByteArray, IntArray
 from everymask.core.geometry import Size
 from everymask.core.rows import ObjectRow, shortest
 from everymask.core.sample import Sample
@@ -76,7 +76,7 @@ class InstanceFolder(OutputFolder[InstanceSet]):
                 self._write_ids(self.out / f"ids/{name}.png", id or file, found)
             if self.overlay != "none":
                 entry["overlay"] = f"overlays/{name}.{self.overlay}"
-                drawn = draw_instances(image, _shrunk(found, size, image.shape[:2]), self.labels)
+                drawn = self._drawn(image, _shrunk(found, size, image.shape[:2]))
                 write_image(self.out / f"overlays/{name}.{self.overlay}", drawn)
             self._write_rows(found, shown, size, image_id=self.count + 1, cut=cut)
             self._coco.picture(entry, first=not self.count)
@@ -92,6 +92,18 @@ class InstanceFolder(OutputFolder[InstanceSet]):
         """How many objects there are, in words."""
         return counted(self.found.total(), "object")
 
+    def _numbers(self, found: InstanceSet) -> IntArray:
+        """What objects are called in the map and the tables, [N]: by their rows from 1."""
+        return np.arange(1, len(found) + 1)
+
+    def _more(self, number: int) -> tuple[dict[str, Any], tuple[object, ...]]:
+        """What the JSON and the CSV say of the object of that number besides."""
+        return {}, ()
+
+    def _drawn(self, image: Array, found: InstanceSet) -> ByteArray:
+        """The picture with its objects."""
+        return draw_instances(image, found, self.labels)
+
     def _finish(self) -> None:
         self._coco.finish()
 
@@ -101,16 +113,19 @@ class InstanceFolder(OutputFolder[InstanceSet]):
                 f"{printable(id)}: {len(found):,} objects, but a 16-bit picture can number 65,535",
                 hint="raise the score threshold or lower the number of detections",
             )
-        write_image(path, found.to_ids().astype(np.uint16))
+        names = np.concatenate([[0], self._numbers(found)]).astype(np.uint16)
+        write_image(path, names[found.to_ids()])
 
     def _write_rows(self, found: InstanceSet, shown: str, size: tuple[int, int], *, image_id: int, cut: bool) -> None:
         lines, entries, objects = [], [], self.found.total()
         rows = found.rows(self.labels)
-        for row, entry in zip(rows, coco_results(found, rows, image_id, size), strict=True):
-            entries.append({"id": objects + row.number, **entry, "iscrowd": 0})
+        told = coco_results(found, rows, image_id, size)
+        for row, entry, number in zip(rows, told, self._numbers(found).tolist(), strict=True):
+            more, cells = self._more(number)
+            entries.append({"id": objects + row.number, **entry, "iscrowd": 0, **more})
             score = "" if row.score is None else f"{row.score:.4f}"
             box = (f"{value:.2f}" for value in row.box)
-            lines.append((shown, row.number, row.name, score, row.area, *box, "yes" if cut else "no"))
+            lines.append((shown, number, row.name, score, row.area, *box, "yes" if cut else "no", *cells))
         self._coco.annotate(entries, first=not objects)
         self._csv.write(csv_lines(lines))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Protocol, assert_never
@@ -22,6 +22,7 @@ from everymask.infer.decoding.outputs import (
     Wanted,
 )
 from everymask.infer.decoding.prompted import EmbeddingArrays, MaskArrays, PromptArrays
+from everymask.infer.decoding.video import FollowedArrays, Sought
 from everymask.models.specs.any_spec import AnySpec
 from everymask.models.specs.change import ChangeSpec
 from everymask.models.specs.detr import RFDETR
@@ -78,6 +79,13 @@ class OneLane:
     def open_lanes(self) -> Executor:
         """As the protocol says."""
         return ThreadPoolExecutor(1)
+
+    def follow(self, seen: EmbeddingArrays, sought: Sequence[Sought]) -> list[FollowedArrays]:
+        """No exported network remembers what it has seen."""
+        raise ConfigError(
+            "an exported model looks at pictures one by one, and follows nothing through a video",
+            hint="take the model that it was exported from",
+        )
 
 
 @dataclass(frozen=True, slots=True)

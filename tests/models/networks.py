@@ -175,6 +175,7 @@ PROMPTED: dict[str, PromptedModelSpec] = {
     "sam": SAM(encoder="vit_t", side=64),
     "mobile-sam": SAM(encoder="tiny_vit", side=64),
     "sam2": SAM2(side=64),
+    "sam2-video": SAM2(side=64, memory="2.1"),
     "prompted-small": PromptedSmall(side=64, width=32),
 }
 # Encoders of all families; for semantic networks without a map at stride 2, with odd sizes of maps, with channels last.

@@ -24,21 +24,35 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Prompting:
-    """What a network is asked: for `everything`, with so many points a side, or by a file of points or of boxes."""
+    """What a network is asked: for `everything`, with so many points a side, or by a file of points or of boxes.
+
+    With `track`, objects are followed through a video, where `masks` show them in some frames.
+    """
 
     everything: bool
     points_per_side: int | None
     points: Path | None
     boxes: Path | None
+    masks: Path | None = None
+    track: bool = False
 
     def __bool__(self) -> bool:
-        return self.everything or self.points is not None or self.boxes is not None
+        return self.everything or any(file is not None for file in (self.points, self.boxes, self.masks))
 
     def check(self) -> None:
-        """`ConfigError` for more than one of them, and for a grid of points without everything."""
-        given = (self.everything, self.points is not None, self.boxes is not None)
-        if sum(given) > 1:
-            raise ConfigError("everything, points and boxes exclude each other", hint="ask for one of them")
+        """`ConfigError` for more than one of them, for a grid of points without everything, and for a video of which
+        nothing is asked.
+        """
+        files = (self.points, self.boxes, self.masks)
+        if sum((self.everything, *(file is not None for file in files))) > 1:
+            raise ConfigError("everything, points, boxes and masks exclude each other", hint="ask for one of them")
+        if self.masks is not None and not self.track:
+            raise ConfigError("masks show objects that are followed through a video", hint="add --track")
+        if self.track and (self.everything or not self):
+            raise ConfigError(
+                "what is followed through a video must be pointed at, in any of its frames",
+                hint="add --points, --boxes or --masks",
+            )
         if self.points_per_side is not None and not self.everything:
             raise ConfigError("points-per-side says how dense the points of everything lie", hint="add --everything")
 

@@ -10,15 +10,13 @@ from torch import Tensor
 from everymask.errors import WeightsError
 from everymask.models.prompted.hiera import HIERA_SIZES
 from everymask.models.prompted.vit import PATCH, VIT_SIZES
-from everymask.models.specs.prompted import SAM, SAM2
+from everymask.models.specs.prompted import SAM, SAM2, SAM2Memory
 
 _POSITIONS = "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix"
 _POINTS = "prompt_encoder.point_embed.weight"
-# What SAM 2 remembers a video by, and TinyViT's classifier: nothing that a picture is answered with.
+# What SAM 2's own code does not use, and TinyViT's classifier: nothing that is answered with.
 _UNUSED = re.compile(
-    r"^(memory_|maskmem_tpos_enc$|mask_downsample\.|obj_ptr_|no_obj_|no_mem_pos_enc$|object_pointer_proj\."
-    r"|temporal_positional_encoding_projection_layer\.|no_memory_positional_encoding$|no_object_pointer$"
-    r"|occlusion_spatial_embedding_parameter$|image_encoder\.(norm_head|head)\.|pixel_(mean|std)$"
+    r"^(no_mem_pos_enc$|no_memory_positional_encoding$|image_encoder\.(norm_head|head)\.|pixel_(mean|std)$"
     r"|prompt_encoder\.shared_embedding\.positional_embedding$)|\.attention_bias_idxs$"
 )
 # In the authors' file, and in transformers' models for pictures, for videos and for prompts.
@@ -52,6 +50,31 @@ _OUR_NAMES = tuple(
         (r"^prompt_encoder\.mask_embed\.conv2\.", "prompt_encoder.mask_downscaling.3."),
         (r"^prompt_encoder\.mask_embed\.layer_norm2\.", "prompt_encoder.mask_downscaling.4."),
         (r"^prompt_encoder\.mask_embed\.conv3\.", "prompt_encoder.mask_downscaling.6."),
+        # The memory of videos.
+        (r"^object_pointer_proj\.", "obj_ptr_proj."),
+        (r"^temporal_positional_encoding_projection_layer\.", "obj_ptr_tpos_proj."),
+        (r"^memory_temporal_positional_encoding$", "maskmem_tpos_enc"),
+        (r"^no_object_pointer$", "no_obj_ptr"),
+        (r"^occlusion_spatial_embedding_parameter$", "no_obj_embed_spatial"),
+        (r"^memory_(attention|encoder)\.", r"memory.\1."),
+        (r"^(?=(obj_ptr|no_obj|maskmem)_|mask_downsample\.)", "memory."),
+        (r"^(memory\.attention)\.layer_norm\.", r"\1.norm."),
+        (r"(mask_downsampler)\.layers\.0\.conv\.", r"\1.encoder.0."),
+        (r"(mask_downsampler)\.layers\.1\.conv\.", r"\1.encoder.3."),
+        (r"(mask_downsampler)\.layers\.2\.conv\.", r"\1.encoder.6."),
+        (r"(mask_downsampler)\.layers\.3\.conv\.", r"\1.encoder.9."),
+        (r"(mask_downsampler)\.layers\.0\.layer_norm\.", r"\1.encoder.1."),
+        (r"(mask_downsampler)\.layers\.1\.layer_norm\.", r"\1.encoder.4."),
+        (r"(mask_downsampler)\.layers\.2\.layer_norm\.", r"\1.encoder.7."),
+        (r"(mask_downsampler)\.layers\.3\.layer_norm\.", r"\1.encoder.10."),
+        (r"(mask_downsampler)\.final_conv\.", r"\1.encoder.12."),
+        (r"^(memory\.encoder)\.feature_projection\.", r"\1.pix_feat_proj."),
+        (r"^(memory\.encoder)\.projection\.", r"\1.out_proj."),
+        (r"\.memory_fuser\.", ".fuser."),
+        (r"\.depthwise_conv\.", ".dwconv."),
+        (r"\.pointwise_conv(\d)\.", r".pwconv\1."),
+        (r"(fuser\.layers\.\d)\.layer_norm\.", r"\1.norm."),
+        (r"(fuser\.layers\.\d)\.scale$", r"\1.gamma"),
         # The decoder. What lies two layers deep is called by numbers in some files and by names in others.
         (r"^mask_decoder\.upscale_conv1\.", "mask_decoder.output_upscaling.0."),
         (r"^mask_decoder\.upscale_layer_norm\.", "mask_decoder.output_upscaling.1."),
@@ -60,9 +83,9 @@ _OUR_NAMES = tuple(
         (r"(transformer\.layers\.\d\.mlp)\.(?:layers\.1|proj_out)\.", r"\1.lin2."),
         (r"(trunk\.blocks\.\d+\.mlp)\.proj_in\.", r"\1.layers.0."),
         (r"(trunk\.blocks\.\d+\.mlp)\.proj_out\.", r"\1.layers.1."),
-        (r"(head|mlps\.\d)\.layers\.0\.(?=\w+$)", r"\1.layers.first."),
-        (r"(head|mlps\.\d)\.proj_in\.", r"\1.layers.0."),
-        (r"(head|mlps\.\d)\.proj_out\.", r"\1.layers.2."),
+        (r"(head|mlps\.\d|obj_ptr_proj)\.layers\.0\.(?=\w+$)", r"\1.layers.first."),
+        (r"(head|mlps\.\d|obj_ptr_proj)\.proj_in\.", r"\1.layers.0."),
+        (r"(head|mlps\.\d|obj_ptr_proj)\.proj_out\.", r"\1.layers.2."),
         (r"\.layer_norm_final_attn\.", ".norm_final_attn."),
         (r"\.layer_norm(\d)\.", r".norm\1."),
         (r"(attn|image|token)\.o_proj\.", r"\1.out_proj."),
@@ -91,10 +114,7 @@ def refuse_relatives(tensors: Mapping[str, Tensor]) -> None:
 
 
 def from_published(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights of SAM, MobileSAM or SAM 2, from the authors' files or transformers', named for our networks.
-
-    What only videos need is left out.
-    """
+    """The weights of SAM, MobileSAM or SAM 2, from the authors' files or transformers', named for our networks."""
     named: dict[str, Tensor] = {}
     by_names = any(".proj_in." in name for name in tensors)
     for name, tensor in tensors.items():
@@ -139,8 +159,15 @@ def sam2_of(tensors: Mapping[str, Tensor]) -> SAM2:
     width, depth = len(patches), _blocks(named, "image_encoder.trunk.blocks.")
     for name, size in HIERA_SIZES.items():
         if (size.width, sum(size.depths)) == (width, depth):
-            return SAM2(encoder=name, channels=patches.shape[1])
+            return SAM2(encoder=name, channels=patches.shape[1], memory=_memory(named))
     raise _no_such_size("SAM 2", width, depth, HIERA_SIZES)
+
+
+def _memory(named: Mapping[str, Tensor]) -> SAM2Memory | None:
+    """Whose memory of videos it is; files for pictures alone have none."""
+    if not any(name.startswith("memory.") for name in named):
+        return None
+    return "2.1" if "memory.no_obj_embed_spatial" in named else "2.0"
 
 
 def _no_such_size(network: str, width: int, depth: int, known: Mapping[str, object]) -> WeightsError:

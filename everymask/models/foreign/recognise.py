@@ -26,7 +26,7 @@ from everymask.models.semantic.pidnet import WIDTHS as PIDNET_WIDTHS
 from everymask.models.specs.any_spec import ModelSpec
 from everymask.models.specs.change import ChangeModelSpec, TinyCD
 from everymask.models.specs.onestage import OneStageModelSpec
-from everymask.models.specs.prompted import PromptedModelSpec
+from everymask.models.specs.prompted import SAM2, PromptedModelSpec
 from everymask.models.specs.queries import QueryModelSpec
 from everymask.models.specs.semantic import HRNet, PIDNet, SegFormer, SemanticModelSpec, SemanticSpec, as_smp, segformer
 
@@ -83,6 +83,8 @@ class Foreign:
                 hint="choose the model of the weights" + ("" if self.spec is None else ", or leave out --model"),
             )
         network: Any = asked
+        if isinstance(self.spec, SAM2):
+            return replace(network, memory=self.spec.memory)
         if self.origin != "segmentation_models.pytorch":
             return network
         theirs, plain = as_smp(network), type(network)()

@@ -23,12 +23,14 @@ _DEPTH = 3
 @dataclass(frozen=True, slots=True)
 class Attended:
     """What P prompts made of the picture: `tokens` [P, 4, width] for the masks, `image` [P, h * w, width], and `scores`
-    [P, 4]: the IoU that each mask probably has.
+    [P, 4]: the IoU that each mask probably has. `first` [P, width] is the token that tells whether there is an object,
+    where there is such a one.
     """
 
     tokens: Tensor
     image: Tensor
     scores: Tensor
+    first: Tensor
 
 
 class MaskDecoder(nn.Module):
@@ -84,7 +86,13 @@ class MaskDecoder(nn.Module):
         asked = torch.cat([torch.cat(own).expand(prompts.shape[0], -1, -1), prompts], dim=1)
         tokens, image = self.transformer(scene, asked)
         scores = self.iou_prediction_head(tokens[:, count - MASKS - 1])
-        return Attended(tokens[:, count - MASKS : count], image, scores.sigmoid() if self.present else scores)
+        return Attended(
+            tokens[:, count - MASKS : count], image, scores.sigmoid() if self.present else scores, tokens[:, 0]
+        )
+
+    def presence(self, attended: Attended) -> Tensor:
+        """The logit [P] of there being an object, which only a decoder with `present` tells."""
+        return self.pred_obj_score_head(attended.first)[:, 0]
 
     def logits(self, attended: Attended, maps: tuple[Tensor, ...], chosen: Tensor) -> Tensor:
         """The masks [K, 4 h, 4 w] that are `chosen` [P, 4], prompt by prompt; `maps` as the network embeds pictures."""

@@ -14,14 +14,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from everymask.errors import ConfigError
-from everymask.models.base import Batch, ClassRows, Embedding, MaskOutputs, Network, PromptBatch
+from everymask.models.base import Batch, ClassRows, Embedding, Followed, MaskOutputs, Network, PromptBatch, Recalled
 from everymask.models.prompted.hiera import HIERA_SIZES, HieraPyramid
 from everymask.models.prompted.learning import Asking, click_losses, drawn_objects
 from everymask.models.prompted.mask_decoder import MASKS, Attended, MaskDecoder
-from everymask.models.prompted.prompt_encoder import PromptEncoder
+from everymask.models.prompted.prompt_encoder import PADDING, PromptEncoder
 from everymask.models.prompted.small import SmallPyramid
 from everymask.models.prompted.tiny_vit import TinyViT
 from everymask.models.prompted.two_way import Scene
+from everymask.models.prompted.video.memory import VideoMemory
 from everymask.models.prompted.vit import VIT_SIZES, ImageEncoderViT
 from everymask.models.specs.prompted import (
     AROUND_ZERO,
@@ -39,6 +40,9 @@ WIDTH = 256
 _PLACES_AT_ONCE = {"cpu": 1 << 12}
 _PLACES_ELSEWHERE = 1 << 18
 _MOST_LOGIT = 32.0
+_HIDDEN = -1024.0
+_SURE = 20.0
+"""From the logit of a pixel outside a given mask to that of one inside."""
 
 
 class PromptedNetwork(Network):
@@ -68,10 +72,12 @@ class PromptedNetwork(Network):
             self.mask_decoder.begin_without_details()
         if self.follows_video:
             self.no_mem_embed: nn.Parameter = nn.Parameter(torch.zeros(1, 1, width))
+        memory = spec.memory if isinstance(spec, SAM2) else None
+        self.memory: VideoMemory | None = None if memory is None else VideoMemory(width, memory)
 
     @property
     def exact_parts(self) -> tuple[str, ...]:
-        return ("prompt_encoder", "mask_decoder")
+        return ("prompt_encoder", "mask_decoder", *(() if self.memory is None else ("memory",)))
 
     def forward(self, images: Tensor, windows: Tensor | None = None) -> object:
         raise finds_nothing(self.spec)
@@ -97,8 +103,12 @@ class PromptedNetwork(Network):
             return Embedding(maps)
         image, *finer = maps
         if self.follows_video:
-            image = image + self.no_mem_embed.float().view(1, WIDTH, 1, 1)
+            image = image + self._without_memory()
         return Embedding((image, *self.mask_decoder.finer((finer[0], finer[1]))))
+
+    def _without_memory(self) -> Tensor:
+        """What is added to a picture of which nothing is remembered."""
+        return self.no_mem_embed.float().view(1, WIDTH, 1, 1)
 
     def answer(self, seen: Embedding, prompts: PromptBatch) -> MaskOutputs:
         """The masks that P prompts ask for; `seen` is of one picture."""
@@ -126,6 +136,55 @@ class PromptedNetwork(Network):
         shown = shown if drawn is None else shown + drawn
         attended = self.mask_decoder.attend(self._seen(seen, shown), self.prompt_encoder.embedded(points, labels))
         return self.mask_decoder.all_logits(attended, seen.maps), attended.scores
+
+    def follow(self, seen: Embedding, recalled: Recalled | None, prompts: PromptBatch | None) -> Followed:
+        memory = self.memory
+        if memory is None:
+            return super().follow(seen, recalled, prompts)
+        image, *finer = seen.maps
+        if recalled is not None:
+            image = memory.recalled(image - self._without_memory(), recalled)
+        if prompts is None:
+            # As trained: a point that means nothing.
+            nowhere, nothing = image.new_zeros(1, 1, 2), torch.full((1, 1), PADDING, device=image.device)
+            prompts = PromptBatch(nowhere, nothing, None, several=True, least=-torch.inf)
+        asked = Embedding((image, *finer))
+        tokens = self.prompt_encoder.tokens(prompts.points, prompts.labels)
+        attended = self.mask_decoder.attend(self._scene(asked, prompts.masks, None), tokens)
+        best = 1 + int(attended.scores[0, 1:].argmax()) if prompts.several else 0
+        if prompts.several:
+            chosen = F.one_hot(torch.tensor([best], device=image.device), MASKS).bool()
+            found = self._chosen(asked, attended, chosen)
+        else:
+            found = self._one(asked, attended)
+        presence = self.mask_decoder.presence(attended)
+        present = presence > 0
+        logits = torch.where(present[:, None, None], found.logits, _HIDDEN)
+        whole = F.interpolate(logits[:, None], (self.spec.side, self.spec.side), mode="bilinear")
+        mask = whole.sigmoid() if (prompts.labels == PADDING).all() else (whole > 0).float()
+        pointer = memory.pointer(attended.tokens[:, best], present)
+        kept = memory.remembered(seen.maps[0] - self._without_memory(), mask, present)
+        return Followed(logits[0], found.scores[0], presence[0], kept[0], pointer[0])
+
+    def adopt(self, seen: Embedding, mask: Tensor) -> Followed:
+        memory, side = self.memory, self.spec.side
+        if memory is None:
+            return super().follow(seen, None, None)
+        whole = F.interpolate(mask[None, None].float(), (side, side), mode="bilinear", antialias=True)
+        whole = (whole >= 0.5).float()
+        present = whole.flatten(1).any(dim=1)
+        image = seen.maps[0] - self._without_memory()
+        bare = Embedding((image, *seen.maps[1:]))
+        nowhere, nothing = image.new_zeros(1, 1, 2), torch.full((1, 1), PADDING, device=image.device)
+        shown = self.prompt_encoder.map(memory.mask_downsample(whole)[:, 0])
+        attended = self.mask_decoder.attend(self._seen(bare, shown), self.prompt_encoder.tokens(nowhere, nothing))
+        best = 1 + int(attended.scores[0, 1:].argmax())
+        known = present & (self.mask_decoder.presence(attended) > 0)
+        pointer = memory.pointer(attended.tokens[:, best], known)
+        logits = F.interpolate(_SURE * whole - _SURE / 2, (side // 4, side // 4), mode="bilinear", antialias=True)
+        kept = memory.remembered(image, whole, present)
+        presence = torch.where(present, _SURE / 2, -_SURE / 2)
+        return Followed(logits[0, 0], present[0].float(), presence[0], kept[0], pointer[0])
 
     def _scene(self, seen: Embedding, masks: Tensor | None, drawn: Tensor | None) -> Scene:
         shown = self._shown(masks)

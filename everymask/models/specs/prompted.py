@@ -15,6 +15,11 @@ from everymask.models.specs.regions import ENCODERS
 
 SAMEncoder: TypeAlias = Literal["vit_t", "vit_b", "vit_l", "vit_h", "tiny_vit"]
 SAM2Encoder: TypeAlias = Literal["hiera_t", "hiera_s", "hiera_b+", "hiera_l"]
+SAM2Memory: TypeAlias = Literal["2.0", "2.1"]
+MAPS_KEPT = 7
+"""How many maps SAM 2 recalls in a frame of a video: those of six frames before it, and of the frame with a prompt."""
+POINTERS_KEPT = 16
+"""How many pointers, besides those of frames with prompts."""
 STABLE = 0.98
 """Where a mask of SAM 2 that is the answer alone changes more with the threshold, the best of three takes its place."""
 AROUND_ZERO = 0.05
@@ -63,12 +68,15 @@ class SAM(PromptedSpec):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SAM2(PromptedSpec):
-    """The part of SAM 2.1 (Ravi et al. 2024) that sees pictures: no memory, so each is answered by itself."""
+    """SAM 2 (Ravi et al. 2024): the part that sees pictures, and with a `memory`, that of 2.0 or 2.1, videos too."""
 
     encoder: str = "hiera_t"
+    memory: SAM2Memory | None = None
 
     def __post_init__(self) -> None:
         _check_encoder(self.encoder, get_args(SAM2Encoder))
+        if self.memory not in (None, *get_args(SAM2Memory)):
+            raise ConfigError(f"memory must be 2.0, 2.1 or none, but got {self.memory!r}")
         super(SAM2, self).__post_init__()
 
     @property

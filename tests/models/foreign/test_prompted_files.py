@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import everymask
 from everymask.errors import WeightsError
 from everymask.models.foreign.recognise import recognise
 from everymask.models.prompted.network import PromptedNetwork
-from everymask.models.specs.prompted import PROMPTED, SAM, SAM2, PromptedModelSpec
+from everymask.models.specs.prompted import PROMPTED, SAM, SAM2, PromptedModelSpec, SAM2Memory
 from tests.quick import quick
 
 SMALL = SAM(encoder="vit_t", side=64)
@@ -27,15 +28,16 @@ def tensors_of(spec: PromptedModelSpec) -> dict[str, Tensor]:
 
 
 def as_sam2_authors(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Under the names of SAM 2's own files, with a part of its memory."""
+    """Under the names of SAM 2's own files."""
     named = {}
     for name, tensor in tensors.items():
         new = f"sam_{name}" if name.startswith(("prompt_encoder.", "mask_decoder.")) else name
         if "transformer.layers" in new:
             new = new.replace(".mlp.lin1.", ".mlp.layers.0.").replace(".mlp.lin2.", ".mlp.layers.1.")
-        named[new] = tensor
-    memory = ("maskmem_tpos_enc", "memory_encoder.out_proj.weight", "no_obj_ptr", "obj_ptr_proj.layers.0.weight")
-    return named | {name: torch.zeros(1) for name in memory}
+        for part in ("attention", "encoder"):
+            new = new.replace(f"memory.{part}.", f"memory_{part}.")
+        named[new.removeprefix("memory.")] = tensor
+    return named | {"no_mem_pos_enc": torch.zeros(1)}
 
 
 PUBLISHED = [name for name in PROMPTED.named if name != "prompted-small"]
@@ -53,21 +55,33 @@ def test_every_published_size_is_recognised(name: str) -> None:
     assert fitting.keys() == tensors.keys()
 
 
+@pytest.mark.parametrize("memory", quick(["2.1", "2.0"], ["2.1"]))
+def test_a_file_of_sam_2_has_its_memory_of_videos(memory: SAM2Memory) -> None:
+    spec = SAM2(side=64, memory=memory)
+    tensors = tensors_of(spec)
+    found = recognise(as_sam2_authors(tensors))
+    assert found is not None and found.spec == replace(spec, side=1024)
+    assert found.fitting(PromptedNetwork(spec)).keys() == tensors.keys()
+    # Who names the network gets the memory that the file has.
+    assert found.network(SAM2(side=64)) == spec
+
+
 @pytest.mark.slow
-def test_names_of_transformers_4_and_5_are_read() -> None:
+@pytest.mark.parametrize("videos", [False, True])
+def test_names_of_transformers_4_and_5_are_read(videos: bool) -> None:
     transformers = pytest.importorskip("transformers")
     with torch.device("meta"):
-        tensors = dict(transformers.Sam2Model(transformers.Sam2Config()).state_dict())
-    memory = ("memory_temporal_positional_encoding", "memory_fuser.weight", "object_pointer_proj.proj_in.weight",
-              "no_object_pointer", "temporal_positional_encoding_projection_layer.weight")  # fmt: skip
-    tensors |= {name: torch.zeros(1) for name in memory}
+        theirs = transformers.Sam2VideoModel(transformers.Sam2VideoConfig()) if videos else None
+        theirs = theirs or transformers.Sam2Model(transformers.Sam2Config())
+        tensors = dict(theirs.state_dict())
     older = {name.replace(".o_proj.", ".out_proj."): tensor for name, tensor in tensors.items()}
     assert older.keys() != tensors.keys()
+    spec = SAM2(memory="2.1" if videos else None)
     for names in (tensors, older):
         found = recognise(names)
-        assert found is not None and found.spec == SAM2()
+        assert found is not None and found.spec == spec
         with torch.device("meta"):
-            module = PromptedNetwork(SAM2())
+            module = PromptedNetwork(spec)
         named = found.fitting(module)
         assert {name: tensor.shape for name, tensor in named.items()} == {
             name: tensor.shape for name, tensor in module.state_dict().items()

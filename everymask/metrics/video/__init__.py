@@ -1,0 +1,1 @@
+"""How well objects are followed through a video: J and F of the DAVIS benchmark."""
