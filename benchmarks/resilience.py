@@ -183,8 +183,8 @@ def learn(config: TrainConfig, write: int | None = None) -> None:
 def disturbed(config: TrainConfig, seconds: float, draw: np.random.Generator, most: int) -> Iterator[str]:
     """Train to the end; gives of each kill how it was done."""
     for at_write in islice(cycle([False, True]), most):
-        write = int(draw.integers(1, 60)) if at_write else None
-        after = _PATIENCE if at_write else float(draw.uniform(0.02, seconds))
+        write = int(draw.integers(1, 40)) if at_write else None
+        after = _PATIENCE if at_write else float(draw.uniform(0.02, 0.6 * seconds))
         code = ended(in_process(partial(learn, config, write)), after)
         if code is not None:
             if code:
