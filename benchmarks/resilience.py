@@ -2,25 +2,30 @@
 
     python -m benchmarks.resilience --kills 300
 
-Small trainings (a Mask R-CNN and a U-Net; no worker, one and two; float32 and bfloat16) are done once undisturbed. Then
+Small trainings of seven networks (no worker, one and two; float32 and bfloat16) are done once undisturbed. Then
 each is begun again and ended by SIGKILL, with its workers: by turns at a random instant, and at a random one of the
 calls that put what was written in its place or on the disk. The next process goes on with it and is killed too,
-`--each` times in all; the last comes to the end. Weights, optimizer, average of the weights and the log of steps and
-validations must then be those of the undisturbed training, and nothing half-written may lie in the folder.
+`--each` times in all; the last comes to the end. Weights, optimizer, average of the weights, progress and the log of
+steps and validations must then be those of the undisturbed training, and nothing half-written may lie in the folder.
+What came of it is written into docs/reliability.md.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import math
 import os
+import shlex
+import shutil
 import signal
 import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import cycle, islice, product
 from pathlib import Path
@@ -30,25 +35,65 @@ import numpy as np
 from rich.console import Console
 from safetensors.numpy import load_file
 
-from benchmarks.compare import Bar
+from benchmarks.page import machine, versions, with_section
+from everymask.core.files import write_text
 from everymask.core.randomness import rng
+from everymask.core.segmentation import TaskName
 from everymask.data.shapes import write_shapes
 from everymask.models.specs.any_spec import ModelSpec
-from everymask.models.specs.regions import mask_rcnn_small
-from everymask.models.specs.semantic import UNet
-from everymask.settings.config import TrainConfig
+from everymask.models.specs.panoptic import panoptic_fpn_small
+from everymask.models.specs.queries import Mask2Former
+from everymask.models.specs.regions import cascade_mask_rcnn_small, mask_rcnn_small, point_rend_small
+from everymask.models.specs.semantic import SegFormer, UNet
+from everymask.settings.config import Precision, TrainConfig
 from everymask.train.folder.layout import BEST, LOG, STATE
 from everymask.train.folder.log_lines import read_log
 from everymask.train.run import train
 
 WANTED = 300
-_NETWORKS: dict[str, ModelSpec] = {
-    "mask-rcnn": mask_rcnn_small(
-        encoder="mobilenetv3_small_100", fpn_channels=16, box_fcs=(16,), mask_convs=(16,), rpn_post_nms=(40, 40)
-    ),
-    "unet": UNet(encoder="mobilenetv3_small_100", decoder_channels=(32, 16, 16, 8, 8)),
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "reliability.md"
+_ENCODER = "mobilenetv3_small_100"
+_REGIONS: dict[str, Any] = {
+    "encoder": _ENCODER,
+    "fpn_channels": 16,
+    "box_fcs": (16,),
+    "mask_convs": (16,),
+    "rpn_post_nms": (40, 40),
 }
-_TASKS = {"mask-rcnn": "instance", "unet": "semantic"}
+_QUERIES: dict[str, Any] = {
+    "encoder": _ENCODER,
+    "width": 32,
+    "heads": 4,
+    "pixel_layers": 1,
+    "pixel_hidden": 32,
+    "layers": 2,
+    "hidden": 32,
+    "queries": 10,
+    "points": 256,
+}
+_POINTS: dict[str, Any] = {"coarse_fcs": (16,), "point_fcs": (16,), "train_points": 49}
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A network, what it learns to give, and settings that only it has."""
+
+    model: ModelSpec
+    task: TaskName
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+KINDS = {
+    "mask-rcnn": Kind(mask_rcnn_small(**_REGIONS), "instance"),
+    "unet": Kind(UNet(encoder=_ENCODER, decoder_channels=(32, 16, 16, 8, 8)), "semantic"),
+    "mask2former": Kind(Mask2Former(**_QUERIES), "instance"),
+    "cascade-mask-rcnn": Kind(cascade_mask_rcnn_small(**_REGIONS), "instance"),
+    "point-rend": Kind(point_rend_small(**(_REGIONS | _POINTS)), "instance"),
+    "panoptic-fpn": Kind(
+        panoptic_fpn_small(**_REGIONS, semantic_channels=16), "panoptic", {"things": ("square", "circle")}
+    ),
+    "segformer with LoRA": Kind(SegFormer(decoder_channels=16), "semantic", {"layers": "lora"}),
+}
 _OF_TIME = ("seconds", "images_per_second", "memory_mb")
 _PATIENCE = 300.0
 
@@ -59,13 +104,14 @@ class Case:
 
     network: str
     workers: int
-    precision: str
+    precision: Precision
 
     def config(self, data: Path, out: Path) -> TrainConfig:
+        kind = KINDS[self.network]
         return TrainConfig(
-            data=str(data), out=str(out), model=_NETWORKS[self.network], task=_TASKS[self.network],  # type: ignore[arg-type]
-            weights="none", epochs=6, batch=2, size=64, lr=1e-3, optimizer="adamw", ema=0.9, validate_every=2,
-            save_every="0.2s", workers=self.workers, precision=self.precision, device="cpu",  # type: ignore[arg-type]
+            data=str(data), out=str(out), model=kind.model, task=kind.task, weights="none", epochs=6, batch=2, size=64,
+            lr=1e-3, optimizer="adamw", ema=0.9, validate_every=2, save_every="0.2s", workers=self.workers,
+            precision=self.precision, device="cpu", **kind.options,
         )  # fmt: skip
 
     def __str__(self) -> str:
@@ -137,8 +183,8 @@ def learn(config: TrainConfig, write: int | None = None) -> None:
 def disturbed(config: TrainConfig, seconds: float, draw: np.random.Generator, most: int) -> Iterator[str]:
     """Train to the end; gives of each kill how it was done."""
     for at_write in islice(cycle([False, True]), most):
-        write = int(draw.integers(1, 60)) if at_write else None
-        after = _PATIENCE if at_write else float(draw.uniform(0.02, seconds))
+        write = int(draw.integers(1, 40)) if at_write else None
+        after = _PATIENCE if at_write else float(draw.uniform(0.02, 0.6 * seconds))
         code = ended(in_process(partial(learn, config, write)), after)
         if code is not None:
             if code:
@@ -161,6 +207,8 @@ def differences(alone: Path, broken: Path) -> list[str]:
         first, second = map(load_file, files)
         if first.keys() != second.keys() or any(first[key].tobytes() != second[key].tobytes() for key in first):
             found.append(what)
+    if _progress(states[0]) != _progress(states[1]):
+        found.append("progress")
     kinds = ("step", "validation")
     found += [f"log of {kind}s" for kind in kinds if _entries(alone, kind) != _entries(broken, kind)]
     left = [path.name for path in broken.rglob(".*") if path.name != ".lock"]
@@ -172,46 +220,98 @@ def _entries(folder: Path, kind: str) -> list[dict[str, Any]]:
     return [{key: value for key, value in entry.items() if key not in _OF_TIME} for entry in entries]
 
 
+def _progress(state: Path) -> dict[str, Any]:
+    progress: dict[str, Any] = json.loads((state / "state.json").read_text("utf-8"))["progress"]
+    return {key: value for key, value in progress.items() if key not in _OF_TIME}
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of the trainings of one network."""
+
+    trainings: int = 0
+    instant: int = 0
+    write: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+    @property
+    def kills(self) -> int:
+        """Of both kinds."""
+        return self.instant + self.write
+
+
+def text_of(tallies: Mapping[str, Tally], command: str) -> str:
+    """The section of docs/reliability.md."""
+    rows = [
+        (name, str(tally.trainings), str(tally.instant), str(tally.write), str(len(tally.wrong)))
+        for name, tally in tallies.items()
+    ]
+    columns = [sum(int(row[place]) for row in rows) for place in range(1, 5)]
+    head = ("network", "trainings", "killed at an instant", "killed at a write", "differences and leftovers")
+    table = [head, ("---",) * len(head), *rows, ("**all**", *(f"**{count}**" for count in columns))]
+    lines = "\n".join(f"| {' | '.join(row)} |" for row in table)
+    load = os.getloadavg()[0]
+    return (
+        "## Trainings that are killed\n\n"
+        f"```\n{command}\n```\n\n"
+        f"{lines}\n\n"
+        "Each training has 0, 1 or 2 workers and calculates in float32 or bfloat16. It is killed up to ten times in a "
+        "row,\nwith its workers, and goes on with `--resume`; compared with the same training left alone are weights, "
+        "optimizer,\naverage of the weights, progress and log, bit by bit, and what lies in the folder.\n\n"
+        f"Machine: {machine()}; load {load:.1f} at the end. Versions: {versions(('torch',))}."
+    )
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.resilience", description=__doc__)
     parser.add_argument("--kills", type=int, default=WANTED)
     parser.add_argument("--each", type=int, default=10, help="how often a training is killed before it may end")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--minutes", type=float, default=math.inf, help="no training is begun after so many")
+    parser.add_argument("--networks", nargs="+", choices=list(KINDS), default=list(KINDS))
+    parser.add_argument("--no-page", action="store_true", help="print the result, but leave docs/reliability.md alone")
     options = parser.parse_args()
-    cases = [Case(*values) for values in product(_NETWORKS, (0, 1, 2), ("fp32", "bf16"))]
-    kills = {"instant": 0, "write": 0}
-    trainings, wrong = 0, []
+    tallies = {name: Tally() for name in options.networks}
+    until = time.monotonic() + 60 * options.minutes
     with tempfile.TemporaryDirectory(prefix="everymask-resilience-") as name:
-        root = Path(name)
-        write_shapes(root / "data", train=6, val=2, size=64)
-        alone: dict[Case, tuple[Path, float]] = {}
-        for number, case in enumerate(cycle(cases)):
-            if sum(kills.values()) >= options.kills:
-                break
-            if case not in alone:
-                out = root / f"alone-{number}"
-                began = time.monotonic()
-                config = case.config(root / "data", out)
-                if ended(in_process(partial(learn, config))) != 0:
-                    raise SystemExit(f"{case}: the undisturbed training failed")
-                alone[case] = out, time.monotonic() - began
-            out = root / f"broken-{number}"
-            draw = rng(options.seed, number, "resilience")
-            for how in disturbed(case.config(root / "data", out), alone[case][1], draw, options.each):
-                kills[how] += 1
-            trainings += 1
-            found = differences(alone[case][0], out)
-            wrong += [f"{case}: {what}" for what in found]
-            print(f"{case}: {sum(kills.values())} kills, {', '.join(found) or 'equal'}", flush=True)
-    bars = (
-        Bar("kills", sum(kills.values()), options.kills, unit=""),
-        Bar("differences and leftovers", len(wrong), 0, at_most=True, unit=""),
+        _disturb(Path(name), tallies, options, until)
+    kills, wrong = (
+        sum(tally.kills for tally in tallies.values()),
+        [row for tally in tallies.values() for row in tally.wrong],
     )
-    print(
-        f"\n{trainings} trainings, killed {kills['instant']} times at a random instant and {kills['write']} at a write"
-    )
-    print("\n".join(wrong))
-    return 0 if all(bar.reached for bar in bars) else 1
+    text = text_of(tallies, shlex.join(["python", "-m", "benchmarks.resilience", *sys.argv[1:]]))
+    print(text, *wrong, sep="\n")
+    if not options.no_page:
+        write_text(PAGE, with_section(PAGE.read_text("utf-8"), "resilience", text))
+    return 0 if kills >= options.kills and not wrong else 1
+
+
+def _disturb(root: Path, tallies: Mapping[str, Tally], options: argparse.Namespace, until: float) -> None:
+    """Kill trainings by turns until there are as many kills as are asked for, or the time is over."""
+    precisions: tuple[Precision, ...] = ("bf16", "fp32")
+    cases = [Case(name, *how) for how in product((0, 2, 1), precisions) for name in tallies]
+    write_shapes(root / "data", train=6, val=2, size=64)
+    alone: dict[Case, tuple[Path, float]] = {}
+    for number, case in enumerate(cycle(cases)):
+        if sum(tally.kills for tally in tallies.values()) >= options.kills or time.monotonic() > until:
+            return
+        if case not in alone:
+            out = root / f"alone-{number}"
+            began = time.monotonic()
+            if ended(in_process(partial(learn, case.config(root / "data", out)))) != 0:
+                raise SystemExit(f"{case}: the undisturbed training failed")
+            alone[case] = out, time.monotonic() - began
+        out, tally = root / f"broken-{number}", tallies[case.network]
+        draw = rng(options.seed, number, "resilience")
+        for how in disturbed(case.config(root / "data", out), alone[case][1], draw, options.each):
+            setattr(tally, how, getattr(tally, how) + 1)
+        tally.trainings += 1
+        found = differences(alone[case][0], out)
+        tally.wrong += [f"{case}: {what}" for what in found]
+        shutil.rmtree(out)
+        print(
+            f"{case}: {sum(each.kills for each in tallies.values())} kills, {', '.join(found) or 'equal'}", flush=True
+        )
 
 
 if __name__ == "__main__":

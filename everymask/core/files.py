@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import time
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -20,14 +21,24 @@ _LEFTOVER = re.compile(r"\.[0-9a-f]{32}(\.\w+)?")
 _NUMBER = re.compile(r"(\d+)")
 
 
-def clear_leftovers(folder: Path) -> None:
-    """Remove what writing whole files and folders leaves in `folder` where it is killed; nobody may write there now."""
+def clear_leftovers(folder: Path, *, older: float = 0.0) -> None:
+    """Remove what writing whole files and folders leaves in `folder` where it is killed.
+
+    Nobody may be writing there what was begun more than `older` seconds ago.
+    """
     for path in folder.iterdir() if is_folder(folder) else ():
-        if _LEFTOVER.fullmatch(path.name):
+        if _LEFTOVER.fullmatch(path.name) and _age(path) >= older:
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink(missing_ok=True)
+
+
+def _age(path: Path) -> float:
+    """Seconds since it was last written; 0 where it is gone, or from the future."""
+    with suppress(OSError):
+        return max(0.0, time.time() - path.lstat().st_mtime)
+    return 0.0
 
 
 def is_there(path: str | Path) -> bool:

@@ -6,10 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
+import numpy as np
 import pytest
 import torch
 
 from everymask.core.labels import labels_of
+from everymask.core.segmentation import InstanceSet, PanopticMap, Segmentation, SemanticMap
 from everymask.data.feed.preprocess import Preprocess
 from everymask.errors import ConfigError
 from everymask.models.base import LAST_STAGE, Network, PanopticOutputs, QueryOutputs, RegionOutputs, SemanticOutputs
@@ -111,6 +113,32 @@ def test_loss_falls_on_one_batch(taught: Lesson) -> None:
 def test_a_batch_of_one_learns_too(name: str, taught: Lesson) -> None:
     losses = taught.module.train().loss(some_batch(ALL[name], count=1), torch.Generator().manual_seed(0))
     check_losses(ALL[name], losses)
+
+
+def test_pictures_without_truth_leave_no_layer_without_gradient(name: str, taught: Lesson) -> None:
+    """Of several processes each waits for the gradients of all layers, whatever its own pictures show."""
+    module, batch = taught.module.train(), some_batch(ALL[name])
+    module.zero_grad()
+    empty = replace(batch, truths=tuple(nothing_of(truth) for truth in batch.truths))
+    losses = TrainStep(module, torch.device("cpu"), bf16=True)(empty, torch.Generator().manual_seed(0))
+    torch.stack(list(losses.values())).sum().backward()
+    own = {key: p.grad for key, p in module.named_parameters() if p.requires_grad}
+    module.zero_grad()
+    assert all(loss.isfinite() for loss in losses.values())
+    assert [key for key, grad in own.items() if grad is None or not grad.isfinite().all()] == []
+
+
+def nothing_of(truth: Segmentation | None) -> Segmentation:
+    """No objects, no segments, and no pixel of which anything is known."""
+    match truth:
+        case InstanceSet():
+            return truth[np.zeros(0, np.int64)]
+        case PanopticMap():
+            return PanopticMap(np.zeros_like(truth.ids))
+        case SemanticMap():
+            return replace(truth, ids=np.full_like(truth.ids, truth.ignore))
+        case _:
+            raise AssertionError(truth)
 
 
 def test_gives_one_return_type_at_any_size_in_any_mode(name: str, taught: Lesson) -> None:

@@ -158,7 +158,8 @@ class RTMDetNetwork(OneStageNetwork):
     ) -> Tensor:
         features, weights = self.head.mask_head(maps), self.head.kernels(maps)
         height, width = (int(8 * side) for side in maps[0].shape[2:])
-        total = features.sum() * 0
+        # Without objects all layers still have a gradient, for which other processes wait.
+        total = (features.sum() + weights.sum()) * 0
         for own, each, truth, taken in zip(features, weights, truths, assigned, strict=True):
             if len(taken.places) and truth.masks is not None:
                 rows = taken.places

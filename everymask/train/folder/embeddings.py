@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+import everymask
 from everymask.core.cache import cache_folder
+from everymask.core.files import clear_leftovers
 from everymask.data.feed.augment import Augment
 from everymask.errors import EverymaskError
 from everymask.infer.decoding.prompted import EmbeddingArrays
@@ -25,6 +28,8 @@ BUDGET = 8 << 30
 """Bytes that the embeddings of all networks may take."""
 _FOLDER = "embeddings"
 _FREE = 2  # a file is written where so many times its size is free
+_SHARES = 8
+_ABANDONED = 3600.0  # seconds after which nobody is still writing a file
 _logger = logging.getLogger(__name__)
 
 
@@ -33,8 +38,9 @@ class Embeddings:
     """The maps that the encoder of a network makes of pictures, in `folder` up to `budget` bytes.
 
     A file has the maps of one picture, known by what the network is shown, in a folder of the network, which is known
-    by its encoder's tensors and its `precision`. Several processes may use the folder at once: files appear whole. One
-    that is damaged, or gone, is made anew. Where there is no room, pictures are encoded each time; that is said once.
+    by its encoder's tensors, its `precision` and this version of everymask. Several processes may use the folder at
+    once: files appear whole, and up to eight processes keep to the budget. One that is damaged, of another network, or
+    gone is made anew. Where there is no room, pictures are encoded each time; that is said once.
     """
 
     folder: Path
@@ -42,6 +48,8 @@ class Embeddings:
     budget: int = BUDGET
     _network: str = field(default="", init=False)
     _told: bool = field(default=False, init=False)
+    _full: bool = field(default=False, init=False)
+    _uncounted: int = field(default=0, init=False)
 
     @torch.no_grad()
     def __call__(self, images: Tensor, network: Network) -> tuple[Tensor, ...]:
@@ -51,7 +59,7 @@ class Embeddings:
         The encoder must not change after the first call.
         """
         if not self._network:  # only now has a run that goes on the weights of its saved state
-            self._network = f"{_digest(network)[:32]}-{self.precision}"
+            self._network = f"{_digest(network)[:32]}-{self.precision}-{everymask.__version__}"
             self._make_room()
         found = [self._one(image, network) for image in images]
         return tuple(torch.stack(maps).to(images.device) for maps in zip(*found, strict=True))
@@ -60,30 +68,65 @@ class Embeddings:
         shown = image.detach().float().cpu().contiguous().numpy()
         picture = digest_of(shown)
         path = self.folder / self._network / f"{picture}.safetensors"
-        if path.is_file():
-            try:
-                return tuple(map(torch.from_numpy, read_embedding(path, picture).maps))
-            except EverymaskError as error:
-                self._tell(f"{error}; it is made anew")
+        found = self._read(path, picture)
+        if found is not None:
+            return tuple(map(torch.from_numpy, found.maps))
         maps = tuple(each[0].float().cpu().contiguous() for each in network.encoded(image[None]))
         self._keep(path, EmbeddingArrays(tuple(np.asarray(each.numpy()) for each in maps), self._network), picture)
         return maps
 
+    def _read(self, path: Path, picture: str) -> EmbeddingArrays | None:
+        """What is kept of a picture; None where that is nothing, or cannot be used."""
+        try:
+            if not path.is_file():
+                return None
+            found = read_embedding(path, picture)
+            if found.network == self._network:
+                return found
+            self._tell(f"{path} is the embedding of another network; it is made anew")
+        except EverymaskError as error:
+            self._tell(f"{error}; it is made anew")
+        except OSError as error:  # a folder that may not be entered
+            self._tell(f"embeddings cannot be read: {error}")
+        return None
+
     def _keep(self, path: Path, seen: EmbeddingArrays, picture: str) -> None:
+        if self._full:
+            return
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            held = _bytes_in(self.folder)
-            if held + seen.nbytes > self.budget or shutil.disk_usage(self.folder).free < _FREE * seen.nbytes:
+            if not self._has_room(seen.nbytes):
+                self._full = True
                 self._tell(f"{self.folder} has no room for more embeddings: other pictures are encoded each time")
                 return
             write_embedding(path, seen, picture)
+            self._uncounted -= seen.nbytes
         except (OSError, EverymaskError) as error:
             self._tell(f"embeddings cannot be kept: {error}")
 
+    def _has_room(self, size: int) -> bool:
+        """Whether so many bytes more may be kept.
+
+        To count all that is kept takes long. So between two counts as much is written as is an eighth of what was free.
+        """
+        if size > self._uncounted:
+            free = self.budget - _bytes_in(self.folder)
+            if size > free:
+                return False
+            self._uncounted = max(size, free // _SHARES)
+        return shutil.disk_usage(self.folder).free >= _FREE * size
+
     def _make_room(self) -> None:
-        """Remove what other networks have seen, the oldest first, until half of the budget is free."""
+        """Remove what other networks have seen, the one that was used longest ago first, until half of the budget is
+        free; and what killed processes have left half-written.
+        """
         try:
-            others = [path for path in self.folder.iterdir() if path.is_dir() and path.name != self._network]
+            folders = [path for path in self.folder.iterdir() if path.is_dir()]
+            for folder in folders:
+                clear_leftovers(folder, older=_ABANDONED)
+                if folder.name == self._network:
+                    os.utime(folder)
+            others = [path for path in folders if path.name != self._network]
             for other in sorted(others, key=lambda path: path.stat().st_mtime):
                 if _bytes_in(self.folder) <= self.budget // 2:
                     return

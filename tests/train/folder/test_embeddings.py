@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from pathlib import Path
@@ -10,11 +11,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import everymask
 from everymask.data.feed.augment import Augment
 from everymask.models.prompted.network import PromptedNetwork
 from everymask.models.specs.prompted import SAM, PromptedSmall
 from everymask.settings.facts import Facts
 from everymask.settings.plan import Plan
+from everymask.train.folder import embeddings
 from everymask.train.folder.embeddings import Embeddings, keep_embeddings
 from tests.models.networks import own_network
 from tests.settings.test_prompted_recipes import plan, start_of
@@ -89,6 +92,59 @@ def test_where_nothing_can_be_written_pictures_are_encoded_each_time(
     with caplog.at_level(logging.WARNING):
         Embeddings(blocked)(PICTURES, encode)
     assert encode.seen == 3 and caplog.text.count("cannot be kept") == 1
+
+
+def test_a_folder_that_cannot_be_looked_into_stops_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(path: Path) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_file", forbidden)
+    encode = Encoder()
+    with caplog.at_level(logging.WARNING):
+        Embeddings(tmp_path)(PICTURES, encode)
+    assert encode.seen == 3 and caplog.text.count("cannot be read") == 1
+
+
+def test_files_that_another_network_or_version_made_are_not_believed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = Encoder(1), Encoder(2)
+    Embeddings(tmp_path)(PICTURES[:1], one)
+    Embeddings(tmp_path)(PICTURES[:1], other)
+    first, second = sorted(tmp_path.glob("*/*.safetensors"))
+    second.write_bytes(first.read_bytes())
+    with caplog.at_level(logging.WARNING):
+        for encode in (one, other):
+            Embeddings(tmp_path)(PICTURES[:1], encode)
+    assert one.seen + other.seen == 3 and "another network" in caplog.text
+    monkeypatch.setattr(everymask, "__version__", "99")
+    Embeddings(tmp_path)(PICTURES[:1], one)
+    assert one.seen + other.seen == 4, "a later version may calculate in another way"
+
+
+def test_what_is_kept_is_not_counted_at_each_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts: list[Path] = []
+    plain = embeddings._bytes_in
+    monkeypatch.setattr(embeddings, "_bytes_in", lambda folder: counts.append(folder) or plain(folder))
+    encode, pictures, picture = Encoder(), torch.randn(64, 3, 8, 8), 1024 + 200
+    Embeddings(tmp_path, budget=16 * picture)(pictures, encode)
+    assert encode.seen == 64 and 12 <= len(list(tmp_path.glob("*/*"))) <= 16 and len(counts) <= 20
+    Embeddings(tmp_path, budget=1000 * picture)(pictures, encode)
+    assert len(list(tmp_path.glob("*/*"))) == 64 and len(counts) <= 22
+
+
+def test_what_killed_processes_left_is_removed(tmp_path: Path) -> None:
+    encode = Encoder()
+    Embeddings(tmp_path)(PICTURES[:1], encode)
+    (folder,) = tmp_path.iterdir()
+    old, new = (folder / f".{letter * 32}.safetensors" for letter in "ab")
+    for path in (old, new):
+        path.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    Embeddings(tmp_path)(PICTURES[:1], encode)
+    assert not old.exists() and new.exists(), "another process may be writing the new one"
 
 
 def test_only_large_frozen_encoders_of_unvaried_pictures_keep(tmp_path: Path) -> None:
