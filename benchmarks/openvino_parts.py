@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from benchmarks.compare import Comparison, Disagreement, compare
 from benchmarks.crowds import SIZE, crowd, trained_detector
 from benchmarks.page import Section
-from everymask.backends.pytorch import Precision, TorchBackend, build_predictor, has_fast_bf16
+from everymask.backends.devices import has_fast_bf16
+from everymask.backends.pytorch import Precision, TorchBackend, build_predictor
 from everymask.infer.predictor import Predictor
 from everymask.infer.result import Result
 from everymask.models.inference import ready_to_predict

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from benchmarks.compare import Bar, Disagreement, compare, compare_memory
 from benchmarks.crowds import crowd
 from benchmarks.page import Section
-from everymask.backends.pytorch import has_fast_bf16
+from everymask.backends.devices import has_fast_bf16
 from everymask.core.segmentation import InstanceSet
 from everymask.data.feed.pipelines import prepare
 from everymask.data.feed.preprocess import Preprocess

@@ -22,6 +22,7 @@ import tyro
 
 import everymask
 from everymask.commands import check, compare, convert, demo, evaluate, models, plan, predict, train
+from everymask.commands.doctor import env
 from everymask.commands.export import prune
 from everymask.commands.export import verb as export
 from everymask.commands.inspection import verb as inspection
@@ -56,6 +57,7 @@ _OPTIONS: dict[str, type[Any]] = {
     "serve": serve.Serve,
     "prune": prune.Prune,
     "inspect": inspection.Inspect,
+    "env": env.Env,
 }
 VERBS = tuple(_OPTIONS)
 _SHARED = (train.Train, evaluate.Evaluate)
@@ -76,6 +78,7 @@ Verb: TypeAlias = (
     | Annotated[serve.Serve, tyro.conf.subcommand("serve")]
     | Annotated[prune.Prune, tyro.conf.subcommand("prune")]
     | Annotated[inspection.Inspect, tyro.conf.subcommand("inspect")]
+    | Annotated[env.Env, tyro.conf.subcommand("env")]
 )
 
 
@@ -216,6 +219,8 @@ def _dispatch(verb: Verb, words: Sequence[str]) -> None:  # noqa: PLR0912 - a ca
             prune.run(verb)
         case inspection.Inspect():
             inspection.run(verb)
+        case env.Env():
+            env.run(verb)
         case _:
             assert_never(verb)
 

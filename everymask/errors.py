@@ -69,8 +69,8 @@ class DataError(EverymaskError):
 
     def __init__(self, message: str, *, hint: str = "", issues: Iterable[Issue] = (), total: int | None = None) -> None:
         super().__init__(message, hint=hint)
-        self.issues = tuple(issues)
-        self.total = len(self.issues) if total is None else total
+        self.issues: tuple[Issue, ...] = tuple(issues)
+        self.total: int = len(self.issues) if total is None else total
 
     def __str__(self) -> str:
         lines = [super().__str__(), *(f"  {issue}" for issue in self.issues[:_SHOWN])]
@@ -122,14 +122,15 @@ def unknown(what: str, value: object, choices: Iterable[str]) -> ConfigError:
     )
 
 
-def require(module: str, extra: str) -> ModuleType:
-    """Import an optional package, or say in one line how to install it."""
+def require(module: str, extra: str = "") -> ModuleType:
+    """Import an optional package, or say in one line how to install it: by an extra, or where none has it by itself."""
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] != module.partition(".")[0]:
             raise
-        raise MissingExtra(f'this needs {module}: pip install "everymask[{extra}]"') from None
+        wanted = f'"everymask[{extra}]"' if extra else module
+        raise MissingExtra(f"this needs {module}: pip install {wanted}") from None
 
 
 def printable(text: object, limit: int = 200) -> str:

@@ -46,7 +46,7 @@ FLOORS = (
     ("infer",),
     ("backends", "evaluate", "runtimes"),
     ("train",),
-    ("api", "engines", "serving"),
+    ("api", "engines", "environment", "serving"),
     ("export", "inspection"),
     ("commands",),
     ("cli",),

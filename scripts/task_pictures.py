@@ -21,8 +21,9 @@ from everymask.data.shapes import LABELS as SHAPES
 from everymask.data.shapes import ShapesConfig
 from everymask.viz.change import draw_change
 from everymask.viz.draw import draw_instances, resized
-from everymask.viz.frame import draw_beside
+from everymask.viz.frame import PAPER, draw_beside, letter_height
 from everymask.viz.semantic import draw_panoptic, draw_semantic
+from everymask.viz.text import write_tag
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "images"
 SIDE = 300
@@ -75,12 +76,48 @@ def main() -> None:
         save(name, draw_beside(*sides, ("what goes in", "what comes out")))
     changed = ChangeMap(objects.masks.to_dense(0).astype(np.uint8))
     before = np.asarray(cv2.inpaint(image, changed.ids.astype(np.uint8), 5, cv2.INPAINT_TELEA))
-    save("change", draw_change(image, changed, Labels(("same", "changed")), before=before, side=SIDE))
+    dates = Labels(("same", "changed"))
+    save("change", draw_change(image, changed, dates, before=before, side=SIDE))
+    strip = {
+        "a picture": plain,
+        "semantic": draw_semantic(image, classes_of(scene), LABELS, legend=False, side=SIDE),
+        "instance": draw_instances(image, objects, SHAPES, names=False, side=SIDE),
+        "panoptic": draw_panoptic(image, scene, LABELS, legend=False, side=SIDE),
+        "prompted": draw_instances(
+            pointed(image, objects), resized_to(pointed_at), Labels(("object",)), names=False, side=SIDE
+        ),
+        "change": draw_change(image, changed, dates, legend=False, side=SIDE),
+    }
+    write("tasks", in_a_row(strip))
+
+
+def resized_to(objects: InstanceSet) -> InstanceSet:
+    """The objects, as large as the pictures are drawn."""
+    assert objects.masks is not None
+    masks = objects.masks.resize((SIDE, SIDE))
+    return replace(objects, boxes=masks.boxes(), masks=masks)
+
+
+def in_a_row(pictures: dict[str, ByteArray]) -> ByteArray:
+    """Pictures of one size side by side, under their names."""
+    gap, letters = 6, letter_height((SIDE, SIDE))
+    page = np.empty((SIDE + 2 * letters, len(pictures) * (SIDE + gap) - gap, 3), np.uint8)
+    page[:] = PAPER
+    for place, (name, picture) in enumerate(pictures.items()):
+        x, tag = place * (SIDE + gap), write_tag(name, PAPER, letters, SIDE)
+        page[2 * letters :, x : x + SIDE] = picture
+        page[letters // 2 : letters // 2 + tag.shape[0], x : x + tag.shape[1]] = tag
+    return page
 
 
 def save(task: str, picture: ByteArray) -> None:
     """As the picture of the task."""
-    Image.fromarray(picture).quantize(COLOURS).save(FOLDER / f"task_{task}.png", optimize=True)
+    write(f"task_{task}", picture)
+
+
+def write(name: str, picture: ByteArray) -> None:
+    """As a PNG of few colours."""
+    Image.fromarray(picture).quantize(COLOURS).save(FOLDER / f"{name}.png", optimize=True)
 
 
 if __name__ == "__main__":

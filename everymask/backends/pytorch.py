@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from everymask.backends.devices import choose_device, has_fast_bf16
 from everymask.backends.pytorch_decode import decode_on_device
 from everymask.core.arrays import FloatArray, IntArray
 from everymask.errors import ConfigError
@@ -189,23 +190,6 @@ def build_predictor(module: Network, card: Card, device: str = "auto", *, precis
     return Predictor(TorchBackend(ready_to_predict(module, dtype, where), where), card)
 
 
-def choose_device(name: str) -> torch.device:
-    """The device of that name; `ConfigError` when this machine has none, saying which it has."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, ImportError) as error:
-        known = name.partition(":")[0] in ("cuda", "mps", "xpu")
-        reason = f" ({str(error).splitlines()[0].partition('. ')[0]})" if known else ""
-        raise ConfigError(
-            f"device {name!r} cannot be used{reason}; this machine has {', '.join(_devices())}",
-            hint="write cpu, cuda, cuda:1 (the second GPU) or mps (Apple); auto takes the first GPU, else the CPU",
-        ) from error
-    return device
-
-
 def network_digest(module: Network) -> str:
     """What tells a network that is ready to predict from others: of its spec and of some numbers of each tensor."""
     if module not in _digests:
@@ -221,19 +205,6 @@ def _take_threads(number: int) -> None:
     # Being asked, PyTorch gives a thread its usual number, which it would do later otherwise.
     torch.get_num_threads()
     torch.set_num_threads(number)
-
-
-def _devices() -> list[str]:
-    cuda = [f"cuda:{number}" for number in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
-    return ["cpu", *cuda, *(["mps"] if torch.backends.mps.is_available() else [])]
-
-
-def has_fast_bf16(device: torch.device) -> bool:
-    """Whether bfloat16 is calculated by the hardware: GPUs since Ampere, CPUs with AVX512-BF16 or AMX."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    return device.type == "cpu" and supported is not None and bool(supported())
 
 
 @contextmanager

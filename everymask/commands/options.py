@@ -32,7 +32,7 @@ Trained: TypeAlias = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar=
 Asked = TypeVar("Asked", bound="Running")
 Setting = NewType("Setting", str)
 """A setting of a model and its value: `blur=1.5`."""
-rules = ConstructorRegistry()
+rules: ConstructorRegistry = ConstructorRegistry()
 """How options of this package's own types are read; for `tyro.cli`."""
 
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Literal, TypeAlias
 
+from everymask.core.machine.cores import usable_cores
 from everymask.errors import require
 
 # GNU's OpenMP, which PyTorch brings along, and LLVM's and Intel's.
 ASLEEP = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0", "KMP_BLOCKTIME": "0"}
 AWAKE = {"GOMP_SPINCOUNT": "30000", "KMP_BLOCKTIME": "1"}
 """They turn in circles for about a millisecond before they fall asleep."""
+
+Waiting: TypeAlias = Literal["asleep", "awake", "as given", "as usual"]
+"""How threads wait: fall asleep at once, stay awake for a moment, as the environment says, as their library does."""
 
 _WATCHED = 0.2
 _CALM = 30.0
@@ -33,6 +38,16 @@ def choose_waiting() -> bool:
     return True
 
 
+def waiting() -> Waiting:
+    """How the threads of this process wait, as `choose_waiting` or the environment has set it."""
+    found = {name: os.environ[name] for name in ASLEEP if name in os.environ}
+    if found == ASLEEP:
+        return "asleep"
+    if found == AWAKE:
+        return "awake"
+    return "as given" if found else "as usual"
+
+
 def require_torch() -> None:
     """Import PyTorch as `everymask.load`, `everymask.train` and the command line do, or say how to install it."""
     choose_waiting()
@@ -46,5 +61,5 @@ def _others_calculate() -> bool:
     except ImportError:
         return True
     shares = psutil.cpu_percent(_WATCHED, percpu=True)
-    ours = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(len(shares))
+    ours = usable_cores()
     return sum(share for core, share in enumerate(shares) if core in ours) > _CALM

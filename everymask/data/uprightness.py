@@ -26,8 +26,8 @@ Trait = Literal["place", "length", "foot", "light"]
 # height, and of the spread of grey values.
 _BOUNDS: dict[Trait, float] = {"place": 0.1, "length": 0.2, "foot": 0.04, "light": 0.2}
 _FEWEST = 12  # pictures that show a class
-# Standard errors. With 1.5 of them 12 pictures of nuclei are free in 17 of 20 draws (with 2 in 12), and none of 50 draws
-# of any class of CamVid and COCO128 is; with 1 some of its people are.
+# Standard errors. With 1.5 of them 16 pictures of nuclei are free in 20 of 20 draws (with 2 in 17), and none of 50
+# draws of any class of CamVid and COCO128 is (with 1 some of people are).
 _SURE = 1.5
 _LEAST_SIDE = 5  # pixels: what is smaller has no shape to speak of
 

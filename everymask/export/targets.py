@@ -26,16 +26,16 @@ ROWS = (
         (".emz", ".onnx"),
         "onnxruntime",
         ("fp32", "fp16", "int8"),
-        "all, for pictures of any size; those that answer prompts as two graphs, in .emz alone and not in int8; timm's "
-        "encoders as far as they can be traced",
+        "all but R-CNN and Fast R-CNN, for pictures of any size; those that answer prompts as two graphs, in .emz "
+        "alone and not in int8; timm's encoders as far as they can be traced",
     ),
     Row(
         "openvino",
         (".emz", ".xml"),
         "openvino",
         ("fp32", "fp16", "bf16", "int8"),
-        "all, for pictures of any size; those that answer prompts as two graphs, in .emz alone and not in int8; timm's "
-        "encoders as far as they can be traced",
+        "all but R-CNN and Fast R-CNN, for pictures of any size; those that answer prompts as two graphs, in .emz "
+        "alone and not in int8; timm's encoders as far as they can be traced",
     ),
     Row("pt2", (".pt2",), "torch", ("fp32",), "as onnx, but none that answers prompts; needs torch"),
     Row(

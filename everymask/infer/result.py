@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from everymask.core.arrays import Array, ByteArray, IntArray
 from everymask.core.labels import Labels
@@ -14,10 +15,15 @@ from everymask.core.rows import ClassArea, ObjectRow
 from everymask.core.sample import Sample
 from everymask.core.segmentation import InstanceSet, PanopticMap, Rows, Segmentation, SemanticMap
 from everymask.errors import ConfigError, DataError, printable
+from everymask.infer.exchange import coco_entries, detections, frames, id_maps, labelled_arrays, targets
 from everymask.infer.json_form import SCHEMA, segmentation_from_json, segmentation_to_json
+from everymask.infer.sources import Source, as_sample
 from everymask.results.writing_instances import coco_results
 from everymask.tasks.table import task_of
 from everymask.tasks.task import Drawing
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PilImage
 
 Kind = TypeVar("Kind", InstanceSet, SemanticMap, PanopticMap)
 _SHOWN_SIDE = 1024
@@ -128,6 +134,81 @@ class Result:
         predicts another kind of segmentation.
         """
         return coco_results(self.instances, self.objects(), self.id if image_id is None else image_id, self.sample.size)
+
+    @classmethod
+    def from_coco(cls, entries: Sequence[Mapping[str, Any]], image: Source, labels: Labels) -> Result:
+        """The result that COCO entries of one picture describe, in the numbering of `to_coco`; `DataError` names an
+        entry that is no object.
+        """
+        sample = as_sample(image)
+        return cls(sample, coco_entries.from_coco(entries, sample.size, labels), labels)
+
+    def to_supervision(self) -> Any:
+        """A `supervision.Detections`: each object, class of a label map or segment as one; masks are dense, bool
+        [N, H, W]. `MissingExtra` without supervision.
+        """
+        return detections.to_supervision(self.segmentation.regions(), self.labels)
+
+    @classmethod
+    def from_supervision(cls, found: Any, image: Source, labels: Labels | None = None) -> Result:
+        """The objects of a `supervision.Detections` with their picture; without `labels` the classes are those that
+        its class names say.
+        """
+        sample = as_sample(image)
+        return cls(sample, *detections.from_supervision(found, sample.size, labels))
+
+    def to_torchvision(self) -> dict[str, Any]:
+        """A target as torchvision's detectors take it: `boxes` float32 [N, 4] xyxy, `labels` int64 [N] (class id + 1),
+        `masks` uint8 [N, H, W], `scores` [N], `area` [N], `iscrowd` [N]; each object, class of a label map or segment
+        as one.
+        """
+        return targets.to_torchvision(self.segmentation.regions())
+
+    @classmethod
+    def from_torchvision(cls, target: dict[str, Any], image: Source, labels: Labels) -> Result:
+        """The objects of a target, or of an answer of torchvision's detectors, with their picture; its label 1 is the
+        first of `labels`.
+        """
+        sample = as_sample(image)
+        return cls(sample, targets.from_torchvision(target, sample.size, labels), labels)
+
+    def to_pandas(self) -> Any:
+        """A `pandas.DataFrame` with a row for each object, class of a label map or segment: `class`, `score`, `area`,
+        `x1`, `y1`, `x2`, `y2`, and `mask` (COCO's compressed RLE). `MissingExtra` without pandas.
+        """
+        return frames.to_pandas(self.segmentation.regions(), self.labels)
+
+    @classmethod
+    def from_pandas(cls, frame: Any, image: Source, labels: Labels | None = None) -> Result:
+        """The objects that the rows of such a frame describe, with their picture; without `labels` its classes by the
+        alphabet.
+        """
+        sample = as_sample(image)
+        return cls(sample, *frames.from_pandas(frame, sample.size, labels))
+
+    def to_xarray(self) -> Any:
+        """An `xarray.Dataset` with the map of regions and what each is, as
+        `everymask.infer.exchange.labelled_arrays.to_xarray` says. `MissingExtra` without xarray.
+        """
+        return labelled_arrays.to_xarray(self.segmentation, self.labels, self.sample.size)
+
+    @classmethod
+    def from_xarray(cls, data: Any, image: Source) -> Result:
+        """The result that `to_xarray` wrote, with its picture."""
+        sample = as_sample(image)
+        return cls(sample, *labelled_arrays.from_xarray(data, sample.size))
+
+    def to_pil(self) -> PilImage:
+        """The map of `to_ids` as a picture of mode L, or I;16 where a number is above 255. For what `draw` gives there
+        is `PIL.Image.fromarray`.
+        """
+        return id_maps.to_pil(self.to_ids())
+
+    @classmethod
+    def from_pil(cls, ids: PilImage, image: Source, labels: Labels) -> Result:
+        """A label map from a picture of class ids (modes L, P, I;16), with its picture; `labels.ignore` is no class."""
+        sample = as_sample(image)
+        return cls(sample, id_maps.from_pil(ids, sample.size, labels), labels)
 
     def to_json(self, *, scores: bool = False) -> dict[str, Any]:
         """All of it but the picture and its truth, as plain JSON values that `from_json` takes.

@@ -40,7 +40,7 @@ class Canvas:
 
     def __init__(self, picture: ByteArray, *, dimmed: bool = True) -> None:
         height, width = picture.shape[:2]
-        self.picture = resized_picture(picture, scaled_size((height, width), PICTURE_SIDE))
+        self.picture: ByteArray = resized_picture(picture, scaled_size((height, width), PICTURE_SIDE))
         if dimmed:  # so that lines stand out
             self.picture = (self.picture * 0.55 + np.array(_SHADE) * 0.45).astype(np.uint8)
         self._factor = np.array([self.picture.shape[1] / width, self.picture.shape[0] / height] * 2)

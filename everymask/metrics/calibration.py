@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -31,10 +31,10 @@ class CalibrationScores:
     expected_error: float
     largest_error: float
 
-    brief = ("ECE",)
+    brief: ClassVar[tuple[str, ...]] = ("ECE",)
     resamples = 0
     headline_name = "ECE"
-    interval = (math.nan, math.nan)
+    interval: ClassVar[tuple[float, float]] = (math.nan, math.nan)
     num_pictures = 0
 
     @property

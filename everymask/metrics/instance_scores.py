@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -84,9 +84,9 @@ class InstanceScores:
     score_threshold: float
     outcomes: Outcomes
 
-    brief = ("mask AP", "mask AP50", "box AP", "box AP50")
+    brief: ClassVar[tuple[str, ...]] = ("mask AP", "mask AP50", "box AP", "box AP50")
     resamples = 1000
-    interval = (math.nan, math.nan)
+    interval: ClassVar[tuple[float, float]] = (math.nan, math.nan)
 
     @property
     def headline_name(self) -> str:

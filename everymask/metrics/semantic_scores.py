@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 
@@ -88,7 +88,7 @@ class SemanticScores:
     areas: Areas
     void: Void
 
-    brief = ("mIoU", "pixel accuracy")
+    brief: ClassVar[tuple[str, ...]] = ("mIoU", "pixel accuracy")
     resamples = 10_000
     headline_name = "mIoU"
 

@@ -21,7 +21,8 @@ class CocoTable:
     """
 
     def __init__(self, table: BinaryIO, images: BinaryIO, categories: Sequence[dict[str, Any]]) -> None:
-        self.table, self.images = table, images
+        self.table: BinaryIO = table
+        self.images: BinaryIO = images
         table.write(b'{"categories":' + _json(categories) + b',"annotations":[')
 
     def annotate(self, entries: Sequence[dict[str, Any]], *, first: bool) -> None:

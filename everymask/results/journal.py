@@ -40,7 +40,7 @@ class Journal:
     """
 
     def __init__(self, out: Path, about: Mapping[str, object], *, resume: bool) -> None:
-        self.folder = out / UNFINISHED
+        self.folder: Path = out / UNFINISHED
         self.done: list[Done] = []
         self._about = json.loads(json.dumps(about, default=str))
         if resume:

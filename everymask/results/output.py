@@ -53,10 +53,10 @@ class OutputFolder(ABC, Generic[Kind_contra]):
         about: Mapping[str, object] | None = None,
         resume: bool = False,
     ) -> None:
-        self.out = Path(out)
+        self.out: Path = Path(out)
         self.labels = labels
         self.overlay = overlay
-        self.count = 0
+        self.count: int = 0
         self.cut = 0
         self.found: Counter[str] = Counter()
         self._names = OutputNames(inputs)

@@ -36,7 +36,20 @@ class PanopticFolder(OutputFolder[PanopticMap]):
     ...         folder.add(result.sample, result.panoptic)
     """
 
-    columns = ("file", "segment", "class", "kind", "score", "area", "share", "x1", "y1", "x2", "y2", "cut")
+    columns: tuple[str, ...] = (
+        "file",
+        "segment",
+        "class",
+        "kind",
+        "score",
+        "area",
+        "share",
+        "x1",
+        "y1",
+        "x2",
+        "y2",
+        "cut",
+    )
 
     def _opened(self, stack: ExitStack) -> Sequence[BinaryIO]:
         table = stack.enter_context(self._table("predictions.json"))

@@ -45,7 +45,7 @@ class SemanticFolder(OutputFolder[SemanticMap]):
     ...         folder.add(result.sample, result.semantic)
     """
 
-    columns = ("file", "class", "pixels", "share")
+    columns: tuple[str, ...] = ("file", "class", "pixels", "share")
     dates: ClassVar[int] = 1
     """How many pictures of a place lie in the channels of those that come as strips."""
 

@@ -110,7 +110,7 @@ class GraphBackend(OneLane):
 
     def _outputs(self, answers: list[Mapping[str, Array]]) -> Outputs:
         match self.spec:
-            case RFDETR() | PromptedSpec() | MethodSpec():
+            case PromptedSpec() | MethodSpec():
                 raise WeightsError(f"a graph of {type(self.spec).__name__} is nothing that this version can run")
             case Mask2Former() | EoMT() as spec:
                 (answer,) = answers
@@ -125,6 +125,8 @@ class GraphBackend(OneLane):
                 return _regions(answers, spec.profile.mask_paste)
             case OneStageSpec():
                 return _regions(answers, "frame")
+            case RFDETR():
+                return _regions(answers, "quarter frame")
             case SemanticSpec() as spec:
                 (answer,) = answers
                 kind = SemanticMap if spec.fusion is None else ChangeMap

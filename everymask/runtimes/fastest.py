@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,6 +15,8 @@ from pathlib import Path
 import everymask
 from everymask.core.cache import cache_folder
 from everymask.core.files import write_json
+from everymask.core.machine.cores import usable_cores
+from everymask.core.machine.processor import processor_name
 from everymask.errors import ConfigError, MachineError, MissingExtra, WeightsError, printable
 from everymask.infer.predictor import Predictor
 from everymask.infer.result import Result
@@ -30,7 +31,6 @@ _ROUNDS = 3
 _LONG = 5.0
 _CLEARLY = 0.95
 """A runtime takes the place of the usual one where it needs at most this share of its time."""
-_CPU_INFO = Path("/proc/cpuinfo")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ def key_of(files: Iterable[Path], runtimes: Iterable[EngineName], *asked: object
     """What an answer depends on: the model's files, the runtimes and their versions, this machine, and what is `asked`
     of them.
     """
-    known = [everymask.__version__, platform.machine(), _processor(), _cores(), *map(digest_of, files)]
+    known = [everymask.__version__, platform.machine(), processor_name(), len(usable_cores()), *map(digest_of, files)]
     parts = [*known, *(f"{name} {_version(name)}" for name in runtimes), *asked]
     return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[:32]
 
@@ -114,17 +114,6 @@ def _version(runtime: EngineName) -> str:
         return version(runtime)
     except PackageNotFoundError:
         return ""
-
-
-def _processor() -> str:
-    with suppress(OSError):
-        lines = _CPU_INFO.read_text("utf-8", "replace").splitlines()
-        return next((line for line in lines if line.startswith("model name")), "")
-    return platform.processor()
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _place(key: str) -> Path:

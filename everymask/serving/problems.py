@@ -17,8 +17,11 @@ class Problem(Exception):
         self, status: int, kind: str, message: str, *, hint: str = "", headers: Mapping[str, str] | None = None
     ) -> None:
         super().__init__(message)
-        self.status, self.kind, self.message, self.hint = status, kind, message, hint
-        self.headers = dict(headers or {})
+        self.status: int = status
+        self.kind: str = kind
+        self.message: str = message
+        self.hint: str = hint
+        self.headers: dict[str, str] = dict(headers or {})
 
     def to_json(self) -> dict[str, object]:
         """The same form as that of `--json` on the command line."""

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from everymask.errors import printable
 from everymask.serving.counters import Counters
 
-access = logging.getLogger("everymask.serving.access")
+access: logging.Logger = logging.getLogger("everymask.serving.access")
 _DROPPED_SECONDS = 5.0
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from everymask.backends.pytorch import has_fast_bf16
+from everymask.backends.devices import has_fast_bf16
 from everymask.core.labels import Labels
 from everymask.core.processes.rank import Rank
 from everymask.data.dataset import Dataset, not_annotated

@@ -17,7 +17,7 @@ class Ema:
 
     def __init__(self, source: nn.Module, decay: float) -> None:
         self.decay = decay
-        self.module = copy.deepcopy(source).eval().requires_grad_(False)
+        self.module: nn.Module = copy.deepcopy(source).eval().requires_grad_(False)
         pairs = list(zip(_tensors(self.module), _tensors(source), strict=True))
         self._floats = [pair for pair in pairs if pair[0].is_floating_point()]
         self._counts = [pair for pair in pairs if not pair[0].is_floating_point()]

@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from everymask.backends.pytorch import build_predictor, choose_device
+from everymask.backends.devices import choose_device
+from everymask.backends.pytorch import build_predictor
 from everymask.core.processes.rank import ALONE, Rank
 from everymask.data.dataset import Dataset
 from everymask.errors import counted
@@ -39,8 +40,8 @@ _LONGEST_PROBE = 16.0  # seconds for all that is measured
 _LEAST_LIMIT = 60.0  # below, measuring would cost too much of the time
 _USUAL = 1800.0  # seconds without a GPU, where neither epochs nor a limit are set
 _WARM_UP, _FEWEST = 2, 3  # steps that are not timed, and that are
-# Steps from which on the better network is worth its time: 20 pictures of nuclei in 5 minutes teach ResNet-18 more in 800
-# steps of 3 pictures than MobileNetV3 in 560 steps of 6 (docs/results.md).
+# Steps from which on the better network is worth its time: in 5 minutes 20 pictures of nuclei teach ResNet-18 more by
+# 750 steps of 3 of them than MobileNetV3 by 520 of 6 (docs/results.md).
 _ENOUGH = 600
 _LEAST_BATCH = 3
 _VALIDATING = 0.15  # the largest part of the time for validations

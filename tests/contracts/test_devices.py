@@ -34,7 +34,6 @@ from everymask.train.semantic_losses import build_loss
 from everymask.train.step import TrainStep
 from tests.export.graphs import thinned
 from tests.models.networks import (
-    DETR,
     OTHER_ENCODERS,
     SEARCHED,
     SPECS,
@@ -56,7 +55,7 @@ CPU = torch.device("cpu")
 def network(name: str) -> Network:
     """The network in evaluation mode, to be left as it is; without layers that do once more what others show."""
     whole = shared_network(ALL[name])
-    return whole if name in SEARCHED | DETR else thinned(copy.deepcopy(whole))
+    return whole if name in SEARCHED else thinned(copy.deepcopy(whole))
 
 
 def losses(name: str, device: torch.device, spoil: Callable[[Network], None] = lambda _: None) -> dict[str, float]:

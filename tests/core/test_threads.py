@@ -81,3 +81,20 @@ def test_only_the_cores_of_this_process_count(monkeypatch: pytest.MonkeyPatch) -
     assert not threads._others_calculate()
     monkeypatch.setattr(psutil, "cpu_percent", lambda *_, **__: [0.0, 100.0])
     assert threads._others_calculate()
+
+
+@pytest.mark.parametrize(
+    ("given", "how"),
+    [
+        ({}, "as usual"),
+        (threads.ASLEEP, "asleep"),
+        (threads.AWAKE, "awake"),
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, "as given"),
+    ],
+)
+def test_how_threads_wait_can_be_asked(given: dict[str, str], how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in threads.ASLEEP:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    assert threads.waiting() == how

@@ -16,6 +16,7 @@ from everymask.backends.pytorch import network_digest
 from everymask.export.graph import Traced, trace
 from everymask.export.onnx_graph import to_onnx
 from everymask.models.base import Network
+from everymask.models.detr.network import RFDETRNetwork
 from everymask.models.onestage.network import OneStageNetwork
 from everymask.models.queries.eomt import EoMTNetwork
 from everymask.models.specs.any_spec import ModelSpec
@@ -65,13 +66,13 @@ def thinned(network: Network) -> Network:
         network(torch.zeros(1, bands_of(network.spec), 2 * DIVISOR, 2 * DIVISOR))
     for hook in hooks:
         hook.remove()
-    vision: Any = network.backbone if isinstance(network, EoMTNetwork) else None
-    if vision is not None:  # of whose blocks the last see queries
-        vision.blocks = vision.blocks[-1 - network.spec.blocks :]
+    counted: Any = None
+    if isinstance(network, EoMTNetwork):  # of whose blocks the last see queries
+        counted = network.backbone.blocks = network.backbone.blocks[-1 - network.spec.blocks :]
+    elif isinstance(network, RFDETRNetwork):  # each third of whose blocks sees the whole picture, and gives a map
+        counted = network.backbone.blocks
     for name, part in list(network.named_modules()):
-        if (not isinstance(part, nn.Sequential) and not _MIT_STAGE.search(name)) or part is getattr(
-            vision, "blocks", 0
-        ):
+        if (not isinstance(part, nn.Sequential) and not _MIT_STAGE.search(name)) or part is counted:
             continue
         for (_, before), (place, layer) in pairwise(list(part.named_children())):
             if layer in keeps and repr(layer) == repr(before) and any(True for _ in layer.parameters()):

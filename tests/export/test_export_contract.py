@@ -17,6 +17,7 @@ from tests.export.graphs import decided_network, onnx_of
 from tests.models.networks import (
     CHANGE,
     DETECTORS,
+    DETR,
     ONE_STAGE,
     PANOPTIC,
     QUERIES,
@@ -34,7 +35,7 @@ pytestmark = pytest.mark.slow
 CHANNELS = 3
 ALL: dict[str, ModelSpec] = {
     name: with_channels(spec, CHANNELS)
-    for name, spec in (REGIONS | PANOPTIC | SEMANTIC | CHANGE | ONE_STAGE | QUERIES).items()
+    for name, spec in (REGIONS | PANOPTIC | SEMANTIC | CHANGE | ONE_STAGE | QUERIES | DETR).items()
 }
 MANY = "mask-rcnn-v2"
 ALL[MANY] = replace(REGIONS[MANY], score_threshold=0.26, rpn_post_nms=(300, 300)).with_detections(300)
@@ -43,7 +44,7 @@ EXPORTED = (
     "unet-original-bilinear", "unet++", "deeplabv3", "deeplabv3+", "pspnet", "upernet", "segformer", "fcn", "hrnet-ocr",
     "lraspp", "pidnet", "tinycd", "fc-ef", "fc-siam-conc", "fc-siam-diff", "unet-difference", "unet-original-concat",
     "yolox", "rtmdet-ins", "rtmdet", "mask2former-semantic", "eomt", "bit", "snunet", "changeformer", "changer-ex",
-    "cascade-mask-rcnn-stages", "point-rend",
+    "cascade-mask-rcnn-stages", "point-rend", "rf-detr-seg",
 )  # fmt: skip
 """Those of which the others are made too: the exporter takes 5 to 30 seconds for each."""
 SHAPES = ((1, (64, 96)), (2, (160, 64)), (5, (96, 64)))

@@ -9,7 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from everymask.backends.pytorch import build_predictor, choose_device
+from everymask.backends.devices import choose_device
+from everymask.backends.pytorch import build_predictor
 from everymask.core.labels import labels_of
 from everymask.core.sample import Sample
 from everymask.data.feed.preprocess import Preprocess, Resize

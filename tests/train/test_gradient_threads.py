@@ -40,7 +40,7 @@ def four_threads() -> Iterator[None]:
 def test_threads_wait_in_circles(
     device: torch.device, bf16: bool, units: bool, waits: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gradients, "_has_matrix_units", lambda: units)
+    monkeypatch.setattr(gradients, "has_matrix_units", lambda: units)
     assert wait_in_circles(device, bf16=bf16) is waits
 
 

@@ -15,7 +15,8 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
-from everymask.backends.pytorch import build_predictor, has_fast_bf16
+from everymask.backends.devices import has_fast_bf16
+from everymask.backends.pytorch import build_predictor
 from everymask.core.processes.rank import Rank
 from everymask.data.dataset import Dataset
 from everymask.data.formats.table import read_dataset

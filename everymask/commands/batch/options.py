@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from everymask.commands.options import Running, load_predictor
+from everymask.core.machine.cores import usable_cores
 from everymask.errors import ConfigError, WeightsError, printable
 from everymask.runtimes.bundle import is_bundle
 from everymask.train.folder.layout import BEST
@@ -103,7 +103,7 @@ class Loading:
         from everymask.api import needs_torch
         from everymask.core.threads import require_torch
 
-        threads = max(1, cores() // self.workers)
+        threads = max(1, len(usable_cores()) // self.workers)
         if not needs_torch(self.model) or self.running.runtime not in ("auto", "torch"):
             return self._limited(load_predictor(self.model, self.running, threads))
         require_torch()
@@ -130,8 +130,3 @@ def weights_of(model: str) -> str:
         return model
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "blake2b").hexdigest()[:32]
-
-
-def cores() -> int:
-    """How many processor cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -12,9 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from everymask.commands.batch.options import Loading, Sharding, cores, weights_of
+from everymask.commands.batch.options import Loading, Sharding, weights_of
 from everymask.commands.terminal import counting, watched
 from everymask.core.files import is_there
+from everymask.core.machine.cores import usable_cores
 from everymask.core.processes.launched import launched
 from everymask.core.processes.rank import ALONE, Rank
 from everymask.engines.in_ranks import run_share
@@ -121,7 +122,7 @@ def _engine(options: Sharding, model: Predictor, rank: Rank) -> Iterator[tuple[E
         return
     import torch
 
-    yield run_locally, options.workers or torch.cuda.device_count() or cores()
+    yield run_locally, options.workers or torch.cuda.device_count() or len(usable_cores())
 
 
 @contextmanager

@@ -1,1 +1,3 @@
-"""How `everymask check` answers: tables for people in the terminal, and one page with pictures."""
+"""How `everymask check` answers: tables in the terminal, and one page with pictures; and `everymask env`, which looks
+at the machine instead of data.
+"""

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from everymask.core.machine.cores import usable_cores
 from everymask.errors import ConfigError, printable
 
 _WANTED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -69,8 +70,7 @@ def threads_each(launch: Launch, environment: Mapping[str, str] = os.environ) ->
     """
     if environment.get(_ONE_THREAD, "1") != "1":
         return None
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // launch.locals)
+    return max(1, len(usable_cores()) // launch.locals)
 
 
 def rank_timeout(environment: Mapping[str, str] = os.environ) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -51,7 +51,7 @@ class PromptScores:
     box_ious: FloatArray
     boxed: CocoNumbers
 
-    brief = ("mIoU@1", "NoC85", "box-prompt AP")
+    brief: ClassVar[tuple[str, ...]] = ("mIoU@1", "NoC85", "box-prompt AP")
     resamples = 10_000
     headline_name = "mIoU@1"
 

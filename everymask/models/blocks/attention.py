@@ -17,10 +17,10 @@ class Attention(nn.Module):
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.q_proj = nn.Linear(width, width)
-        self.k_proj = nn.Linear(width, width)
-        self.v_proj = nn.Linear(width, width)
-        self.out_proj = nn.Linear(width, width)
+        self.q_proj: nn.Linear = nn.Linear(width, width)
+        self.k_proj: nn.Linear = nn.Linear(width, width)
+        self.v_proj: nn.Linear = nn.Linear(width, width)
+        self.out_proj: nn.Linear = nn.Linear(width, width)
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor, seen: Tensor | None = None) -> Tensor:
         """What queries [B, N, width] make of keys and values [B, M, width]; `seen` [B, N, M] bool says which may."""

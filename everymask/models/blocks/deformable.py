@@ -24,11 +24,13 @@ class DeformableAttention(nn.Module):
 
     def __init__(self, width: int, heads: int, levels: int, points: int = POINTS) -> None:
         super().__init__()
-        self.heads, self.levels, self.points = heads, levels, points
-        self.sampling_offsets = nn.Linear(width, heads * levels * points * 2)
-        self.attention_weights = nn.Linear(width, heads * levels * points)
-        self.value_proj = nn.Linear(width, width)
-        self.output_proj = nn.Linear(width, width)
+        self.heads: int = heads
+        self.levels: int = levels
+        self.points: int = points
+        self.sampling_offsets: nn.Linear = nn.Linear(width, heads * levels * points * 2)
+        self.attention_weights: nn.Linear = nn.Linear(width, heads * levels * points)
+        self.value_proj: nn.Linear = nn.Linear(width, width)
+        self.output_proj: nn.Linear = nn.Linear(width, width)
         self._initialise()
 
     def forward(self, queries: Tensor, places: Tensor, values: Tensor, sizes: Sizes) -> Tensor:

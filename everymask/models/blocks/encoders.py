@@ -210,10 +210,12 @@ class LastStage(nn.Module):
         super().__init__()
         for name, child in body.named_children():
             self.add_module(name, child)
-        self.stages = body.stages
+        self.stages: Tensor | nn.Module = body.stages
         convolutions = [[m for m in block.modules() if isinstance(m, nn.Conv2d)] for block in _blocks(self)]
-        self.first = max(index for index, parts in enumerate(convolutions) if any(m.stride != (1, 1) for m in parts))
-        self.channels = (convolutions[self.first][-1].out_channels, convolutions[-1][-1].out_channels)
+        self.first: int = max(
+            index for index, parts in enumerate(convolutions) if any(m.stride != (1, 1) for m in parts)
+        )
+        self.channels: tuple[int, int] = (convolutions[self.first][-1].out_channels, convolutions[-1][-1].out_channels)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         maps = []
@@ -234,7 +236,7 @@ class StridingBlocks(nn.Module):
         super().__init__()
         for name, child in body.named_children():
             self.add_module(name, child)
-        self.stages = body.stages
+        self.stages: Tensor | nn.Module = body.stages
         self.seen: list[int] = []
         widths, strides, stride, width = [], [], 1, 0
         for index, block in enumerate(_blocks(self)):
@@ -246,7 +248,8 @@ class StridingBlocks(nn.Module):
                 self.seen.append(index)
                 widths.append(width)
                 strides.append(stride)
-        self.widths, self.strides = (*widths, width), (*strides, stride)
+        self.widths: tuple[int, ...] = (*widths, width)
+        self.strides: tuple[int, ...] = (*strides, stride)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         maps = []

@@ -31,22 +31,22 @@ class HRNetTrunk(nn.Module):
 
     def __init__(self, name: str, channels: int, enlarge: Enlarge) -> None:
         super().__init__()
-        self.widths = tuple(WIDTHS[name] * 2**branch for branch in range(4))
-        self.conv1 = nn.Conv2d(channels, 64, 3, stride=2, padding=1, bias=False)
-        self.bn1 = PooledBatchNorm(64)
-        self.conv2 = nn.Conv2d(64, 64, 3, stride=2, padding=1, bias=False)
-        self.bn2 = PooledBatchNorm(64)
-        self.layer1 = nn.Sequential(
+        self.widths: tuple[int, ...] = tuple(WIDTHS[name] * 2**branch for branch in range(4))
+        self.conv1: nn.Conv2d = nn.Conv2d(channels, 64, 3, stride=2, padding=1, bias=False)
+        self.bn1: PooledBatchNorm = PooledBatchNorm(64)
+        self.conv2: nn.Conv2d = nn.Conv2d(64, 64, 3, stride=2, padding=1, bias=False)
+        self.bn2: PooledBatchNorm = PooledBatchNorm(64)
+        self.layer1: nn.Sequential = nn.Sequential(
             Bottleneck(64, 64, expansion=4), *(Bottleneck(256, 64, expansion=4) for _ in range(_BLOCKS - 1))
         )
-        self.transition1 = nn.ModuleList(
+        self.transition1: nn.ModuleList = nn.ModuleList(
             [_strided(256, self.widths[0], 1), nn.Sequential(_strided(256, self.widths[1], 2))]
         )
-        self.stage2 = _exchanges(self.widths[:2], _EXCHANGES[0], enlarge)
-        self.transition2 = _new_branch(self.widths[:3])
-        self.stage3 = _exchanges(self.widths[:3], _EXCHANGES[1], enlarge)
-        self.transition3 = _new_branch(self.widths)
-        self.stage4 = _exchanges(self.widths, _EXCHANGES[2], enlarge)
+        self.stage2: nn.Sequential = _exchanges(self.widths[:2], _EXCHANGES[0], enlarge)
+        self.transition2: nn.ModuleList = _new_branch(self.widths[:3])
+        self.stage3: nn.Sequential = _exchanges(self.widths[:3], _EXCHANGES[1], enlarge)
+        self.transition3: nn.ModuleList = _new_branch(self.widths)
+        self.stage4: nn.Sequential = _exchanges(self.widths, _EXCHANGES[2], enlarge)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         x = F.relu(self.bn1(self.conv1(images)))
@@ -64,10 +64,10 @@ class Exchange(nn.Module):
     def __init__(self, widths: tuple[int, ...], enlarge: Enlarge) -> None:
         super().__init__()
         self.enlarge = enlarge
-        self.branches = nn.ModuleList(
+        self.branches: nn.ModuleList = nn.ModuleList(
             nn.Sequential(*(BasicBlock(width, width) for _ in range(_BLOCKS))) for width in widths
         )
-        self.fuse_layers = nn.ModuleList(
+        self.fuse_layers: nn.ModuleList = nn.ModuleList(
             nn.ModuleList(_between(widths, source, target) for source in range(len(widths)))
             for target in range(len(widths))
         )

@@ -28,11 +28,13 @@ class LoRALinear(nn.Linear):
 
     def __init__(self, layer: nn.Linear, rank: int, alpha: float) -> None:
         nn.Module.__init__(self)
-        self.in_features, self.out_features = layer.in_features, layer.out_features
-        self.weight, self.bias = layer.weight, layer.bias
-        self.times = alpha / rank
-        self.lora_down = nn.Parameter(torch.empty(rank, self.in_features))
-        self.lora_up = nn.Parameter(torch.zeros(self.out_features, rank))
+        self.in_features: int = layer.in_features
+        self.out_features: int = layer.out_features
+        self.weight = layer.weight
+        self.bias: nn.Parameter = layer.bias
+        self.times: float = alpha / rank
+        self.lora_down: nn.Parameter = nn.Parameter(torch.empty(rank, self.in_features))
+        self.lora_up: nn.Parameter = nn.Parameter(torch.zeros(self.out_features, rank))
         nn.init.kaiming_uniform_(self.lora_down, a=math.sqrt(5))
 
     def forward(self, x: Tensor) -> Tensor:

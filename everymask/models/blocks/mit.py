@@ -34,7 +34,7 @@ def mit_named(width: int, blocks: int) -> str | None:
 class MixTransformer(nn.Module):
     """Four stages of overlapping patches and efficient attention: pictures to maps at strides 4, 8, 16 and 32."""
 
-    stages = (
+    stages: tuple[tuple[str, ...], ...] = (
         (),
         ("patch_embed1", "block1", "norm1"),
         ("patch_embed2", "block2", "norm2"),
@@ -72,8 +72,8 @@ class PatchEmbedding(nn.Module):
 
     def __init__(self, channels: int, width: int, kernel: int, stride: int) -> None:
         super().__init__()
-        self.proj = nn.Conv2d(channels, width, kernel, stride=stride, padding=kernel // 2)
-        self.norm = nn.LayerNorm(width)
+        self.proj: nn.Conv2d = nn.Conv2d(channels, width, kernel, stride=stride, padding=kernel // 2)
+        self.norm: nn.LayerNorm = nn.LayerNorm(width)
 
     def forward(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
         x = self.proj(x)
@@ -85,10 +85,10 @@ class Block(nn.Module):
 
     def __init__(self, width: int, heads: int, reduction: int, drop_path: float) -> None:
         super().__init__()
-        self.norm1 = nn.LayerNorm(width, eps=1e-6)
-        self.attn = Attention(width, heads, reduction)
-        self.norm2 = nn.LayerNorm(width, eps=1e-6)
-        self.mlp = MixFeedForward(width)
+        self.norm1: nn.LayerNorm = nn.LayerNorm(width, eps=1e-6)
+        self.attn: Attention = Attention(width, heads, reduction)
+        self.norm2: nn.LayerNorm = nn.LayerNorm(width, eps=1e-6)
+        self.mlp: MixFeedForward = MixFeedForward(width)
         self.drop_path = drop_path
 
     def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
@@ -109,13 +109,13 @@ class Attention(nn.Module):
     def __init__(self, width: int, heads: int, reduction: int) -> None:
         super().__init__()
         self.heads = heads
-        self.q = nn.Linear(width, width)
-        self.kv = nn.Linear(width, 2 * width)
-        self.proj = nn.Linear(width, width)
+        self.q: nn.Linear = nn.Linear(width, width)
+        self.kv: nn.Linear = nn.Linear(width, 2 * width)
+        self.proj: nn.Linear = nn.Linear(width, width)
         self.reduction = reduction
         if reduction > 1:
-            self.sr = nn.Conv2d(width, width, reduction, stride=reduction)
-            self.norm = nn.LayerNorm(width)
+            self.sr: nn.Conv2d = nn.Conv2d(width, width, reduction, stride=reduction)
+            self.norm: nn.LayerNorm = nn.LayerNorm(width)
 
     def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
         few = x
@@ -132,9 +132,9 @@ class MixFeedForward(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(width, 4 * width)
-        self.dwconv = DepthwiseConvolution(4 * width)
-        self.fc2 = nn.Linear(4 * width, width)
+        self.fc1: nn.Linear = nn.Linear(width, 4 * width)
+        self.dwconv: DepthwiseConvolution = DepthwiseConvolution(4 * width)
+        self.fc2: nn.Linear = nn.Linear(4 * width, width)
 
     def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
         mixed: Tensor = self.fc2(F.gelu(self.dwconv(self.fc1(x), size)))
@@ -146,7 +146,7 @@ class DepthwiseConvolution(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.dwconv = nn.Conv2d(width, width, 3, padding=1, groups=width)
+        self.dwconv: nn.Conv2d = nn.Conv2d(width, width, 3, padding=1, groups=width)
 
     def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
         return as_tokens(self.dwconv(as_map(x, size)))

@@ -25,11 +25,17 @@ class FeaturePyramid(nn.Module):
         self, in_channels: tuple[int, ...], out_channels: int, norm: Norm | None, *, bottom_up: bool = False
     ) -> None:
         super().__init__()
-        self.inner_blocks = nn.ModuleList(conv_norm(channels, out_channels, 1, norm) for channels in in_channels)
-        self.layer_blocks = nn.ModuleList(conv_norm(out_channels, out_channels, 3, norm) for _ in in_channels)
+        self.inner_blocks: nn.ModuleList = nn.ModuleList(
+            conv_norm(channels, out_channels, 1, norm) for channels in in_channels
+        )
+        self.layer_blocks: nn.ModuleList = nn.ModuleList(
+            conv_norm(out_channels, out_channels, 3, norm) for _ in in_channels
+        )
         again = len(in_channels) - 1 if bottom_up else 0
-        self.down_blocks = nn.ModuleList(_halving(out_channels, norm) for _ in range(again))
-        self.up_blocks = nn.ModuleList(conv_norm(out_channels, out_channels, 3, norm) for _ in range(again))
+        self.down_blocks: nn.ModuleList = nn.ModuleList(_halving(out_channels, norm) for _ in range(again))
+        self.up_blocks: nn.ModuleList = nn.ModuleList(
+            conv_norm(out_channels, out_channels, 3, norm) for _ in range(again)
+        )
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_uniform_(module.weight, a=1)
@@ -69,7 +75,7 @@ class PyramidBackbone(nn.Module):
     ) -> None:
         super().__init__()
         self.body = body
-        self.fpn = FeaturePyramid(encoder_channels(body), channels, norm, bottom_up=bottom_up)
+        self.fpn: FeaturePyramid = FeaturePyramid(encoder_channels(body), channels, norm, bottom_up=bottom_up)
         self.frozen = frozen
         if frozen:
             for module in self._encoder_norms():

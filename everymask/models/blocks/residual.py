@@ -16,12 +16,12 @@ class BasicBlock(nn.Module):
 
     def __init__(self, inputs: int, width: int, *, stride: int = 1, relu: bool = True) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(inputs, width, 3, stride=stride, padding=1, bias=False)
-        self.bn1 = PooledBatchNorm(width)
-        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
-        self.bn2 = PooledBatchNorm(width)
+        self.conv1: nn.Conv2d = nn.Conv2d(inputs, width, 3, stride=stride, padding=1, bias=False)
+        self.bn1: PooledBatchNorm = PooledBatchNorm(width)
+        self.conv2: nn.Conv2d = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.bn2: PooledBatchNorm = PooledBatchNorm(width)
         nn.init.zeros_(self.bn2.weight)
-        self.downsample = shortcut(inputs, width, stride)
+        self.downsample: nn.Sequential | None = shortcut(inputs, width, stride)
         self.relu = relu
 
     def forward(self, x: Tensor) -> Tensor:
@@ -36,14 +36,14 @@ class Bottleneck(nn.Module):
     def __init__(self, inputs: int, width: int, *, expansion: int, stride: int = 1, relu: bool = True) -> None:
         super().__init__()
         outputs = expansion * width
-        self.conv1 = nn.Conv2d(inputs, width, 1, bias=False)
-        self.bn1 = PooledBatchNorm(width)
-        self.conv2 = nn.Conv2d(width, width, 3, stride=stride, padding=1, bias=False)
-        self.bn2 = PooledBatchNorm(width)
-        self.conv3 = nn.Conv2d(width, outputs, 1, bias=False)
-        self.bn3 = PooledBatchNorm(outputs)
+        self.conv1: nn.Conv2d = nn.Conv2d(inputs, width, 1, bias=False)
+        self.bn1: PooledBatchNorm = PooledBatchNorm(width)
+        self.conv2: nn.Conv2d = nn.Conv2d(width, width, 3, stride=stride, padding=1, bias=False)
+        self.bn2: PooledBatchNorm = PooledBatchNorm(width)
+        self.conv3: nn.Conv2d = nn.Conv2d(width, outputs, 1, bias=False)
+        self.bn3: PooledBatchNorm = PooledBatchNorm(outputs)
         nn.init.zeros_(self.bn3.weight)
-        self.downsample = shortcut(inputs, outputs, stride)
+        self.downsample: nn.Sequential | None = shortcut(inputs, outputs, stride)
         self.relu = relu
 
     def forward(self, x: Tensor) -> Tensor:

@@ -29,19 +29,23 @@ class BITNetwork(SemanticModel):
 
     def __init__(self, spec: BIT, num_classes: int, *, pretrained_encoder: Path | None = None) -> None:
         super().__init__(spec, num_classes)
-        self.channels = spec.channels
-        self.backbone = build_semantic_encoder(
+        self.channels: int = spec.channels
+        self.backbone: nn.Module = build_semantic_encoder(
             spec.encoder, spec.channels, spec.norm, depth=_DEPTH, output_stride=_STRIDE, pretrained=pretrained_encoder
         )
         width = spec.width
-        self.narrow = nn.Conv2d(encoder_shape(self.backbone)[0][-1], width, 3, padding=1)
-        self.attend = nn.Conv2d(width, spec.tokens, 1, bias=False)
-        self.positions = nn.Parameter(torch.randn(1, 2 * spec.tokens, width))
-        self.encoder = nn.ModuleList(Layer(width, spec.heads, spec.encoder_head) for _ in range(spec.encoder_depth))
-        self.decoder = nn.ModuleList(Layer(width, spec.heads, spec.decoder_head) for _ in range(spec.decoder_depth))
-        self.hidden = conv_norm(width, width, 3, "group" if spec.norm == "group" else "batch", relu=True)
+        self.narrow: nn.Conv2d = nn.Conv2d(encoder_shape(self.backbone)[0][-1], width, 3, padding=1)
+        self.attend: nn.Conv2d = nn.Conv2d(width, spec.tokens, 1, bias=False)
+        self.positions: nn.Parameter = nn.Parameter(torch.randn(1, 2 * spec.tokens, width))
+        self.encoder: nn.ModuleList = nn.ModuleList(
+            Layer(width, spec.heads, spec.encoder_head) for _ in range(spec.encoder_depth)
+        )
+        self.decoder: nn.ModuleList = nn.ModuleList(
+            Layer(width, spec.heads, spec.decoder_head) for _ in range(spec.decoder_depth)
+        )
+        self.hidden: nn.Sequential = conv_norm(width, width, 3, "group" if spec.norm == "group" else "batch", relu=True)
         initialise(self.narrow, self.attend, self.hidden)
-        self.classifier = Classifier(width, self.num_logits, 3, padding=1)
+        self.classifier: Classifier = Classifier(width, self.num_logits, 3, padding=1)
 
     def logits(self, images: Tensor, *, auxiliary: bool = False) -> tuple[Tensor, ...]:
         height, width = images.shape[-2:]
@@ -70,12 +74,13 @@ class Layer(nn.Module):
     def __init__(self, width: int, heads: int, head_width: int) -> None:
         super().__init__()
         self.heads = heads
-        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.norm1: nn.LayerNorm = nn.LayerNorm(width)
+        self.norm2: nn.LayerNorm = nn.LayerNorm(width)
         inner = heads * head_width
-        self.query = nn.Linear(width, inner, bias=False)
-        self.key_value = nn.Linear(width, 2 * inner, bias=False)
-        self.project = nn.Linear(inner, width)
-        self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+        self.query: nn.Linear = nn.Linear(width, inner, bias=False)
+        self.key_value: nn.Linear = nn.Linear(width, 2 * inner, bias=False)
+        self.project: nn.Linear = nn.Linear(inner, width)
+        self.mlp: nn.Sequential = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
 
     def forward(self, x: Tensor, others: Tensor | None) -> Tensor:
         """What [B, N, C] make of `others` [B, M, C]; None: of each other."""

@@ -27,15 +27,18 @@ class ChangeFormerNetwork(SemanticModel):
 
     def __init__(self, spec: ChangeFormer, num_classes: int, *, pretrained_encoder: Path | None = None) -> None:
         super().__init__(spec, num_classes)
-        self.channels, width = spec.channels, spec.decoder_channels
-        self.backbone = build_semantic_encoder(spec.encoder, spec.channels, spec.norm, pretrained=pretrained_encoder)
+        self.channels: int = spec.channels
+        width = spec.decoder_channels
+        self.backbone: nn.Module = build_semantic_encoder(
+            spec.encoder, spec.channels, spec.norm, pretrained=pretrained_encoder
+        )
         widths = encoder_shape(self.backbone)[0]
-        self.narrow = nn.ModuleList(nn.Conv2d(inputs, width, 1) for inputs in widths)
-        self.differences = nn.ModuleList(difference(width) for _ in widths)
-        self.join = conv_norm(len(widths) * width, width, 1, "batch")
-        self.enlarge = nn.ModuleList(Enlarging(width) for _ in range(2))
+        self.narrow: nn.ModuleList = nn.ModuleList(nn.Conv2d(inputs, width, 1) for inputs in widths)
+        self.differences: nn.ModuleList = nn.ModuleList(difference(width) for _ in widths)
+        self.join: nn.Sequential = conv_norm(len(widths) * width, width, 1, "batch")
+        self.enlarge: nn.ModuleList = nn.ModuleList(Enlarging(width) for _ in range(2))
         initialise(self.narrow, self.differences, self.join, self.enlarge)
-        self.classifier = Classifier(width, self.num_logits, 3, padding=1)
+        self.classifier: Classifier = Classifier(width, self.num_logits, 3, padding=1)
         if spec.norm == "group":
             set_norm(self, spec.norm)
 
@@ -64,9 +67,9 @@ class Enlarging(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.up = nn.ConvTranspose2d(width, width, 4, stride=2, padding=1)
-        self.conv1 = nn.Conv2d(width, width, 3, padding=1)
-        self.conv2 = nn.Conv2d(width, width, 3, padding=1)
+        self.up: nn.ConvTranspose2d = nn.ConvTranspose2d(width, width, 4, stride=2, padding=1)
+        self.conv1: nn.Conv2d = nn.Conv2d(width, width, 3, padding=1)
+        self.conv2: nn.Conv2d = nn.Conv2d(width, width, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
         larger: Tensor = self.up(x)

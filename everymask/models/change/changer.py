@@ -35,17 +35,20 @@ class ChangerNetwork(SemanticModel):
 
     def __init__(self, spec: Changer, num_classes: int, *, pretrained_encoder: Path | None = None) -> None:
         super().__init__(spec, num_classes)
-        self.channels, width = spec.channels, spec.decoder_channels
-        self.backbone = build_semantic_encoder(spec.encoder, spec.channels, spec.norm, pretrained=pretrained_encoder)
+        self.channels: int = spec.channels
+        width = spec.decoder_channels
+        self.backbone: nn.Module = build_semantic_encoder(
+            spec.encoder, spec.channels, spec.norm, pretrained=pretrained_encoder
+        )
         found = zip(*encoder_shape(self.backbone), strict=True)
         widths = [inputs for inputs, stride in found if stride in _STRIDES]
         norm: Norm = "group" if spec.norm == "group" else "batch"
-        self.narrow = nn.ModuleList(conv_norm(inputs, width, 1, norm, relu=True) for inputs in widths)
-        self.join = conv_norm(len(widths) * width, width // 2, 1, norm, relu=True)
-        self.align = FlowAlignment(width // 2)
-        self.mix = MixFeedForward(width)
+        self.narrow: nn.ModuleList = nn.ModuleList(conv_norm(inputs, width, 1, norm, relu=True) for inputs in widths)
+        self.join: nn.Sequential = conv_norm(len(widths) * width, width // 2, 1, norm, relu=True)
+        self.align: FlowAlignment = FlowAlignment(width // 2)
+        self.mix: MixFeedForward = MixFeedForward(width)
         initialise(self.narrow, self.join, self.align, self.mix)
-        self.classifier = Classifier(width, self.num_logits, 1)
+        self.classifier: Classifier = Classifier(width, self.num_logits, 1)
 
     def logits(self, images: Tensor, *, auxiliary: bool = False) -> tuple[Tensor, ...]:
         maps = exchanging(self.backbone, torch.cat(images.split(self.channels, dim=1)))
@@ -115,7 +118,7 @@ class FlowAlignment(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.flow = nn.Sequential(
+        self.flow: nn.Sequential = nn.Sequential(
             nn.Conv2d(2 * width, 2 * width, 5, padding=2, groups=2 * width), nn.InstanceNorm2d(2 * width), nn.GELU(),
             nn.Conv2d(2 * width, 4, 1, bias=False),
         )  # fmt: skip
@@ -143,7 +146,7 @@ class MixFeedForward(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
+        self.layers: nn.Sequential = nn.Sequential(
             nn.Conv2d(width, width, 1), nn.Conv2d(width, width, 3, padding=1, groups=width), nn.GELU(),
             nn.Conv2d(width, width, 1),
         )  # fmt: skip

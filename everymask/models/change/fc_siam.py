@@ -32,16 +32,17 @@ class FCSiamNetwork(SemanticModel):
     def __init__(self, spec: FCSiam, num_classes: int) -> None:
         super().__init__(spec, num_classes)
         widths, early = spec.widths, spec.fusion == "early"
-        self.channels, self.fusion = spec.channels, spec.fusion
-        self.backbone = Contracting(spec, 2 * spec.channels if early else spec.channels)
+        self.channels: int = spec.channels
+        self.fusion = spec.fusion
+        self.backbone: Contracting = Contracting(spec, 2 * spec.channels if early else spec.channels)
         joined = 3 if spec.fusion == "concat" else 2
         steps = zip(reversed(widths), (*reversed(widths[:-1]), widths[0]), strict=True)
-        self.decoder = nn.ModuleList(
+        self.decoder: nn.ModuleList = nn.ModuleList(
             Expanding(width, joined * width, out_width, spec, level)
             for level, (width, out_width) in zip(range(len(widths), 0, -1), steps, strict=True)
         )
         initialise(self.backbone, self.decoder)
-        self.classifier = Classifier(widths[0], self.num_logits, 3, padding=1)
+        self.classifier: Classifier = Classifier(widths[0], self.num_logits, 3, padding=1)
         set_norm(self if spec.norm == "group" else self.backbone, spec.norm)
 
     def logits(self, images: Tensor, *, auxiliary: bool = False) -> tuple[Tensor, ...]:
@@ -56,11 +57,11 @@ class FCSiamNetwork(SemanticModel):
 class Contracting(nn.Module):
     """Two or three convolutions a level; the map of each, before it is halved for the next."""
 
-    stages = (("levels.0",), ("levels.1",), ("levels.2",), ("levels.3",))
+    stages: tuple[tuple[str, ...], ...] = (("levels.0",), ("levels.1",), ("levels.2",), ("levels.3",))
 
     def __init__(self, spec: FCSiam, channels: int) -> None:
         super().__init__()
-        self.levels = nn.ModuleList(
+        self.levels: nn.ModuleList = nn.ModuleList(
             nn.Sequential(*(_layer(width if part else inputs, width, spec) for part in range(_count(level))))
             for level, (inputs, width) in enumerate(zip((channels, *spec.widths[:-1]), spec.widths, strict=True), 1)
         )
@@ -78,10 +79,10 @@ class Expanding(nn.Module):
 
     def __init__(self, width: int, joined: int, out_width: int, spec: FCSiam, level: int) -> None:
         super().__init__()
-        self.enlarge = nn.ConvTranspose2d(width, width, 3, stride=2, padding=1, output_padding=1)
+        self.enlarge: nn.ConvTranspose2d = nn.ConvTranspose2d(width, width, 3, stride=2, padding=1, output_padding=1)
         count = _count(level) - (level == 1)  # the last one of all is the classifier
         widths = [joined, *[width] * (count - 1), out_width]
-        self.layers = nn.Sequential(*(_layer(*pair, spec) for pair in pairwise(widths)))
+        self.layers: nn.Sequential = nn.Sequential(*(_layer(*pair, spec) for pair in pairwise(widths)))
 
     def forward(self, x: Tensor, planes: tuple[Tensor, ...]) -> Tensor:
         height, width = planes[0].shape[-2:]

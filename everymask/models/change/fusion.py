@@ -38,8 +38,9 @@ class TwiceSeen(nn.Module):
     def __init__(self, body: nn.Module, channels: int, fusion: Fusion, *, apart: bool = False) -> None:
         super().__init__()
         self.body = body
-        self.channels, self.apart = channels, apart
-        self.join = nn.ModuleList()
+        self.channels: int = channels
+        self.apart: bool = apart
+        self.join: nn.ModuleList = nn.ModuleList()
         if fusion == "concat":
             widths = getattr(body, "widths", None) or encoder_shape(body)[0]
             self.join.extend(map(_mean_of_both, widths))

@@ -28,19 +28,20 @@ class SNUNetNetwork(SemanticModel):
 
     def __init__(self, spec: SNUNet, num_classes: int) -> None:
         super().__init__(spec, num_classes)
-        self.channels = spec.channels
+        self.channels: int = spec.channels
         widths = [spec.width * 2**level for level in range(_LEVELS)]
-        self.backbone = Contracting(spec.channels, widths)
-        self.nodes, self.enlarge = nn.ModuleDict(), nn.ModuleDict()
+        self.backbone: Contracting = Contracting(spec.channels, widths)
+        self.nodes: nn.ModuleDict = nn.ModuleDict()
+        self.enlarge: nn.ModuleDict = nn.ModuleDict()
         for j in range(1, _LEVELS):
             for i in range(_LEVELS - j):
                 self.enlarge[f"{i}_{j}"] = nn.ConvTranspose2d(widths[i + 1], widths[i + 1], 2, stride=2)
                 self.nodes[f"{i}_{j}"] = Block((1 + j) * widths[i] + widths[i + 1], widths[i])
         finest = (_LEVELS - 1) * spec.width
-        self.within = ChannelAttention(spec.width, _REDUCTION_WITHIN)
-        self.among = ChannelAttention(finest, _REDUCTION)
+        self.within: ChannelAttention = ChannelAttention(spec.width, _REDUCTION_WITHIN)
+        self.among: ChannelAttention = ChannelAttention(finest, _REDUCTION)
         initialise(self)
-        self.classifier = Classifier(finest, self.num_logits, 1)
+        self.classifier: Classifier = Classifier(finest, self.num_logits, 1)
         set_norm(self if spec.norm == "group" else self.backbone, spec.norm)
 
     def logits(self, images: Tensor, *, auxiliary: bool = False) -> tuple[Tensor, ...]:
@@ -60,11 +61,13 @@ class SNUNetNetwork(SemanticModel):
 class Contracting(nn.Module):
     """A block a level; the map of each, before it is halved for the next."""
 
-    stages = (("levels.0",), ("levels.1",), ("levels.2",), ("levels.3",))
+    stages: tuple[tuple[str, ...], ...] = (("levels.0",), ("levels.1",), ("levels.2",), ("levels.3",))
 
     def __init__(self, channels: int, widths: list[int]) -> None:
         super().__init__()
-        self.levels = nn.ModuleList(Block(*pair) for pair in zip((channels, *widths[:-1]), widths, strict=True))
+        self.levels: nn.ModuleList = nn.ModuleList(
+            Block(*pair) for pair in zip((channels, *widths[:-1]), widths, strict=True)
+        )
 
     def forward(self, x: Tensor) -> list[Tensor]:
         maps: list[Tensor] = []
@@ -80,10 +83,10 @@ class Block(nn.Module):
     def __init__(self, inputs: int, width: int) -> None:
         super().__init__()
         # Before its convolution, with which it must not be merged: what that gives is needed without the norm too.
-        self.norm1 = nn.BatchNorm2d(width)
-        self.conv1 = nn.Conv2d(inputs, width, 3, padding=1)
-        self.conv2 = nn.Conv2d(width, width, 3, padding=1)
-        self.norm2 = nn.BatchNorm2d(width)
+        self.norm1: nn.BatchNorm2d = nn.BatchNorm2d(width)
+        self.conv1: nn.Conv2d = nn.Conv2d(inputs, width, 3, padding=1)
+        self.conv2: nn.Conv2d = nn.Conv2d(width, width, 3, padding=1)
+        self.norm2: nn.BatchNorm2d = nn.BatchNorm2d(width)
 
     def forward(self, x: Tensor) -> Tensor:
         first = self.conv1(x)
@@ -97,7 +100,7 @@ class ChannelAttention(nn.Module):
     def __init__(self, width: int, reduction: int) -> None:
         super().__init__()
         hidden = max(1, width // reduction)
-        self.layers = nn.Sequential(
+        self.layers: nn.Sequential = nn.Sequential(
             nn.Conv2d(width, hidden, 1, bias=False), nn.ReLU(inplace=True), nn.Conv2d(hidden, width, 1, bias=False)
         )
 

@@ -31,7 +31,7 @@ class TinyCDNetwork(SemanticModel):
 
     def __init__(self, spec: TinyCD, num_classes: int, *, pretrained_encoder: Path | None = None) -> None:
         super().__init__(spec, num_classes)
-        self.channels = spec.channels
+        self.channels: int = spec.channels
         body: Any = build_semantic_encoder(
             spec.encoder, spec.channels, spec.norm, depth=_DEPTH, pretrained=pretrained_encoder
         )
@@ -39,10 +39,10 @@ class TinyCDNetwork(SemanticModel):
         self.backbone: nn.Module = body
         *fine, coarse = encoder_shape(body)[0]
         gated = [Gate(spec.channels, (10, 5)), *(Gate(width, (width // 2, width // 4)) for width in fine)]
-        self.mixing = nn.ModuleList([*gated, Mixing(coarse)])
-        self.up = nn.ModuleList(Up(*widths) for widths in zip((coarse, *_UP[:-1]), _UP, strict=True))
-        self.hidden = nn.Sequential(*_pointwise(_UP[-1], _HIDDEN))
-        self.classifier = Classifier(_HIDDEN[-1], self.num_logits, 1)
+        self.mixing: nn.ModuleList = nn.ModuleList([*gated, Mixing(coarse)])
+        self.up: nn.ModuleList = nn.ModuleList(Up(*widths) for widths in zip((coarse, *_UP[:-1]), _UP, strict=True))
+        self.hidden: nn.Sequential = nn.Sequential(*_pointwise(_UP[-1], _HIDDEN))
+        self.classifier: Classifier = Classifier(_HIDDEN[-1], self.num_logits, 1)
 
     def logits(self, images: Tensor, *, auxiliary: bool = False) -> tuple[Tensor, ...]:
         both = torch.cat(images.split(self.channels, dim=1))
@@ -58,7 +58,7 @@ class Mixing(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.mix = nn.Sequential(
+        self.mix: nn.Sequential = nn.Sequential(
             nn.Conv2d(2 * width, width, 3, padding=1, groups=width), nn.PReLU(), nn.InstanceNorm2d(width)
         )
 
@@ -72,7 +72,7 @@ class Gate(Mixing):
 
     def __init__(self, width: int, hidden: tuple[int, int]) -> None:
         super().__init__(width)
-        self.gate = nn.Sequential(*_pointwise(width, (*hidden, 1)))
+        self.gate: nn.Sequential = nn.Sequential(*_pointwise(width, (*hidden, 1)))
 
     def forward(self, before: Tensor, after: Tensor) -> Tensor:
         gate: Tensor = self.gate(Mixing.forward(self, before, after))
@@ -84,7 +84,7 @@ class Up(nn.Module):
 
     def __init__(self, width: int, out_width: int) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
+        self.layers: nn.Sequential = nn.Sequential(
             nn.Conv2d(width, width, 3, padding=1, groups=width),
             nn.PReLU(),
             nn.InstanceNorm2d(width),

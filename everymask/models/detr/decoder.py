@@ -56,10 +56,10 @@ class Proposals(nn.Module):
 
     def __init__(self, width: int, num_classes: int) -> None:
         super().__init__()
-        self.embed = nn.Linear(width, width)
-        self.norm = nn.LayerNorm(width)
-        self.classes = class_head(width, num_classes)
-        self.boxes = box_head(width)
+        self.embed: nn.Linear = nn.Linear(width, width)
+        self.norm: nn.LayerNorm = nn.LayerNorm(width)
+        self.classes: nn.Linear = class_head(width, num_classes)
+        self.boxes: nn.Sequential = box_head(width)
 
     def forward(self, pixels: Tensor, size: tuple[int, int], count: int) -> tuple[Tensor, Tensor, Tensor]:
         """Of the `count` best of the pixels [B, h * w, width] what they are [B, count, width], their class logits
@@ -83,13 +83,13 @@ class BoxLayer(nn.Module):
 
     def __init__(self, width: int, heads: int, read_heads: int, points: int, hidden: int) -> None:
         super().__init__()
-        self.self_attn = Attention(width, heads)
-        self.norm1 = nn.LayerNorm(width)
-        self.cross_attn = DeformableAttention(width, read_heads, 1, points)
-        self.norm2 = nn.LayerNorm(width)
-        self.fc1 = nn.Linear(width, hidden)
-        self.fc2 = nn.Linear(hidden, width)
-        self.norm3 = nn.LayerNorm(width)
+        self.self_attn: Attention = Attention(width, heads)
+        self.norm1: nn.LayerNorm = nn.LayerNorm(width)
+        self.cross_attn: DeformableAttention = DeformableAttention(width, read_heads, 1, points)
+        self.norm2: nn.LayerNorm = nn.LayerNorm(width)
+        self.fc1: nn.Linear = nn.Linear(width, hidden)
+        self.fc2: nn.Linear = nn.Linear(hidden, width)
+        self.norm3: nn.LayerNorm = nn.LayerNorm(width)
         for part in (*self.self_attn.children(), self.fc1, self.fc2):
             nn.init.xavier_uniform_(cast(nn.Linear, part).weight)
 
@@ -108,9 +108,11 @@ class BoxDecoder(nn.Module):
 
     def __init__(self, width: int, heads: int, read_heads: int, layers: int, points: int, hidden: int) -> None:
         super().__init__()
-        self.position = perceptron(2 * width, width, width, 2)
-        self.layers = nn.ModuleList(BoxLayer(width, heads, read_heads, points, hidden) for _ in range(layers))
-        self.norm = nn.LayerNorm(width)
+        self.position: nn.Sequential = perceptron(2 * width, width, width, 2)
+        self.layers: nn.ModuleList = nn.ModuleList(
+            BoxLayer(width, heads, read_heads, points, hidden) for _ in range(layers)
+        )
+        self.norm: nn.LayerNorm = nn.LayerNorm(width)
 
     def forward(
         self, queries: Tensor, boxes: Tensor, pixels: Tensor, size: tuple[int, int], groups: int

@@ -40,13 +40,13 @@ class MaskHead(nn.Module):
 
     def __init__(self, width: int, layers: int) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(PixelBlock(width) for _ in range(layers))
-        self.pixels = nn.Conv2d(width, width, 1)
-        self.norm = nn.LayerNorm(width)
-        self.fc1 = nn.Linear(width, 4 * width)
-        self.fc2 = nn.Linear(4 * width, width)
-        self.queries = nn.Linear(width, width)
-        self.bias = nn.Parameter(torch.zeros(1))
+        self.blocks: nn.ModuleList = nn.ModuleList(PixelBlock(width) for _ in range(layers))
+        self.pixels: nn.Conv2d = nn.Conv2d(width, width, 1)
+        self.norm: nn.LayerNorm = nn.LayerNorm(width)
+        self.fc1: nn.Linear = nn.Linear(width, 4 * width)
+        self.fc2: nn.Linear = nn.Linear(4 * width, width)
+        self.queries: nn.Linear = nn.Linear(width, width)
+        self.bias: nn.Parameter = nn.Parameter(torch.zeros(1))
 
     def proposed(self, plane: Tensor, queries: Tensor) -> MaskFactors:
         """The masks of what was proposed, of the plane as it is."""
@@ -72,9 +72,9 @@ class PixelBlock(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.depthwise = nn.Conv2d(width, width, 3, padding=1, groups=width)
-        self.norm = nn.LayerNorm(width, eps=_EPS)
-        self.pointwise = nn.Linear(width, width)
+        self.depthwise: nn.Conv2d = nn.Conv2d(width, width, 3, padding=1, groups=width)
+        self.norm: nn.LayerNorm = nn.LayerNorm(width, eps=_EPS)
+        self.pointwise: nn.Linear = nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
         rows = self.norm(self.depthwise(x).permute(0, 2, 3, 1))

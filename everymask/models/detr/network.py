@@ -27,6 +27,7 @@ from everymask.models.regions.boxes import clip_boxes, frames, not_smaller_than
 from everymask.models.regions.truths import trainable
 from everymask.models.semantic.network import drawing_from
 from everymask.models.specs.detr import DETR_ENCODERS, DETR_MASK_STRIDE, DetrModelSpec, RFDETRSeg
+from everymask.models.tracing import numbers, tracing
 
 _NARROWEST = 1e-2
 
@@ -35,22 +36,25 @@ class RFDETRNetwork(Network):
     """Pictures to boxes; a `RFDETRSeg` spec adds masks."""
 
     spec: DetrModelSpec
-    exportable = False
+    one_by_one = True
 
     def __init__(self, spec: DetrModelSpec, num_classes: int, *, pretrained_encoder: Path | None = None) -> None:
         super().__init__()
-        self.spec, self.num_classes = spec, num_classes
+        self.spec = spec
+        self.num_classes: int = num_classes
         width, rows = spec.width, spec.groups * spec.queries
-        self.backbone = build_vit(spec.encoder, spec.channels, spec.patch, spec.side, pretrained=pretrained_encoder)
-        self.projector = Projector(MAPS * DETR_ENCODERS[spec.encoder], width)
-        self.proposals = nn.ModuleList(Proposals(width, num_classes) for _ in range(spec.groups))
-        self.queries = nn.Embedding(rows, width)
-        self.shifts = nn.Embedding(rows, 4)
+        self.backbone: nn.Module = build_vit(
+            spec.encoder, spec.channels, spec.patch, spec.side, pretrained=pretrained_encoder
+        )
+        self.projector: Projector = Projector(MAPS * DETR_ENCODERS[spec.encoder], width)
+        self.proposals: nn.ModuleList = nn.ModuleList(Proposals(width, num_classes) for _ in range(spec.groups))
+        self.queries: nn.Embedding = nn.Embedding(rows, width)
+        self.shifts: nn.Embedding = nn.Embedding(rows, 4)
         nn.init.zeros_(self.shifts.weight)
-        self.decoder = BoxDecoder(width, spec.heads, spec.read_heads, spec.layers, spec.points, spec.hidden)
-        self.classes = class_head(width, num_classes)
-        self.boxes = box_head(width)
-        self.masks = MaskHead(width, spec.layers) if isinstance(spec, RFDETRSeg) else None
+        self.decoder: BoxDecoder = BoxDecoder(width, spec.heads, spec.read_heads, spec.layers, spec.points, spec.hidden)
+        self.classes: nn.Linear = class_head(width, num_classes)
+        self.boxes: nn.Sequential = box_head(width)
+        self.masks: MaskHead | None = MaskHead(width, spec.layers) if isinstance(spec, RFDETRSeg) else None
 
     @property
     def exact_parts(self) -> tuple[str, ...]:
@@ -78,13 +82,11 @@ class RFDETRNetwork(Network):
         windows = frames(images) if windows is None else windows.to(images.device)
         images = self._filled(images)
         answer = self.answers(images, last=True)[0].float()
-        sides = images.new_tensor([images.shape[3], images.shape[2]] * 2, dtype=torch.float32)
+        sides = numbers([images.shape[3], images.shape[2]] * 2, answer.boxes)
         whole = box_convert(answer.boxes, "cxcywh", "xyxy") * sides
         found = [self._found(answer, picture, own, windows[picture]) for picture, own in enumerate(whole)]
         boxes, class_ids, scores, masks, cut = (list(column) for column in zip(*found, strict=True))
-        index = torch.arange(len(found), device=images.device).repeat_interleave(
-            torch.tensor([len(own) for own in scores], device=images.device)
-        )
+        index = torch.cat([own.new_full((own.shape[0],), picture) for picture, own in enumerate(class_ids)])
         logits = None if self.masks is None else torch.cat(masks)
         return RegionOutputs(
             torch.cat(boxes), torch.cat(class_ids), torch.cat(scores), logits, index, "quarter frame", torch.cat(cut)
@@ -107,7 +109,7 @@ class RFDETRNetwork(Network):
         proposed = [head(pixels, size, count) for head in self.proposals[:groups]]
         taken, likely, boxes = (torch.cat(column, dim=1) for column in zip(*proposed, strict=True))
         queries, shifts = (
-            part.weight.unflatten(0, (spec.groups, -1))[:groups, :count].flatten(0, 1).expand(len(images), -1, -1)
+            part.weight.unflatten(0, (spec.groups, -1))[:groups, :count].flatten(0, 1)[None].expand(len(images), -1, -1)
             for part in (self.queries, self.shifts)
         )
         begin = moved(boxes.detach(), shifts)
@@ -142,6 +144,8 @@ class RFDETRNetwork(Network):
             return detr_losses(answers, targets, groups, self.spec.class_weight, generator)
 
     def _filled(self, images: Tensor) -> Tensor:
+        if tracing():  # a graph is given such sides alone
+            return images
         height, width = images.shape[2:]
         return F.pad(images, (0, -width % self.spec.divisor, 0, -height % self.spec.divisor))
 
@@ -153,15 +157,15 @@ class RFDETRNetwork(Network):
         """
         inside = clip_boxes(boxes, window)
         scores = answer.classes[picture].sigmoid().masked_fill(~not_smaller_than(inside, _NARROWEST)[:, None], -1)
-        sure, order = scores.flatten().topk(min(self.spec.max_detections + 1, scores.numel()))
-        wanted = sure >= self.spec.score_threshold
-        sure, order = sure[wanted], order[wanted]
+        pairs = scores.shape[0] * scores.shape[1]
+        sure, order = scores.flatten().topk(torch.sym_min(self.spec.max_detections + 1, pairs))
+        sure = torch.where(sure >= self.spec.score_threshold, sure, -1)
         sure, beyond = sure[: self.spec.max_detections], sure[self.spec.max_detections :]
-        order = order[: self.spec.max_detections]
-        query, class_ids = order // self.num_classes, order % self.num_classes
+        wanted = (sure >= 0).nonzero()[:, 0]
+        query, class_ids = order[wanted] // self.num_classes, order[wanted] % self.num_classes
         masks = sure if answer.masks is None else answer.masks.logits(picture, query)
-        cut = torch.cat([beyond, beyond.new_zeros(1)])[:1]
-        return inside[query], class_ids, sure, masks, cut
+        cut = torch.cat([beyond, beyond.new_zeros(1)]).amax(dim=0, keepdim=True)
+        return inside[query], class_ids, sure[wanted], masks, cut
 
 
 def _target(truth: InstanceSet, frame: tuple[int, int], like: Tensor, *, masks: bool) -> Targets:

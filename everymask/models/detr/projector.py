@@ -16,12 +16,12 @@ class Projector(nn.Module):
     def __init__(self, in_channels: int, width: int) -> None:
         super().__init__()
         half = width // 2
-        self.reduce = conv_norm(in_channels, 2 * half, 1)
-        self.blocks = nn.ModuleList(
+        self.reduce: nn.Sequential = conv_norm(in_channels, 2 * half, 1)
+        self.blocks: nn.ModuleList = nn.ModuleList(
             nn.Sequential(conv_norm(half, half, 3), conv_norm(half, half, 3)) for _ in range(_BLOCKS)
         )
-        self.join = conv_norm((2 + _BLOCKS) * half, width, 1)
-        self.norm = ChannelNorm(width)
+        self.join: nn.Sequential = conv_norm((2 + _BLOCKS) * half, width, 1)
+        self.norm: ChannelNorm = ChannelNorm(width)
 
     def forward(self, maps: list[Tensor]) -> Tensor:
         parts = list(self.reduce(torch.cat(maps, dim=1)).chunk(2, dim=1))

@@ -15,10 +15,10 @@ class DilatedDepthwiseConv2d(nn.Module):
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
-        self.rate = int(conv.dilation[0])
+        self.rate: int = int(conv.dilation[0])
         taps = conv.weight.detach()[:, 0].permute(1, 2, 0).contiguous()
-        self.weight = nn.Parameter(taps, requires_grad=False)
-        self.bias = conv.bias
+        self.weight: nn.Parameter = nn.Parameter(taps, requires_grad=False)
+        self.bias: Tensor | None = conv.bias
 
     def forward(self, x: Tensor) -> Tensor:
         pixels = x.permute(0, 2, 3, 1).contiguous()

@@ -17,11 +17,12 @@ class DoubledConv2d(nn.Module):
 
     def __init__(self, conv: nn.Conv2d, channels: int) -> None:
         super().__init__()
-        self.weight, self.bias = conv.weight, conv.bias
+        self.weight: Tensor = conv.weight
+        self.bias: Tensor | None = conv.bias
         wide, beside = conv.weight.detach().split([channels, conv.in_channels - channels], dim=1)
         pairs = wide.new_ones(1, 1, 2, 2)
         summed = F.conv2d(wide.reshape(-1, 1, 3, 3).flip(2, 3), pairs, padding=1)
-        self.enlarge = nn.ConvTranspose2d(channels, conv.out_channels, 4, stride=2, padding=1)
+        self.enlarge: nn.ConvTranspose2d = nn.ConvTranspose2d(channels, conv.out_channels, 4, stride=2, padding=1)
         self.enlarge.weight = _fixed(summed.view(conv.out_channels, channels, 4, 4).transpose(0, 1).contiguous())
         self.enlarge.bias = None if conv.bias is None else _fixed(conv.bias.detach().clone())
         self.beside: nn.Conv2d | None = None

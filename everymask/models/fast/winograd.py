@@ -56,7 +56,7 @@ class WinogradConv2d(nn.Module):
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
         self.direct = conv
-        self.dilation = int(conv.dilation[0])
+        self.dilation: int = int(conv.dilation[0])
         kernel = torch.tensor(_KERNEL, dtype=torch.float64) / 24
         both = torch.kron(kernel, kernel)
         given = conv.weight.detach()
@@ -65,7 +65,7 @@ class WinogradConv2d(nn.Module):
         for into, part in zip(weight.split(_INPUTS_AT_ONCE, 1), given.split(_INPUTS_AT_ONCE, 1), strict=True):
             values = part.permute(2, 3, 1, 0).to(torch.float64, memory_format=torch.contiguous_format)
             into.copy_(torch.mm(both, values.view(both.shape[1], -1)).view_as(into))
-        self.weight = nn.Parameter(weight, requires_grad=False)
+        self.weight: nn.Parameter = nn.Parameter(weight, requires_grad=False)
         for name, matrix in (("tile", _TILE), ("result", _RESULT)):
             rows = torch.tensor(matrix, dtype=conv.weight.dtype)
             self.register_buffer(name, torch.kron(rows, rows))

@@ -49,15 +49,15 @@ SIZES: dict[DarknetName, Size] = {
 class CSPDarknet(nn.Module):
     """Pictures [B, C, H, W], H and W even, to maps at strides 8, 16 and 32."""
 
-    stages = (("stem",), ("dark2",), ("dark3",), ("dark4",))
+    stages: tuple[tuple[str, ...], ...] = (("stem",), ("dark2",), ("dark3",), ("dark4",))
 
     def __init__(self, size: Size, channels: int) -> None:
         super().__init__()
-        self.stem = Focus(channels, size.channels(0))
-        self.dark2 = _stage(size, 1, size.blocks)
-        self.dark3 = _stage(size, 2, 3 * size.blocks)
-        self.dark4 = _stage(size, 3, 3 * size.blocks)
-        self.dark5 = nn.Sequential(
+        self.stem: Focus = Focus(channels, size.channels(0))
+        self.dark2: nn.Sequential = _stage(size, 1, size.blocks)
+        self.dark3: nn.Sequential = _stage(size, 2, 3 * size.blocks)
+        self.dark4: nn.Sequential = _stage(size, 3, 3 * size.blocks)
+        self.dark5: nn.Sequential = nn.Sequential(
             size.convolution(size.channels(3), size.channels(4), 2),
             PooledPyramid(size.channels(4)),
             CrossStage(size, size.channels(4), size.channels(4), size.blocks, residual=False),
@@ -76,7 +76,7 @@ class Focus(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        self.conv = ConvNorm(4 * in_channels, out_channels, 3)
+        self.conv: ConvNorm = ConvNorm(4 * in_channels, out_channels, 3)
 
     def forward(self, x: Tensor) -> Tensor:
         parts = [x[..., row::2, column::2] for column in (0, 1) for row in (0, 1)]
@@ -89,8 +89,8 @@ class Bottleneck(nn.Module):
 
     def __init__(self, size: Size, channels: int, *, residual: bool) -> None:
         super().__init__()
-        self.conv1 = ConvNorm(channels, channels, 1)
-        self.conv2 = size.convolution(channels, channels)
+        self.conv1: ConvNorm = ConvNorm(channels, channels, 1)
+        self.conv2: nn.Module = size.convolution(channels, channels)
         self.residual = residual
 
     def forward(self, x: Tensor) -> Tensor:
@@ -104,10 +104,10 @@ class CrossStage(nn.Module):
     def __init__(self, size: Size, in_channels: int, out_channels: int, blocks: int, *, residual: bool) -> None:
         super().__init__()
         hidden = out_channels // 2
-        self.conv1 = ConvNorm(in_channels, hidden, 1)
-        self.conv2 = ConvNorm(in_channels, hidden, 1)
-        self.conv3 = ConvNorm(2 * hidden, out_channels, 1)
-        self.m = nn.Sequential(*(Bottleneck(size, hidden, residual=residual) for _ in range(blocks)))
+        self.conv1: ConvNorm = ConvNorm(in_channels, hidden, 1)
+        self.conv2: ConvNorm = ConvNorm(in_channels, hidden, 1)
+        self.conv3: ConvNorm = ConvNorm(2 * hidden, out_channels, 1)
+        self.m: nn.Sequential = nn.Sequential(*(Bottleneck(size, hidden, residual=residual) for _ in range(blocks)))
 
     def forward(self, x: Tensor) -> Tensor:
         passed, by = self.conv1(x), self.conv2(x)
@@ -120,8 +120,8 @@ class PooledPyramid(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv1 = ConvNorm(channels, channels // 2, 1)
-        self.conv2 = ConvNorm(2 * channels, channels, 1)
+        self.conv1: ConvNorm = ConvNorm(channels, channels // 2, 1)
+        self.conv2: ConvNorm = ConvNorm(2 * channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.conv2(with_maxima(self.conv1(x)))

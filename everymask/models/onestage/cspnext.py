@@ -45,18 +45,18 @@ SIZES: dict[CSPNeXtName, Size] = {
 class CSPNeXt(nn.Module):
     """Pictures [B, C, H, W] to maps at strides 8, 16 and 32."""
 
-    stages = (("stem",), ("stage1",), ("stage2",), ("stage3",))
+    stages: tuple[tuple[str, ...], ...] = (("stem",), ("stage1",), ("stage2",), ("stage3",))
 
     def __init__(self, size: Size, channels: int) -> None:
         super().__init__()
         width = size.channels(0)
-        self.stem = nn.Sequential(
+        self.stem: nn.Sequential = nn.Sequential(
             conv_norm(channels, width // 2, 3, 2), conv_norm(width // 2, width // 2, 3), conv_norm(width // 2, width, 3)
         )
-        self.stage1 = self._stage(size, 1)
-        self.stage2 = self._stage(size, 2)
-        self.stage3 = self._stage(size, 3)
-        self.stage4 = self._stage(size, 4)
+        self.stage1: nn.Sequential = self._stage(size, 1)
+        self.stage2: nn.Sequential = self._stage(size, 2)
+        self.stage3: nn.Sequential = self._stage(size, 3)
+        self.stage4: nn.Sequential = self._stage(size, 4)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         fine = self.stage2(self.stage1(self.stem(images)))
@@ -78,11 +78,13 @@ class CSPNeXtPyramid(nn.Module):
         super().__init__()
         fine, middle, coarse = (size.channels(level) for level in (2, 3, 4))
         layer = partial(CrossStage, blocks=size.pyramid_blocks, residual=False, attends=False)
-        self.reduce_layers = nn.ModuleList([conv_norm(coarse, middle, 1), conv_norm(middle, fine, 1)])
-        self.top_down_blocks = nn.ModuleList([layer(2 * middle, middle), layer(2 * fine, fine)])
-        self.downsamples = nn.ModuleList([conv_norm(fine, fine, 3, 2), conv_norm(middle, middle, 3, 2)])
-        self.bottom_up_blocks = nn.ModuleList([layer(2 * fine, middle), layer(2 * middle, coarse)])
-        self.out_convs = nn.ModuleList(conv_norm(channels, fine, 3) for channels in (fine, middle, coarse))
+        self.reduce_layers: nn.ModuleList = nn.ModuleList([conv_norm(coarse, middle, 1), conv_norm(middle, fine, 1)])
+        self.top_down_blocks: nn.ModuleList = nn.ModuleList([layer(2 * middle, middle), layer(2 * fine, fine)])
+        self.downsamples: nn.ModuleList = nn.ModuleList([conv_norm(fine, fine, 3, 2), conv_norm(middle, middle, 3, 2)])
+        self.bottom_up_blocks: nn.ModuleList = nn.ModuleList([layer(2 * fine, middle), layer(2 * middle, coarse)])
+        self.out_convs: nn.ModuleList = nn.ModuleList(
+            conv_norm(channels, fine, 3) for channels in (fine, middle, coarse)
+        )
 
     def forward(self, maps: tuple[Tensor, Tensor, Tensor]) -> list[Tensor]:
         fine, middle, coarse = maps
@@ -100,11 +102,11 @@ class CrossStage(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, blocks: int, *, residual: bool, attends: bool) -> None:
         super().__init__()
         hidden = out_channels // 2
-        self.main_conv = conv_norm(in_channels, hidden, 1)
-        self.short_conv = conv_norm(in_channels, hidden, 1)
-        self.final_conv = conv_norm(2 * hidden, out_channels, 1)
-        self.blocks = nn.Sequential(*(Block(hidden, residual=residual) for _ in range(blocks)))
-        self.attention = ChannelAttention(2 * hidden) if attends else nn.Identity()
+        self.main_conv: ConvNorm = conv_norm(in_channels, hidden, 1)
+        self.short_conv: ConvNorm = conv_norm(in_channels, hidden, 1)
+        self.final_conv: ConvNorm = conv_norm(2 * hidden, out_channels, 1)
+        self.blocks: nn.Sequential = nn.Sequential(*(Block(hidden, residual=residual) for _ in range(blocks)))
+        self.attention: ChannelAttention | nn.Identity = ChannelAttention(2 * hidden) if attends else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         joined = torch.cat([self.blocks(self.main_conv(x)), self.short_conv(x)], dim=1)
@@ -117,8 +119,8 @@ class Block(nn.Module):
 
     def __init__(self, channels: int, *, residual: bool) -> None:
         super().__init__()
-        self.conv1 = conv_norm(channels, channels, 3)
-        self.conv2 = LargeSeparable(channels)
+        self.conv1: ConvNorm = conv_norm(channels, channels, 3)
+        self.conv2: LargeSeparable = LargeSeparable(channels)
         self.residual = residual
 
     def forward(self, x: Tensor) -> Tensor:
@@ -131,8 +133,8 @@ class LargeSeparable(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.depthwise_conv = conv_norm(channels, channels, 5, groups=channels)
-        self.pointwise_conv = conv_norm(channels, channels, 1)
+        self.depthwise_conv: ConvNorm = conv_norm(channels, channels, 5, groups=channels)
+        self.pointwise_conv: ConvNorm = conv_norm(channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.pointwise_conv(self.depthwise_conv(x))
@@ -144,7 +146,7 @@ class ChannelAttention(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.fc = nn.Conv2d(channels, channels, 1)
+        self.fc: nn.Conv2d = nn.Conv2d(channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         return x * F.hardsigmoid(self.fc(x.mean(dim=(2, 3), keepdim=True)))
@@ -155,8 +157,8 @@ class PooledPyramid(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv1 = conv_norm(channels, channels // 2, 1)
-        self.conv2 = conv_norm(2 * channels, channels, 1)
+        self.conv1: ConvNorm = conv_norm(channels, channels // 2, 1)
+        self.conv2: ConvNorm = conv_norm(2 * channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.conv2(with_maxima(self.conv1(x)))

@@ -28,9 +28,9 @@ class MaskFeatures(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.fusion_conv = nn.Conv2d(len(STRIDES) * channels, channels, 1)
-        self.stacked_convs = nn.Sequential(*(conv_norm(channels, channels, 3) for _ in range(4)))
-        self.projection = Classifier(channels, FEATURES, 1)
+        self.fusion_conv: nn.Conv2d = nn.Conv2d(len(STRIDES) * channels, channels, 1)
+        self.stacked_convs: nn.Sequential = nn.Sequential(*(conv_norm(channels, channels, 3) for _ in range(4)))
+        self.projection: Classifier = Classifier(channels, FEATURES, 1)
 
     def forward(self, maps: list[Tensor]) -> Tensor:
         size = maps[0].shape[-2:]

@@ -24,9 +24,11 @@ class ConvNorm(nn.Module):
         momentum: float = 0.03,
     ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False)
-        self.bn = nn.BatchNorm2d(out_channels, eps=eps, momentum=momentum)
-        self.act = nn.SiLU(inplace=True)
+        self.conv: nn.Conv2d = nn.Conv2d(
+            in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False
+        )
+        self.bn: nn.BatchNorm2d = nn.BatchNorm2d(out_channels, eps=eps, momentum=momentum)
+        self.act: nn.SiLU = nn.SiLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.act(self.bn(self.conv(x)))
@@ -38,8 +40,8 @@ class SeparableConv(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> None:
         super().__init__()
-        self.dconv = ConvNorm(in_channels, in_channels, kernel, stride, groups=in_channels)
-        self.pconv = ConvNorm(in_channels, out_channels, 1)
+        self.dconv: ConvNorm = ConvNorm(in_channels, in_channels, kernel, stride, groups=in_channels)
+        self.pconv: ConvNorm = ConvNorm(in_channels, out_channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.pconv(self.dconv(x))

@@ -47,12 +47,12 @@ class RTMDetNetwork(OneStageNetwork):
 
     def __init__(self, spec: RTMDet, num_classes: int) -> None:
         super().__init__(spec, num_classes)
-        self.has_masks = isinstance(spec, RTMDetIns)
+        self.has_masks: bool = isinstance(spec, RTMDetIns)
         size = SIZES[cast(CSPNeXtName, spec.encoder)]
-        self.backbone = CSPNeXt(size, spec.channels)
-        self.neck = CSPNeXtPyramid(size)
-        self.grows = spec.grows and not self.has_masks
-        self.head = Head(size.channels(2), num_classes, masks=self.has_masks, distance=0.0 if self.grows else 1.0)
+        self.backbone: CSPNeXt = CSPNeXt(size, spec.channels)
+        self.neck: CSPNeXtPyramid = CSPNeXtPyramid(size)
+        self.grows: bool = spec.grows and not self.has_masks
+        self.head: Head = Head(size.channels(2), num_classes, masks=self.has_masks, distance=0.0 if self.grows else 1.0)
 
     @property
     def exact_parts(self) -> tuple[str, ...]:
@@ -179,16 +179,18 @@ class Head(nn.Module):
     def __init__(self, channels: int, num_classes: int, *, masks: bool, distance: float) -> None:
         super().__init__()
         levels = range(len(STRIDES))
-        self.cls_convs = nn.ModuleList(SharedConv(channels) for _ in range(2))
-        self.reg_convs = nn.ModuleList() if masks else nn.ModuleList(SharedConv(channels) for _ in range(2))
-        self.rtm_cls = nn.ModuleList(Classifier(channels, num_classes, 1) for _ in levels)
-        self.rtm_reg = nn.ModuleList(Classifier(channels, 4, 1) for _ in levels)
+        self.cls_convs: nn.ModuleList = nn.ModuleList(SharedConv(channels) for _ in range(2))
+        self.reg_convs: nn.ModuleList = (
+            nn.ModuleList() if masks else nn.ModuleList(SharedConv(channels) for _ in range(2))
+        )
+        self.rtm_cls: nn.ModuleList = nn.ModuleList(Classifier(channels, num_classes, 1) for _ in levels)
+        self.rtm_reg: nn.ModuleList = nn.ModuleList(Classifier(channels, 4, 1) for _ in levels)
         if masks:
-            self.kernel_convs = nn.ModuleList(
+            self.kernel_convs: nn.ModuleList = nn.ModuleList(
                 nn.Sequential(conv_norm(channels, channels, 3), conv_norm(channels, channels, 3)) for _ in levels
             )
-            self.rtm_kernel = nn.ModuleList(Classifier(channels, WEIGHTS, 1) for _ in levels)
-            self.mask_head = MaskFeatures(channels)
+            self.rtm_kernel: nn.ModuleList = nn.ModuleList(Classifier(channels, WEIGHTS, 1) for _ in levels)
+            self.mask_head: MaskFeatures = MaskFeatures(channels)
         for part in self.modules():
             if isinstance(part, nn.Conv2d):
                 nn.init.normal_(part.weight, std=0.01)
@@ -222,8 +224,8 @@ class SharedConv(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.bn = nn.ModuleList(nn.BatchNorm2d(channels) for _ in STRIDES)
+        self.conv: nn.Conv2d = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.bn: nn.ModuleList = nn.ModuleList(nn.BatchNorm2d(channels) for _ in STRIDES)
 
     def forward(self, x: Tensor, level: int) -> Tensor:
         return F.silu(self.bn[level](self.conv(x)))

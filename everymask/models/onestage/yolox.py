@@ -35,8 +35,8 @@ class YOLOXNetwork(OneStageNetwork):
     def __init__(self, spec: YOLOX, num_classes: int) -> None:
         super().__init__(spec, num_classes)
         size = SIZES[cast(DarknetName, spec.encoder)]
-        self.backbone = TwoWayPyramid(size, spec.channels)
-        self.head = Head(size, num_classes)
+        self.backbone: TwoWayPyramid = TwoWayPyramid(size, spec.channels)
+        self.head: Head = Head(size, num_classes)
 
     @property
     def exact_parts(self) -> tuple[str, ...]:
@@ -115,15 +115,15 @@ class TwoWayPyramid(nn.Module):
     def __init__(self, size: Size, channels: int) -> None:
         super().__init__()
         fine, middle, coarse = (size.channels(level) for level in (2, 3, 4))
-        self.backbone = CSPDarknet(size, channels)
-        self.lateral_conv0 = ConvNorm(coarse, middle, 1)
-        self.C3_p4 = CrossStage(size, 2 * middle, middle, size.blocks, residual=False)
-        self.reduce_conv1 = ConvNorm(middle, fine, 1)
-        self.C3_p3 = CrossStage(size, 2 * fine, fine, size.blocks, residual=False)
-        self.bu_conv2 = size.convolution(fine, fine, 2)
-        self.C3_n3 = CrossStage(size, 2 * fine, middle, size.blocks, residual=False)
-        self.bu_conv1 = size.convolution(middle, middle, 2)
-        self.C3_n4 = CrossStage(size, 2 * middle, coarse, size.blocks, residual=False)
+        self.backbone: CSPDarknet = CSPDarknet(size, channels)
+        self.lateral_conv0: ConvNorm = ConvNorm(coarse, middle, 1)
+        self.C3_p4: CrossStage = CrossStage(size, 2 * middle, middle, size.blocks, residual=False)
+        self.reduce_conv1: ConvNorm = ConvNorm(middle, fine, 1)
+        self.C3_p3: CrossStage = CrossStage(size, 2 * fine, fine, size.blocks, residual=False)
+        self.bu_conv2: nn.Module = size.convolution(fine, fine, 2)
+        self.C3_n3: CrossStage = CrossStage(size, 2 * fine, middle, size.blocks, residual=False)
+        self.bu_conv1: nn.Module = size.convolution(middle, middle, 2)
+        self.C3_n4: CrossStage = CrossStage(size, 2 * middle, coarse, size.blocks, residual=False)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         fine, middle, coarse = self.backbone(images)
@@ -142,12 +142,12 @@ class Head(nn.Module):
     def __init__(self, size: Size, num_classes: int) -> None:
         super().__init__()
         hidden = size.channels(2)
-        self.cls_convs = nn.ModuleList(_branch(size, hidden) for _ in STRIDES)
-        self.reg_convs = nn.ModuleList(_branch(size, hidden) for _ in STRIDES)
-        self.cls_preds = nn.ModuleList(Classifier(hidden, num_classes, 1) for _ in STRIDES)
-        self.reg_preds = nn.ModuleList(Classifier(hidden, 4, 1) for _ in STRIDES)
-        self.obj_preds = nn.ModuleList(Classifier(hidden, 1, 1) for _ in STRIDES)
-        self.stems = nn.ModuleList(ConvNorm(size.channels(level), hidden, 1) for level in (2, 3, 4))
+        self.cls_convs: nn.ModuleList = nn.ModuleList(_branch(size, hidden) for _ in STRIDES)
+        self.reg_convs: nn.ModuleList = nn.ModuleList(_branch(size, hidden) for _ in STRIDES)
+        self.cls_preds: nn.ModuleList = nn.ModuleList(Classifier(hidden, num_classes, 1) for _ in STRIDES)
+        self.reg_preds: nn.ModuleList = nn.ModuleList(Classifier(hidden, 4, 1) for _ in STRIDES)
+        self.obj_preds: nn.ModuleList = nn.ModuleList(Classifier(hidden, 1, 1) for _ in STRIDES)
+        self.stems: nn.ModuleList = nn.ModuleList(ConvNorm(size.channels(level), hidden, 1) for level in (2, 3, 4))
         for last in (*self.cls_preds, *self.obj_preds):
             nn.init.constant_(cast(Tensor, last.bias), math.log(_RARE / (1 - _RARE)))
 

@@ -41,8 +41,8 @@ class PanopticRCNN(RCNN):
             )
         super().__init__(spec, len(spec.things), pretrained_encoder=pretrained_encoder)
         self.num_classes = num_classes
-        self.stuff = spec.stuff(num_classes)
-        self.sem_seg_head = SemanticBranch(
+        self.stuff: tuple[int, ...] = spec.stuff(num_classes)
+        self.sem_seg_head: SemanticBranch = SemanticBranch(
             spec.fpn_channels, spec.semantic_channels, 1 + len(self.stuff), spec.strides[:-1]
         )
 

@@ -24,10 +24,10 @@ class SemanticBranch(nn.Module):
 
     def __init__(self, in_channels: int, channels: int, num_logits: int, strides: tuple[int, ...]) -> None:
         super().__init__()
-        self.levels = tuple(f"p{round(math.log2(stride))}" for stride in strides)
+        self.levels: tuple[str, ...] = tuple(f"p{round(math.log2(stride))}" for stride in strides)
         for name, stride in zip(self.levels, strides, strict=True):
             self.add_module(name, _scale_head(in_channels, channels, stride))
-        self.predictor = Classifier(channels, num_logits, 1)
+        self.predictor: Classifier = Classifier(channels, num_logits, 1)
         initialise(self)
 
     def forward(self, maps: list[Tensor]) -> Tensor:

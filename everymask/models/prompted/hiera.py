@@ -49,7 +49,7 @@ class PatchEmbedding(nn.Module):
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
-        self.proj = nn.Conv2d(channels, width, 7, 4, 3)
+        self.proj: nn.Conv2d = nn.Conv2d(channels, width, 7, 4, 3)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.proj(x).permute(0, 2, 3, 1)
@@ -60,9 +60,10 @@ class Attention(nn.Module):
 
     def __init__(self, width: int, out_width: int, heads: int, *, pooled: bool) -> None:
         super().__init__()
-        self.heads, self.pooled = heads, pooled
-        self.qkv = nn.Linear(width, 3 * out_width)
-        self.proj = nn.Linear(out_width, out_width)
+        self.heads: int = heads
+        self.pooled: bool = pooled
+        self.qkv: nn.Linear = nn.Linear(width, 3 * out_width)
+        self.proj: nn.Linear = nn.Linear(out_width, out_width)
 
     def forward(self, x: Tensor) -> Tensor:
         query, key, value = self.qkv(x).chunk(3, dim=-1)
@@ -85,13 +86,14 @@ class Block(nn.Module):
 
     def __init__(self, width: int, out_width: int, heads: int, window: int, *, pooled: bool) -> None:
         super().__init__()
-        self.window, self.pooled = window, pooled
-        self.norm1 = nn.LayerNorm(width, eps=EPS)
-        self.attn = Attention(width, out_width, heads, pooled=pooled)
-        self.norm2 = nn.LayerNorm(out_width, eps=EPS)
-        self.mlp = MLP(out_width, 4 * out_width, out_width, activation=nn.GELU)
+        self.window: int = window
+        self.pooled: bool = pooled
+        self.norm1: nn.LayerNorm = nn.LayerNorm(width, eps=EPS)
+        self.attn: Attention = Attention(width, out_width, heads, pooled=pooled)
+        self.norm2: nn.LayerNorm = nn.LayerNorm(out_width, eps=EPS)
+        self.mlp: MLP = MLP(out_width, 4 * out_width, out_width, activation=nn.GELU)
         if pooled:
-            self.proj = nn.Linear(width, out_width)
+            self.proj: nn.Linear = nn.Linear(width, out_width)
 
     def forward(self, x: Tensor) -> Tensor:
         normed = self.norm1(x)
@@ -107,11 +109,11 @@ class Hiera(nn.Module):
 
     def __init__(self, size: HieraSize, channels: int) -> None:
         super().__init__()
-        self.patch_embed = PatchEmbedding(channels, size.width)
-        self.pos_embed = nn.Parameter(torch.zeros(1, size.width, size.positions, size.positions))
-        self.pos_embed_window = nn.Parameter(torch.zeros(1, size.width, size.windows[0], size.windows[0]))
-        self.ends = [end - 1 for end in accumulate(size.depths)]
-        self.blocks = nn.ModuleList()
+        self.patch_embed: PatchEmbedding = PatchEmbedding(channels, size.width)
+        self.pos_embed: nn.Parameter = nn.Parameter(torch.zeros(1, size.width, size.positions, size.positions))
+        self.pos_embed_window: nn.Parameter = nn.Parameter(torch.zeros(1, size.width, size.windows[0], size.windows[0]))
+        self.ends: list[int] = [end - 1 for end in accumulate(size.depths)]
+        self.blocks: nn.ModuleList = nn.ModuleList()
         for stage, (width, depth) in enumerate(zip(size.widths, size.depths, strict=True)):
             for place in range(depth):
                 pooled = stage > 0 and place == 0
@@ -142,7 +144,7 @@ class Lateral(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(in_channels, out_channels, 1)
+        self.conv: nn.Conv2d = nn.Conv2d(in_channels, out_channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.conv(x)
@@ -153,7 +155,7 @@ class Pyramid(nn.Module):
 
     def __init__(self, widths: tuple[int, ...], out_channels: int) -> None:
         super().__init__()
-        self.convs = nn.ModuleList(Lateral(width, out_channels) for width in reversed(widths))
+        self.convs: nn.ModuleList = nn.ModuleList(Lateral(width, out_channels) for width in reversed(widths))
 
     def forward(self, maps: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         top, middle, lower, lowest = (conv(each) for conv, each in zip(self.convs, reversed(maps), strict=True))
@@ -165,12 +167,12 @@ class HieraPyramid(nn.Module):
 
     def __init__(self, size: HieraSize, channels: int, out_channels: int) -> None:
         super().__init__()
-        self.trunk = Hiera(size, channels)
-        self.neck = Pyramid(size.widths, out_channels)
+        self.trunk: Hiera = Hiera(size, channels)
+        self.neck: Pyramid = Pyramid(size.widths, out_channels)
         starts = (0, *accumulate(size.depths))
         parts = [tuple(f"trunk.blocks.{block}" for block in range(*pair)) for pair in pairwise(starts)]
         places = ("trunk.patch_embed", "trunk.pos_embed", "trunk.pos_embed_window")
-        self.stages = (places, parts[0], parts[1], parts[2] + parts[3])
+        self.stages: tuple[tuple[str, ...], ...] = (places, parts[0], parts[1], parts[2] + parts[3])
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return self.neck(self.trunk(x))

@@ -25,8 +25,8 @@ class MLP(nn.Module):
 
     def __init__(self, *widths: int, activation: type[nn.Module] = nn.ReLU) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(nn.Linear(before, after) for before, after in pairwise(widths))
-        self.activation = activation()
+        self.layers: nn.ModuleList = nn.ModuleList(nn.Linear(before, after) for before, after in pairwise(widths))
+        self.activation: nn.Module = activation()
 
     def forward(self, x: Tensor) -> Tensor:
         for layer in self.layers[:-1]:

@@ -40,26 +40,29 @@ class MaskDecoder(nn.Module):
 
     def __init__(self, width: int, *, detailed: bool, present: bool) -> None:
         super().__init__()
-        self.detailed, self.present = detailed, present
-        self.transformer = TwoWayTransformer(width)
-        self.iou_token = nn.Embedding(1, width)
-        self.mask_tokens = nn.Embedding(MASKS, width)
-        self.output_upscaling = nn.Sequential(
+        self.detailed: bool = detailed
+        self.present: bool = present
+        self.transformer: TwoWayTransformer = TwoWayTransformer(width)
+        self.iou_token: nn.Embedding = nn.Embedding(1, width)
+        self.mask_tokens: nn.Embedding = nn.Embedding(MASKS, width)
+        self.output_upscaling: nn.Sequential = nn.Sequential(
             nn.ConvTranspose2d(width, width // 4, 2, 2),
             LayerNorm2d(width // 4),
             nn.GELU(),
             nn.ConvTranspose2d(width // 4, width // 8, 2, 2),
             nn.GELU(),
         )
-        self.output_hypernetworks_mlps = nn.ModuleList(MLP(width, width, width, width // 8) for _ in range(MASKS))
-        self.iou_prediction_head = MLP(width, width, width, MASKS)
+        self.output_hypernetworks_mlps: nn.ModuleList = nn.ModuleList(
+            MLP(width, width, width, width // 8) for _ in range(MASKS)
+        )
+        self.iou_prediction_head: MLP = MLP(width, width, width, MASKS)
         if present:
-            self.obj_score_token = nn.Embedding(1, width)
-            self.pred_obj_score_head = MLP(width, width, width, 1)
+            self.obj_score_token: nn.Embedding = nn.Embedding(1, width)
+            self.pred_obj_score_head: MLP = MLP(width, width, width, 1)
             self.pred_obj_score_head.requires_grad_(False)  # whoever points at something says that there is something
         if detailed:
-            self.conv_s0 = nn.Conv2d(width, width // 8, 1)
-            self.conv_s1 = nn.Conv2d(width, width // 4, 1)
+            self.conv_s0: nn.Conv2d = nn.Conv2d(width, width // 8, 1)
+            self.conv_s1: nn.Conv2d = nn.Conv2d(width, width // 4, 1)
 
     def begin_without_details(self) -> None:
         """Let finer maps say nothing at first.

@@ -49,7 +49,7 @@ class PromptedNetwork(Network):
     """The network of a spec: see `embed` and `answer`."""
 
     encoder_prefix = "image_encoder."
-    small_maps = ("prompt_encoder", "mask_decoder")
+    small_maps: tuple[str, ...] = ("prompt_encoder", "mask_decoder")
 
     def __init__(
         self, spec: PromptedModelSpec, num_classes: int = 1, *, pretrained_encoder: Path | None = None
@@ -57,19 +57,23 @@ class PromptedNetwork(Network):
         super().__init__()
         self.spec: PromptedModelSpec = spec
         self.num_classes = num_classes
-        self.follows_video = isinstance(spec, SAM2)
+        self.follows_video: bool = isinstance(spec, SAM2)
         width = spec.width if isinstance(spec, PromptedSmall) else WIDTH
-        self.image_encoder = _image_encoder(spec, pretrained_encoder)
-        self.draws = isinstance(spec, PromptedSmall)
-        self.looks_once = not self.draws  # a small encoder is as fast as a disk
-        self.prompt_encoder = PromptEncoder(width, spec.side, always_padded=self.follows_video, drawn=self.draws)
-        self.mask_decoder = MaskDecoder(width, detailed=not isinstance(spec, SAM), present=self.follows_video)
+        self.image_encoder: nn.Module = _image_encoder(spec, pretrained_encoder)
+        self.draws: bool = isinstance(spec, PromptedSmall)
+        self.looks_once: bool = not self.draws  # a small encoder is as fast as a disk
+        self.prompt_encoder: PromptEncoder = PromptEncoder(
+            width, spec.side, always_padded=self.follows_video, drawn=self.draws
+        )
+        self.mask_decoder: MaskDecoder = MaskDecoder(
+            width, detailed=not isinstance(spec, SAM), present=self.follows_video
+        )
         if self.draws:
             self.mask_decoder.begin_without_details()
         if self.follows_video:
-            self.no_mem_embed = nn.Parameter(torch.zeros(1, 1, width))
+            self.no_mem_embed: nn.Parameter = nn.Parameter(torch.zeros(1, 1, width))
         memory = spec.memory if isinstance(spec, SAM2) else None
-        self.memory = None if memory is None else VideoMemory(width, memory)
+        self.memory: VideoMemory | None = None if memory is None else VideoMemory(width, memory)
 
     @property
     def exact_parts(self) -> tuple[str, ...]:

@@ -42,11 +42,12 @@ class PromptEncoder(nn.Module):
 
     def __init__(self, width: int, side: int, *, always_padded: bool, drawn: bool) -> None:
         super().__init__()
-        self.side, self.always_padded = side, always_padded
-        self.pe_layer = RandomPositions(width)
-        self.point_embeddings = nn.ModuleList(nn.Embedding(1, width) for _ in range(_KINDS))
-        self.not_a_point_embed = nn.Embedding(1, width)
-        self.mask_downscaling = nn.Sequential(
+        self.side: int = side
+        self.always_padded: bool = always_padded
+        self.pe_layer: RandomPositions = RandomPositions(width)
+        self.point_embeddings: nn.ModuleList = nn.ModuleList(nn.Embedding(1, width) for _ in range(_KINDS))
+        self.not_a_point_embed: nn.Embedding = nn.Embedding(1, width)
+        self.mask_downscaling: nn.Sequential = nn.Sequential(
             nn.Conv2d(1, 4, 2, 2),
             LayerNorm2d(4),
             nn.GELU(),
@@ -55,9 +56,9 @@ class PromptEncoder(nn.Module):
             nn.GELU(),
             nn.Conv2d(16, width, 1),
         )
-        self.no_mask_embed = nn.Embedding(1, width)
+        self.no_mask_embed: nn.Embedding = nn.Embedding(1, width)
         if drawn:
-            self.drawn_embeddings = nn.Embedding(_KINDS + 1, width)
+            self.drawn_embeddings: nn.Embedding = nn.Embedding(_KINDS + 1, width)
 
     def tokens(self, points: Tensor, labels: Tensor) -> Tensor:
         """Points [P, N, 2] xy in pixels of the square and their labels [P, N] as [P, T, width]."""

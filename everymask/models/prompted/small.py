@@ -20,10 +20,14 @@ class SmallPyramid(nn.Module):
     def __init__(self, encoder: str, channels: int, width: int, pretrained: Path | None) -> None:
         super().__init__()
         body: Any = build_features(encoder, channels, pretrained=pretrained, out_indices=(0, 1, 2, 3, 4))
-        self.stages = tuple(tuple(f"body.{part}" for part in parts) for parts in body.stages)
+        self.stages: tuple[tuple[str, ...], ...] = tuple(
+            tuple(f"body.{part}" for part in parts) for parts in body.stages
+        )
         self.body = body
-        self.laterals = nn.ModuleList(nn.Conv2d(found, width, 1) for found in encoder_channels(body))
-        self.neck = nn.Sequential(LayerNorm2d(width), nn.Conv2d(width, width, 3, padding=1), LayerNorm2d(width))
+        self.laterals: nn.ModuleList = nn.ModuleList(nn.Conv2d(found, width, 1) for found in encoder_channels(body))
+        self.neck: nn.Sequential = nn.Sequential(
+            LayerNorm2d(width), nn.Conv2d(width, width, 3, padding=1), LayerNorm2d(width)
+        )
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         maps = [lateral(each) for lateral, each in zip(self.laterals, self.body(x), strict=True)]

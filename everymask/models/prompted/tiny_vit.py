@@ -24,8 +24,8 @@ class ConvNorm(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
         super().__init__()
-        self.c = nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False)
-        self.bn = nn.BatchNorm2d(out_channels)
+        self.c: nn.Conv2d = nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False)
+        self.bn: nn.BatchNorm2d = nn.BatchNorm2d(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.bn(self.c(x))
@@ -36,7 +36,9 @@ class PatchEmbedding(nn.Module):
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
-        self.seq = nn.Sequential(ConvNorm(channels, width // 2, 3, 2), nn.GELU(), ConvNorm(width // 2, width, 3, 2))
+        self.seq: nn.Sequential = nn.Sequential(
+            ConvNorm(channels, width // 2, 3, 2), nn.GELU(), ConvNorm(width // 2, width, 3, 2)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return self.seq(x)
@@ -48,9 +50,9 @@ class MBConv(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         hidden = _EXPANSION * width
-        self.conv1 = ConvNorm(width, hidden, 1)
-        self.conv2 = ConvNorm(hidden, hidden, 3, groups=hidden)
-        self.conv3 = ConvNorm(hidden, width, 1)
+        self.conv1: ConvNorm = ConvNorm(width, hidden, 1)
+        self.conv2: ConvNorm = ConvNorm(hidden, hidden, 3, groups=hidden)
+        self.conv3: ConvNorm = ConvNorm(hidden, width, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.gelu(x + self.conv3(F.gelu(self.conv2(F.gelu(self.conv1(x))))))
@@ -61,9 +63,9 @@ class PatchMerging(nn.Module):
 
     def __init__(self, width: int, out_width: int, stride: int) -> None:
         super().__init__()
-        self.conv1 = ConvNorm(width, out_width, 1)
-        self.conv2 = ConvNorm(out_width, out_width, 3, stride, groups=out_width)
-        self.conv3 = ConvNorm(out_width, out_width, 1)
+        self.conv1: ConvNorm = ConvNorm(width, out_width, 1)
+        self.conv2: ConvNorm = ConvNorm(out_width, out_width, 3, stride, groups=out_width)
+        self.conv3: ConvNorm = ConvNorm(out_width, out_width, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.conv3(F.gelu(self.conv2(F.gelu(self.conv1(x)))))
@@ -75,10 +77,10 @@ class Attention(nn.Module):
     def __init__(self, width: int, heads: int, side: int) -> None:
         super().__init__()
         self.heads = heads
-        self.norm = nn.LayerNorm(width)
-        self.qkv = nn.Linear(width, 3 * width)
-        self.proj = nn.Linear(width, width)
-        self.attention_biases = nn.Parameter(torch.zeros(heads, side * side))
+        self.norm: nn.LayerNorm = nn.LayerNorm(width)
+        self.qkv: nn.Linear = nn.Linear(width, 3 * width)
+        self.proj: nn.Linear = nn.Linear(width, width)
+        self.attention_biases: nn.Parameter = nn.Parameter(torch.zeros(heads, side * side))
         self.side = side
 
     def forward(self, x: Tensor) -> Tensor:
@@ -101,9 +103,9 @@ class FeedForward(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(width)
-        self.fc1 = nn.Linear(width, _EXPANSION * width)
-        self.fc2 = nn.Linear(_EXPANSION * width, width)
+        self.norm: nn.LayerNorm = nn.LayerNorm(width)
+        self.fc1: nn.Linear = nn.Linear(width, _EXPANSION * width)
+        self.fc2: nn.Linear = nn.Linear(_EXPANSION * width, width)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.fc2(F.gelu(self.fc1(self.norm(x))))
@@ -115,9 +117,9 @@ class Block(nn.Module):
     def __init__(self, width: int, heads: int, window: int) -> None:
         super().__init__()
         self.window = window
-        self.attn = Attention(width, heads, window)
-        self.local_conv = ConvNorm(width, width, 3, groups=width)
-        self.mlp = FeedForward(width)
+        self.attn: Attention = Attention(width, heads, window)
+        self.local_conv: ConvNorm = ConvNorm(width, width, 3, groups=width)
+        self.mlp: FeedForward = FeedForward(width)
 
     def forward(self, x: Tensor) -> Tensor:
         places = x.permute(0, 2, 3, 1)
@@ -133,7 +135,7 @@ class Stage(nn.Module):
 
     def __init__(self, blocks: list[nn.Module], downsample: nn.Module | None) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(blocks)
+        self.blocks: nn.ModuleList = nn.ModuleList(blocks)
         self.downsample = downsample
 
     def forward(self, x: Tensor) -> Tensor:
@@ -145,12 +147,12 @@ class Stage(nn.Module):
 class TinyViT(nn.Module):
     """Pictures [B, C, side, side] become an embedding [B, 256, side / 16, side / 16]."""
 
-    stages = (("patch_embed",), ("layers.0",), ("layers.1",), ("layers.2", "layers.3"))
+    stages: tuple[tuple[str, ...], ...] = (("patch_embed",), ("layers.0",), ("layers.1",), ("layers.2", "layers.3"))
 
     def __init__(self, channels: int, out_channels: int) -> None:
         super().__init__()
-        self.patch_embed = PatchEmbedding(channels, WIDTHS[0])
-        self.layers = nn.ModuleList()
+        self.patch_embed: PatchEmbedding = PatchEmbedding(channels, WIDTHS[0])
+        self.layers: nn.ModuleList = nn.ModuleList()
         for stage, (width, depth) in enumerate(zip(WIDTHS, _DEPTHS, strict=True)):
             last = stage == len(WIDTHS) - 1
             blocks: list[nn.Module] = [
@@ -158,7 +160,7 @@ class TinyViT(nn.Module):
             ]
             following = None if last else PatchMerging(width, WIDTHS[stage + 1], _STRIDES[stage])
             self.layers.append(Stage(blocks, following))
-        self.neck = neck(WIDTHS[-1], out_channels)
+        self.neck: nn.Sequential = neck(WIDTHS[-1], out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.patch_embed(x)

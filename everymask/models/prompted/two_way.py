@@ -25,11 +25,11 @@ class CrossAttention(nn.Module):
 
     def __init__(self, width: int, inner: int) -> None:
         super().__init__()
-        self.heads = width // _HEAD
-        self.q_proj = nn.Linear(width, inner)
-        self.k_proj = nn.Linear(width, inner)
-        self.v_proj = nn.Linear(width, inner)
-        self.out_proj = nn.Linear(inner, width)
+        self.heads: int = width // _HEAD
+        self.q_proj: nn.Linear = nn.Linear(width, inner)
+        self.k_proj: nn.Linear = nn.Linear(width, inner)
+        self.v_proj: nn.Linear = nn.Linear(width, inner)
+        self.out_proj: nn.Linear = nn.Linear(inner, width)
 
     def query(self, x: Tensor) -> Tensor:
         return self._heads(self.q_proj(x))
@@ -68,14 +68,14 @@ class TwoWayBlock(nn.Module):
     def __init__(self, width: int, *, first: bool) -> None:
         super().__init__()
         self.first = first
-        self.self_attn = CrossAttention(width, width)
-        self.norm1 = nn.LayerNorm(width)
-        self.cross_attn_token_to_image = CrossAttention(width, width // _NARROWER)
-        self.norm2 = nn.LayerNorm(width)
-        self.mlp = FeedForward(width, _WIDER * width, nn.ReLU)
-        self.norm3 = nn.LayerNorm(width)
-        self.norm4 = nn.LayerNorm(width)
-        self.cross_attn_image_to_token = CrossAttention(width, width // _NARROWER)
+        self.self_attn: CrossAttention = CrossAttention(width, width)
+        self.norm1: nn.LayerNorm = nn.LayerNorm(width)
+        self.cross_attn_token_to_image: CrossAttention = CrossAttention(width, width // _NARROWER)
+        self.norm2: nn.LayerNorm = nn.LayerNorm(width)
+        self.mlp: FeedForward = FeedForward(width, _WIDER * width, nn.ReLU)
+        self.norm3: nn.LayerNorm = nn.LayerNorm(width)
+        self.norm4: nn.LayerNorm = nn.LayerNorm(width)
+        self.cross_attn_image_to_token: CrossAttention = CrossAttention(width, width // _NARROWER)
 
     def scene(self, image: Tensor, places: Tensor) -> Scene:
         """The picture as this layer sees it."""
@@ -102,9 +102,9 @@ class TwoWayTransformer(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(TwoWayBlock(width, first=layer == 0) for layer in range(_DEPTH))
-        self.final_attn_token_to_image = CrossAttention(width, width // _NARROWER)
-        self.norm_final_attn = nn.LayerNorm(width)
+        self.layers: nn.ModuleList = nn.ModuleList(TwoWayBlock(width, first=layer == 0) for layer in range(_DEPTH))
+        self.final_attn_token_to_image: CrossAttention = CrossAttention(width, width // _NARROWER)
+        self.norm_final_attn: nn.LayerNorm = nn.LayerNorm(width)
 
     def scene(self, image: Tensor, places: Tensor) -> Scene:
         """The picture as the first layer sees it; see `Scene` for the shapes."""

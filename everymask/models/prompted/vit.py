@@ -40,7 +40,7 @@ class PatchEmbedding(nn.Module):
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
-        self.proj = nn.Conv2d(channels, width, PATCH, PATCH)
+        self.proj: nn.Conv2d = nn.Conv2d(channels, width, PATCH, PATCH)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.proj(x).permute(0, 2, 3, 1)
@@ -51,11 +51,12 @@ class Attention(nn.Module):
 
     def __init__(self, width: int, heads: int, side: int) -> None:
         super().__init__()
-        self.heads, each = heads, width // heads
-        self.qkv = nn.Linear(width, 3 * width)
-        self.proj = nn.Linear(width, width)
-        self.rel_pos_h = nn.Parameter(torch.zeros(2 * side - 1, each))
-        self.rel_pos_w = nn.Parameter(torch.zeros(2 * side - 1, each))
+        self.heads: int = heads
+        each = width // heads
+        self.qkv: nn.Linear = nn.Linear(width, 3 * width)
+        self.proj: nn.Linear = nn.Linear(width, width)
+        self.rel_pos_h: nn.Parameter = nn.Parameter(torch.zeros(2 * side - 1, each))
+        self.rel_pos_w: nn.Parameter = nn.Parameter(torch.zeros(2 * side - 1, each))
 
     def forward(self, x: Tensor) -> Tensor:
         batch, height, width, channels = x.shape
@@ -89,9 +90,9 @@ class FeedForward(nn.Module):
 
     def __init__(self, width: int, hidden: int, activation: type[nn.Module] = nn.GELU) -> None:
         super().__init__()
-        self.lin1 = nn.Linear(width, hidden)
-        self.lin2 = nn.Linear(hidden, width)
-        self.act = activation()
+        self.lin1: nn.Linear = nn.Linear(width, hidden)
+        self.lin2: nn.Linear = nn.Linear(hidden, width)
+        self.act: nn.Module = activation()
 
     def forward(self, x: Tensor) -> Tensor:
         return self.lin2(self.act(self.lin1(x)))
@@ -103,10 +104,10 @@ class Block(nn.Module):
     def __init__(self, size: ViTSize, window: int, side: int) -> None:
         super().__init__()
         self.window = window
-        self.norm1 = nn.LayerNorm(size.width, eps=EPS)
-        self.attn = Attention(size.width, size.heads, window or side)
-        self.norm2 = nn.LayerNorm(size.width, eps=EPS)
-        self.mlp = FeedForward(size.width, 4 * size.width)
+        self.norm1: nn.LayerNorm = nn.LayerNorm(size.width, eps=EPS)
+        self.attn: Attention = Attention(size.width, size.heads, window or side)
+        self.norm2: nn.LayerNorm = nn.LayerNorm(size.width, eps=EPS)
+        self.mlp: FeedForward = FeedForward(size.width, 4 * size.width)
 
     def forward(self, x: Tensor) -> Tensor:
         normed = self.norm1(x)
@@ -124,15 +125,15 @@ class ImageEncoderViT(nn.Module):
     def __init__(self, size: ViTSize, channels: int, side: int, out_channels: int) -> None:
         super().__init__()
         places = side // PATCH
-        self.patch_embed = PatchEmbedding(channels, size.width)
-        self.pos_embed = nn.Parameter(torch.zeros(1, places, places, size.width))
+        self.patch_embed: PatchEmbedding = PatchEmbedding(channels, size.width)
+        self.pos_embed: nn.Parameter = nn.Parameter(torch.zeros(1, places, places, size.width))
         windows = [0 if block in size.whole else WINDOW for block in range(size.depth)]
-        self.blocks = nn.ModuleList(Block(size, window, places) for window in windows)
-        self.neck = neck(size.width, out_channels)
+        self.blocks: nn.ModuleList = nn.ModuleList(Block(size, window, places) for window in windows)
+        self.neck: nn.Sequential = neck(size.width, out_channels)
         thirds = [
             [f"blocks.{block}" for block in range(size.depth) if 3 * block // size.depth == part] for part in range(3)
         ]
-        self.stages = (("patch_embed", "pos_embed"), *map(tuple, thirds))
+        self.stages: tuple[tuple[str, ...], ...] = (("patch_embed", "pos_embed"), *map(tuple, thirds))
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.patch_embed(x) + self.pos_embed

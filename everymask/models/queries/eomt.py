@@ -26,9 +26,9 @@ class Doubling(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.conv1 = nn.ConvTranspose2d(width, width, 2, stride=2)
-        self.conv2 = nn.Conv2d(width, width, 3, padding=1, groups=width, bias=False)
-        self.norm = ChannelNorm(width)
+        self.conv1: nn.ConvTranspose2d = nn.ConvTranspose2d(width, width, 2, stride=2)
+        self.conv2: nn.Conv2d = nn.Conv2d(width, width, 3, padding=1, groups=width, bias=False)
+        self.norm: ChannelNorm = ChannelNorm(width)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.norm(self.conv2(F.gelu(self.conv1(x))))
@@ -46,14 +46,16 @@ class EoMTNetwork(QueryNetwork):
 
     def __init__(self, spec: EoMT, num_classes: int, *, pretrained_encoder: Path | None = None) -> None:
         super().__init__(spec, num_classes)
-        self.backbone = build_vit(spec.encoder, spec.channels, EOMT_PATCH, spec.side, pretrained=pretrained_encoder)
+        self.backbone: nn.Module = build_vit(
+            spec.encoder, spec.channels, EOMT_PATCH, spec.side, pretrained=pretrained_encoder
+        )
         width = vit_blocks(self.backbone)[0].norm1.normalized_shape[0]
-        self.query = nn.Embedding(spec.queries, width)
-        self.upscale = nn.Sequential(*(Doubling(width) for _ in range(_DOUBLINGS)))
-        self.mask_head = nn.Sequential(
+        self.query: nn.Embedding = nn.Embedding(spec.queries, width)
+        self.upscale: nn.Sequential = nn.Sequential(*(Doubling(width) for _ in range(_DOUBLINGS)))
+        self.mask_head: nn.Sequential = nn.Sequential(
             nn.Linear(width, width), nn.GELU(), nn.Linear(width, width), nn.GELU(), nn.Linear(width, width)
         )
-        self.class_predictor = nn.Linear(width, 1 + num_classes)
+        self.class_predictor: nn.Linear = nn.Linear(width, 1 + num_classes)
         self.steps: Tensor
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
         self._traced_at = 0

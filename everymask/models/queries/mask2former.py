@@ -28,14 +28,18 @@ class Mask2FormerNetwork(QueryNetwork):
     def __init__(self, spec: Mask2Former, num_classes: int, *, pretrained_encoder: Path | None = None) -> None:
         super().__init__(spec, num_classes)
         swin = spec.encoder in SWIN_ENCODERS
-        self.backbone = build_semantic_encoder(
+        self.backbone: nn.Module = build_semantic_encoder(
             spec.encoder, spec.channels, spec.norm, dense_swin=swin, pretrained=pretrained_encoder
         )
         widths = encoder_shape(self.backbone)[0][-_MAPS:]
-        self.norms = nn.ModuleList(ChannelNorm(width, _SWIN_EPS) if swin else nn.Identity() for width in widths)
-        self.pixel_decoder = PixelDecoder(widths, spec.width, spec.heads, spec.pixel_layers, spec.pixel_hidden)
-        self.decoder = MaskedDecoder(spec.queries, spec.width, spec.heads, spec.layers, spec.hidden)
-        self.class_predictor = nn.Linear(spec.width, 1 + num_classes)
+        self.norms: nn.ModuleList = nn.ModuleList(
+            ChannelNorm(width, _SWIN_EPS) if swin else nn.Identity() for width in widths
+        )
+        self.pixel_decoder: PixelDecoder = PixelDecoder(
+            widths, spec.width, spec.heads, spec.pixel_layers, spec.pixel_hidden
+        )
+        self.decoder: MaskedDecoder = MaskedDecoder(spec.queries, spec.width, spec.heads, spec.layers, spec.hidden)
+        self.class_predictor: nn.Linear = nn.Linear(spec.width, 1 + num_classes)
 
     @property
     def exact_parts(self) -> tuple[str, ...]:

@@ -26,13 +26,13 @@ class MaskedLayer(nn.Module):
 
     def __init__(self, width: int, heads: int, hidden: int) -> None:
         super().__init__()
-        self.cross_attn = Attention(width, heads)
-        self.cross_attn_layer_norm = nn.LayerNorm(width)
-        self.self_attn = Attention(width, heads)
-        self.self_attn_layer_norm = nn.LayerNorm(width)
-        self.fc1 = nn.Linear(width, hidden)
-        self.fc2 = nn.Linear(hidden, width)
-        self.final_layer_norm = nn.LayerNorm(width)
+        self.cross_attn: Attention = Attention(width, heads)
+        self.cross_attn_layer_norm: nn.LayerNorm = nn.LayerNorm(width)
+        self.self_attn: Attention = Attention(width, heads)
+        self.self_attn_layer_norm: nn.LayerNorm = nn.LayerNorm(width)
+        self.fc1: nn.Linear = nn.Linear(width, hidden)
+        self.fc2: nn.Linear = nn.Linear(hidden, width)
+        self.final_layer_norm: nn.LayerNorm = nn.LayerNorm(width)
         for parameter in self.parameters():
             if parameter.ndim > 1:
                 nn.init.xavier_uniform_(parameter)
@@ -50,12 +50,12 @@ class MaskedDecoder(nn.Module):
 
     def __init__(self, queries: int, width: int, heads: int, layers: int, hidden: int) -> None:
         super().__init__()
-        self.queries_embedder = nn.Embedding(queries, width)
-        self.queries_features = nn.Embedding(queries, width)
-        self.level_embed = nn.Embedding(LEVELS, width)
-        self.layers = nn.ModuleList(MaskedLayer(width, heads, hidden) for _ in range(layers))
-        self.layernorm = nn.LayerNorm(width)
-        self.mask_embedder = MaskEmbedder(width)
+        self.queries_embedder: nn.Embedding = nn.Embedding(queries, width)
+        self.queries_features: nn.Embedding = nn.Embedding(queries, width)
+        self.level_embed: nn.Embedding = nn.Embedding(LEVELS, width)
+        self.layers: nn.ModuleList = nn.ModuleList(MaskedLayer(width, heads, hidden) for _ in range(layers))
+        self.layernorm: nn.LayerNorm = nn.LayerNorm(width)
+        self.mask_embedder: MaskEmbedder = MaskEmbedder(width)
 
     def forward(self, finest: Tensor, maps: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
         """`finest` [B, width, h, w] is what masks [B, Q, h, w] are made of, `maps` are those that are looked at."""

@@ -28,11 +28,11 @@ class PixelLayer(nn.Module):
 
     def __init__(self, width: int, heads: int, hidden: int) -> None:
         super().__init__()
-        self.self_attn = DeformableAttention(width, heads, LEVELS)
-        self.self_attn_layer_norm = nn.LayerNorm(width)
-        self.fc1 = nn.Linear(width, hidden)
-        self.fc2 = nn.Linear(hidden, width)
-        self.final_layer_norm = nn.LayerNorm(width)
+        self.self_attn: DeformableAttention = DeformableAttention(width, heads, LEVELS)
+        self.self_attn_layer_norm: nn.LayerNorm = nn.LayerNorm(width)
+        self.fc1: nn.Linear = nn.Linear(width, hidden)
+        self.fc2: nn.Linear = nn.Linear(hidden, width)
+        self.final_layer_norm: nn.LayerNorm = nn.LayerNorm(width)
 
     def forward(self, x: Tensor, positions: Tensor, places: Tensor, sizes: Sizes) -> Tensor:
         x = self.self_attn_layer_norm(x + self.self_attn(x + positions, places, x, sizes))
@@ -47,15 +47,15 @@ class PixelDecoder(nn.Module):
 
     def __init__(self, widths: Sequence[int], width: int, heads: int, layers: int, hidden: int) -> None:
         super().__init__()
-        self.input_projections = nn.ModuleList(
+        self.input_projections: nn.ModuleList = nn.ModuleList(
             nn.Sequential(nn.Conv2d(channels, width, 1), SmallMapNorm(group_count(width), width))
             for channels in reversed(widths[-LEVELS:])
         )
-        self.level_embed = nn.Parameter(torch.randn(LEVELS, width))
-        self.layers = nn.ModuleList(PixelLayer(width, heads, hidden) for _ in range(layers))
-        self.lateral = conv_norm(widths[0], width, 1, "group")
-        self.output = conv_norm(width, width, 3, "group", relu=True)
-        self.mask_projection = nn.Conv2d(width, width, 1)
+        self.level_embed: nn.Parameter = nn.Parameter(torch.randn(LEVELS, width))
+        self.layers: nn.ModuleList = nn.ModuleList(PixelLayer(width, heads, hidden) for _ in range(layers))
+        self.lateral: nn.Sequential = conv_norm(widths[0], width, 1, "group")
+        self.output: nn.Sequential = conv_norm(width, width, 3, "group", relu=True)
+        self.mask_projection: nn.Conv2d = nn.Conv2d(width, width, 1)
         for convolution in (module for module in self.modules() if isinstance(module, nn.Conv2d)):
             nn.init.xavier_uniform_(convolution.weight)
             if convolution.bias is not None:

@@ -57,7 +57,7 @@ class RCNN(Network):
 
     spec: FasterRCNN
     encoder_prefix = "backbone.body."
-    small_maps = ("roi_heads",)
+    small_maps: tuple[str, ...] = ("roi_heads",)
     one_by_one = True
 
     def __init__(self, spec: FasterRCNN, num_classes: int, *, pretrained_encoder: Path | None = None) -> None:
@@ -74,9 +74,11 @@ class RCNN(Network):
         )
         fpn_norm = head_norm(spec) if spec.fpn_norm else None
         frozen = spec.norm == "frozen"
-        self.backbone = PyramidBackbone(body, spec.fpn_channels, fpn_norm, frozen=frozen, bottom_up=spec.fpn_bottom_up)
-        self.rpn = RegionProposalNetwork(spec)
-        self.roi_heads = nn.ModuleDict(
+        self.backbone: PyramidBackbone = PyramidBackbone(
+            body, spec.fpn_channels, fpn_norm, frozen=frozen, bottom_up=spec.fpn_bottom_up
+        )
+        self.rpn: RegionProposalNetwork = RegionProposalNetwork(spec)
+        self.roi_heads: nn.ModuleDict = nn.ModuleDict(
             {"box_head": build_box_head(spec), "box_predictor": BoxPredictor(spec.box_fcs[-1], num_classes)}
         )
         if isinstance(spec, MaskRCNN):

@@ -90,13 +90,13 @@ class RCNNClassicNetwork(FastRCNNNetwork):
         self.spec = spec
         self.num_classes = num_classes
         body = build_encoder(spec.encoder, spec.channels, spec.norm, spec.profile, pretrained=pretrained_encoder)
-        self.backbone = FrozenEncoder(body)  # type: ignore[assignment]
+        self.backbone: FrozenEncoder = FrozenEncoder(body)  # type: ignore[assignment]
         width = encoder_channels(body)[-1] * (spec.crop_side // _STRIDE) ** 2
         predictor = BoxPredictor(width, num_classes)
         for layer in (predictor.cls_score, predictor.bbox_pred):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
-        self.roi_heads = nn.ModuleDict({"box_predictor": predictor})
+        self.roi_heads: nn.ModuleDict = nn.ModuleDict({"box_predictor": predictor})
 
     def region_losses(
         self, maps: list[Tensor], batch: Batch, generator: torch.Generator | None = None

@@ -70,8 +70,8 @@ class BoxPredictor(nn.Module):
 
     def __init__(self, width: int, num_classes: int, *, shared_box: bool = False) -> None:
         super().__init__()
-        self.cls_score = nn.Linear(width, 1 + num_classes)
-        self.bbox_pred = nn.Linear(width, 4 * (1 if shared_box else 1 + num_classes))
+        self.cls_score: nn.Linear = nn.Linear(width, 1 + num_classes)
+        self.bbox_pred: nn.Linear = nn.Linear(width, 4 * (1 if shared_box else 1 + num_classes))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         x = x.to(self.cls_score.weight.dtype)

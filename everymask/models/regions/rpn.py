@@ -27,14 +27,14 @@ class RPNHead(nn.Module):
 
     def __init__(self, in_channels: int, channels: int, anchors: int, depth: int) -> None:
         super().__init__()
-        self.conv = nn.Sequential(
+        self.conv: nn.Sequential = nn.Sequential(
             *(
                 nn.Sequential(nn.Conv2d(channels if k else in_channels, channels, 3, padding=1), nn.ReLU(inplace=True))
                 for k in range(depth)
             )
         )
-        self.cls_logits = nn.Conv2d(channels, anchors, 1)
-        self.bbox_pred = nn.Conv2d(channels, 4 * anchors, 1)
+        self.cls_logits: nn.Conv2d = nn.Conv2d(channels, anchors, 1)
+        self.bbox_pred: nn.Conv2d = nn.Conv2d(channels, 4 * anchors, 1)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.normal_(module.weight, std=0.01)
@@ -71,7 +71,7 @@ class RegionProposalNetwork(nn.Module):
     def __init__(self, spec: FasterRCNN) -> None:
         super().__init__()
         self.spec = spec
-        self.head = RPNHead(spec.fpn_channels, spec.rpn_channels, spec.anchors_per_place, spec.rpn_depth)
+        self.head: RPNHead = RPNHead(spec.fpn_channels, spec.rpn_channels, spec.anchors_per_place, spec.rpn_depth)
 
     def forward(self, maps: list[Tensor], image_size: tuple[int, int]) -> tuple[Tensor, Tensor, list[Tensor]]:
         """Objectness logits [B, N], deltas [B, N, 4], and each level's anchors, whose counts sum to N."""

@@ -22,18 +22,18 @@ class DeepLabV3Network(SemanticModel):
 
     def __init__(self, spec: DeepLabV3, num_classes: int, *, pretrained_encoder: Path | None = None) -> None:
         super().__init__(spec, num_classes)
-        self.align_corners = spec.align_corners
-        self.backbone = _dilated_encoder(spec, pretrained_encoder)
+        self.align_corners: bool = spec.align_corners
+        self.backbone: nn.Module = _dilated_encoder(spec, pretrained_encoder)
         widths = encoder_shape(self.backbone)[0]
         width, last = spec.decoder_channels, widths[-1]
         self.auxiliary_map = spec.auxiliary_stage - 6
         ours = spec.decoder == "torchvision"
-        self.classifier = nn.Sequential(
+        self.classifier: nn.Sequential = nn.Sequential(
             RatePyramid(last, width, spec.rates, spec.norm, kernel=1 if ours else 3),
             *(conv_norm(width, width, 3, spec.norm, relu=True) if ours else ()),
             Classifier(width, self.num_logits, 1),
         )
-        self.aux_classifier = (
+        self.aux_classifier: nn.Sequential | None = (
             fcn_head(widths[self.auxiliary_map], self.num_logits, spec.norm) if spec.auxiliary else None
         )
 
@@ -50,20 +50,24 @@ class DeepLabV3PlusNetwork(SemanticModel):
 
     def __init__(self, spec: DeepLabV3Plus, num_classes: int, *, pretrained_encoder: Path | None = None) -> None:
         super().__init__(spec, num_classes)
-        self.align_corners = spec.align_corners
-        self.backbone = _dilated_encoder(spec, pretrained_encoder)
+        self.align_corners: bool = spec.align_corners
+        self.backbone: nn.Module = _dilated_encoder(spec, pretrained_encoder)
         widths, strides = encoder_shape(self.backbone)
-        self.fine = strides.index(4)
+        self.fine: int = strides.index(4)
         width, norm, paper = spec.decoder_channels, spec.norm, spec.decoder == "paper"
         separable = separable_conv_norm if paper else twice_normed
-        self.aspp = RatePyramid(widths[-1], width, spec.rates, norm, build=separable, kernel=1 if paper else 3)
-        self.refine = nn.Sequential(*(separable(width, width, norm) for _ in range(spec.convs[0])))
-        self.skip = conv_norm(widths[self.fine], spec.skip_channels, 1, norm, relu=True)
+        self.aspp: RatePyramid = RatePyramid(
+            widths[-1], width, spec.rates, norm, build=separable, kernel=1 if paper else 3
+        )
+        self.refine: nn.Sequential = nn.Sequential(*(separable(width, width, norm) for _ in range(spec.convs[0])))
+        self.skip: nn.Sequential = conv_norm(widths[self.fine], spec.skip_channels, 1, norm, relu=True)
         inputs = (width + spec.skip_channels, *[width] * (spec.convs[1] - 1))
-        self.fuse = nn.Sequential(*(separable(channels, width, norm) for channels in inputs))
+        self.fuse: nn.Sequential = nn.Sequential(*(separable(channels, width, norm) for channels in inputs))
         initialise(self.aspp, self.refine, self.skip, self.fuse)
-        self.classifier = Classifier(width, self.num_logits, 1)
-        self.aux_classifier = fcn_head(widths[-2], self.num_logits, norm) if spec.auxiliary else None
+        self.classifier: Classifier = Classifier(width, self.num_logits, 1)
+        self.aux_classifier: nn.Sequential | None = (
+            fcn_head(widths[-2], self.num_logits, norm) if spec.auxiliary else None
+        )
 
     def logits(self, images: Tensor, *, auxiliary: bool = False) -> tuple[Tensor, ...]:
         maps = encode(self.backbone, images)
@@ -94,7 +98,7 @@ class RatePyramid(nn.Module):
         super().__init__()
         build = build or dilated_conv_norm
         self.kernel = kernel
-        self.convs = nn.ModuleList(
+        self.convs: nn.ModuleList = nn.ModuleList(
             [
                 conv_norm(channels, width, 1, norm, relu=True),
                 *(build(channels, width, norm, rate) for rate in rates),
@@ -102,7 +106,7 @@ class RatePyramid(nn.Module):
             ]
         )
         dropout = nn.Dropout(0.5) if kernel == 1 else nn.Dropout2d(0.1)
-        self.project = nn.Sequential(*conv_norm(5 * width, width, kernel, norm, relu=True), dropout)
+        self.project: nn.Sequential = nn.Sequential(*conv_norm(5 * width, width, kernel, norm, relu=True), dropout)
         initialise(self)
 
     def forward(self, x: Tensor) -> Tensor:

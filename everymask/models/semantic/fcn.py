@@ -18,15 +18,17 @@ class FCNNetwork(SemanticModel):
 
     def __init__(self, spec: FCN, num_classes: int, *, pretrained_encoder: Path | None = None) -> None:
         super().__init__(spec, num_classes)
-        self.backbone = build_semantic_encoder(
+        self.backbone: nn.Module = build_semantic_encoder(
             spec.encoder, spec.channels, spec.norm, output_stride=spec.output_stride, pretrained=pretrained_encoder
         )
         *_, before, last = encoder_shape(self.backbone)[0]
-        self.align_corners = spec.align_corners
+        self.align_corners: bool = spec.align_corners
         self.classifier: nn.Module = fcn_head(last, self.num_logits, spec.norm)
         if spec.convs > 1 or spec.joins_input or spec.decoder_channels:
             self.classifier = DeepHead(spec, last, self.num_logits)
-        self.aux_classifier = fcn_head(before, self.num_logits, spec.norm) if spec.auxiliary else None
+        self.aux_classifier: nn.Sequential | None = (
+            fcn_head(before, self.num_logits, spec.norm) if spec.auxiliary else None
+        )
 
     def logits(self, images: Tensor, *, auxiliary: bool = False) -> tuple[Tensor, ...]:
         *_, before, x = encode(self.backbone, images)
@@ -43,11 +45,15 @@ class DeepHead(nn.Module):
         super().__init__()
         width = spec.decoder_channels or channels // 4
         inputs = (channels, *[width] * (spec.convs - 1))
-        self.convs = nn.Sequential(*(conv_norm(before, width, 3, spec.norm, relu=True) for before in inputs))
-        self.join = conv_norm(channels + width, width, 3, spec.norm, relu=True) if spec.joins_input else None
-        self.dropout = nn.Dropout2d(0.1)
+        self.convs: nn.Sequential = nn.Sequential(
+            *(conv_norm(before, width, 3, spec.norm, relu=True) for before in inputs)
+        )
+        self.join: nn.Sequential | None = (
+            conv_norm(channels + width, width, 3, spec.norm, relu=True) if spec.joins_input else None
+        )
+        self.dropout: nn.Dropout2d = nn.Dropout2d(0.1)
         initialise(self)
-        self.classifier = Classifier(width, num_logits, 1)
+        self.classifier: Classifier = Classifier(width, num_logits, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         out = self.convs(x)

@@ -26,16 +26,16 @@ class HRNetNetwork(SemanticModel):
     def __init__(self, spec: HRNet, num_classes: int, *, pretrained_encoder: Path | None = None) -> None:
         super().__init__(spec, num_classes)
         self.enlarge = partial(resize, align_corners=spec.align_corners)
-        self.backbone = _trunk(spec, self.enlarge, pretrained=pretrained_encoder)
-        self.ocr = spec.ocr
+        self.backbone: HRNetTrunk = _trunk(spec, self.enlarge, pretrained=pretrained_encoder)
+        self.ocr: bool = spec.ocr
         joined, width = sum(self.backbone.widths), spec.ocr_channels
         first_guess = nn.Sequential(*_biased(joined, joined, 1), Classifier(joined, self.num_logits, 1))
         if spec.ocr:
             self.aux_head = first_guess
-            self.conv3x3_ocr = nn.Sequential(*_biased(joined, width, 3))
-            self.ocr_distri_head = ObjectContext(width, spec.ocr_key_channels)
+            self.conv3x3_ocr: nn.Sequential = nn.Sequential(*_biased(joined, width, 3))
+            self.ocr_distri_head: ObjectContext = ObjectContext(width, spec.ocr_key_channels)
             initialise(self.conv3x3_ocr, self.ocr_distri_head)
-            self.cls_head = Classifier(width, self.num_logits, 1)
+            self.cls_head: Classifier = Classifier(width, self.num_logits, 1)
         else:
             self.last_layer = first_guess
         initialise(first_guess[0])
@@ -58,8 +58,8 @@ class ObjectContext(nn.Module):
 
     def __init__(self, width: int, keys: int) -> None:
         super().__init__()
-        self.object_context_block = RegionAttention(width, keys)
-        self.conv_bn_dropout = nn.Sequential(*_pointwise(2 * width, width), nn.Dropout2d(0.05))
+        self.object_context_block: RegionAttention = RegionAttention(width, keys)
+        self.conv_bn_dropout: nn.Sequential = nn.Sequential(*_pointwise(2 * width, width), nn.Dropout2d(0.05))
 
     def forward(self, pixels: Tensor, regions: Tensor) -> Tensor:
         """Pixels [B, C, H, W] that know of their regions [B, C, R, 1]."""
@@ -72,10 +72,10 @@ class RegionAttention(nn.Module):
 
     def __init__(self, width: int, keys: int) -> None:
         super().__init__()
-        self.f_pixel = nn.Sequential(*_pointwise(width, keys), *_pointwise(keys, keys))
-        self.f_object = nn.Sequential(*_pointwise(width, keys), *_pointwise(keys, keys))
-        self.f_down = _pointwise(width, keys)
-        self.f_up = _pointwise(keys, width)
+        self.f_pixel: nn.Sequential = nn.Sequential(*_pointwise(width, keys), *_pointwise(keys, keys))
+        self.f_object: nn.Sequential = nn.Sequential(*_pointwise(width, keys), *_pointwise(keys, keys))
+        self.f_down: nn.Sequential = _pointwise(width, keys)
+        self.f_up: nn.Sequential = _pointwise(keys, width)
 
     def forward(self, pixels: Tensor, regions: Tensor) -> Tensor:
         """The regions' knowledge [B, C, H, W] for pixels [B, C, H, W] and regions [B, C, R, 1]."""

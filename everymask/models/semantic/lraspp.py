@@ -18,7 +18,7 @@ class LRASPPNetwork(SemanticModel):
 
     def __init__(self, spec: LRASPP, num_classes: int, *, pretrained_encoder: Path | None = None) -> None:
         super().__init__(spec, num_classes)
-        self.backbone = build_semantic_encoder(
+        self.backbone: nn.Module = build_semantic_encoder(
             spec.encoder,
             spec.channels,
             spec.norm,
@@ -27,8 +27,10 @@ class LRASPPNetwork(SemanticModel):
             pretrained=pretrained_encoder,
         )
         widths, strides = encoder_shape(self.backbone)
-        self.fine = strides.index(8)
-        self.classifier = GatedHead(widths[self.fine], widths[-1], spec.decoder_channels, self.num_logits, spec.norm)
+        self.fine: int = strides.index(8)
+        self.classifier: GatedHead = GatedHead(
+            widths[self.fine], widths[-1], spec.decoder_channels, self.num_logits, spec.norm
+        )
 
     def logits(self, images: Tensor, *, auxiliary: bool = False) -> tuple[Tensor, ...]:
         maps = encode(self.backbone, images)
@@ -40,11 +42,13 @@ class GatedHead(nn.Module):
 
     def __init__(self, low: int, high: int, width: int, num_logits: int, norm: Norm) -> None:
         super().__init__()
-        self.cbr = conv_norm(high, width, 1, norm, relu=True)
-        self.scale = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(high, width, 1, bias=False), nn.Sigmoid())
+        self.cbr: nn.Sequential = conv_norm(high, width, 1, norm, relu=True)
+        self.scale: nn.Sequential = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1), nn.Conv2d(high, width, 1, bias=False), nn.Sigmoid()
+        )
         initialise(self)
-        self.low_classifier = Classifier(low, num_logits, 1)
-        self.high_classifier = Classifier(width, num_logits, 1)
+        self.low_classifier: Classifier = Classifier(low, num_logits, 1)
+        self.high_classifier: Classifier = Classifier(width, num_logits, 1)
 
     def forward(self, low: Tensor, high: Tensor) -> Tensor:
         gated = self.cbr(high) * self.scale(high)

@@ -41,7 +41,7 @@ class SemanticModel(Network):
         super().__init__()
         self.spec = spec
         self.num_classes = num_classes
-        self.num_logits = logit_count(spec.head, num_classes)
+        self.num_logits: int = logit_count(spec.head, num_classes)
         self.criterion: Criterion = usual_criterion(spec.head)
 
     def logits(self, images: Tensor, *, auxiliary: bool = False) -> tuple[Tensor, ...]:

@@ -39,12 +39,13 @@ class PIDNetNetwork(SemanticModel):
                 hint="train from scratch, or name a file of your own with --weights FILE",
             )
         width = WIDTHS[spec.encoder]
-        self.align_corners, self.auxiliary = spec.align_corners, spec.auxiliary
-        self.backbone = Branches(spec.channels, width)
+        self.align_corners: bool = spec.align_corners
+        self.auxiliary: bool = spec.auxiliary
+        self.backbone: Branches = Branches(spec.channels, width)
         if spec.auxiliary:
-            self.seghead_p = Head(2 * width, _HIDDEN, self.num_logits)
-            self.seghead_d = Head(2 * width, width, 1, last=nn.Conv2d)
-        self.final_layer = Head(4 * width, _HIDDEN, self.num_logits)
+            self.seghead_p: Head = Head(2 * width, _HIDDEN, self.num_logits)
+            self.seghead_d: Head = Head(2 * width, width, 1, last=nn.Conv2d)
+        self.final_layer: Head = Head(4 * width, _HIDDEN, self.num_logits)
         set_norm(self if spec.norm == "group" else self.backbone, spec.norm)
 
     def logits(self, images: Tensor, *, auxiliary: bool = False) -> tuple[Tensor, ...]:
@@ -83,36 +84,36 @@ class PIDNetNetwork(SemanticModel):
 class Branches(nn.Module):
     """Proportional (detail), integral (context) and derivative (boundary) branches: figure 4 of the paper."""
 
-    stages = (("conv1",), ("layer1",), ("layer2",), ("layer3",))
+    stages: tuple[tuple[str, ...], ...] = (("conv1",), ("layer1",), ("layer2",), ("layer3",))
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
-        self.conv1 = nn.Sequential(*_halving(channels, width), *_halving(width, width))
-        self.layer1 = _blocks(width, width, 2)
-        self.layer2 = _blocks(width, 2 * width, 2, stride=2)
-        self.layer3 = _blocks(2 * width, 4 * width, 3, stride=2)
-        self.layer4 = _blocks(4 * width, 8 * width, 3, stride=2)
-        self.layer5 = nn.Sequential(
+        self.conv1: nn.Sequential = nn.Sequential(*_halving(channels, width), *_halving(width, width))
+        self.layer1: nn.Sequential = _blocks(width, width, 2)
+        self.layer2: nn.Sequential = _blocks(width, 2 * width, 2, stride=2)
+        self.layer3: nn.Sequential = _blocks(2 * width, 4 * width, 3, stride=2)
+        self.layer4: nn.Sequential = _blocks(4 * width, 8 * width, 3, stride=2)
+        self.layer5: nn.Sequential = nn.Sequential(
             Bottleneck(8 * width, 8 * width, expansion=2, stride=2, relu=False),
             Bottleneck(16 * width, 8 * width, expansion=2, relu=False),
         )
-        self.spp = ParallelPooling(16 * width, _POOLED, 4 * width)
+        self.spp: ParallelPooling = ParallelPooling(16 * width, _POOLED, 4 * width)
 
-        self.compression3 = conv_norm(4 * width, 2 * width, 1, "batch")
-        self.compression4 = conv_norm(8 * width, 2 * width, 1, "batch")
-        self.pag3 = GuidedByAttention(2 * width, width)
-        self.pag4 = GuidedByAttention(2 * width, width)
-        self.layer3_ = _blocks(2 * width, 2 * width, 2)
-        self.layer4_ = _blocks(2 * width, 2 * width, 2)
-        self.layer5_ = nn.Sequential(Bottleneck(2 * width, 2 * width, expansion=2, relu=False))
+        self.compression3: nn.Sequential = conv_norm(4 * width, 2 * width, 1, "batch")
+        self.compression4: nn.Sequential = conv_norm(8 * width, 2 * width, 1, "batch")
+        self.pag3: GuidedByAttention = GuidedByAttention(2 * width, width)
+        self.pag4: GuidedByAttention = GuidedByAttention(2 * width, width)
+        self.layer3_: nn.Sequential = _blocks(2 * width, 2 * width, 2)
+        self.layer4_: nn.Sequential = _blocks(2 * width, 2 * width, 2)
+        self.layer5_: nn.Sequential = nn.Sequential(Bottleneck(2 * width, 2 * width, expansion=2, relu=False))
 
-        self.diff3 = conv_norm(4 * width, width, 3, "batch")
-        self.diff4 = conv_norm(8 * width, 2 * width, 3, "batch")
-        self.layer3_d = BasicBlock(2 * width, width, relu=False)
-        self.layer4_d = nn.Sequential(Bottleneck(width, width, expansion=2, relu=False))
-        self.layer5_d = nn.Sequential(Bottleneck(2 * width, 2 * width, expansion=2, relu=False))
+        self.diff3: nn.Sequential = conv_norm(4 * width, width, 3, "batch")
+        self.diff4: nn.Sequential = conv_norm(8 * width, 2 * width, 3, "batch")
+        self.layer3_d: BasicBlock = BasicBlock(2 * width, width, relu=False)
+        self.layer4_d: nn.Sequential = nn.Sequential(Bottleneck(width, width, expansion=2, relu=False))
+        self.layer5_d: nn.Sequential = nn.Sequential(Bottleneck(2 * width, 2 * width, expansion=2, relu=False))
 
-        self.dfm = FusionByBoundary(4 * width)
+        self.dfm: FusionByBoundary = FusionByBoundary(4 * width)
         initialise(self)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -139,8 +140,8 @@ class GuidedByAttention(nn.Module):
 
     def __init__(self, channels: int, keys: int) -> None:
         super().__init__()
-        self.f_x = conv_norm(channels, keys, 1, "batch")
-        self.f_y = conv_norm(channels, keys, 1, "batch")
+        self.f_x: nn.Sequential = conv_norm(channels, keys, 1, "batch")
+        self.f_y: nn.Sequential = conv_norm(channels, keys, 1, "batch")
 
     def forward(self, detail: Tensor, context: Tensor) -> Tensor:
         size = detail.shape[-2:]
@@ -153,14 +154,14 @@ class ParallelPooling(nn.Module):
 
     def __init__(self, inputs: int, width: int, outputs: int) -> None:
         super().__init__()
-        self.scale0 = _norm_conv(inputs, width)
-        self.scale1 = nn.Sequential(nn.AvgPool2d(5, 2, 2), *_norm_conv(inputs, width))
-        self.scale2 = nn.Sequential(nn.AvgPool2d(9, 4, 4), *_norm_conv(inputs, width))
-        self.scale3 = nn.Sequential(nn.AvgPool2d(17, 8, 8), *_norm_conv(inputs, width))
-        self.scale4 = nn.Sequential(nn.AdaptiveAvgPool2d(1), *_norm_conv(inputs, width))
-        self.scale_process = _norm_conv(4 * width, 4 * width, kernel=3, groups=4)
-        self.compression = _norm_conv(5 * width, outputs)
-        self.shortcut = _norm_conv(inputs, outputs)
+        self.scale0: nn.Sequential = _norm_conv(inputs, width)
+        self.scale1: nn.Sequential = nn.Sequential(nn.AvgPool2d(5, 2, 2), *_norm_conv(inputs, width))
+        self.scale2: nn.Sequential = nn.Sequential(nn.AvgPool2d(9, 4, 4), *_norm_conv(inputs, width))
+        self.scale3: nn.Sequential = nn.Sequential(nn.AvgPool2d(17, 8, 8), *_norm_conv(inputs, width))
+        self.scale4: nn.Sequential = nn.Sequential(nn.AdaptiveAvgPool2d(1), *_norm_conv(inputs, width))
+        self.scale_process: nn.Sequential = _norm_conv(4 * width, 4 * width, kernel=3, groups=4)
+        self.compression: nn.Sequential = _norm_conv(5 * width, outputs)
+        self.shortcut: nn.Sequential = _norm_conv(inputs, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
         size = x.shape[-2:]
@@ -176,8 +177,8 @@ class FusionByBoundary(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv_p = conv_norm(channels, channels, 1, "batch")
-        self.conv_i = conv_norm(channels, channels, 1, "batch")
+        self.conv_p: nn.Sequential = conv_norm(channels, channels, 1, "batch")
+        self.conv_i: nn.Sequential = conv_norm(channels, channels, 1, "batch")
 
     def forward(self, detail: Tensor, context: Tensor, edges: Tensor) -> Tensor:
         at_edge = edges.sigmoid()
@@ -190,11 +191,11 @@ class Head(nn.Module):
 
     def __init__(self, inputs: int, width: int, outputs: int, *, last: type[nn.Conv2d] = Classifier) -> None:
         super().__init__()
-        self.bn1 = nn.BatchNorm2d(inputs)
-        self.conv1 = nn.Conv2d(inputs, width, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
+        self.bn1: nn.BatchNorm2d = nn.BatchNorm2d(inputs)
+        self.conv1: nn.Conv2d = nn.Conv2d(inputs, width, 3, padding=1, bias=False)
+        self.bn2: nn.BatchNorm2d = nn.BatchNorm2d(width)
         initialise(self)
-        self.conv2 = last(width, outputs, 1)
+        self.conv2: nn.Conv2d = last(width, outputs, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.conv1(F.relu(self.bn1(x)))

@@ -21,8 +21,8 @@ class PSPNetwork(SemanticModel):
 
     def __init__(self, spec: PSPNet, num_classes: int, *, pretrained_encoder: Path | None = None) -> None:
         super().__init__(spec, num_classes)
-        self.align_corners = spec.align_corners
-        self.backbone = build_semantic_encoder(
+        self.align_corners: bool = spec.align_corners
+        self.backbone: nn.Module = build_semantic_encoder(
             spec.encoder,
             spec.channels,
             spec.norm,
@@ -32,13 +32,17 @@ class PSPNetwork(SemanticModel):
         )
         *_, before, last = encoder_shape(self.backbone)[0]
         bottleneck, kernel = spec.kernels
-        self.pyramid = PyramidPooling(last, last // len(SIDES), spec.norm, align_corners=spec.align_corners)
+        self.pyramid: PyramidPooling = PyramidPooling(
+            last, last // len(SIDES), spec.norm, align_corners=spec.align_corners
+        )
         joined = last + len(SIDES) * (last // len(SIDES))
-        self.bottleneck = conv_norm(joined, spec.decoder_channels, bottleneck, spec.norm, relu=True)
-        self.dropout = nn.Dropout2d(spec.dropout)
+        self.bottleneck: nn.Sequential = conv_norm(joined, spec.decoder_channels, bottleneck, spec.norm, relu=True)
+        self.dropout: nn.Dropout2d = nn.Dropout2d(spec.dropout)
         initialise(self.pyramid, self.bottleneck)
-        self.classifier = Classifier(spec.decoder_channels, self.num_logits, kernel, padding=kernel // 2)
-        self.aux_classifier = fcn_head(before, self.num_logits, spec.norm) if spec.auxiliary else None
+        self.classifier: Classifier = Classifier(spec.decoder_channels, self.num_logits, kernel, padding=kernel // 2)
+        self.aux_classifier: nn.Sequential | None = (
+            fcn_head(before, self.num_logits, spec.norm) if spec.auxiliary else None
+        )
 
     def logits(self, images: Tensor, *, auxiliary: bool = False) -> tuple[Tensor, ...]:
         *_, before, x = encode(self.backbone, images)
@@ -55,7 +59,7 @@ class PyramidPooling(nn.Module):
     def __init__(self, channels: int, width: int, norm: Norm, *, align_corners: bool) -> None:
         super().__init__()
         self.align_corners = align_corners
-        self.parts = nn.ModuleList(pooled_conv_norm(channels, width, side, norm) for side in SIDES)
+        self.parts: nn.ModuleList = nn.ModuleList(pooled_conv_norm(channels, width, side, norm) for side in SIDES)
 
     def forward(self, x: Tensor) -> Tensor:
         size = x.shape[-2:]

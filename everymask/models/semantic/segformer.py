@@ -21,12 +21,14 @@ class SegFormerNetwork(SemanticModel):
 
     def __init__(self, spec: SegFormer, num_classes: int, *, pretrained_encoder: Path | None = None) -> None:
         super().__init__(spec, num_classes)
-        self.align_corners = spec.align_corners
-        self.backbone = build_semantic_encoder(spec.encoder, spec.channels, spec.norm, pretrained=pretrained_encoder)
+        self.align_corners: bool = spec.align_corners
+        self.backbone: nn.Module = build_semantic_encoder(
+            spec.encoder, spec.channels, spec.norm, pretrained=pretrained_encoder
+        )
         widths, strides = encoder_shape(self.backbone)
-        self.first = strides.index(4)
+        self.first: int = strides.index(4)
         normed = spec.decoder == "mmsegmentation"
-        self.decode_head = LinearDecoder(
+        self.decode_head: LinearDecoder = LinearDecoder(
             widths[self.first :], spec.decoder_channels, self.num_logits, spec.norm, spec.dropout, normed=normed
         )
         for module in self.backbone.modules() if normed else ():
@@ -52,10 +54,10 @@ class LinearDecoder(nn.Module):
             layer = conv_norm(channels, width, 1, norm, relu=True) if normed else LinearLayer(channels, width)
             setattr(self, f"linear_c{level}", layer)
         conv, following, relu = conv_norm(len(widths) * width, width, 1, norm, relu=True)
-        self.linear_fuse = nn.Sequential(OrderedDict(conv=conv, bn=following, activate=relu))
-        self.dropout = nn.Dropout2d(dropout)
-        self.linear_pred = Classifier(width, num_logits, 1)
-        self.levels = len(widths)
+        self.linear_fuse: nn.Sequential = nn.Sequential(OrderedDict(conv=conv, bn=following, activate=relu))
+        self.dropout: nn.Dropout2d = nn.Dropout2d(dropout)
+        self.linear_pred: Classifier = Classifier(width, num_logits, 1)
+        self.levels: int = len(widths)
 
     def forward(self, maps: list[Tensor]) -> Tensor:
         layers: list[Any] = list(self.linear_fuse)
@@ -79,7 +81,7 @@ class LinearLayer(nn.Module):
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
-        self.proj = nn.Linear(channels, width)
+        self.proj: nn.Linear = nn.Linear(channels, width)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.conv2d(x, self.proj.weight[..., None, None], self.proj.bias)

@@ -37,12 +37,14 @@ class UNetNetwork(SemanticModel):
             widths = encoder_shape(self.backbone)[0]
         inputs = (widths[-1], *spec.decoder_channels[:-1])
         skips = (*widths[-2::-1], *[0] * (len(spec.decoder_channels) - len(widths) + 1))
-        self.decoder = nn.ModuleList(
+        self.decoder: nn.ModuleList = nn.ModuleList(
             UpBlock(*channels, norm, spec.upsampling)
             for channels in zip(inputs, skips, spec.decoder_channels, strict=True)
         )
         initialise(self.decoder)
-        self.classifier = Classifier(spec.decoder_channels[-1], self.num_logits, *((1,) if plain else (3, 1, 1)))
+        self.classifier: Classifier = Classifier(
+            spec.decoder_channels[-1], self.num_logits, *((1,) if plain else (3, 1, 1))
+        )
 
     def logits(self, images: Tensor, *, auxiliary: bool = False) -> tuple[Tensor, ...]:
         *skips, x = self.backbone(images) if isinstance(self.backbone, PlainEncoder) else encode(self.backbone, images)
@@ -57,13 +59,15 @@ class UNetNetwork(SemanticModel):
 class PlainEncoder(nn.Module):
     """The paper's contracting path: two convolutions per level, halved by max-pooling in between."""
 
-    stages = (("levels.0",), ("levels.1",), ("levels.2",), ("levels.3",))
+    stages: tuple[tuple[str, ...], ...] = (("levels.0",), ("levels.1",), ("levels.2",), ("levels.3",))
 
     def __init__(self, channels: int, widths: tuple[int, ...], norm: Norm | None) -> None:
         super().__init__()
         self.widths = widths
         inputs = (channels, *widths[:-1])
-        self.levels = nn.ModuleList(double_conv(*pair, norm) for pair in zip(inputs, widths, strict=True))
+        self.levels: nn.ModuleList = nn.ModuleList(
+            double_conv(*pair, norm) for pair in zip(inputs, widths, strict=True)
+        )
         initialise(self.levels)
 
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -81,9 +85,11 @@ class UpBlock(Joining):
         super().__init__()
         self.mode = mode
         if mode == "transposed":
-            self.up = nn.ConvTranspose2d(channels, out_channels, 2, stride=2)
+            self.up: nn.ConvTranspose2d = nn.ConvTranspose2d(channels, out_channels, 2, stride=2)
             channels = out_channels
-        self.conv1, self.conv2 = double_conv(channels + skip_channels, out_channels, norm)
+        first, second = double_conv(channels + skip_channels, out_channels, norm)
+        self.conv1: nn.Module = first
+        self.conv2: nn.Module = second
         self.channels = channels
         self.doubled: DoubledConv2d | None = None
 
@@ -104,7 +110,8 @@ class UpBlock(Joining):
         if self.mode == "nearest":
             first, *rest = self.conv1.children()
             if isinstance(first, nn.Conv2d):
-                self.doubled, self.conv1 = DoubledConv2d(first, self.channels), nn.Sequential(*rest)
+                self.doubled = DoubledConv2d(first, self.channels)
+                self.conv1 = nn.Sequential(*rest)
 
 
 def double_conv(channels: int, out_channels: int, norm: Norm | None) -> nn.Sequential:

@@ -28,22 +28,24 @@ class UNetPlusPlusNetwork(SemanticModel):
     def __init__(self, spec: UNetPlusPlus, num_classes: int, *, pretrained_encoder: Path | None = None) -> None:
         super().__init__(spec, num_classes)
         norm: Norm = "group" if spec.norm == "group" else "batch"
-        self.backbone = build_semantic_encoder(spec.encoder, spec.channels, spec.norm, pretrained=pretrained_encoder)
+        self.backbone: nn.Module = build_semantic_encoder(
+            spec.encoder, spec.channels, spec.norm, pretrained=pretrained_encoder
+        )
         widths, strides = encoder_shape(self.backbone)
-        self.depth = len(widths) - 1
+        self.depth: int = len(widths) - 1
         out = dict(zip(range(self.depth - 1, -1, -1), spec.decoder_channels, strict=False))
-        self.nodes = nn.ModuleDict()
+        self.nodes: nn.ModuleDict = nn.ModuleDict()
         for j in range(1, self.depth + 1):
             for i in range(self.depth - j + 1):
                 last = i + j == self.depth
                 below = out[i + 1] if last and j > 1 else widths[i + 1]
                 self.nodes[f"{i}_{j}"] = double_conv(below + j * widths[i], out[i] if last else widths[i], norm)
         ends = spec.decoder_channels[self.depth - 1 : self.depth + strides[0].bit_length() - 1]
-        self.finals = nn.ModuleList(double_conv(*pair, norm) for pair in pairwise(ends))
+        self.finals: nn.ModuleList = nn.ModuleList(double_conv(*pair, norm) for pair in pairwise(ends))
         initialise(self.nodes, self.finals)
-        self.classifier = Classifier(ends[-1], self.num_logits, 3, padding=1)
+        self.classifier: Classifier = Classifier(ends[-1], self.num_logits, 3, padding=1)
         heads = range(1, self.depth) if spec.auxiliary else ()
-        self.auxiliary = nn.ModuleList(Classifier(widths[0], self.num_logits, 1) for _ in heads)
+        self.auxiliary: nn.ModuleList = nn.ModuleList(Classifier(widths[0], self.num_logits, 1) for _ in heads)
 
     def logits(self, images: Tensor, *, auxiliary: bool = False) -> tuple[Tensor, ...]:
         size = images.shape[-2:]

@@ -19,21 +19,29 @@ class UPerNetNetwork(SemanticModel):
 
     def __init__(self, spec: UPerNet, num_classes: int, *, pretrained_encoder: Path | None = None) -> None:
         super().__init__(spec, num_classes)
-        self.align_corners = spec.align_corners
-        self.backbone = build_semantic_encoder(spec.encoder, spec.channels, spec.norm, pretrained=pretrained_encoder)
+        self.align_corners: bool = spec.align_corners
+        self.backbone: nn.Module = build_semantic_encoder(
+            spec.encoder, spec.channels, spec.norm, pretrained=pretrained_encoder
+        )
         widths, strides = encoder_shape(self.backbone)
-        self.first = strides.index(4)
+        self.first: int = strides.index(4)
         widths = widths[self.first :]
         width, norm = spec.decoder_channels, spec.norm
-        self.norms = nn.ModuleList(ChannelNorm(channels) if spec.feature_norm else nn.Identity() for channels in widths)
-        self.pyramid = PyramidPooling(widths[-1], width, norm, align_corners=False)
-        self.bottleneck = conv_norm(widths[-1] + len(SIDES) * width, width, 3, norm, relu=True)
-        self.laterals = nn.ModuleList(conv_norm(channels, width, 1, norm, relu=True) for channels in widths[:-1])
-        self.smooth = nn.ModuleList(conv_norm(width, width, 3, norm, relu=True) for _ in widths[:-1])
-        self.fuse = conv_norm(len(widths) * width, width, 3, norm, relu=True)
+        self.norms: nn.ModuleList = nn.ModuleList(
+            ChannelNorm(channels) if spec.feature_norm else nn.Identity() for channels in widths
+        )
+        self.pyramid: PyramidPooling = PyramidPooling(widths[-1], width, norm, align_corners=False)
+        self.bottleneck: nn.Sequential = conv_norm(widths[-1] + len(SIDES) * width, width, 3, norm, relu=True)
+        self.laterals: nn.ModuleList = nn.ModuleList(
+            conv_norm(channels, width, 1, norm, relu=True) for channels in widths[:-1]
+        )
+        self.smooth: nn.ModuleList = nn.ModuleList(conv_norm(width, width, 3, norm, relu=True) for _ in widths[:-1])
+        self.fuse: nn.Sequential = conv_norm(len(widths) * width, width, 3, norm, relu=True)
         initialise(self.pyramid, self.bottleneck, self.laterals, self.smooth, self.fuse)
-        self.classifier = Classifier(width, self.num_logits, 1)
-        self.aux_classifier = fcn_head(widths[-2], self.num_logits, norm) if spec.auxiliary else None
+        self.classifier: Classifier = Classifier(width, self.num_logits, 1)
+        self.aux_classifier: nn.Sequential | None = (
+            fcn_head(widths[-2], self.num_logits, norm) if spec.auxiliary else None
+        )
 
     def logits(self, images: Tensor, *, auxiliary: bool = False) -> tuple[Tensor, ...]:
         encoded = encode(self.backbone, images)[self.first :]

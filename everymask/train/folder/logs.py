@@ -57,11 +57,11 @@ class Log:
     """
 
     def __init__(self, folder: Path, console: Console, *, rank: Rank = ALONE, tensorboard: bool = True) -> None:
-        self.file = folder / LOG
-        self.console = console if rank.leads else Console(quiet=True)
+        self.file: Path = folder / LOG
+        self.console: Console = console if rank.leads else Console(quiet=True)
         self._writes = rank.leads
-        self.total = 0
-        self.steps_per_epoch = 1
+        self.total: int = 0
+        self.steps_per_epoch: int = 1
         self._limit = math.inf
         self._board = _tensorboard(folder) if tensorboard and rank.leads else None
         self._bar = Bar(
@@ -95,7 +95,9 @@ class Log:
         """
         if self._writes:
             _cut(self.file, progress.step)
-        self.total, self.steps_per_epoch, self._limit = total, steps_per_epoch, limit
+        self.total = total
+        self.steps_per_epoch = steps_per_epoch
+        self._limit = limit
         self._task = self._bar.add_task("training", total=total, completed=progress.step, numbers="", left="")
         self._timed = (progress.step, time.monotonic())
 

@@ -17,7 +17,7 @@ def wait_in_circles(device: torch.device, *, bf16: bool) -> bool:
     2.14, oneDNN 3), and a step of a small Mask R-CNN 3.8 to 8 s and 1.1 s. With the cores to themselves two took 0.39 s
     and one 0.46 s.
     """
-    return device.type == "cpu" and bf16 and torch.get_num_threads() > 1 and _has_matrix_units()
+    return device.type == "cpu" and bf16 and torch.get_num_threads() > 1 and has_matrix_units()
 
 
 @contextmanager
@@ -31,6 +31,7 @@ def gradient_threads(*, half: bool) -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _has_matrix_units() -> bool:
+def has_matrix_units() -> bool:
+    """Whether the processor multiplies matrices as wholes (Intel's AMX)."""
     supported = getattr(torch.cpu, "_is_amx_tile_supported", None)
     return supported is not None and bool(supported())

@@ -16,7 +16,7 @@ import torch.distributed as dist
 from torch.distributed import PrefixStore  # type: ignore[attr-defined]
 from torch.distributed.rendezvous import rendezvous
 
-from everymask.backends.pytorch import choose_device
+from everymask.backends.devices import choose_device
 from everymask.core.processes.launched import Launch, launched, rank_timeout, threads_each
 from everymask.core.processes.rank import ALONE, Rank
 from everymask.errors import ConfigError, EverymaskError, FellowError, MachineError

@@ -16,7 +16,7 @@ class Interrupt:
     """`number` is that of the signal that asked for a stop, 0 while none has."""
 
     def __init__(self) -> None:
-        self.number = 0
+        self.number: int = 0
         self._patient = True
 
     @contextmanager

@@ -68,12 +68,16 @@ class Board:
     """A place where each of `count` processes says who it is, that it has left, and what it has noticed."""
 
     def __init__(self, store: Store, index: int, count: int) -> None:
-        self._store, self.index, self.count = store, index, count
+        self._store = store
+        self.index: int = index
+        self.count: int = count
 
     def introduce(self) -> None:
         """Say who this process is, and wait until all have."""
         self._store.set(f"who/{self.index}", json.dumps(asdict(_me(self.index))))
-        self.fellows = [Fellow(**json.loads(self._store.get(f"who/{index}"))) for index in range(self.count)]
+        self.fellows: list[Fellow] = [
+            Fellow(**json.loads(self._store.get(f"who/{index}"))) for index in range(self.count)
+        ]
 
     def leave(self) -> None:
         """Say that this process has nothing more to do with the others.

@@ -17,13 +17,13 @@ class CoarseHead(nn.Module):
     def __init__(self, channels: int, widths: Sequence[int], num_classes: int, side: int) -> None:
         super().__init__()
         self.side = side
-        self.reduce = nn.Conv2d(channels, channels, 2, stride=2)
+        self.reduce: nn.Conv2d = nn.Conv2d(channels, channels, 2, stride=2)
         width = channels * side**2
-        self.fcs = nn.ModuleList()
+        self.fcs: nn.ModuleList = nn.ModuleList()
         for next_width in widths:
             self.fcs.append(nn.Linear(width, next_width))
             width = next_width
-        self.prediction = nn.Linear(width, (1 + num_classes) * side**2)
+        self.prediction: nn.Linear = nn.Linear(width, (1 + num_classes) * side**2)
         nn.init.kaiming_normal_(self.reduce.weight, mode="fan_out", nonlinearity="relu")
         nn.init.normal_(self.prediction.weight, std=_COARSE_STD)
         nn.init.zeros_(self.prediction.bias)
@@ -41,8 +41,8 @@ class PointLayer(nn.Module):
 
     def __init__(self, width: int, num_classes: int, next_width: int) -> None:
         super().__init__()
-        self.fine = nn.Linear(width, next_width)
-        self.coarse = nn.Parameter(torch.empty(1 + num_classes, next_width))
+        self.fine: nn.Linear = nn.Linear(width, next_width)
+        self.coarse: nn.Parameter = nn.Parameter(torch.empty(1 + num_classes, next_width))
         for weight in (self.fine.weight, self.coarse):
             nn.init.normal_(weight, std=(2 / next_width) ** 0.5)
         nn.init.zeros_(self.fine.bias)
@@ -58,10 +58,10 @@ class PointHead(nn.Module):
     def __init__(self, channels: int, widths: Sequence[int], num_classes: int) -> None:
         super().__init__()
         before = (channels, *widths[:-1])
-        self.fcs = nn.ModuleList(
+        self.fcs: nn.ModuleList = nn.ModuleList(
             PointLayer(*pair) for pair in zip(before, [num_classes] * len(widths), widths, strict=True)
         )
-        self.predictor = PointLayer(widths[-1], num_classes, 1 + num_classes)
+        self.predictor: PointLayer = PointLayer(widths[-1], num_classes, 1 + num_classes)
         for weight in (self.predictor.fine.weight, self.predictor.coarse):
             nn.init.normal_(weight, std=_COARSE_STD)
 

@@ -1,0 +1,1 @@
+"""What the processor is, and how much of the machine this process may use."""

@@ -1,0 +1,1 @@
+"""What a bug report must say of the machine: versions, processor, memory, devices, settings, and what is slow here."""
