@@ -22,8 +22,9 @@ from everymask.data.formats.cvat.files import looks_like_cvat, read_cvat, write_
 from everymask.data.formats.datumaro.files import looks_like_datumaro, read_datumaro, write_datumaro
 from everymask.data.formats.finding.archives import is_archive, unpacked
 from everymask.data.formats.finding.foreign import address_refused, missing_json, note_passed_over, what_it_is
+from everymask.data.formats.finding.maps_beside import maps_beside
 from everymask.data.formats.finding.named import exists
-from everymask.data.formats.finding.nearby import contents_of, is_part, is_small
+from everymask.data.formats.finding.nearby import contents_of, is_bare, is_part, is_small
 from everymask.data.formats.folders import files_in, folders_in
 from everymask.data.formats.geojson.files import looks_like_geojson, read_geojson, write_geojson
 from everymask.data.formats.imagej.files import looks_like_imagej, read_imagej, write_imagej
@@ -274,6 +275,7 @@ FORMATS = (
     ),
 )
 """The formats in the order in which they are tried."""
+_NAME_IT = "name the folder or file that holds pictures and annotations: docs/data.md shows how they may lie"
 _BY_CONTENT = ("instance-pngs", "camvid", "image-masks")
 """Those whose layout says nothing about what the maps hold."""
 _OTHER: dict[Reading, Reading] = {"objects": "classes", "classes": "objects"}
@@ -322,7 +324,10 @@ def read_dataset(
     """
     noted = IssueLog(policy)
     root = _found(path, noted)
-    chosen = format_named(format) if format is not None else _recognised(root, task, noted, masks)
+    if format is not None:
+        chosen = format_named(format)
+    else:
+        chosen, masks = _recognised(root, task, noted, masks)
     given: dict[str, object] = {"images": images, "masks": masks, "mask_threshold": mask_threshold}
     _check_choices(given, chosen, root)
     given |= {"decode": decode, "crowds": crowds}
@@ -397,11 +402,28 @@ def format_named(name: str) -> Format:
     raise ConfigError(f"there is no format {name!r}; the formats are {', '.join(known.name for known in FORMATS)}")
 
 
-def _recognised(root: Path, task: TaskName | None, issues: IssueLog, masks: str | Path | None) -> Format:
+def _recognised(
+    root: Path, task: TaskName | None, issues: IssueLog, masks: str | Path | None
+) -> tuple[Format, str | Path | None]:
+    """The format, and the folder of the label maps, where that was asked for or no name says it."""
     if masks is not None:
         if any(part.labels is not None for part in find_folders(root, masks)):
-            return format_named("change-pairs")
-        return _by_content(root, (), task, issues, masks)
+            return format_named("change-pairs"), masks
+        return _by_content(root, (), task, issues, masks), masks
+    found = _by_names(root, task, issues)
+    if found is not None:
+        return found, None
+    if beside := None if _lonely(root).total("error") else maps_beside(root):
+        pictures, maps = (printable(folder.name) for folder in beside)
+        message = f"the files in {maps}/ are taken for the label maps of the pictures in {pictures}/, by how they look"
+        issues.warn(
+            "maps-beside", message, file=root, hint="otherwise name the folder of the label maps: --masks FOLDER"
+        )
+        return _by_content(root, (), task, issues, beside[1].name), beside[1].name
+    raise _unknown(root)
+
+
+def _by_names(root: Path, task: TaskName | None, issues: IssueLog) -> Format | None:
     for known in FORMATS:
         if known.preferred is not None and known.task == task and known.preferred(root):
             return known
@@ -415,7 +437,7 @@ def _recognised(root: Path, task: TaskName | None, issues: IssueLog, masks: str 
         return found[0]
     if root.suffix.lower() == ".json" and not what_it_is(root)[0]:
         return format_named("coco")  # whose reader says what is wrong with the file
-    raise _unknown(root)
+    return None
 
 
 def _by_content(
@@ -453,17 +475,25 @@ def _unknown(root: Path) -> DataError:
     """The error for what no format knows: what was looked for and found, and which folder nearby would do."""
     near = _nearest(root)
     hint = f"did you mean {printable(near[0])} ({near[1]})?" if near else missing_json(root)
-    lonely = IssueLog("skip")
-    find_pairs(root, lonely)
+    lonely = _lonely(root)
     unpaired = [issue for issue in lonely.noted() if issue.severity == "error"]
     if unpaired:
         message = f"{printable(root)}: it is not clear which label map belongs to which picture"
         return DataError(message, hint=hint, issues=unpaired, total=lonely.total("error"))
     found, cure = what_it_is(root)
-    looked_for = "".join(f"\n    {known.name}: {known.sign}" for known in FORMATS)
     what = contents_of(root) + (f": {found}" if found else "")
-    message = f"{printable(root)}: no known data set; {what}. Looked for:{looked_for}"
-    return DataError(message, hint=hint or cure or "name the folder or file that holds these")
+    message = f"{printable(root)}: no known data set; {what}"
+    if hint or cure or is_bare(root):
+        return DataError(message, hint=hint or cure or _NAME_IT)
+    looked_for = "".join(f"\n    {known.name}: {known.sign}" for known in FORMATS)
+    return DataError(f"{message}. Looked for:{looked_for}", hint=_NAME_IT)
+
+
+def _lonely(root: Path) -> IssueLog:
+    """What pictures and label maps whose names pair some of them leave alone."""
+    lonely = IssueLog("skip")
+    find_pairs(root, lonely)
+    return lonely
 
 
 def _nearest(root: Path) -> tuple[Path, str] | None:

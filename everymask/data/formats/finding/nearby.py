@@ -8,7 +8,8 @@ from itertools import islice
 from pathlib import Path
 
 from everymask.data.formats.folders import SPLIT_FOLDERS, files_in, folders_in
-from everymask.data.formats.pairs import MAP_FOLDERS, PICTURE_FOLDERS
+from everymask.data.formats.pairs import MAP_FOLDERS, PICTURE_FOLDERS, files_below
+from everymask.data.pictures.read import SUFFIXES
 from everymask.errors import printable
 
 _MOST_NEAR = 5000
@@ -24,6 +25,14 @@ def is_part(root: Path, place: Path) -> bool:
 def is_small(folder: Path) -> bool:
     """Whether a folder may be read only to see what is in it."""
     return sum(1 for _ in islice(folder.rglob("*"), _MOST_NEAR)) < _MOST_NEAR
+
+
+def is_bare(root: Path) -> bool:
+    """Whether nothing there could be part of a data set: a file of another kind, or a folder without pictures and
+    annotations.
+    """
+    endings = {file.suffix.lower() for file in (files_below(root) if root.is_dir() else (root,))}
+    return endings.isdisjoint((*SUFFIXES, ".json", ".geojson", ".xml", ".csv", ".roi", ".yaml", ".yml"))
 
 
 def contents_of(root: Path) -> str:
