@@ -114,6 +114,7 @@ def run(options: Predict) -> None:
     """Predict batch by batch, in constant memory; the next pictures are read while results are written."""
     from everymask.commands.sources import find_dates, find_pictures
     from everymask.infer.sources import TwoDates
+    from everymask.results.output import check_place
     from everymask.tasks.task import Writing
 
     _check(options)
@@ -123,6 +124,10 @@ def run(options: Predict) -> None:
         return
     passed_over: Counter[str] = Counter()
     pictures: Sequence[Path | TwoDates] = find_pictures(options.sources, passed_over)
+    # Before the model is loaded, which takes longest: the folder that is written checks it again.
+    check_place(
+        Path(options.out), [Path(path) for path in options.sources], overwrite=options.overwrite or options.resume
+    )
     whole = not options.tile and not options.prompting
     model = load_in_fastest(
         options.model, options, pictures if whole else (), lambda asked: loading.run_by(asked).load()
