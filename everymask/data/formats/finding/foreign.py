@@ -108,7 +108,10 @@ def _folder(folder: Path) -> tuple[str, str]:
     if pictures and len(pictures) > len(files) / 2:
         named = ", ".join(printable(file.relative_to(folder)) for file in pictures[:_SHOWN])
         more = f" and {len(pictures) - _SHOWN:,} more" if len(pictures) > _SHOWN else ""
-        cure = "put pictures into images/ and their label maps, called alike, into masks/; or X_mask.png beside X.jpg"
+        cure = (
+            "put pictures into images/ and their label maps, called alike, into masks/; or X_mask.png beside X.jpg; or "
+            "the annotation file beside the pictures (docs/data.md shows the formats)"
+        )
         if alike := folders_alike(folder):
             first, second = (printable(place.name) for place in alike)
             cure = (
