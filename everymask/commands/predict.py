@@ -112,9 +112,8 @@ class Predict(Sharding):
 
 def run(options: Predict) -> None:
     """Predict batch by batch, in constant memory; the next pictures are read while results are written."""
-    from everymask.commands.sources import find_dates, find_pictures
+    from everymask.commands.sources import find_dates
     from everymask.infer.sources import TwoDates
-    from everymask.results.output import check_place
     from everymask.tasks.task import Writing
 
     _check(options)
@@ -123,11 +122,7 @@ def run(options: Predict) -> None:
         _run_in_shards(options, loading)
         return
     passed_over: Counter[str] = Counter()
-    pictures: Sequence[Path | TwoDates] = find_pictures(options.sources, passed_over)
-    # Before the model is loaded, which takes longest: the folder that is written checks it again.
-    check_place(
-        Path(options.out), [Path(path) for path in options.sources], overwrite=options.overwrite or options.resume
-    )
+    pictures: Sequence[Path | TwoDates] = _pictures(options, passed_over)
     whole = not options.tile and not options.prompting
     model = load_in_fastest(
         options.model, options, pictures if whole else (), lambda asked: loading.run_by(asked).load()
@@ -171,6 +166,17 @@ def run(options: Predict) -> None:
     if defects:
         message = f"{len(defects)} of {counted(len(pictures), 'picture')} could not be predicted"
         raise (UnusableHere if unreadable else DataError)(message, issues=defects)
+
+
+def _pictures(options: Predict, passed_over: Counter[str]) -> list[Path]:
+    """The pictures; `ConfigError` where what is found in them must not be written, before a model is loaded."""
+    from everymask.commands.sources import find_pictures
+    from everymask.results.output import check_place
+
+    pictures = find_pictures(options.sources, passed_over)
+    inputs = [Path(source) for source in options.sources]
+    check_place(Path(options.out), inputs, overwrite=options.overwrite or options.resume)
+    return pictures
 
 
 def _check(options: Predict) -> None:

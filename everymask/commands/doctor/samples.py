@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from everymask.core.segmentation import InstanceSet
 from everymask.data.dataset import Dataset
 from everymask.data.records import Objects
 from everymask.errors import EverymaskError, counted
@@ -34,5 +33,6 @@ def samples_of(dataset: Dataset) -> Iterator[Shot]:
         except EverymaskError:
             continue
         drawn = task.draw(sample.image, truth, shown.labels, Drawing(side=_SIDE, before=sample.before))
-        found = f": {counted(len(truth), 'object')}" if isinstance(truth, InstanceSet) else ""
+        known = shown.records[row].truth
+        found = f": {counted(len(known.annotations), 'object')}" if isinstance(known, Objects) else ""
         yield Shot(f"{shown.records[row].image.name}{found}", drawn)

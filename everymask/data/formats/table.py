@@ -22,10 +22,9 @@ from everymask.data.formats.cvat.files import looks_like_cvat, read_cvat, write_
 from everymask.data.formats.datumaro.files import looks_like_datumaro, read_datumaro, write_datumaro
 from everymask.data.formats.finding.archives import is_archive, unpacked
 from everymask.data.formats.finding.foreign import address_refused, missing_json, note_passed_over, what_it_is
-from everymask.data.formats.finding.maps_beside import maps_beside
+from everymask.data.formats.finding.maps_beside import guessed_maps, left_alone
 from everymask.data.formats.finding.named import exists
-from everymask.data.formats.finding.nearby import contents_of, is_bare, is_part, is_small
-from everymask.data.formats.folders import files_in, folders_in
+from everymask.data.formats.finding.nearby import contents_of, is_bare, nearest
 from everymask.data.formats.geojson.files import looks_like_geojson, read_geojson, write_geojson
 from everymask.data.formats.imagej.files import looks_like_imagej, read_imagej, write_imagej
 from everymask.data.formats.instance_pngs import looks_like_instance_pngs, read_instance_pngs, write_instance_pngs
@@ -60,9 +59,8 @@ from everymask.data.formats.voc.semantic import (
 from everymask.data.formats.yolo.segments import looks_like_yolo, read_yolo, write_yolo
 from everymask.data.issues import IssueLog, Policy
 from everymask.data.panoptic import PanopticRule
-from everymask.data.records import LabelMapFile
 from everymask.data.splits import without_leaks
-from everymask.errors import ConfigError, DataError, EverymaskError, printable
+from everymask.errors import ConfigError, DataError, printable
 
 _log = logging.getLogger(__name__)
 
@@ -324,10 +322,7 @@ def read_dataset(
     """
     noted = IssueLog(policy)
     root = _found(path, noted)
-    if format is not None:
-        chosen = format_named(format)
-    else:
-        chosen, masks = _recognised(root, task, noted, masks)
+    chosen, masks = (format_named(format), masks) if format is not None else _recognised(root, task, noted, masks)
     given: dict[str, object] = {"images": images, "masks": masks, "mask_threshold": mask_threshold}
     _check_choices(given, chosen, root)
     given |= {"decode": decode, "crowds": crowds}
@@ -413,13 +408,8 @@ def _recognised(
     found = _by_names(root, task, issues)
     if found is not None:
         return found, None
-    if beside := None if _lonely(root).total("error") else maps_beside(root):
-        pictures, maps = (printable(folder.name) for folder in beside)
-        message = f"the files in {maps}/ are taken for the label maps of the pictures in {pictures}/, by how they look"
-        issues.warn(
-            "maps-beside", message, file=root, hint="otherwise name the folder of the label maps: --masks FOLDER"
-        )
-        return _by_content(root, (), task, issues, beside[1].name), beside[1].name
+    if beside := guessed_maps(root, issues):
+        return _by_content(root, (), task, issues, beside), beside
     raise _unknown(root)
 
 
@@ -473,9 +463,9 @@ def _by_content(
 
 def _unknown(root: Path) -> DataError:
     """The error for what no format knows: what was looked for and found, and which folder nearby would do."""
-    near = _nearest(root)
+    near = nearest(root, find_formats)
     hint = f"did you mean {printable(near[0])} ({near[1]})?" if near else missing_json(root)
-    lonely = _lonely(root)
+    lonely = left_alone(root)
     unpaired = [issue for issue in lonely.noted() if issue.severity == "error"]
     if unpaired:
         message = f"{printable(root)}: it is not clear which label map belongs to which picture"
@@ -487,39 +477,3 @@ def _unknown(root: Path) -> DataError:
         return DataError(message, hint=hint or cure or _NAME_IT)
     looked_for = "".join(f"\n    {known.name}: {known.sign}" for known in FORMATS)
     return DataError(f"{message}. Looked for:{looked_for}", hint=_NAME_IT)
-
-
-def _lonely(root: Path) -> IssueLog:
-    """What pictures and label maps whose names pair some of them leave alone."""
-    lonely = IssueLog("skip")
-    find_pairs(root, lonely)
-    return lonely
-
-
-def _nearest(root: Path) -> tuple[Path, str] | None:
-    """A data set one or two folders below, else one or two above whose pictures or annotations lie here; its format."""
-    try:
-        below = folders_in(root)[:50] if root.is_dir() else []
-        inner = [place for folder in below[:20] for place in folders_in(folder)[:20]]
-        for place in (*below, *inner):
-            if found := find_formats(place):
-                return place, found[0].name
-        for place in root.resolve().parents[:2]:
-            if not is_part(root.resolve(), place) or not is_small(place):
-                continue
-            if (found := find_formats(place)) and _has_files_in(root.resolve(), place, found[0]):
-                return place, found[0].name
-    except (EverymaskError, OSError):  # what cannot be read is no reason to hide the error that brought us here
-        return None
-    return None
-
-
-def _has_files_in(root: Path, place: Path, known: Format) -> bool:
-    """Whether the data set at `place` has pictures or label maps in `root`, or pictures called as the files there."""
-    dataset = known.read(place, policy="skip")
-    pictures = [record.image for record in dataset.records]
-    maps = [record.truth.file for record in dataset.records if isinstance(record.truth, LabelMapFile)]
-    stems, here = {file.stem for file in pictures}, [file.stem for file in files_in(root)]
-    if here and 2 * sum(stem in stems for stem in here) > len(here):
-        return True
-    return any(file.resolve().is_relative_to(root) for file in (*pictures, *maps))

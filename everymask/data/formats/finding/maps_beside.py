@@ -6,12 +6,34 @@ from itertools import permutations
 from pathlib import Path
 
 from everymask.data.formats.folders import SPLIT_FOLDERS, folders_in
+from everymask.data.formats.pair_lists import find_pairs
 from everymask.data.formats.pairs import FEW, FLAT, SAMPLED, files_below, flatness, shares_names
 from everymask.data.formats.readings import judge_maps
+from everymask.data.issues import IssueLog
 from everymask.data.pictures.read import pictures_among, read_label_map
-from everymask.errors import DataError, MachineError
+from everymask.errors import DataError, MachineError, printable
 
 _MOST_FOLDERS = 12
+
+
+def guessed_maps(root: Path, issues: IssueLog) -> str | None:
+    """The name of the folder of label maps that is found by how its files look, which is a warning; None where there is
+    no such folder, and where names pair some files and leave others alone.
+    """
+    beside = None if left_alone(root).total("error") else maps_beside(root)
+    if beside is None:
+        return None
+    pictures, maps = (printable(folder.name) for folder in beside)
+    message = f"the files in {maps}/ are taken for the label maps of the pictures in {pictures}/, by how they look"
+    issues.warn("maps-beside", message, file=root, hint="otherwise name the folder of the label maps: --masks FOLDER")
+    return beside[1].name
+
+
+def left_alone(root: Path) -> IssueLog:
+    """What there is without a partner where names pair pictures with label maps."""
+    lonely = IssueLog("skip")
+    find_pairs(root, lonely)
+    return lonely
 
 
 def maps_beside(root: Path) -> tuple[Path, Path] | None:
