@@ -112,13 +112,22 @@ class WeightsError(EverymaskError):
     exit_code = 5
 
 
+_MOST_LISTED = 30
+
+
 def unknown(what: str, value: object, choices: Iterable[str]) -> ConfigError:
-    """The error for a `value` that is none of the `choices`: it names the nearest, and all of them in their order."""
+    """The error for a `value` that is none of the `choices`: it names the nearest, and all of them in their order.
+
+    Of so many that the nearest would be lost among them only the three nearest are named, where there are some.
+    """
     listed = sorted(choices)
-    near = difflib.get_close_matches(str(value).lower(), listed, n=1)
+    many = len(listed) > _MOST_LISTED
+    near = difflib.get_close_matches(str(value).lower(), listed, n=3 if many else 1)
+    known = f"{len(listed)} known names" if many and near else ", ".join(listed)
+    *others, last = near or [""]
     return ConfigError(
-        f"{what} must be one of {', '.join(listed)}, but got {printable(repr(value))}",
-        hint=f"did you mean {near[0]}?" if near else "",
+        f"{what} must be one of {known}, but got {printable(repr(value))}",
+        hint=f"did you mean {', '.join(others) + ' or ' if others else ''}{last}?" if near else "",
     )
 
 

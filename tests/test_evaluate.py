@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -128,9 +129,12 @@ def test_the_size_of_an_object_is_what_the_data_set_says(shapes: Dataset) -> Non
     first = shapes.records[0]
     large = tuple(replace(annotation, area=20_000.0) for annotation in first.objects.annotations)
     dataset = replace(shapes, records=(replace(first, truth=Objects(large)),))
-    scores = evaluate(Oracle(shapes.labels, shapes.labels), dataset).scores.mask
+    judged = evaluate(Oracle(shapes.labels, shapes.labels), dataset).scores
+    scores = judged.mask
     assert scores is not None
     assert scores.APl == pytest.approx(1) and scores.APs == -1
+    shown = {row[0]: row[2] for row in judged.tables()[0].rows}
+    assert math.isnan(shown["APs"]) and shown["APl"] == scores.APl  # a table shows a dash, and not COCO's -1
     unknown = replace(first, truth=Objects(tuple(replace(a, area=None) for a in first.objects.annotations)))
     assert replace(shapes, records=(unknown,)).objects(0).areas is None
 

@@ -120,7 +120,7 @@ class Predict(Sharding):
 
 def run(options: Predict) -> None:
     """Predict batch by batch, in constant memory; the next pictures are read while results are written."""
-    from everymask.commands.sources import find_dates, find_pictures
+    from everymask.commands.sources import find_dates
     from everymask.infer.sources import TwoDates
     from everymask.tasks.task import Writing
 
@@ -133,7 +133,7 @@ def run(options: Predict) -> None:
         _run_track(options, loading)
         return
     passed_over: Counter[str] = Counter()
-    pictures: Sequence[Path | TwoDates] = find_pictures(options.sources, passed_over)
+    pictures: Sequence[Path | TwoDates] = _pictures(options, passed_over)
     whole = not options.tile and not options.prompting
     model = load_in_fastest(
         options.model, options, pictures if whole else (), lambda asked: loading.run_by(asked).load()
@@ -177,6 +177,17 @@ def run(options: Predict) -> None:
     if defects:
         message = f"{len(defects)} of {counted(len(pictures), 'picture')} could not be predicted"
         raise (UnusableHere if unreadable else DataError)(message, issues=defects)
+
+
+def _pictures(options: Predict, passed_over: Counter[str]) -> list[Path]:
+    """The pictures; `ConfigError` where what is found in them must not be written, before a model is loaded."""
+    from everymask.commands.sources import find_pictures
+    from everymask.results.output import check_place
+
+    pictures = find_pictures(options.sources, passed_over)
+    inputs = [Path(source) for source in options.sources]
+    check_place(Path(options.out), inputs, overwrite=options.overwrite or options.resume)
+    return pictures
 
 
 def _check(options: Predict) -> None:

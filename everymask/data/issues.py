@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from everymask.errors import DataError, Issue
+from everymask.errors import DataError, Issue, counted
 
 Policy = Literal["strict", "skip"]
 SEVERITIES: tuple[Literal["error", "warning"], ...] = ("error", "warning")
@@ -72,13 +72,14 @@ class IssueLog:
         if errors and self.policy == "strict":
             listed = [issue for issue in self.issues if issue.severity == "error"]
             raise DataError(
-                f"{what}: {errors} defect{'s' if errors > 1 else ''} found",
+                f"{what}: {counted(errors, 'defect')} found",
                 hint="mend them, or leave the defective objects out with --on-defect skip",
                 issues=listed,
                 total=errors,
             )
         if errors:
-            _log.warning("%s: %d defects; the annotations and pictures that cannot be used are left out", what, errors)
+            found = counted(errors, "defect")
+            _log.warning("%s: %s; the annotations and pictures that cannot be used are left out", what, found)
         return self.noted()
 
     def noted(self) -> tuple[Issue, ...]:

@@ -184,12 +184,14 @@ class InstanceScores:
             Table(
                 f"{counted(self.num_pictures, 'picture')}, up to {counted(self.max_detections, 'object')} each",
                 ("", *numbers),
-                tuple((name, *(score[name] for score in numbers.values())) for name in self.box.to_json()),
+                tuple((name, *(_defined(score[name]) for score in numbers.values())) for name in self.box.to_json()),
             ),
             Table(
                 f"{'Mask' if self.mask else 'Box'} AP by class",
                 ("class", "AP", "AP50", "objects"),
-                tuple((name, row.AP, row.AP50, row.num_truths) for name, row in self.per_class.items()),
+                tuple(
+                    (name, _defined(row.AP), _defined(row.AP50), row.num_truths) for name, row in self.per_class.items()
+                ),
             ),
         )
 
@@ -226,3 +228,8 @@ class InstanceScores:
     def _at_once(self) -> int:
         """How many draws are judged at a time, so that they need some hundred megabytes."""
         return max(1, (1 << 23) // max(1, len(self.outcomes.picture), self.num_pictures))
+
+
+def _defined(number: float) -> float:
+    """NaN, which tables show as a dash, for COCO's -1: there are no true objects of this class or size."""
+    return math.nan if number == -1 else number

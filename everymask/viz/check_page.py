@@ -56,8 +56,9 @@ class Alike:
 class CheckContent:
     """All that the page can show; what is empty is left out.
 
-    `histograms` are counts by ranges in their order, `bars` counts by name. `encoding` says what label maps hold, and
-    `values` has a row for each of their values: the value, what it was taken for, its pixels, the maps that have it.
+    `samples` are pictures with their truth drawn over them, `histograms` counts by ranges in their order, `bars` counts
+    by name. `encoding` says what label maps hold, and `values` has a row for each of their values: the value, what it
+    was taken for, its pixels, the maps that have it.
     """
 
     title: str
@@ -68,6 +69,7 @@ class CheckContent:
     bars: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     encoding: str = ""
     values: Sequence[tuple[str, str, int, int]] = ()
+    samples: Sequence[Shot] = ()
     kinds: Sequence[DefectKind] = ()
     alike: Sequence[Alike] = ()
     notes: Sequence[str] = ()
@@ -82,6 +84,7 @@ def write_check_page(path: str | Path, content: CheckContent) -> None:
     warnings = [kind for kind in content.kinds if kind.severity != "error"]
     sections = [
         (_FIRST, headline_cards(content.headlines) + definitions(content.facts)),
+        ("What was understood", _samples(content.samples, room)),
         ("Defects", "".join(_kind(kind, room) for kind in errors)),
         ("Warnings", "".join(_kind(kind, room) for kind in warnings)),
         ("Pictures that look alike", "".join(_alike(group, room) for group in content.alike)),
@@ -137,6 +140,12 @@ def _kind(kind: DefectKind, room: _Room) -> str:
         f"{escaped(kind.code)} · {number_text(kind.count)}</h3><p>{escaped(outcomes)}</p>"
         f'<div class="shots">{shots}</div><ul class="issues">{first}</ul>{more}{others}</article>'
     )
+
+
+def _samples(samples: Sequence[Shot], room: _Room) -> str:
+    shots = "".join(map(room.figure, samples))
+    said = "Some pictures with their annotations as training sees them. Do the outlines lie where they should?"
+    return f'{_said(said)}<div class="panel shots large">{shots}</div>' if shots else ""
 
 
 def _alike(group: Alike, room: _Room) -> str:

@@ -125,6 +125,7 @@ img { display: block; width: 100%; height: auto; border-radius: 6px; }
   display: grid; gap: 10px; margin: 10px 0;
   grid-template-columns: repeat(auto-fill, minmax(min(100%, 220px), 1fr));
 }
+.shots.large { grid-template-columns: repeat(auto-fill, minmax(min(100%, 300px), 1fr)); }
 .shots:empty { display: none; }
 .shots figcaption { font-weight: 400; font-size: .8rem; color: var(--soft); margin: 2px 0 0; }
 .defect { margin-bottom: 16px; }

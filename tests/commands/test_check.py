@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -70,6 +73,26 @@ def test_every_defect_is_on_the_page_with_a_picture_and_nothing_is_loaded(defect
         assert "/annotations/" in article
     assert "<b>0</b>" not in text and "rare &lt;b&gt;0&lt;/b&gt;" in text
     assert "http" not in text.replace("http-equiv", "") and "<script" not in text
+
+
+def test_the_page_shows_what_was_understood_of_the_annotations(tmp_path: Path) -> None:
+    """Pictures with the truth drawn over them, so that annotations that lie elsewhere are seen at once."""
+    for folder in ("images", "masks"):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+    for number in range(8):
+        ids = np.zeros((40, 60), np.uint8)
+        ids[10:30, 30:50] = number > 0
+        ids[2:8, 2:12] = 2 * (number > 1)
+        Image.new("RGB", (60, 40)).save(tmp_path / "data/images" / f"{number}.png")
+        Image.fromarray(ids).save(tmp_path / "data/masks" / f"{number}.png")
+    page = tmp_path / "check.html"
+    assert run(["check", str(tmp_path / "data"), "--format", "instance-pngs", "--report", str(page)]) == 0
+    (shown,) = (part for part in page.read_text("utf-8").split("<section")[1:] if "<h2>What was understood" in part)
+    captions = re.findall(r"<figcaption>([^<]+)<", shown)
+    assert captions == ["1.png: 1 object", *(f"{number}.png: 2 objects" for number in (2, 3, 5, 6, 7))]
+    coded = re.findall(r'src="data:image/jpeg;base64,([^"]+)"', shown)
+    drawn = np.asarray(Image.open(io.BytesIO(base64.b64decode(coded[0]))).convert("RGB")).max(axis=2) > 40
+    assert drawn[160, 320] and not drawn[:, :200].any() and not drawn[:60].any()
 
 
 def test_a_page_of_label_maps_says_what_the_values_were_taken_for(tmp_path: Path) -> None:

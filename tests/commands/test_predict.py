@@ -52,3 +52,14 @@ def test_what_is_passed_over_is_counted(
     told = capsys.readouterr().out
     assert not told.startswith("0 objects")
     assert told.endswith("passed over: 1 hidden, 2 not pictures by their endings\n")
+
+
+def test_a_folder_that_must_not_be_written_is_told_before_the_model_is_loaded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_image(tmp_path / "photos" / "a.png", np.zeros((8, 8, 3), np.uint8))
+    write_image(tmp_path / "out" / "b.png", np.zeros((8, 8, 3), np.uint8))
+    (tmp_path / "broken.safetensors").write_bytes(b"no model")
+    assert call("predict", tmp_path / "broken.safetensors", tmp_path / "photos", "--out", tmp_path / "out") == 2
+    assert "is not empty" in capsys.readouterr().err
+    assert call("predict", tmp_path / "broken.safetensors", tmp_path / "photos", "--out", tmp_path / "new") == 5

@@ -34,8 +34,8 @@ def test_options_of_several_numbers_leave_the_folder_alone(words: list[str], nam
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["train", "D", "--model", "maskrcnn"], "--model must be one of active-contour, adaptive, bit, canny,"),
-        (["train", "D", "--model=maskrcnn"], "did you mean mask-rcnn?"),
+        (["train", "D", "--model", "maskrcnn"], "known names, but got 'maskrcnn'\n    did you mean mask-rcnn, "),
+        (["train", "D", "--model=qqqq"], "--model must be one of active-contour, adaptive, bit, canny,"),
         (["train", "D", "--optimizer", "adam"], "--optimizer must be one of adamw, sgd, but got 'adam'"),
         (["check", "D", "--format", "COCO"], "did you mean coco?"),
         (["predict", "M", "D", "--out", "o", "--engine", "openvino"], "did you mean --runtime openvino?"),

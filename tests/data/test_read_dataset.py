@@ -63,11 +63,12 @@ def test_one_or_two_folders_too_high(shared, tmp_path):
 def test_the_error_says_what_was_looked_for_and_found(tmp_path):
     for number in range(3):
         Image.new("L", (4, 4)).save(tmp_path / f"{number}.png")
+        (tmp_path / f"{number}.xml").write_text("<a/>")
     (tmp_path / "notes").mkdir()
     with pytest.raises(DataError) as caught:
         read_dataset(tmp_path)
     text = str(caught.value)
-    assert "found 3 x .png, notes/" in text
+    assert "found 3 x .png, 3 x .xml, notes/" in text
     for known in FORMATS:
         assert f"{known.name}: {known.sign}" in text
 

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from everymask.commands.doctor.samples import samples_of
 from everymask.data.dataset import Dataset
 from everymask.data.doctor.places import Places
 from everymask.data.doctor.summary import NearPictures, Summary
@@ -33,6 +34,7 @@ def write_page(path: Path, summary: Summary, dataset: Dataset) -> None:
         bars=_bars(summary),
         encoding=summary.encoding,
         values=[(v.value, v.taken_for or "no truth", v.pixels, v.maps) for v in summary.values],
+        samples=tuple(samples_of(dataset)),
         kinds=list(_kinds(summary, Places(dataset))),
         alike=[group for group in map(_alike, summary.near[:_GROUPS]) if group.shots],
         notes=summary.not_looked_at,

@@ -55,9 +55,9 @@ LOSSY = (".jpg", ".jpeg", ".jpe", ".webp", ".jp2", ".j2k", ".mpo")
 _NNUNET = {"imagestr": ("pictures", "train"), "labelstr": ("maps", "train"), "imagests": ("pictures", "test"),
            "labelsts": ("maps", "test")}  # fmt: skip
 _DEPTH = 4
-_SAMPLED = 3
-_FLAT = 0.8
-_FEW = 32
+SAMPLED = 3
+FLAT = 0.8
+FEW = 32
 Name: TypeAlias = tuple[Path, str]
 """A file's folder below the one that is searched, and its name without ending."""
 
@@ -80,7 +80,7 @@ def named_pairs(root: Path, issues: IssueLog) -> list[Pair]:
     if found:
         pairs: list[Pair] = []
         for pictures, maps in found:
-            rivals = [folder for folder in maps if _shares_names(pictures, folder)] or maps[:1]
+            rivals = [folder for folder in maps if shares_names(pictures, folder)] or maps[:1]
             rivals += _maps_of_other_names(pictures, maps)
             if len(rivals) > 1:
                 _report_rivals(pictures, rivals, issues)
@@ -99,7 +99,7 @@ def chosen_pairs(root: Path, masks: str | Path, issues: IssueLog) -> list[Pair]:
     for folder in maps:
         beside = [other for other in known if other.parent == folder.parent and other != folder]
         named = [other for other in beside if _kind(other) in (("pictures", ""), ("pictures", _split_in_name(folder)))]
-        sharing = named or [other for other in beside if _shares_names(other, folder)]
+        sharing = named or [other for other in beside if shares_names(other, folder)]
         if len(sharing) == 1:
             pairs += match_folders(root, sharing[0], folder, issues)
     if not pairs and not issues.total("error"):
@@ -301,10 +301,10 @@ def _same_name_pairs(root: Path, issues: IssueLog) -> Iterator[Pair]:
         kinds = {tuple(file.suffix.lower() for file in found) for found in twins}
         if len(kinds) != 1 or 2 * len(twins) <= len(files):
             continue
-        flat = [np.mean([_flatness(found[side]) for found in twins[:_SAMPLED]]) for side in (0, 1)]
+        flat = [np.mean([flatness(found[side]) for found in twins[:SAMPLED]]) for side in (0, 1)]
         lossy = [suffix in LOSSY for suffix in next(iter(kinds))]
         side = lossy.index(False) if lossy.count(True) == 1 else int(flat[1] > flat[0])
-        if all(lossy) or flat[side] < _FLAT:
+        if all(lossy) or flat[side] < FLAT:
             continue
         yield from (Pair(found[1 - side], found[side], split_of(found[side], root)) for found in twins)
         for file in (file for found in files.values() if len(found) != 2 for file in found):
@@ -322,10 +322,10 @@ def _maps_of_other_names(pictures: Path, known: list[Path]) -> list[Path]:
     """Folders beside the pictures whose names say nothing, and whose files look like label maps of these pictures."""
     others = [folder for folder in folders_in(pictures.parent) if folder not in (pictures, *known)]
     strangers = [folder for folder in others if _kind(folder) is None and folder.name.lower() not in SPLIT_FOLDERS]
-    return [folder for folder in strangers if _shares_names(pictures, folder) and _looks_like_maps(folder)]
+    return [folder for folder in strangers if shares_names(pictures, folder) and _looks_like_maps(folder)]
 
 
-def _shares_names(pictures: Path, other: Path) -> bool:
+def shares_names(pictures: Path, other: Path) -> bool:
     """Whether at least half of the pictures have a file in the other folder of their name but for endings."""
     names = {_stem(file) for file in pictures_among(files_below(pictures))}
     others = {_stem(file) for file in pictures_among(files_below(other))}
@@ -337,16 +337,16 @@ def _shares_names(pictures: Path, other: Path) -> bool:
 
 
 def _looks_like_maps(folder: Path) -> bool:
-    for file in pictures_among(files_below(folder))[:_SAMPLED]:
+    for file in pictures_among(files_below(folder))[:SAMPLED]:
         try:
-            if _flatness(file) < _FLAT or len(np.unique(read_label_map(file))) > _FEW:
+            if flatness(file) < FLAT or len(np.unique(read_label_map(file))) > FEW:
                 return False
         except (DataError, MachineError):
             return False
     return True
 
 
-def _flatness(file: Path) -> float:
+def flatness(file: Path) -> float:
     """The share of pixels that equal their right neighbour; 0 where the file cannot be read."""
     try:
         pixels = read_image(file)

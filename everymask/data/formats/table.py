@@ -22,9 +22,9 @@ from everymask.data.formats.cvat.files import looks_like_cvat, read_cvat, write_
 from everymask.data.formats.datumaro.files import looks_like_datumaro, read_datumaro, write_datumaro
 from everymask.data.formats.finding.archives import is_archive, unpacked
 from everymask.data.formats.finding.foreign import address_refused, missing_json, note_passed_over, what_it_is
+from everymask.data.formats.finding.maps_beside import guessed_maps, left_alone
 from everymask.data.formats.finding.named import exists
-from everymask.data.formats.finding.nearby import contents_of, is_part, is_small
-from everymask.data.formats.folders import files_in, folders_in
+from everymask.data.formats.finding.nearby import contents_of, is_bare, nearest
 from everymask.data.formats.geojson.files import looks_like_geojson, read_geojson, write_geojson
 from everymask.data.formats.imagej.files import looks_like_imagej, read_imagej, write_imagej
 from everymask.data.formats.instance_pngs import looks_like_instance_pngs, read_instance_pngs, write_instance_pngs
@@ -59,9 +59,8 @@ from everymask.data.formats.voc.semantic import (
 from everymask.data.formats.yolo.segments import looks_like_yolo, read_yolo, write_yolo
 from everymask.data.issues import IssueLog, Policy
 from everymask.data.panoptic import PanopticRule
-from everymask.data.records import LabelMapFile
 from everymask.data.splits import without_leaks
-from everymask.errors import ConfigError, DataError, EverymaskError, printable
+from everymask.errors import ConfigError, DataError, printable
 
 _log = logging.getLogger(__name__)
 
@@ -274,6 +273,7 @@ FORMATS = (
     ),
 )
 """The formats in the order in which they are tried."""
+_NAME_IT = "name the folder or file that holds pictures and annotations: docs/data.md shows how they may lie"
 _BY_CONTENT = ("instance-pngs", "camvid", "image-masks")
 """Those whose layout says nothing about what the maps hold."""
 _OTHER: dict[Reading, Reading] = {"objects": "classes", "classes": "objects"}
@@ -322,7 +322,7 @@ def read_dataset(
     """
     noted = IssueLog(policy)
     root = _found(path, noted)
-    chosen = format_named(format) if format is not None else _recognised(root, task, noted, masks)
+    chosen, masks = (format_named(format), masks) if format is not None else _recognised(root, task, noted, masks)
     given: dict[str, object] = {"images": images, "masks": masks, "mask_threshold": mask_threshold}
     _check_choices(given, chosen, root)
     given |= {"decode": decode, "crowds": crowds}
@@ -397,11 +397,23 @@ def format_named(name: str) -> Format:
     raise ConfigError(f"there is no format {name!r}; the formats are {', '.join(known.name for known in FORMATS)}")
 
 
-def _recognised(root: Path, task: TaskName | None, issues: IssueLog, masks: str | Path | None) -> Format:
+def _recognised(
+    root: Path, task: TaskName | None, issues: IssueLog, masks: str | Path | None
+) -> tuple[Format, str | Path | None]:
+    """The format, and the folder of the label maps, where that was asked for or no name says it."""
     if masks is not None:
         if any(part.labels is not None for part in find_folders(root, masks)):
-            return format_named("change-pairs")
-        return _by_content(root, (), task, issues, masks)
+            return format_named("change-pairs"), masks
+        return _by_content(root, (), task, issues, masks), masks
+    found = _by_names(root, task, issues)
+    if found is not None:
+        return found, None
+    if beside := guessed_maps(root, issues):
+        return _by_content(root, (), task, issues, beside), beside
+    raise _unknown(root)
+
+
+def _by_names(root: Path, task: TaskName | None, issues: IssueLog) -> Format | None:
     for known in FORMATS:
         if known.preferred is not None and known.task == task and known.preferred(root):
             return known
@@ -415,7 +427,7 @@ def _recognised(root: Path, task: TaskName | None, issues: IssueLog, masks: str 
         return found[0]
     if root.suffix.lower() == ".json" and not what_it_is(root)[0]:
         return format_named("coco")  # whose reader says what is wrong with the file
-    raise _unknown(root)
+    return None
 
 
 def _by_content(
@@ -451,45 +463,17 @@ def _by_content(
 
 def _unknown(root: Path) -> DataError:
     """The error for what no format knows: what was looked for and found, and which folder nearby would do."""
-    near = _nearest(root)
+    near = nearest(root, find_formats)
     hint = f"did you mean {printable(near[0])} ({near[1]})?" if near else missing_json(root)
-    lonely = IssueLog("skip")
-    find_pairs(root, lonely)
+    lonely = left_alone(root)
     unpaired = [issue for issue in lonely.noted() if issue.severity == "error"]
     if unpaired:
         message = f"{printable(root)}: it is not clear which label map belongs to which picture"
         return DataError(message, hint=hint, issues=unpaired, total=lonely.total("error"))
     found, cure = what_it_is(root)
-    looked_for = "".join(f"\n    {known.name}: {known.sign}" for known in FORMATS)
     what = contents_of(root) + (f": {found}" if found else "")
-    message = f"{printable(root)}: no known data set; {what}. Looked for:{looked_for}"
-    return DataError(message, hint=hint or cure or "name the folder or file that holds these")
-
-
-def _nearest(root: Path) -> tuple[Path, str] | None:
-    """A data set one or two folders below, else one or two above whose pictures or annotations lie here; its format."""
-    try:
-        below = folders_in(root)[:50] if root.is_dir() else []
-        inner = [place for folder in below[:20] for place in folders_in(folder)[:20]]
-        for place in (*below, *inner):
-            if found := find_formats(place):
-                return place, found[0].name
-        for place in root.resolve().parents[:2]:
-            if not is_part(root.resolve(), place) or not is_small(place):
-                continue
-            if (found := find_formats(place)) and _has_files_in(root.resolve(), place, found[0]):
-                return place, found[0].name
-    except (EverymaskError, OSError):  # what cannot be read is no reason to hide the error that brought us here
-        return None
-    return None
-
-
-def _has_files_in(root: Path, place: Path, known: Format) -> bool:
-    """Whether the data set at `place` has pictures or label maps in `root`, or pictures called as the files there."""
-    dataset = known.read(place, policy="skip")
-    pictures = [record.image for record in dataset.records]
-    maps = [record.truth.file for record in dataset.records if isinstance(record.truth, LabelMapFile)]
-    stems, here = {file.stem for file in pictures}, [file.stem for file in files_in(root)]
-    if here and 2 * sum(stem in stems for stem in here) > len(here):
-        return True
-    return any(file.resolve().is_relative_to(root) for file in (*pictures, *maps))
+    message = f"{printable(root)}: no known data set; {what}"
+    if hint or cure or is_bare(root):
+        return DataError(message, hint=hint or cure or _NAME_IT)
+    looked_for = "".join(f"\n    {known.name}: {known.sign}" for known in FORMATS)
+    return DataError(f"{message}. Looked for:{looked_for}", hint=_NAME_IT)

@@ -75,7 +75,7 @@ def test_values_are_written_as_the_options_own() -> None:
     ("words", "said"),
     [
         (["--sweep", "lrr=1,2"], "--lr"),
-        (["--sweep", "model=unet,mask-rcn"], "did you mean mask-rcnn?"),
+        (["--sweep", "model=unet,mask-rcn"], "did you mean mask-rcnn"),
         (["--sweep", "encoder=resnet18,resnet1"], "resnet18"),
         (["--sweep", "lr=1e-3,fast"], "--lr"),
         (["--sweep", "lr=1e-3,-1"], "lr must be"),

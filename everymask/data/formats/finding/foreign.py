@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from everymask.data.formats.finding.maps_beside import folders_alike
 from everymask.data.formats.folders import files_in, folders_in
 from everymask.data.issues import IssueLog
 from everymask.data.pictures.foreign import foreign_kind, passed_over
@@ -106,7 +108,19 @@ def _folder(folder: Path) -> tuple[str, str]:
     if pictures and len(pictures) > len(files) / 2:
         named = ", ".join(printable(file.relative_to(folder)) for file in pictures[:_SHOWN])
         more = f" and {len(pictures) - _SHOWN:,} more" if len(pictures) > _SHOWN else ""
-        cure = "put pictures into images/ and their label maps, called alike, into masks/; or X_mask.png beside X.jpg"
+        cure = (
+            "put pictures into images/ and their label maps, called alike, into masks/; or X_mask.png beside X.jpg; or "
+            "the annotation file beside the pictures (docs/data.md shows the formats)"
+        )
+        if alike := folders_alike(folder):
+            first, second = (printable(place.name) for place in alike)
+            cure = (
+                f"say which folder holds the label maps: --masks {shlex.quote(second)}, or --masks {shlex.quote(first)}"
+            )
+            return (
+                f"the files in {first}/ and {second}/ are called alike, and it is not clear which are label maps",
+                cure,
+            )
         return f"it holds pictures, and no names that pair one with a label map: {named}{more}", cure
     return "", ""
 
