@@ -39,6 +39,7 @@ from everymask.data.formats.labelmaps.cityscapes_instances import (
     write_cityscapes_instances,
 )
 from everymask.data.formats.labelmaps.image_masks import looks_like_image_masks, read_image_masks, write_image_masks
+from everymask.data.formats.labelmaps.mapillary import looks_like_mapillary, read_mapillary, write_mapillary
 from everymask.data.formats.labelme.files import looks_like_labelme, read_labelme, write_labelme
 from everymask.data.formats.mask_files import looks_like_mask_files, read_mask_files, write_mask_files
 from everymask.data.formats.open_images.files import looks_like_open_images, read_open_images, write_open_images
@@ -123,6 +124,14 @@ FORMATS = (
         read_mask_files,
         write_mask_files,
         refuses=frozenset({"crowds"}),
+    ),
+    Format(
+        "mapillary",
+        looks_like_mapillary,
+        "training/images/ with training/v2.0/instances/, and config_v2.0.json",
+        read_mapillary,
+        write_mapillary,
+        "panoptic",
     ),
     Format(
         "instance-pngs",
