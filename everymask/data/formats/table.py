@@ -30,6 +30,11 @@ from everymask.data.formats.imagej.files import looks_like_imagej, read_imagej, 
 from everymask.data.formats.instance_pngs import looks_like_instance_pngs, read_instance_pngs, write_instance_pngs
 from everymask.data.formats.label_studio.files import looks_like_label_studio, read_label_studio, write_label_studio
 from everymask.data.formats.labelmaps.ade20k import looks_like_ade20k, read_ade20k, write_ade20k
+from everymask.data.formats.labelmaps.ade20k_objects import (
+    looks_like_ade20k_objects,
+    read_ade20k_objects,
+    write_ade20k_objects,
+)
 from everymask.data.formats.labelmaps.camvid import looks_like_camvid, read_camvid, write_camvid
 from everymask.data.formats.labelmaps.cityscapes import looks_like_cityscapes, read_cityscapes, write_cityscapes
 from everymask.data.formats.labelmaps.cityscapes_instances import (
@@ -124,6 +129,14 @@ FORMATS = (
         read_mask_files,
         write_mask_files,
         refuses=frozenset({"crowds"}),
+    ),
+    Format(
+        "ade20k-objects",
+        looks_like_ade20k_objects,
+        "pictures with X_seg.png and X_atr.txt (or X.json) beside them",
+        read_ade20k_objects,
+        write_ade20k_objects,
+        refuses=_FLAT,
     ),
     Format(
         "mapillary",
