@@ -22,9 +22,9 @@ CLASSES = 133
 SIDE = 512
 ROUNDS = 5
 ENCODERS = {"ResNet-50": "resnet50", "Swin-T": "swin"}
-SETTING = f"""Networks for COCO's {CLASSES} classes with 100 queries, the same random weights on both sides. Both start from
-one normalised picture, float32 [1, 3, {SIDE}, {SIDE}], and end with the classes and mask logits of every query after the last
-layer, on which panoptic maps are decided. The peer runs as its documentation says: evaluation mode,
+SETTING = f"""Networks for COCO's {CLASSES} classes with 100 queries, the same random weights on both sides. Both start
+from one normalised picture, float32 [1, 3, {SIDE}, {SIDE}], and end with the classes and mask logits of every query after
+the last layer, on which panoptic maps are decided. The peer runs as its documentation says: evaluation mode,
 `torch.inference_mode()`, float32."""
 
 Answers: TypeAlias = tuple[Tensor, Tensor]
@@ -76,9 +76,7 @@ def ours(peer: nn.Module, dtype: torch.dtype | None) -> Callable[[], Answers]:
 
 def equal(found: Answers, expected: Answers) -> str:
     """How far answers lie apart, in words; `Disagreement` beyond a hundredth of their spread on average."""
-    errors = [
-        float((mine - theirs).abs().mean() / theirs.std()) for mine, theirs in zip(found, expected, strict=True)
-    ]
+    errors = [float((mine - theirs).abs().mean() / theirs.std()) for mine, theirs in zip(found, expected, strict=True)]
     if max(errors) > 1e-2:
         raise Disagreement(f"classes differ by {errors[0]:.1e} and masks by {errors[1]:.1e} of their deviation")
     return f"classes within {errors[0]:.0e}, masks within {errors[1]:.0e} of their standard deviation on average"

@@ -27,11 +27,6 @@ def large_of(found: InstanceSet, grid: Grid, size: tuple[int, int]) -> InstanceS
     return found[np.flatnonzero(large)].warped(warp)
 
 
-def is_sure(score: float | None) -> bool:
-    """Whether a large thing is sure enough to take the place of its pieces."""
-    return score is None or score >= _SURE
-
-
 def pieces_of(inside: IntArray, areas: IntArray, ended: BoolArray) -> BoolArray:
     """[N]: which things are pieces of a large one: windows did not see them to their end, and at least half of their
     pixels are `inside` it (SAHI's IOS of 0.5).
@@ -50,8 +45,8 @@ def with_large(found: InstanceSet, ended: BoolArray, large: InstanceSet, size: t
     """What windows found in a picture of `size` (H, W), and what a look at the whole picture adds; the surest first.
 
     A large object that windows saw to its end, with an IoU above one half and of the same class, is theirs. Any other
-    is added. One with a score of at least 0.5 takes the place of its pieces (see `pieces_of`), whatever their classes;
-    its mask has those of its class as well, as windows see edges better.
+    is added. One with a score of at least 0.5 takes the place of its pieces (see `pieces_of`) that are no surer, whatever
+    their classes; its mask has those of its class as well, as windows see edges better.
     """
     shapes, others = (shapes_of(one.boxes, size) if one.masks is None else one.masks for one in (found, large))
     areas, scores = shapes.areas(), _scores(large)
@@ -61,7 +56,8 @@ def with_large(found: InstanceSet, ended: BoolArray, large: InstanceSet, size: t
         inside, alike = _common(shapes, one), found.class_ids == large.class_ids[row]
         if same_as(inside, areas, ended & alike, int(one.areas()[0])).any():
             continue
-        pieces = pieces_of(inside, areas, ended) & ~gone if is_sure(float(scores[row])) else np.zeros_like(gone)
+        lesser = (_scores(found) <= scores[row]) & bool(scores[row] >= _SURE)
+        pieces = pieces_of(inside, areas, ended) & lesser & ~gone
         gone |= pieces
         kept.append(row)
         if found.masks is not None:

@@ -96,6 +96,8 @@ class JoinedSegments:
             return table, pixels
         ended = np.ones(len(table), np.bool_)
         ended[self._first :] = self._seams.ended(groups)
+        surest, scores = np.zeros(len(table)), self._large.scores
+        np.maximum.at(surest, self._first + groups, [1 if one.score is None else one.score for one in self._things])
         assert self._large.masks is not None
         moved_to, codes = np.arange(len(table) + len(self._large), dtype=np.int32), len(table)
         areas = np.zeros(len(table), np.int64)
@@ -111,7 +113,7 @@ class JoinedSegments:
             inside[: self._first] = 0
             if same_as(inside, areas, ended, int(mask.sum())).any():
                 continue
-            pieces = pieces_of(inside, areas, ended)
+            pieces = pieces_of(inside, areas, ended) & (surest <= (1 if scores is None else scores[row]))
             moved_to[: len(table)][pieces & (moved_to[: len(table)] < codes)] = codes + row
             taken = np.ones(len(moved_to), np.bool_)
             taken[self._first :] = False

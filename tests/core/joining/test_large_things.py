@@ -34,15 +34,15 @@ def joined(left: PanopticMap, right: PanopticMap, whole: PanopticMap) -> tuple[s
 
 
 def test_a_large_thing_takes_the_place_of_its_pieces_and_of_stuff() -> None:
-    shown, segments = joined(row("rr1111111111", (1, 0.75)), row("rrrrrrrrrrrr"), shrunk(2, 10, 0, 0.5))
+    shown, segments = joined(row("rr1111111111", (1, 0.75)), row("rrrrrrrrrrrr"), shrunk(2, 10, 0, 0.875))
     # The piece began two pixels before what the look at the whole picture saw.
-    assert shown == "22" + "1" * 18 and segments == [(0, 0.5), (2, None)]
+    assert shown == "22" + "1" * 18 and segments == [(0, 0.875), (2, None)]
 
 
 def test_what_windows_saw_to_its_end_stays_before_a_large_thing() -> None:
-    shown, segments = joined(row("rr1111111111", (0, 0.75)), row("rrrrrr11rrrr", (1, 0.75)), shrunk(1, 10, 0, 0.5))
+    shown, segments = joined(row("rr1111111111", (0, 0.75)), row("rrrrrr11rrrr", (1, 0.75)), shrunk(1, 10, 0, 0.875))
     assert shown == "22" + "1" * 12 + "33" + "1" * 4
-    assert segments == [(0, 0.5), (2, None), (1, 0.75)]
+    assert segments == [(0, 0.875), (2, None), (1, 0.75)]
 
 
 def test_a_large_thing_that_windows_saw_to_its_end_is_theirs() -> None:
@@ -95,16 +95,24 @@ def found_by(left: InstanceSet, right: InstanceSet, whole: InstanceSet, size: tu
 def test_large_objects_take_the_place_of_their_pieces(outlined: bool) -> None:
     left = spans((4, 12), (2, 12, 0, 0.75), (3, 5, 0, 0.25), outlined=outlined)
     right = spans((4, 12), (0, 12, 1, 0.5), outlined=outlined)
-    whole = spans((2, 10), (2, 10, 0, 0.625), outlined=outlined)
+    whole = spans((2, 10), (2, 10, 0, 0.875), outlined=outlined)
     # The mask has what its piece saw; a box is the one of the whole picture.
     start = 2 if outlined else 4
-    assert found_by(left, right, whole, (2, 10)) == [[start, 20, 0, 0.625], [3, 5, 0, 0.25]]
+    assert found_by(left, right, whole, (2, 10)) == [[start, 20, 0, 0.875], [3, 5, 0, 0.25]]
+
+
+def test_surer_pieces_stay() -> None:
+    shown, segments = joined(row("rr1111111111", (1, 0.75)), row("rrrrrrrrrrrr"), shrunk(2, 10, 0, 0.625))
+    assert shown == "22" + "1" * 10 + "3" * 8 and segments == [(1, 0.75), (2, None), (0, 0.625)]
+    pieces = spans((4, 12), (2, 12, 0, 0.75))
+    found = found_by(pieces, spans((4, 12)), spans((2, 10), (2, 10, 0, 0.625)), (2, 10))
+    assert found == [[2, 12, 0, 0.75], [4, 20, 0, 0.625]]
 
 
 def test_unsure_large_objects_take_no_place() -> None:
-    pieces = spans((4, 12), (2, 12, 0, 0.75))
+    pieces = spans((4, 12), (2, 12, 0, 0.25))
     found = found_by(pieces, spans((4, 12)), spans((2, 10), (2, 10, 0, 0.375)), (2, 10))
-    assert found == [[2, 12, 0, 0.75], [4, 20, 0, 0.375]]
+    assert found == [[4, 20, 0, 0.375], [2, 12, 0, 0.25]]
 
 
 def test_large_objects_that_windows_saw_to_their_end_are_theirs() -> None:
