@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -23,8 +23,8 @@ SIDE = 512
 ROUNDS = 5
 ENCODERS = {"ResNet-50": "resnet50", "Swin-T": "swin"}
 SETTING = f"""Networks for COCO's {CLASSES} classes with 100 queries, the same random weights on both sides. Both start
-from one normalised picture, float32 [1, 3, {SIDE}, {SIDE}], and end with the classes and mask logits of every query after
-the last layer, on which panoptic maps are decided. The peer runs as its documentation says: evaluation mode,
+from one normalised picture, float32 [1, 3, {SIDE}, {SIDE}], and end with the classes and mask logits of every query
+after the last layer, on which panoptic maps are decided. The peer runs as its documentation says: evaluation mode,
 `torch.inference_mode()`, float32."""
 
 Answers: TypeAlias = tuple[Tensor, Tensor]
@@ -38,12 +38,16 @@ def peer_module(encoder: str) -> nn.Module:
     except ImportError:
         raise Unavailable("transformers is not installed: pip install transformers") from None
     stages = ["stage1", "stage2", "stage3", "stage4"]
-    backbone = ResNetConfig(out_features=stages) if encoder == "resnet50" else SwinConfig(
+    resnet: Any = ResNetConfig
+    swin: Any = SwinConfig
+    backbone = resnet(out_features=stages) if encoder == "resnet50" else swin(
         embed_dim=96, depths=[2, 2, 6, 2], num_heads=[3, 6, 12, 24], window_size=7, out_features=stages
     )  # fmt: skip
     logging.getLogger("transformers").setLevel(logging.ERROR)  # that a ResNet is no usual encoder, it says each time
     torch.manual_seed(0)
-    return Mask2FormerForUniversalSegmentation(Mask2FormerConfig(backbone_config=backbone, num_labels=CLASSES)).eval()
+    config: Any = Mask2FormerConfig
+    module: nn.Module = Mask2FormerForUniversalSegmentation(config(backbone_config=backbone, num_labels=CLASSES))
+    return module.train(False)
 
 
 def picture() -> Tensor:

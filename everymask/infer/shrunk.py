@@ -13,18 +13,19 @@ from everymask.data.pictures.strips import Strips
 class Shrunk:
     """A picture whose rows come from top to bottom, shrunk for one look at the whole of it.
 
-    It becomes as large as `preprocess` makes pictures, or as a window of `side` where that leaves them as they are.
+    It becomes as large as `preprocess` makes pictures, or, where that sets no size, as a window of `side`: so one look
+    needs no more memory than a window or a picture of usual size.
     Rows are averaged by whole numbers of pixels as they come, so that little is in memory, and the picture is resized
-    at the end; what is left over at the right and the bottom counts for the last pixels.
+    at the end. At the right and the bottom it is filled up with its last pixels for that, and cut again.
     """
 
     def __init__(self, strips: Strips, preprocess: Preprocess, side: int) -> None:
         (height, width), size = strips.size, preprocess.resize.size_of(strips.size)
-        if max(size) >= max(height, width):
+        if preprocess.resize.rule in ("none", "shrink"):
             share = min(1.0, side / max(height, width))
             size = max(1, round(share * height)), max(1, round(share * width))
-        self._size = size
-        self._factor = max(1, min(height // (2 * size[0]), width // (2 * size[1])))
+        self._size, self._length = size, strips.size
+        self._factor = max(1, min(height // size[0], width // size[1]))
         self._rest = np.zeros((0, width, strips.channels), strips.dtype)
         self._parts: list[Array] = []
 
@@ -42,7 +43,12 @@ class Shrunk:
             missing = self._factor - len(self._rest)
             self._parts.append(self._averaged(np.concatenate([self._rest, *[self._rest[-1:]] * missing])))
             self._rest = self._rest[:0]
-        return resized(np.concatenate(self._parts), self._size, "shrink")
+        whole = np.concatenate(self._parts)
+        height, width = (
+            round(size * part * self._factor / length)
+            for size, part, length in zip(self._size, whole.shape[:2], self._length, strict=True)
+        )
+        return resized(whole, (height, width), "shrink")[: self._size[0], : self._size[1]]
 
     def _averaged(self, rows: Array) -> Array:
         missing = -rows.shape[1] % self._factor

@@ -45,8 +45,8 @@ def with_large(found: InstanceSet, ended: BoolArray, large: InstanceSet, size: t
     """What windows found in a picture of `size` (H, W), and what a look at the whole picture adds; the surest first.
 
     A large object that windows saw to its end, with an IoU above one half and of the same class, is theirs. Any other
-    is added. One with a score of at least 0.5 takes the place of its pieces (see `pieces_of`) that are no surer, whatever
-    their classes; its mask has those of its class as well, as windows see edges better.
+    is added. One with a score of at least 0.5 takes the place of its pieces (see `pieces_of`) that are no surer,
+    whatever their classes; its mask has those of its class as well, as windows see edges better.
     """
     shapes, others = (shapes_of(one.boxes, size) if one.masks is None else one.masks for one in (found, large))
     areas, scores = shapes.areas(), _scores(large)
