@@ -7,7 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
@@ -76,6 +76,9 @@ class Predict(Sharding):
     resolution: nothing is resized. What several windows see of one object becomes one."""
     tile_overlap: float | None = None
     """The share of their side that neighbouring windows have in common; otherwise 0.25."""
+    whole: bool = True
+    """With --tile, where things are found: besides the tiles look at the whole picture, shrunk, for those larger than
+    a tile."""
     everything: bool = False
     """Networks that answer prompts: find all that points spread over a picture point at."""
     points_per_side: int | None = None
@@ -319,6 +322,8 @@ def _about(model: Predictor, options: Predict) -> dict[str, object]:
         "tta_flip", "tta_scales", "split_objects", "split_h", "split_sigma",
     )  # fmt: skip
     about = {name: getattr(options, name) for name in wanted} | {"min_score": options.least}
+    if not options.whole:
+        about |= {"whole": False}
     if options.prompting:
         about |= {"prompting": repr(options.prompting)}
     about |= {name: named for name in ("outline", "merge") if (named := getattr(options, name)) is not None}
@@ -346,11 +351,16 @@ def _tiling(options: Predict, model: Predictor) -> Tiling | None:
     if options.tile is None:
         if options.tile_overlap is not None:
             raise ConfigError("tile-overlap says how far tiles overlap, but there are none", hint="add --tile 1024")
+        if not options.whole:
+            raise ConfigError("no-whole is for tiles, but there are none", hint="add --tile 1024")
         return None
     if options.batch is not None:
         raise ConfigError("tiles are predicted one by one, so there is no batch of pictures", hint="leave out --batch")
     model.task.refuse("tile")
-    return Tiling(options.tile) if options.tile_overlap is None else Tiling(options.tile, options.tile_overlap)
+    if not options.whole and (model.task.join is None or model.splitting is not None):
+        raise ConfigError("no-whole is for models that find things; label maps are blended", hint="leave out no-whole")
+    tiling = Tiling(options.tile, whole=options.whole)
+    return tiling if options.tile_overlap is None else replace(tiling, overlap=options.tile_overlap)
 
 
 def _by_whole(

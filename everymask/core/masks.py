@@ -16,6 +16,7 @@ from everymask.core.geometry import Warp, turned
 from everymask.errors import DataError
 
 Runs = bytes | str | Array | Sequence[int]
+_ROWS_AT_ONCE = 256
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -139,8 +140,12 @@ class Masks:
             left, before, behind, x = _taps(x1, x2, self.size[1], size[1])
             padded = np.zeros((y2 - y1 + 2, x2 - x1 + 2), np.float32)
             padded[1:-1, 1:-1] = self.crop(index)
-            rows = padded[up] * (1 - y)[:, None] + padded[down] * y[:, None]
-            crops.append(rows[:, before] * (1 - x) + rows[:, behind] * x >= 0.5)
+            crop = np.empty((len(y), len(x)), np.bool_)
+            for start in range(0, len(y), _ROWS_AT_ONCE):
+                part = slice(start, start + _ROWS_AT_ONCE)
+                rows = padded[up[part]] * (1 - y[part])[:, None] + padded[down[part]] * y[part][:, None]
+                crop[part] = rows[:, before] * (1 - x) + rows[:, behind] * x >= 0.5
+            crops.append(crop)
             corners[index] = left, top
         return Masks.from_crops(crops, corners, size)
 

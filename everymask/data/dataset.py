@@ -185,7 +185,7 @@ class Dataset:
             )
         colours = tuple(self.labels.colours[row] for row in things)
         labels = Labels(tuple(self.labels.names[row] for row in things), colours)
-        found = [things_of(record, things, coloured=not coding.grey) for record in self.records]
+        found = [things_of(record, things, coloured=not coding.grey, added=coding.added) for record in self.records]
         left = sum(count for _, count in found)
         note = f"{counted(left, 'segment')} of stuff, of which there are no objects: left out"
         issues = (Issue(STUFF_LEFT_OUT, note, str(self.root), severity="warning", count=left),) if left else ()
@@ -325,8 +325,8 @@ class Dataset:
             return self._made(record, coding.painting)
         if not isinstance(record.truth, PanopticFile):
             raise other_truth(record, "a panoptic map")
-        read = read_grey_segments if coding.grey else read_segments
-        found = read(record.truth.file, record.truth.segments)
+        file, segments = record.truth.file, record.truth.segments
+        found = read_grey_segments(file, segments, coding.added) if coding.grey else read_segments(file, segments)
         check_size(found.ids.shape, record.size, record.truth.file, "panoptic map")
         return found
 

@@ -98,13 +98,14 @@ class PanopticCoding:
     """A pixel's segment is stored as a colour, its number R + 256 G + 65536 B, and 0 where there is no truth.
 
     Source: COCO's panoptic format (https://cocodataset.org/#format-data). With a `painting` it is made of other truth.
-    Where maps are `grey` the numbers are stored as they are, and those that are not listed have no truth. With
-    `classes` only the classes of the segments count, as in a label map.
+    Where maps are `grey` the numbers are stored as they are, less what is `added` to make 0 a segment's too, and those
+    that are not listed have no truth. With `classes` only the classes of the segments count, as in a label map.
     """
 
     painting: PanopticPainting | None = None
     grey: bool = False
     classes: bool = False
+    added: int = 0
 
     @property
     def stored(self) -> Any:
@@ -112,7 +113,8 @@ class PanopticCoding:
         if self.classes:
             return ["classes of", replace(self, classes=False).stored]
         if self.painting is None:
-            return "numbers" if self.grey else "segments"
+            numbers = ["numbers less", self.added] if self.added else "numbers"
+            return numbers if self.grey else "segments"
         return ["painted", self.painting.background, None if self.painting.maps is None else self.painting.maps.stored]
 
     def sentence(self, labels: Labels) -> str:
@@ -191,9 +193,9 @@ def read_segments(file: Path, segments: Sequence[Segment]) -> PanopticMap:
     return PanopticMap(ids, tuple(segments))
 
 
-def read_grey_segments(file: Path, segments: Sequence[Segment]) -> PanopticMap:
-    """The segment numbers [H, W] int32 of a file that holds them as they are; others have no truth."""
-    ids = read_label_map(file).astype(np.int32)
+def read_grey_segments(file: Path, segments: Sequence[Segment], added: int = 0) -> PanopticMap:
+    """The segment numbers [H, W] int32 of a file that holds them less what is `added`; others have no truth."""
+    ids = read_label_map(file).astype(np.int32) + added
     ids[~np.isin(ids, [one.id for one in segments])] = 0
     return PanopticMap(ids, tuple(segments))
 

@@ -284,15 +284,15 @@ def other_truth(record: Record, expected: str) -> DataError:
     return DataError(f"{printable(record.image)}: expected {expected}, but the picture {record.truth.found}")
 
 
-def things_of(record: Record, things: Sequence[int], *, coloured: bool) -> tuple[Record, int]:
+def things_of(record: Record, things: Sequence[int], *, coloured: bool, added: int = 0) -> tuple[Record, int]:
     """A picture with a panoptic map as one of objects, its segments of the classes `things` in their order, and how
-    many segments it has besides; what is not annotated stays so.
+    many segments it has besides; what is not annotated stays so. The map holds their numbers less what is `added`.
     """
     if not isinstance(record.truth, PanopticFile):
         return record, 0
     file, segments = record.truth.file, record.truth.segments
     objects = tuple(
-        Annotation(things.index(one.class_id), MaskFile(file, one.id, coloured), crowd=one.crowd, id=one.id)
+        Annotation(things.index(one.class_id), MaskFile(file, one.id - added, coloured), crowd=one.crowd, id=one.id)
         for one in segments
         if one.class_id in things
     )

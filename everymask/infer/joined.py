@@ -10,12 +10,14 @@ from everymask.core.joining.grid import Grid, Stretch
 from everymask.core.memory import give_back
 from everymask.core.sample import Sample
 from everymask.core.segmentation import Segmentation
-from everymask.data.feed.pipelines import check_dates, naming
+from everymask.data.feed.batches import stack, windows_of
+from everymask.data.feed.pipelines import check_dates, naming, prepare
 from everymask.data.feed.preprocess import Placement, check_range
 from everymask.data.pictures.strips import Strips
 from everymask.infer.decoding.duplicates import without_duplicates
 from everymask.infer.decoding.outputs import Wanted
 from everymask.infer.running import Running
+from everymask.infer.shrunk import Shrunk
 from everymask.infer.tiling import (
     Tiling,
     check_tiles,
@@ -41,7 +43,9 @@ def predict_joined(
     Windows lie as in `predict_strips`, at the picture's own resolution. Objects and things that two neighbours see are
     one (see `everymask.core.joining`), stuff of one class is one segment, and label maps are blended before they are
     split into objects. In a picture that one window covers this is what one shot gives. The limits of detections are
-    those of each window. `seen` is given the rows of the picture [n, W, C] from top to bottom as they are done with.
+    those of each window. Where `tiling` says so, things larger than a window come from a look at the `whole` picture,
+    shrunk to the size in which the model usually sees pictures (see `Shrunk`; the standard prediction of SAHI, Akyon
+    et al. 2022). `seen` is given the rows of the picture [n, W, C] from top to bottom as they are done with.
 
     Errors as in `predict_strips`; `ConfigError` too where neighbouring windows have nothing in common.
     """
@@ -55,6 +59,9 @@ def predict_joined(
         strips.size, *(tuple(Stretch(s.start, s.stop, s.first, s.last) for s in axis) for axis in (rows, columns))
     )
     joined, cut = join(grid, card.labels, card.spec), 0.0
+    several = len(rows) > 1 or len(columns) > 1
+    shrunk = Shrunk(strips, card.preprocess, tiling.side) if tiling.whole and several else None
+    takers = [take for take in (seen, None if shrunk is None else shrunk.add) if take is not None]
     for place, (row, pixels) in enumerate(window_rows(card.preprocess, strips, rows, name)):
         for at, column in enumerate(columns):
             shown = pixels[:, column.start : column.stop]
@@ -65,8 +72,11 @@ def predict_joined(
             joined.add(answer.segmentation(0, wanted), place, at)
             cut = max(cut, answer.cut_below(0) or 0.0)
             give_back()
-        if seen is not None:
-            seen(pixels[row.first - row.start : row.done - row.start])
+        for take in takers:
+            take(pixels[row.first - row.start : row.done - row.start])
+    if shrunk is not None:
+        with naming(name):
+            joined.add_whole(*_at_once(predictor, shrunk.picture()))
     found = joined.finished()
     if "duplicate-iou" in predictor.task.options:
         found = without_duplicates(found, predictor.duplicate_iou)
@@ -82,6 +92,15 @@ def predict_tiled(predictor: Running, sample: Sample, tiling: Tiling) -> tuple[S
     if predictor.task.join is not None:
         return predict_joined(predictor, strips, tiling, name=name)
     return join_maps([semantic for _, semantic in predict_strips(predictor, strips, tiling, name=name)], axis=0), None
+
+
+def _at_once(predictor: Running, image: Array) -> tuple[Segmentation, tuple[int, int]]:
+    """What a picture [H, W, C] shows in one look, and its size."""
+    prepared = [prepare(Sample(image), predictor.card.preprocess)]
+    placement = prepared[0].placement
+    wanted = Wanted((placement,), predictor.card.labels.ignore, False, predictor.duplicate_iou, part=True)
+    images = stack(prepared, predictor.card.preprocess.divisor)
+    return predictor.outputs(images, windows_of(prepared), wanted).segmentation(0, wanted), placement.original
 
 
 def _split(

@@ -34,12 +34,14 @@ _ROWS_AT_ONCE = 64
 class Tiling:
     """Windows of `side` x `side` pixels, of which neighbours share at least `overlap` (0 to 0.9) of their side.
 
-    A side that is no multiple of what the model's pictures are padded to is rounded up to one. `ConfigError` for values
-    out of range.
+    A side that is no multiple of what the model's pictures are padded to is rounded up to one. Where things are found
+    there is besides a look at the `whole` picture, shrunk (see `everymask.infer.joined`). `ConfigError` for values out
+    of range.
     """
 
     side: int = 1024
     overlap: float = 0.25
+    whole: bool = True
 
     def __post_init__(self) -> None:
         if self.side < 1:

@@ -121,6 +121,9 @@ class Joining(Protocol[Kind_co]):
     def add(self, found: Any, row: int, column: int) -> None:
         """What a window found, in its frame."""
 
+    def add_whole(self, found: Any, size: tuple[int, int]) -> None:
+        """What the whole picture shows when it is shrunk to `size` (h, w), in the frame of that."""
+
     def finished(self) -> Kind_co:
         """What the whole picture shows."""
 

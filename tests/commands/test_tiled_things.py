@@ -20,7 +20,7 @@ from everymask.models.card import Card
 from everymask.models.checkpoint import save_model
 from everymask.models.specs.any_spec import ModelSpec
 from everymask.results import thinned
-from tests.models.networks import ONE_STAGE, PANOPTIC, QUERIES, REGIONS, shared_network
+from tests.models.networks import ONE_STAGE, PANOPTIC, QUERIES, REGIONS, SEMANTIC, shared_network
 
 LABELS = Labels(("car", "sky", "bus"))
 UNSURE: dict[str, Any] = {"min_score": 0.0}
@@ -83,8 +83,17 @@ def test_tiles_go_with_what_they_can_be_joined_with(tmp_path: Path, capsys: pyte
     for more, message in {
         ("--tile", "64", "--tile-overlap", "0"): "nothing in common",
         ("--tile", "64", "--batch", "2"): "batch",
+        ("--no-whole",): "add --tile 1024",
         ("--tile", "64", "--outline", "mobile-sam"): "leave out everything, points, boxes, engine and tile",
     }.items():
         assert run(["predict", str(model), str(picture), "--out", str(tmp_path / "out"), *more]) == 2
         assert message in capsys.readouterr().err
         assert not (tmp_path / "out").exists()
+
+
+def test_label_maps_have_no_look_at_the_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model, picture = write_model(tmp_path, SEMANTIC["unet"]), tmp_path / "a.png"
+    Image.fromarray(np.zeros((100, 100, 3), np.uint8)).save(picture)
+    asked = "--tile", "64", "--no-whole"
+    assert run(["predict", str(model), str(picture), "--out", str(tmp_path / "out"), *asked]) == 2
+    assert "leave out no-whole" in capsys.readouterr().err

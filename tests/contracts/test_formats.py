@@ -22,6 +22,7 @@ from everymask.data.formats.geojson.files import write_geojson
 from everymask.data.formats.imagej.files import write_imagej
 from everymask.data.formats.instance_pngs import write_instance_pngs
 from everymask.data.formats.label_studio.files import write_label_studio
+from everymask.data.formats.labelmaps.ade20k_objects import write_ade20k_objects
 from everymask.data.formats.labelme.files import write_labelme
 from everymask.data.formats.mask_files import write_mask_files
 from everymask.data.formats.open_images.files import write_open_images
@@ -51,6 +52,7 @@ CASES = {
     "labelme": Case(write_labelme, crowd=True),
     "voc": Case(write_voc, overlap=False),
     "mask-files": Case(write_mask_files),
+    "ade20k-objects": Case(write_ade20k_objects, overlap=False),
     "instance-pngs": Case(write_instance_pngs, overlap=False),
     "cvat": Case(write_cvat, crowd=True),
     "label-studio": Case(write_label_studio),

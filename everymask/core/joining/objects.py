@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from everymask.core.arrays import BoolArray, FloatArray
+from everymask.core.arrays import BoolArray, FloatArray, IntArray
 from everymask.core.joining.grid import Grid
+from everymask.core.joining.large import large_of, with_large
 from everymask.core.joining.seams import Piece, Seams, shapes_of
 from everymask.core.masks import Masks
 from everymask.core.segmentation import InstanceSet
@@ -18,7 +19,8 @@ class JoinedObjects:
 
     Its mask is what each window saw of it in its own cell, its box holds theirs, and it is as sure as the surest of
     them. An object that nobody else confirms is kept whole where most of it lies in its window's own cell: else it is
-    for the neighbour to say. Objects without masks are joined by their boxes. Memory grows with the objects.
+    for the neighbour to say. Objects without masks are joined by their boxes. Memory grows with the objects. Objects
+    larger than a window that a look at the whole picture found take the place of their pieces (see `with_large`).
     """
 
     def __init__(self, grid: Grid) -> None:
@@ -26,6 +28,7 @@ class JoinedObjects:
         self._seams = Seams(grid, disjoint=False)
         self._found: list[InstanceSet] = []
         self._outlined = True
+        self._large: InstanceSet | None = None
 
     def add(self, found: InstanceSet, row: int, column: int) -> None:
         """The objects of a window, in its frame."""
@@ -36,12 +39,23 @@ class JoinedObjects:
         offset = np.array([x1, y1, x1, y1], np.float32)
         self._found.append(replace(found, boxes=found.boxes + offset, masks=None))
 
+    def add_whole(self, found: InstanceSet, size: tuple[int, int]) -> None:
+        """The objects of the whole picture, in its frame when it is shrunk to `size` (h, w)."""
+        self._large = large_of(found, self._grid, size)
+
     def finished(self) -> InstanceSet:
         """The objects of the picture, the surest first."""
+        groups = self._seams.groups()
+        found, firsts = self._joined(groups)
+        if self._large is None or not len(self._large):
+            return found
+        return with_large(found, self._seams.ended(groups)[firsts], self._large, self._grid.size)
+
+    def _joined(self, groups: IntArray) -> tuple[InstanceSet, IntArray]:
+        """What windows found, the surest first, and of each object the number of one of its parts."""
         boxes = np.concatenate([part.boxes for part in self._found])
         class_ids = np.concatenate([part.class_ids for part in self._found])
         scores = np.concatenate([_scores(part) for part in self._found])
-        groups = self._seams.groups()
         there = self._seams.kept(groups)
         order = np.argsort(groups, kind="stable")
         members = np.split(order, np.flatnonzero(np.diff(groups[order])) + 1) if len(order) else []
@@ -56,7 +70,8 @@ class JoinedObjects:
             crops = [_mask([piece for row in rows.tolist() if (piece := pieces[row])]) for rows in kept]
             corners = np.array([corner for _, corner in crops], np.int64).reshape(-1, 2)
             masks = Masks.from_crops([crop for crop, _ in crops], corners, self._grid.size)
-        return InstanceSet(whole, class_ids[[rows[0] for rows in kept]].astype(np.int64), surest[first], masks)
+        firsts = np.array([rows[0] for rows in kept], np.int64)
+        return InstanceSet(whole, class_ids[firsts].astype(np.int64), surest[first], masks), firsts
 
 
 def _mask(parts: list[Piece]) -> tuple[BoolArray, tuple[int, int]]:

@@ -12,6 +12,7 @@ from everymask.core.joining.grid import Box, Grid, moved
 from everymask.core.masks import Masks
 
 _SAME_IOU = 0.5
+_NEAR = 64
 _Couples: TypeAlias = list[tuple[int, int]]
 
 
@@ -77,6 +78,8 @@ class Seams:
         self._below: dict[tuple[int, int], _Seen] = {}
         self._touching: _Couples = []
         self._cut: list[bool] = []
+        self._boxes: list[IntArray] = []
+        self._windows: list[IntArray] = []
 
     def add(self, class_ids: IntArray, masks: Masks, row: int, column: int) -> None:
         """The things of a window, whose masks are in its frame."""
@@ -111,6 +114,8 @@ class Seams:
         reached = np.concatenate([masks.windows[:, :2] <= 0, masks.windows[:, 2:] >= (x2 - x1, y2 - y1)], axis=1)
         self._cut += (reached & ends).any(axis=1).tolist()
         self.own += own.tolist()
+        self._boxes.append(masks.windows + np.array([x1, y1, x1, y1], np.int64))
+        self._windows.append(np.tile(np.array(window, np.int64), (len(own), 1)))
 
     def groups(self) -> IntArray:
         """[N]: of each thing the lowest number of those that are the same."""
@@ -135,6 +140,25 @@ class Seams:
             if whole and not there[cluster].any():
                 there[max(whole, key=shares.__getitem__)] = True
         return there[groups]
+
+    def ended(self, groups: IntArray) -> BoolArray:
+        """[N]: whether windows saw a thing to its end: where one cuts it off, another saw more of its group.
+
+        A thing is cut off that comes within 1/64 of a window's side to an edge of it that is none of the picture's:
+        detectors seldom reach the very edge.
+        """
+        empty = np.zeros((0, 4), np.int64)
+        boxes, windows = (np.concatenate([empty, *parts]) for parts in (self._boxes, self._windows))
+        low, high, (height, width) = boxes[:, :2].copy(), boxes[:, 2:].copy(), self._grid.size
+        np.minimum.at(low, groups, boxes[:, :2])
+        np.maximum.at(high, groups, boxes[:, 2:])
+        near = (windows[:, 2:] - windows[:, :2]) // _NEAR
+        before = (windows[:, :2] > 0) & (boxes[:, :2] <= windows[:, :2] + near) & (low[groups] >= windows[:, :2])
+        behind = windows[:, 2:] < (width, height)
+        behind &= (boxes[:, 2:] >= windows[:, 2:] - near) & (high[groups] <= windows[:, 2:])
+        goes_on = np.bincount(groups, (before | behind).any(axis=1), minlength=len(groups)) > 0
+        seen: BoolArray = ~goes_on[groups]
+        return seen
 
     def _clusters(self, groups: IntArray) -> list[list[int]]:
         """The groups that windows saw at one place, two or more of them: those that share pixels, directly or not."""

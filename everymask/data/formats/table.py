@@ -29,16 +29,9 @@ from everymask.data.formats.geojson.files import looks_like_geojson, read_geojso
 from everymask.data.formats.imagej.files import looks_like_imagej, read_imagej, write_imagej
 from everymask.data.formats.instance_pngs import looks_like_instance_pngs, read_instance_pngs, write_instance_pngs
 from everymask.data.formats.label_studio.files import looks_like_label_studio, read_label_studio, write_label_studio
-from everymask.data.formats.labelmaps.ade20k import looks_like_ade20k, read_ade20k, write_ade20k
+from everymask.data.formats.labelmaps import ade20k, ade20k_objects, cityscapes_instances, image_masks, mapillary
 from everymask.data.formats.labelmaps.camvid import looks_like_camvid, read_camvid, write_camvid
 from everymask.data.formats.labelmaps.cityscapes import looks_like_cityscapes, read_cityscapes, write_cityscapes
-from everymask.data.formats.labelmaps.cityscapes_instances import (
-    has_cityscapes_instances,
-    looks_like_cityscapes_instances,
-    read_cityscapes_instances,
-    write_cityscapes_instances,
-)
-from everymask.data.formats.labelmaps.image_masks import looks_like_image_masks, read_image_masks, write_image_masks
 from everymask.data.formats.labelme.files import looks_like_labelme, read_labelme, write_labelme
 from everymask.data.formats.mask_files import looks_like_mask_files, read_mask_files, write_mask_files
 from everymask.data.formats.open_images.files import looks_like_open_images, read_open_images, write_open_images
@@ -49,13 +42,8 @@ from everymask.data.formats.stacks.files import read_tiff_stacks, write_tiff_sta
 from everymask.data.formats.stacks.recognition import looks_like_tiff_stacks
 from everymask.data.formats.supervisely.files import looks_like_supervisely, read_supervisely, write_supervisely
 from everymask.data.formats.via.files import looks_like_via, read_via, write_via
+from everymask.data.formats.voc import semantic as voc_semantic
 from everymask.data.formats.voc.objects import looks_like_voc, read_voc, write_voc
-from everymask.data.formats.voc.semantic import (
-    has_class_maps,
-    looks_like_voc_semantic,
-    read_voc_semantic,
-    write_voc_semantic,
-)
 from everymask.data.formats.yolo.segments import looks_like_yolo, read_yolo, write_yolo
 from everymask.data.issues import IssueLog, Policy
 from everymask.data.panoptic import PanopticRule
@@ -122,6 +110,22 @@ FORMATS = (
         read_mask_files,
         write_mask_files,
         refuses=frozenset({"crowds"}),
+    ),
+    Format(
+        "ade20k-objects",
+        ade20k_objects.looks_like_ade20k_objects,
+        "pictures with X_seg.png and X_atr.txt (or X.json) beside them",
+        ade20k_objects.read_ade20k_objects,
+        ade20k_objects.write_ade20k_objects,
+        refuses=_FLAT,
+    ),
+    Format(
+        "mapillary",
+        mapillary.looks_like_mapillary,
+        "training/images/ with training/v2.0/instances/, and config_v2.0.json",
+        mapillary.read_mapillary,
+        mapillary.write_mapillary,
+        "panoptic",
     ),
     Format(
         "instance-pngs",
@@ -209,12 +213,12 @@ FORMATS = (
     Format("camvid", looks_like_camvid, "train/ with trainannot/", read_camvid, write_camvid, "semantic", _MAPS),
     Format(
         "cityscapes-instances",
-        looks_like_cityscapes_instances,
+        cityscapes_instances.looks_like_cityscapes_instances,
         "leftImg8bit/ with *_instanceIds.png in gtFine/",
-        read_cityscapes_instances,
-        write_cityscapes_instances,
+        cityscapes_instances.read_cityscapes_instances,
+        cityscapes_instances.write_cityscapes_instances,
         "panoptic",
-        preferred=has_cityscapes_instances,
+        preferred=cityscapes_instances.has_cityscapes_instances,
     ),
     Format(
         "cityscapes",
@@ -227,29 +231,29 @@ FORMATS = (
     ),
     Format(
         "ade20k",
-        looks_like_ade20k,
+        ade20k.looks_like_ade20k,
         "annotations/training/ with objectInfo150.txt",
-        read_ade20k,
-        write_ade20k,
+        ade20k.read_ade20k,
+        ade20k.write_ade20k,
         "semantic",
         _MAPS,
     ),
     Format(
         "voc-semantic",
-        looks_like_voc_semantic,
+        voc_semantic.looks_like_voc_semantic,
         "SegmentationClass/ alone",
-        read_voc_semantic,
-        write_voc_semantic,
+        voc_semantic.read_voc_semantic,
+        voc_semantic.write_voc_semantic,
         "semantic",
         _MAPS,
-        has_class_maps,  # which know where there is no truth; objects do not
+        voc_semantic.has_class_maps,  # which know where there is no truth; objects do not
     ),
     Format(
         "image-masks",
-        looks_like_image_masks,
+        image_masks.looks_like_image_masks,
         "pictures with maps of classes, such as images/ with masks/",
-        read_image_masks,
-        write_image_masks,
+        image_masks.read_image_masks,
+        image_masks.write_image_masks,
         "semantic",
         frozenset({"decode", "masks", "mask_threshold"}),
     ),

@@ -46,6 +46,7 @@ class DeformableAttention(nn.Module):
         offsets = self.sampling_offsets(queries).float().unflatten(2, (*shape, 2))
         read = self.value_proj(values).float().unflatten(2, (self.heads, -1))
         maps = read.split([height * width for height, width in sizes], dim=1)
+        shares = weights.transpose(1, 2).flatten(0, 1)[:, None]
         found = []
         for level, (one, size) in enumerate(zip(maps, sizes, strict=True)):
             plane = one.permute(0, 2, 3, 1).flatten(0, 1).unflatten(2, size)
@@ -55,9 +56,10 @@ class DeformableAttention(nn.Module):
                 centres, sides = places.float()[:, :, None, None].chunk(2, dim=4)
                 grid = centres + offsets[:, :, :, level] / self.points * sides * 0.5
             grid = 2 * grid.transpose(1, 2).flatten(0, 1) - 1
-            found.append(F.grid_sample(plane, grid, align_corners=False))
-        shares = weights.transpose(1, 2).flatten(0, 1)[:, None]
-        total = (torch.cat(found, dim=3) * shares).sum(dim=3)
+            share = shares[..., level * self.points : (level + 1) * self.points]
+            # Map by map: what is read of all of them would not stay in a processor's cache.
+            found.append((F.grid_sample(plane, grid, align_corners=False) * share).sum(dim=3))
+        total = torch.stack(found).sum(dim=0)
         joined = total.unflatten(0, (-1, self.heads)).flatten(1, 2).transpose(1, 2)
         return self.output_proj(joined.to(queries.dtype))
 

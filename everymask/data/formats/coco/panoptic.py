@@ -4,7 +4,8 @@
     annotations/panoptic_val/X.png    R + 256 G + 65536 B is the number of a pixel's segment, 0 where there is no truth
     images/val/X.jpg
 
-Classes are the categories in the order of their ids; `isthing` says which of them are things.
+Classes are the categories in the order of their ids; `isthing` says which of them are things. Maps of two channels say
+by themselves what each pixel is (see `two_channels`).
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from everymask.data.dataset import Dataset
 from everymask.data.formats.coco.instances import read_categories
 from everymask.data.formats.coco.objects import is_id
 from everymask.data.formats.coco.panoptic_entries import Listed, has_segments, read_entries
-from everymask.data.formats.coco.panoptic_maps import with_maps
+from everymask.data.formats.coco.panoptic_maps import MAP_FOLDERS, with_maps
 from everymask.data.formats.coco.pictures import Places, places_of, read_pictures, splits_of
+from everymask.data.formats.coco.two_channels import CATEGORIES, lists_pictures, with_channels
 from everymask.data.formats.folders import SPLIT_FOLDERS, files_in, folders_in, unique_ids
 from everymask.data.issues import IssueLog, Policy
 from everymask.data.panoptic import PanopticCoding
@@ -29,7 +31,7 @@ from everymask.data.records import Record
 from everymask.data.strict.json_files import read_strict_json
 from everymask.errors import DataError, printable
 
-_KEYS = ("images", "annotations", "categories")
+_KEYS = ("images", "categories", "annotations")
 
 
 def looks_like_coco_panoptic(path: Path) -> bool:
@@ -81,15 +83,20 @@ def read_coco_panoptic(
 def panoptic_files(path: Path) -> list[Path]:
     """The COCO panoptic files that a path stands for: itself, or those in a folder."""
     if path.is_file():
-        return [path] if path.suffix.lower() == ".json" and has_segments(path) else []
+        return [path] if path.suffix.lower() == ".json" and _is_panoptic(path) else []
     if not path.is_dir():
         return []
     split_folders = [place for place in folders_in(path) if place.name.lower() in SPLIT_FOLDERS]
     for places in ([path], [path / "annotations"], split_folders):
-        found = [file for place in places for file in files_in(place, (".json",)) if has_segments(file)]
+        found = [file for place in places for file in files_in(place, (".json",)) if _is_panoptic(file)]
         if found:
             return found
     return []
+
+
+def _is_panoptic(file: Path) -> bool:
+    """Whether a file lists segments, or the pictures of maps that do not need that."""
+    return has_segments(file) or lists_pictures(file)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,14 +115,20 @@ def _read_file(file: Path, split: str | None, places: Places, issues: IssueLog, 
         if document is not None:
             issues.error("coco-top", "expected an object with images, annotations and categories", file=file)
         return None
-    missing = [key for key in _KEYS if not isinstance(document.get(key), list)]
+    channels = lists_pictures(file)
+    if channels:
+        document = _with_categories(document, file, issues)
+    missing = [key for key in _KEYS[: 2 if channels else 3] if not isinstance(document.get(key), list)]
     for key in missing:
         issues.error("coco-field", f"expected a list called {key}", file=file, where=f"/{key}")
     if missing:
         return None
     classes, names = read_categories(document["categories"], file, issues)
     labels = _labels(document["categories"], classes, names, file, issues)
-    pictures, image_ids = read_pictures(document["images"], file, places, issues)
+    pictures, image_ids = read_pictures(document["images"], file, places, issues, (file.stem, *MAP_FOLDERS))
+    if channels:
+        records = with_channels(list(pictures.values()), classes, file, places.files, issues)
+        return _Part(file, labels, tuple(replace(record, split=split) for record in records))
     known = Listed(file, classes, labels.things, pictures, image_ids, issues)
     listed = read_entries(document["annotations"], known)
     for number in pictures.keys() - known.seen.keys():
@@ -123,6 +136,14 @@ def _read_file(file: Path, split: str | None, places: Places, issues: IssueLog, 
         issues.warn("unlabelled", message, file=pictures[number].image)
     records = with_maps(listed, file, places.files, issues, decode=decode)
     return _Part(file, labels, tuple(replace(record, split=split) for record in records))
+
+
+def _with_categories(document: dict[str, Any], file: Path, issues: IssueLog) -> dict[str, Any]:
+    """The document with the categories of the file beside it, where it says of none what it is."""
+    beside, own = file.with_name(CATEGORIES), document.get("categories")
+    if isinstance(own, list) and any(isinstance(entry, dict) and "isthing" in entry for entry in own):
+        return document
+    return document | {"categories": read_strict_json(beside, issues)} if beside.is_file() else document
 
 
 def _labels(

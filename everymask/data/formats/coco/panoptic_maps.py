@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from everymask.core.arrays import IntArray
 from everymask.data.coding import count_values
 from everymask.data.formats.coco.panoptic_entries import ListedPicture
 from everymask.data.formats.coco.pictures import around
@@ -21,7 +22,7 @@ from everymask.data.pictures.read import read_header, read_storage
 from everymask.data.records import PanopticFile, Record
 from everymask.errors import DataError, printable
 
-_FOLDERS = ("panoptic", "masks", "")
+MAP_FOLDERS = ("panoptic", "masks")
 _THREADS = 8
 _COLOURS, _BITS = 3, 8
 
@@ -33,7 +34,7 @@ def with_maps(
 
     With `decode` all maps are decoded and compared with what is listed; without it only their headers are read.
     """
-    bases = _bases(file, [one.name for one in listed])
+    bases = map_bases(file, [one.name for one in listed])
     found = []
     for one in listed:
         where = f"{one.pointer}/file_name"
@@ -83,6 +84,12 @@ def _opened(path: Path) -> _Map:
     return _Map(header.size, read_storage(path) == "palette")
 
 
+def read_map_numbers(path: Path) -> IntArray:
+    """The numbers [H, W] of a map; `DataError` where it has no colours of 8 bits."""
+    _opened(path)
+    return read_numbers(path)
+
+
 def _counted(path: Path) -> _Map:
     seen = _opened(path)
     return replace(seen, pixels=count_values(read_numbers(path)))
@@ -122,13 +129,13 @@ def _agrees(one: ListedPicture, path: Path, seen: _Map | DataError, file: Path, 
     return True
 
 
-def _bases(file: Path, names: Sequence[str]) -> list[Path]:
+def map_bases(file: Path, names: Sequence[str]) -> list[Path]:
     """The folders around an annotation file that the names of maps count from: that with the most of them first.
 
     It is usually called as the file.
     """
     tops = around(file)
-    usual = [top / name for top in tops for name in (file.stem, *_FOLDERS)]
+    usual = [top / name for top in tops for name in (file.stem, *MAP_FOLDERS, "")]
     others = [sub for top in tops for sub in folders_in(top)]
     sample = names[:: max(1, len(names) // 50)][:50]
     places = [place for place in dict.fromkeys((*usual, *others)) if place.is_dir()]

@@ -64,9 +64,12 @@ def around(file: Path) -> list[Path]:
 
 
 def read_pictures(
-    entries: Sequence[Any], file: Path, places: Places, issues: IssueLog
+    entries: Sequence[Any], file: Path, places: Places, issues: IssueLog, maps: Sequence[str] = ()
 ) -> tuple[dict[int, Record], set[int]]:
-    """Image id -> record without annotations where entry and file are sound; and all ids that the file lists."""
+    """Image id -> record without annotations where entry and file are sound; and all ids that the file lists.
+
+    Folders called as one of `maps` hold maps, which may be called as the pictures are: they are looked into last.
+    """
     sound: dict[int, tuple[str, str, tuple[int, int]]] = {}
     seen: dict[int, str] = {}
     for index, entry in enumerate(entries):
@@ -83,7 +86,7 @@ def read_pictures(
             issues.error("image-size", message, file=file, where=f"{pointer}/{side}", value=entry.get(side))
         if name is not None and not wrong:
             sound[number] = (pointer, name, (height, width))
-    bases = [_picture_folder(file, [name for _, name, _ in sound.values()], places), *places.bases(file)]
+    bases = [_picture_folder(file, [name for _, name, _ in sound.values()], places, maps), *places.bases(file)]
     found: dict[int, Path] = {}
     for number, (pointer, name, _) in sound.items():
         path = places.files.find(name, bases, file=file, where=f"{pointer}/file_name")
@@ -112,21 +115,19 @@ def _file_name(name: Any, where: str, file: Path, issues: IssueLog) -> str | Non
     return name
 
 
-def _picture_folder(file: Path, names: Sequence[str], places: Places) -> Path:
+def _picture_folder(file: Path, names: Sequence[str], places: Places, maps: Sequence[str]) -> Path:
     """The folder around the annotation file that has most of the pictures (judged by up to 50 of them)."""
     stem = file.stem.removeprefix("instances_").removeprefix("person_keypoints_").removeprefix("labels_")
     stem = stem.removeprefix("panoptic_")
     split = split_name(file)
     bases = places.bases(file)
     tails = dict.fromkeys((stem, split, file.stem, *(word for word, name in SPLIT_FOLDERS.items() if name == split)))
-    if file.stem.startswith("panoptic"):
-        # Folders that are called so hold its maps, which may be called as the pictures are.
-        tails = dict.fromkeys(tail for tail in tails if tail not in ("panoptic", file.stem))
     tried: list[Path] = []
     for base in bases:
         tops = [base] if places.images is not None else [base / name for name in _PICTURE_FOLDERS]
         tried += [place for top in tops for place in (top, *(top / tail for tail in tails))]
     tried += [sub for base in bases for top in (base, base / "images") if top.is_dir() for sub in folders_in(top)]
+    tried.sort(key=lambda place: place.name in maps)
     sample = names[:: max(1, len(names) // 50)][:50]
     ways = (_has, _has_spelled) if sample else ()
     for has in ways:

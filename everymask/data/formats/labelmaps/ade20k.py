@@ -50,7 +50,7 @@ def read_ade20k(path: str | Path, *, policy: Policy = "strict", decode: bool = T
         found = match_folders(root, root / "images" / name, root / "annotations" / name, issues)
         pairs += [replace(pair, split=split) for pair in found]
     if not pairs:
-        hint = "the release of 2017 with *_seg.png is not read"
+        hint = "the release of 2017 with *_seg.png is read as ade20k-objects"
         issues.error("no-pictures", "expected images/training beside annotations/training", file=root, hint=hint)
         raise refused(root, issues)
     pictures = read_contents(pairs, issues, count_contents if decode else declared_contents)

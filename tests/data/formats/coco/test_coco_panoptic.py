@@ -141,6 +141,7 @@ def test_a_defect_is_named_with_its_place(
         read_coco_panoptic(changed(written, change))
     issues = [issue for issue in caught.value.issues if issue.code == code]
     assert issues and issues[0].where.endswith(where), caught.value.issues
+    assert Path(issues[0].file).name in ("panoptic.json", "p0.png")
     kept = read_coco_panoptic(written, policy="skip")
     assert len(kept) == {"isthing": 4, "repeated-class": 0}.get(code, 3)
     for row in range(len(kept)):
