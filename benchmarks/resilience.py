@@ -257,7 +257,8 @@ def text_of(tallies: Mapping[str, Tally], command: str) -> str:
         f"{lines}\n\n"
         "Trainings have by turns 0, 2 and 1 workers and calculate in bfloat16 or float32. Each is killed up to ten "
         "times in a row,\nwith its workers, and goes on with `--resume`; compared with the same training left alone "
-        "are weights, optimizer,\naverage of the weights, progress and log, bit by bit, and what lies in the folder.\n\n"
+        "are weights, optimizer,\naverage of the weights, progress and log, bit by bit, and what lies in the "
+        "folder.\n\n"
         f"Machine: {machine()}; load {load:.1f} at the end. Versions: {versions(('torch',))}."
     )
 
