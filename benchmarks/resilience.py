@@ -255,9 +255,10 @@ def text_of(tallies: Mapping[str, Tally], command: str) -> str:
         "## Trainings that are killed\n\n"
         f"```\n{command}\n```\n\n"
         f"{lines}\n\n"
-        "Each training has 0, 1 or 2 workers and calculates in float32 or bfloat16. It is killed up to ten times in a "
-        "row,\nwith its workers, and goes on with `--resume`; compared with the same training left alone are weights, "
-        "optimizer,\naverage of the weights, progress and log, bit by bit, and what lies in the folder.\n\n"
+        "Trainings have by turns 0, 2 and 1 workers and calculate in bfloat16 or float32. Each is killed up to ten "
+        "times in a row,\nwith its workers, and goes on with `--resume`; compared with the same training left alone "
+        "are weights, optimizer,\naverage of the weights, progress and log, bit by bit, and what lies in the "
+        "folder.\n\n"
         f"Machine: {machine()}; load {load:.1f} at the end. Versions: {versions(('torch',))}."
     )
 

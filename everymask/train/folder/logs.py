@@ -94,10 +94,8 @@ class Log:
         What an interrupted run wrote after its last saved state is taken out of the log.
         """
         if self._writes:
-            _cut(self.file, progress.step)
-        self.total = total
-        self.steps_per_epoch = steps_per_epoch
-        self._limit = limit
+            _cut(self.file, progress)
+        self.total, self.steps_per_epoch, self._limit = total, steps_per_epoch, limit
         self._task = self._bar.add_task("training", total=total, completed=progress.step, numbers="", left="")
         self._timed = (progress.step, time.monotonic())
 
@@ -191,9 +189,12 @@ def spent(seconds: float) -> str:
     return f"{seconds:.1f} seconds" if seconds < 60 else f"{seconds / 60:.1f} minutes"
 
 
-def _cut(file: Path, step: int) -> None:
+def _cut(file: Path, progress: Progress) -> None:
+    """Take out what came after that, and a validation of its own step that it does not know: that is done again."""
     if file.exists():
-        kept = [entry for entry in read_log(file) if entry.get("step", 0) <= step]
+        kept = [entry for entry in read_log(file) if entry.get("step", 0) <= progress.step]
+        if progress.validated < progress.step:
+            kept = [entry for entry in kept if (entry["kind"], entry.get("step")) != ("validation", progress.step)]
         write_text(file, "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in kept))
 
 

@@ -44,6 +44,23 @@ def test_means_span_an_interruption(tmp_path: Path) -> None:
     assert [(entry["step"], entry["loss"]) for entry in read_log(tmp_path / "log.jsonl")] == [(10, 4.5)]
 
 
+@pytest.mark.parametrize(("validated", "kept"), [(20, [10, 20]), (10, [10])])
+def test_a_validation_that_the_saved_state_does_not_know_is_logged_once(
+    tmp_path: Path, validated: int, kept: list[int]
+) -> None:
+    """The state is saved before a validation too; a run that is killed behind it validates again."""
+    with Log(tmp_path, Console(quiet=True), tensorboard=False) as log:
+        progress = write_steps(log, 0, 20)
+        for step in (10, 20):
+            log.validation(Progress(step=step), {"mask AP": 0.5})
+    progress.validated = validated
+    with Log(tmp_path, Console(quiet=True), tensorboard=False) as log:
+        log.start(progress, 40, 10)
+    entries = read_log(tmp_path / "log.jsonl")
+    assert [entry["step"] for entry in entries if entry["kind"] == "validation"] == kept
+    assert [entry["step"] for entry in entries if entry["kind"] == "step"] == [10, 20]
+
+
 def test_without_a_terminal_there_are_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logs, "_PLAIN_SECONDS", 0.0)
     text = io.StringIO()
