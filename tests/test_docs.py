@@ -16,7 +16,8 @@ from tests.quick import quick
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = sorted((ROOT / "docs_src").glob("*.py"))
 TRAINING = {"train_and_predict", "from_matterport"}
-PAGES = [ROOT / "README.md", *sorted(path for path in (ROOT / "docs").glob("*.md") if path.name != "design.md")]
+PAGES = [ROOT / "README.md", *sorted(path for path in (ROOT / "docs").glob("**/*.md") if path.name != "design.md")]
+TRANSLATED = sorted((ROOT / "docs").glob("zh/*.md"))
 
 
 def python_blocks() -> list[str]:
@@ -51,6 +52,23 @@ def test_links_lead_to_files(page: Path) -> None:
     links = re.findall(r"\]\(([^)#]+)\)", page.read_text("utf-8"))
     missing = [link for link in links if not link.startswith("http") and not (page.parent / link).exists()]
     assert not missing
+
+
+def commands_of(page: Path) -> list[str]:
+    """The lines of its blocks, without what is said of them."""
+    blocks = re.findall(r"```\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+    return [re.sub(r"\s+# .*", "", line) for block in blocks for line in block.splitlines()]
+
+
+@pytest.mark.parametrize("page", TRANSLATED, ids=lambda path: path.stem)
+def test_translated_pages_have_the_commands_and_pictures_of_their_originals(page: Path) -> None:
+    original = ROOT / "docs" / page.name
+    assert commands_of(page) == commands_of(original)
+    first, second = (re.findall(r"!\[[^\]]*\]\(.*?([\w.]+)\)", path.read_text("utf-8")) for path in (page, original))
+    assert first == second
+    assert len(re.findall("^## ", page.read_text("utf-8"), re.M)) == len(
+        re.findall("^## ", original.read_text("utf-8"), re.M)
+    )
 
 
 def test_the_readme_has_the_two_commands() -> None:

@@ -71,6 +71,8 @@ def run(options: Train) -> None:
         raise SystemExit(128 + ended.signal)
     if ended.leads:
         show(f"\nnext: everymask predict {quoted(ended.folder)} PICTURES --out masks{_asked(ended.config)}")
+        if ended.reason == "time limit":
+            show("more time may teach more: the same command with --resume and a longer --time-limit goes on")
 
 
 def _asked(config: TrainConfig) -> str:

@@ -15,6 +15,7 @@ from everymask.errors import WeightsError
 from everymask.evaluate import evaluate
 from everymask.infer.predictor import Predictor
 from everymask.metrics.comparison import Comparison, compare_scores
+from everymask.metrics.scores import Scores
 from everymask.models.base import Network
 from everymask.runtimes.backend import Engine
 from everymask.runtimes.bundle import GraphPrecision
@@ -136,7 +137,17 @@ def _largest(first: Answer, second: Answer) -> Apart:
     return worst
 
 
-def compare_metric(network: Predictor, exported: Predictor, pictures: Dataset) -> Comparison:
-    """The headline (mask AP, mIoU ...) of both on the same pictures; `DataError` for fewer than two."""
-    one, other = (evaluate(predictor, pictures).scores for predictor in (network, exported))
-    return compare_scores(one, other)
+def compare_metric(
+    network: Predictor, exported: Predictor, pictures: Dataset, say: Callable[[str], None] = lambda _: None
+) -> Comparison:
+    """The headline (mask AP, mIoU ...) of both on the same pictures; `DataError` for fewer than two. `say` is told how
+    many pictures are done.
+    """
+
+    def scores(predictor: Predictor, whose: str) -> Scores:
+        def told(done: int, total: int) -> None:
+            say(f"checking {whose}: {done} of {total} pictures")
+
+        return evaluate(predictor, pictures, progress=told).scores
+
+    return compare_scores(scores(network, "the model"), scores(exported, "what was made of it"))

@@ -143,7 +143,7 @@ def export(config: ExportConfig, say: Callable[[str], None] = lambda _: None) ->
         candidates = iter([made]) if config.precision != "int8" else _in_int8(config, card, made, chosen, Path(folder))
         for made in candidates:
             say(f"checking{made.about}")
-            check = _checked(config, network, card, made, chosen)
+            check = _checked(config, network, card, made, chosen, say)
             if not _loses(config, check):
                 return Exported(config.out, _written(config, card, made, check), check, made.left)
         raise _refusal(config, check, made.about, _first_layer(config, network, made, next(_inputs(chosen, card))))
@@ -180,7 +180,7 @@ def _prompted(
         raise WeightsError(
             f"the exported network does not answer as the model does: {_said(apart)}", hint="nothing was written"
         )
-    check = _judged(config, network, Predictor(backend, card), chosen, Check(_named(runtime), count, apart))
+    check = _judged(config, network, Predictor(backend, card), chosen, Check(_named(runtime), count, apart), say)
     if _loses(config, check):
         raise _refusal(config, check)
     return Exported(config.out, _bundled(config, replace(bundle, check=check.to_json())), check)
@@ -256,7 +256,9 @@ def _named(package: str) -> str:
     return f"{package} {version(package)}"
 
 
-def _checked(config: ExportConfig, network: Network, card: Card, made: _Made, chosen: Chosen) -> Check:
+def _checked(
+    config: ExportConfig, network: Network, card: Card, made: _Made, chosen: Chosen, say: Callable[[str], None]
+) -> Check:
     """What the gate finds; `WeightsError` names what differs where the outputs are too far apart."""
     inputs = _inputs(chosen, card)
     apart, count = compare_outputs(network, made.engine, inputs)
@@ -267,15 +269,23 @@ def _checked(config: ExportConfig, network: Network, card: Card, made: _Made, ch
             hint="nothing was written",
         )
     exported = Predictor(GraphBackend(made.engine, card.spec, made.one_by_one), card)
-    return _judged(config, network, exported, chosen, Check(made.runtime, count, apart))
+    return _judged(config, network, exported, chosen, Check(made.runtime, count, apart), say)
 
 
-def _judged(config: ExportConfig, network: Network, exported: Predictor, chosen: Chosen, check: Check) -> Check:
+def _judged(
+    config: ExportConfig,
+    network: Network,
+    exported: Predictor,
+    chosen: Chosen,
+    check: Check,
+    say: Callable[[str], None],
+) -> Check:
     """The check with the metric of both, where there is truth."""
     check = replace(check, max_loss=config.max_loss)
     if chosen.check is not None and len(chosen.check) > 1:
         own = build_predictor(network, exported.card, "cpu", precision="exact")
-        return replace(check, compared=compare_metric(own, exported, chosen.check), pictures=len(chosen.check))
+        compared = compare_metric(own, exported, chosen.check, say)
+        return replace(check, compared=compared, pictures=len(chosen.check))
     shown = "noise" if chosen.check is None else "one picture"
     _log.warning("there are no annotated pictures to check by: outputs were compared, of %s, and no metric", shown)
     return check

@@ -108,7 +108,7 @@ def prune_run(config: PruneConfig, say: Callable[[str], None] = lambda _: None) 
         return run
     say("comparing")
     before, after = (_exact(*load_model(Path(place) / BEST)) for place in (config.source, run.folder))
-    compared = compare_metric(before, after, judged)
+    compared = compare_metric(before, after, judged, say)
     found = PrunedRun(run, pruned.before, pruned.after, _share_of_time(config.source, run.folder, judged), compared)
     if not -compared.difference <= config.max_loss:
         raise WeightsError(

@@ -118,9 +118,9 @@ def _decide(
     if timed:
         tell("measuring for some seconds how fast this machine learns from these pictures ...")
     if timed and given.gradient_threads is None:
-        config, notes = rank.told(partial(_with_threads, config, replace(ground, rank=rank.apart()), budget))
+        config, notes = rank.told(partial(_with_threads, config, replace(ground, rank=rank.apart()), budget, tell))
     if timed and ground.network_open:
-        config, said = rank.told(partial(_fastest_enough, config, replace(ground, rank=rank.apart()), budget))
+        config, said = rank.told(partial(_fastest_enough, config, replace(ground, rank=rank.apart()), budget, tell))
         notes = (*notes, *said)
     if source is None and not given.resume:
         assert config.network is not None
@@ -130,7 +130,7 @@ def _decide(
         config = replace(config, model=source.spec or config.model) if source else config
     begun = ground.decided(config, source, notes)
     if timed and given.epochs is None:
-        config, fitted, speed = rank.told(partial(_fitted, config, begun, ground.device, budget))
+        config, fitted, speed = rank.told(partial(_fitted, config, begun, ground.device, budget, tell))
         begun = ground.decided(config, source, (*notes, fitted))
     return begun, speed
 
@@ -142,7 +142,9 @@ def _budget(given: TrainConfig, ground: Ground) -> float:
     return _USUAL if given.epochs is None and not _is_gpu(ground) else math.inf
 
 
-def _with_threads(config: TrainConfig, ground: Ground, limit: float) -> tuple[TrainConfig, tuple[str, ...]]:
+def _with_threads(
+    config: TrainConfig, ground: Ground, limit: float, tell: Callable[[str], None]
+) -> tuple[TrainConfig, tuple[str, ...]]:
     """The settings with half of the threads for gradients where that is clearly faster, as others use the cores."""
     network = config.network if not ground.network_open else ground.task.candidates(_is_gpu(ground))[-1]
     share = min(_LONGEST_PROBE / 4, limit / 40)
@@ -151,6 +153,7 @@ def _with_threads(config: TrainConfig, ground: Ground, limit: float) -> tuple[Tr
         return config, ()
     halved = replace(config, gradient_threads="half")
     fewer = ground.decided(replace(halved, model=network), None)
+    tell("... gradients with all threads, and with half of them")
     slow, fast = (probe(trial, ground.device, share, validate=False).step for trial in (whole, fewer))
     if fast > _CLEARLY * slow:
         return config, ()
@@ -161,7 +164,9 @@ def _with_threads(config: TrainConfig, ground: Ground, limit: float) -> tuple[Tr
     return halved, (why,)
 
 
-def _fastest_enough(config: TrainConfig, ground: Ground, limit: float) -> tuple[TrainConfig, tuple[str, ...]]:
+def _fastest_enough(
+    config: TrainConfig, ground: Ground, limit: float, tell: Callable[[str], None]
+) -> tuple[TrainConfig, tuple[str, ...]]:
     """The settings with the best network that makes enough steps in the time, or else with the fastest one.
 
     Without a GPU half the pictures make a step in about half the time, and more steps teach more than larger ones.
@@ -172,6 +177,7 @@ def _fastest_enough(config: TrainConfig, ground: Ground, limit: float) -> tuple[
     found: list[tuple[ModelSpec, int, float]] = []
     # The lightest first: the most memory that a process had never falls.
     for network in reversed(networks):
+        tell(f"... {type(network).__name__} with {network.encoder}")
         trial = ground.decided(replace(config, model=network), None)
         least = 2 * max(_LEAST_BATCH, ground.rank.count)
         batch, steps = trial.plan.batch, limit / probe(trial, ground.device, share, validate=False).step
@@ -187,13 +193,14 @@ def _fastest_enough(config: TrainConfig, ground: Ground, limit: float) -> tuple[
 
 
 def _fitted(
-    config: TrainConfig, begun: Beginning, device: torch.device, limit: float
+    config: TrainConfig, begun: Beginning, device: torch.device, limit: float, tell: Callable[[str], None]
 ) -> tuple[TrainConfig, str, Speed]:
     """The settings with as many epochs as fit into the time, and validations that take little of it; why, and how fast
     it is.
 
     With a limit there may be a few more: the learning rate then follows the clock, so that it falls to its end in time.
     """
+    tell("... the training as it was decided, and its validation")
     speed = probe(begun, device, min(_LONGEST_PROBE / 2, limit / 20))
     each = max(speed.validation, 1e-9)
     validations = int(min(_MOST_VALIDATIONS, max(1, _VALIDATING * limit // each)))

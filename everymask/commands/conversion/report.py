@@ -69,6 +69,6 @@ def _tile_sentences(made: Made) -> list[str]:
 
 def _show_issues(issues: tuple[Issue, ...]) -> None:
     for issue in issues[:_SHOWN]:
-        show(f"{issue.severity}: {issue}")
+        show(f"{'left out' if issue.severity == 'error' else issue.severity}: {issue}")
     if len(issues) > _SHOWN:
         show(f"... and {sum(issue.count for issue in issues[_SHOWN:]):,} more")

@@ -358,7 +358,10 @@ def _check_choices(given: Mapping[str, object], chosen: Format, root: Path) -> N
     for name, what in _CHOICES.items():
         if given[name] is not None and name not in chosen.options:
             taking = ", ".join(known.name for known in FORMATS if name in known.options)
-            raise ConfigError(f"{what} belongs to files of {taking}, but {printable(root)} is read as {chosen.name}")
+            raise ConfigError(
+                f"{what} belongs to files of {taking}, but {printable(root)} is read as {chosen.name}",
+                hint=f"leave out --{name.replace('_', '-')}, or say which of these formats it is: --format",
+            )
 
 
 def write_dataset(folder: str | Path, dataset: Dataset, format: str) -> None:  # noqa: A002
