@@ -52,6 +52,7 @@ _MOST_CLASSES = 25 * _EACH
 _MOST_OBJECTS = 255
 _THREADS = 8
 _LOOKED_AT = 5
+_DIGITS = 16
 _FOLDERS = {"train": "training", "val": "validation", "test": "testing"}
 
 
@@ -251,14 +252,20 @@ def _named(file: Path, issues: IssueLog) -> tuple[dict[int, str], dict[int, str]
         return {}, {}
     for number, line in enumerate(lines, 1):
         fields = [part.strip() for part in line.split("#")]
-        if not line.strip() or (len(fields) > 1 and fields[1].isdigit() and int(fields[1])):
+        if not line.strip() or (len(fields) > 1 and _whole(fields[1])):
             continue  # a part of an object
-        if len(fields) < 4 or not (fields[0].isascii() and fields[0].isdigit()) or not fields[3]:
+        place = _whole(fields[0])
+        if len(fields) < 4 or place is None or not fields[3]:
             message = "expected: number # part level # hidden # name # raw name # attributes"
             issues.error("object-text", message, file=text, where=f"line {number}", value=line)
         else:
-            names[int(fields[0])] = fields[3]
+            names[place] = fields[3]
     return {}, names
+
+
+def _whole(text: str) -> int | None:
+    """A number of ordinary digits, and of no more than any file has."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < _DIGITS else None
 
 
 def _rows(document: Any) -> list[Any]:
