@@ -54,6 +54,20 @@ def test_links_lead_to_files(page: Path) -> None:
     assert not missing
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("source", sorted((ROOT / "notebooks").glob("*.py")), ids=lambda path: path.stem)
+def test_the_notebook_runs(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As plain Python, with less training; as notebooks `scripts/notebooks.py` runs them."""
+    text = source.read_text("utf-8").replace("train=120", "train=12").replace("train=160", "train=16")
+    text = text.replace('time_limit="90s"', "epochs=1, batch=4").replace("range(20)", "range(1)")
+    script = tmp_path / source.name
+    script.write_text(text, "utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("PIL.Image.Image.show", lambda image, title=None: None)
+    runpy.run_path(str(script))
+    assert (ROOT / "docs" / "notebooks" / f"{source.stem}.ipynb").is_file()
+
+
 def commands_of(page: Path) -> list[str]:
     """The lines of its blocks, without what is said of them."""
     blocks = re.findall(r"```\n(.*?)```", page.read_text("utf-8"), re.DOTALL)

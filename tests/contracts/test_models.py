@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
@@ -117,7 +118,7 @@ def test_a_batch_of_one_learns_too(name: str, taught: Lesson) -> None:
 
 def test_pictures_without_truth_leave_no_layer_without_gradient(name: str, taught: Lesson) -> None:
     """Of several processes each waits for the gradients of all layers, whatever its own pictures show."""
-    module, batch = taught.module.train(), some_batch(ALL[name])
+    module, batch = copy.deepcopy(taught.module).train(), some_batch(ALL[name])
     module.zero_grad()
     empty = replace(batch, truths=tuple(nothing_of(truth) for truth in batch.truths))
     losses = TrainStep(module, torch.device("cpu"), bf16=True)(empty, torch.Generator().manual_seed(0))
