@@ -15,7 +15,7 @@ from tests.quick import quick
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = sorted((ROOT / "docs_src").glob("*.py"))
-TRAINING = {"train_and_predict", "from_matterport"}
+LONG = {"train_and_predict", "from_matterport", "follow_objects"}
 PAGES = [ROOT / "README.md", *sorted(path for path in (ROOT / "docs").glob("**/*.md") if path.name != "design.md")]
 TRANSLATED = sorted((ROOT / "docs").glob("zh/*.md"))
 
@@ -30,7 +30,7 @@ def test_every_example_in_the_docs_is_a_file_that_runs() -> None:
 
 @pytest.mark.parametrize(
     "example",
-    quick(EXAMPLES, [path for path in EXAMPLES if path.stem not in TRAINING]),
+    quick(EXAMPLES, [path for path in EXAMPLES if path.stem not in LONG]),
     ids=lambda path: path.stem,
 )
 def test_the_example_runs(example: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

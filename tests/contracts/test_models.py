@@ -116,6 +116,7 @@ def test_a_batch_of_one_learns_too(name: str, taught: Lesson) -> None:
     check_losses(ALL[name], losses)
 
 
+@pytest.mark.slow
 def test_pictures_without_truth_leave_no_layer_without_gradient(name: str, taught: Lesson) -> None:
     """Of several processes each waits for the gradients of all layers, whatever its own pictures show."""
     module, batch = copy.deepcopy(taught.module).train(), some_batch(ALL[name])

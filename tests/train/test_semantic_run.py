@@ -121,6 +121,7 @@ def test_best_weights_carry_their_meaning(run: Run) -> None:
     assert card.spec == NARROW
 
 
+@pytest.mark.slow
 def test_same_seed_same_weights_whatever_prepares_the_pictures(run: Run, maps: Path, tmp_path: Path) -> None:
     again = train(settings(maps, tmp_path / "b", epochs=4, workers=1), console=QUIET)
     first, second = weights(run.folder), weights(again.folder)
