@@ -103,6 +103,7 @@ def test_it_is_compared_with_a_network_by_the_same_limit(
     assert found.name == "mask AP" and found.num_pictures == 6
 
 
+@pytest.mark.slow
 def test_a_split_prediction_in_shards_is_the_same(photos: Path, tmp_path: Path) -> None:
     pytest.importorskip("skimage")
     words = ["predict", "otsu", str(photos), "--split-objects", "--out", str(tmp_path / "shards")]

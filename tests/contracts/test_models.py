@@ -53,8 +53,8 @@ KIND = list({type(ALL[name]): name for name in reversed(SPECS) if name != "rf-de
 FAMILY = ["mask-rcnn", "deeplabv3", "pidnet"]
 # One of each family of encoders: convolutions, attention, without a map at stride 2, with channels last.
 OTHERS = ["mask-rcnn-mobilenetv3_small_100", "unet-mit", "unet-convnext", "upernet-swin"]
-# One of each room of networks, and of semantic ones those of FAMILY: these learn each time, the rest in the slow suite.
-ROOMS = [*FAMILY, "fast-rcnn", "unet", "panoptic-fpn", "tinycd", "rtmdet-ins", "mask2former", "rf-detr-seg"]
+# Of most rooms of networks one, of semantic ones those of FAMILY: these learn each time, the rest in the slow suite.
+ROOMS = [*FAMILY, "unet", "panoptic-fpn", "rtmdet-ins", "mask2former"]
 KINDS_QUICK = quick(SPECS, ROOMS)
 FAMILY_QUICK = quick(KIND, FAMILY)
 # Those whose norms can be chosen.
