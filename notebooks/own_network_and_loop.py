@@ -61,7 +61,7 @@ for epoch in range(20):
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        total += float(loss)
+        total += loss.item()
     if epoch % 5 == 4:
         print(f"epoch {epoch + 1}: loss {total / len(loader):.3f}")
 
