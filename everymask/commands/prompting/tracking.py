@@ -15,6 +15,7 @@ from everymask.core.files import in_order
 from everymask.core.sample import Sample
 from everymask.data.issues import IssueLog
 from everymask.data.pictures.read import pictures_among, read_label_map
+from everymask.data.strict.content import whole_number
 from everymask.data.strict.csv_files import read_strict_csv
 from everymask.data.video.file import is_video
 from everymask.errors import ConfigError, DataError, counted, printable
@@ -91,9 +92,10 @@ def _numbers(objects: Sequence[Asked], file: Path) -> list[int]:
 
 
 def _number(text: str, what: str, file: Path) -> int:
-    if not text.strip().isdecimal():
+    number = whole_number(text.strip())
+    if number is None:
         raise DataError(f"{printable(file)}: expected the number of {what}, but found {printable(text)!r}")
-    return int(text)
+    return number
 
 
 def _by_masks(video: VideoSession, frames: Frames, path: Path) -> None:

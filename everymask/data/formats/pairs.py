@@ -25,6 +25,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from everymask.core.arrays import IntArray
 from everymask.data.formats.finding.named import SPELLING, respelled
 from everymask.data.formats.folders import SPLIT_FOLDERS, files_in, folders_in, split_of
 from everymask.data.issues import IssueLog
@@ -337,13 +338,26 @@ def shares_names(pictures: Path, other: Path) -> bool:
 
 
 def _looks_like_maps(folder: Path) -> bool:
+    maps = flat_maps(folder)
+    return maps is not None and have_few(maps)
+
+
+def flat_maps(folder: Path) -> list[IntArray] | None:
+    """The numbers in the first files of a folder; None where one of them is no map of plain areas."""
+    maps = []
     for file in pictures_among(files_below(folder))[:SAMPLED]:
+        if flatness(file) < FLAT:
+            return None
         try:
-            if flatness(file) < FLAT or len(np.unique(read_label_map(file))) > FEW:
-                return False
+            maps.append(read_label_map(file))
         except (DataError, MachineError):
-            return False
-    return True
+            return None
+    return maps
+
+
+def have_few(maps: Sequence[IntArray]) -> bool:
+    """Whether each of the maps has so few numbers as classes have."""
+    return all(len(np.unique(ids)) <= FEW for ids in maps)
 
 
 def flatness(file: Path) -> float:

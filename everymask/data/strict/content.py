@@ -1,4 +1,4 @@
-"""What annotation files hold, as bytes."""
+"""What annotation files hold, as bytes, and the numbers in them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from everymask.data.issues import IssueLog
 from everymask.errors import MachineError, printable
 
 _MACHINE = (errno.EMFILE, errno.ENFILE)  # no fault of this file: the next one would meet it too
+_DIGITS = 16
 
 
 def read_content(file: Path, issues: IssueLog, *, most: int, code: str, hint: str = "") -> bytes | None:
@@ -29,3 +30,8 @@ def read_content(file: Path, issues: IssueLog, *, most: int, code: str, hint: st
         message = f"the file cannot be read: {error.strerror or error}"
         issues.error("file-unreadable", message, file=file, hint="look at its permissions, or copy it again")
         return None
+
+
+def whole_number(text: str) -> int | None:
+    """The number that a text of ordinary digits is; None for any other, and for more digits than a file has use for."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < _DIGITS else None

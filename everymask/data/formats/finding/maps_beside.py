@@ -7,11 +7,11 @@ from pathlib import Path
 
 from everymask.data.formats.folders import SPLIT_FOLDERS, folders_in
 from everymask.data.formats.pair_lists import find_pairs
-from everymask.data.formats.pairs import FEW, FLAT, SAMPLED, files_below, flatness, shares_names
+from everymask.data.formats.pairs import files_below, flat_maps, have_few, shares_names
 from everymask.data.formats.readings import judge_maps
 from everymask.data.issues import IssueLog
-from everymask.data.pictures.read import pictures_among, read_label_map
-from everymask.errors import DataError, MachineError, printable
+from everymask.data.pictures.read import pictures_among
+from everymask.errors import printable
 
 _MOST_FOLDERS = 12
 
@@ -70,13 +70,5 @@ def _with_pictures(base: Path) -> list[Path]:
 
 def _looks_like_maps(folder: Path) -> bool:
     """Whether the first files have plain areas of few numbers, or of numbers that stand for objects."""
-    maps = []
-    for file in pictures_among(files_below(folder))[:SAMPLED]:
-        if flatness(file) < FLAT:
-            return False
-        try:
-            maps.append(read_label_map(file))
-        except (DataError, MachineError):
-            return False
-    few = all(len(set(ids.ravel().tolist())) <= FEW for ids in maps)
-    return few or judge_maps(maps).fits("objects")
+    maps = flat_maps(folder)
+    return maps is not None and (have_few(maps) or judge_maps(maps).fits("objects"))

@@ -71,10 +71,11 @@ def nearest(root: Path, find: Callable[[Path], Sequence[Known]]) -> tuple[Path, 
         for place in (*below, *inner):
             if found := find(place):
                 return place, found[0].name
-        for place in root.resolve().parents[:2]:
-            if not is_part(root.resolve(), place) or not is_small(place):
+        here = root.resolve()
+        for place in here.parents[:2]:
+            if not is_part(here, place) or not is_small(place):
                 continue
-            if (found := find(place)) and _has_files_in(root.resolve(), place, found[0]):
+            if (found := find(place)) and _has_files_in(here, place, found[0]):
                 return place, found[0].name
     except (EverymaskError, OSError):  # what cannot be read is no reason to hide the error that brought us here
         return None

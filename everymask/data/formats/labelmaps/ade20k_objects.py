@@ -42,6 +42,7 @@ from everymask.data.panoptic import colours_of, read_numbers
 from everymask.data.pictures.headers import read_headers
 from everymask.data.pictures.read import pictures_among, write_image
 from everymask.data.records import Annotation, MaskFile, Objects, Record
+from everymask.data.strict.content import whole_number
 from everymask.data.strict.json_files import read_strict_json
 from everymask.errors import DataError, printable
 
@@ -52,7 +53,6 @@ _MOST_CLASSES = 25 * _EACH
 _MOST_OBJECTS = 255
 _THREADS = 8
 _LOOKED_AT = 5
-_DIGITS = 16
 _FOLDERS = {"train": "training", "val": "validation", "test": "testing"}
 
 
@@ -94,11 +94,12 @@ def read_ade20k_objects(path: str | Path, *, policy: Policy = "strict") -> Datas
     listing = root / "classes.txt"
     listed = read_names(listing, issues) if listing.is_file() else ()
     classes = tuple(dict.fromkeys((*listed, *(names[number] for number in sorted(names)))))
+    class_ids = {name: class_id for class_id, name in enumerate(classes)}
     records = []
     for (picture, size, objects), name in zip(read, unique_ids([row[0] for row in read], root), strict=True):
         file = _map_of(picture)
         shapes = tuple(
-            Annotation(classes.index(names[one.number]), MaskFile(file, one.colour, coloured=True), id=one.place)
+            Annotation(class_ids[names[one.number]], MaskFile(file, one.colour, coloured=True), id=one.place)
             for one in objects
         )
         records.append(Record(name, picture, size, Objects(shapes), split_of(picture, root)))
@@ -252,20 +253,15 @@ def _named(file: Path, issues: IssueLog) -> tuple[dict[int, str], dict[int, str]
         return {}, {}
     for number, line in enumerate(lines, 1):
         fields = [part.strip() for part in line.split("#")]
-        if not line.strip() or (len(fields) > 1 and _whole(fields[1])):
+        if not line.strip() or (len(fields) > 1 and whole_number(fields[1])):
             continue  # a part of an object
-        place = _whole(fields[0])
+        place = whole_number(fields[0])
         if len(fields) < 4 or place is None or not fields[3]:
             message = "expected: number # part level # hidden # name # raw name # attributes"
             issues.error("object-text", message, file=text, where=f"line {number}", value=line)
         else:
             names[place] = fields[3]
     return {}, names
-
-
-def _whole(text: str) -> int | None:
-    """A number of ordinary digits, and of no more than any file has."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) < _DIGITS else None
 
 
 def _rows(document: Any) -> list[Any]:

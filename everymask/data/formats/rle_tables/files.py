@@ -40,6 +40,7 @@ from everymask.data.formats.rle_tables.columns import Columns, find_columns, has
 from everymask.data.formats.rle_tables.order import follow_rows
 from everymask.data.issues import IssueLog, Policy
 from everymask.data.records import Rle
+from everymask.data.strict.content import whole_number
 from everymask.data.strict.csv_files import Row, csv_text, read_column_names, read_first_rows, read_strict_csv
 from everymask.errors import printable
 
@@ -142,8 +143,8 @@ def _is_table(file: Path) -> bool:
 
 
 def _by_number(name: str) -> tuple[bool, int, str]:
-    digits = name.isascii() and name.isdigit() and len(name) < 16
-    return (not digits, int(name) if digits else 0, name)
+    number = whole_number(name)
+    return (number is None, number or 0, name)
 
 
 def _read_table(file: Path, split: str | None, pictures: Pictures, issues: IssueLog) -> Iterator[_Picture]:
